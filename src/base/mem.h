@@ -1,0 +1,26 @@
+/* Host memory that cannot fail: when the host has none left, the process ends with a message, as no
+ * caller could go on. Sizes that come from outside are checked before they get here. */
+#ifndef LYRE_BASE_MEM_H
+#define LYRE_BASE_MEM_H
+
+#include <stdalign.h>
+
+#include "base/types.h"
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t count, size_t size);
+void *xrealloc(void *p, size_t size);
+char *xstrdup(const char *s);
+char *xprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+
+/* Room for one more element in a growing array: `VEC_PUSH(v->items, v->count, v->cap) = x;` */
+#define VEC_PUSH(items, count, cap)                                                                \
+    (*({                                                                                           \
+        if ((count) == (cap)) {                                                                    \
+            (cap) = (cap) ? (cap)*2 : 16;                                                          \
+            (items) = xrealloc((items), (size_t)(cap) * sizeof(*(items)));                         \
+        }                                                                                          \
+        &(items)[(count)++];                                                                       \
+    }))
+
+#endif
