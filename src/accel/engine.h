@@ -1,0 +1,62 @@
+/* How vCPUs run. One engine serves all vCPUs of a process or machine: it owns the translations,
+ * which they share. */
+#ifndef LYRE_ACCEL_ENGINE_H
+#define LYRE_ACCEL_ENGINE_H
+
+#include <stdio.h>
+
+#include "base/err.h"
+#include "cpu/vcpu.h"
+
+enum engine_kind { ENGINE_JIT, ENGINE_INTERP, ENGINE_LOCKSTEP };
+
+struct engine_opts {
+    enum engine_kind kind;
+    const char *host_cpu;  /* NULL: as found; "sse4.2", "avx2", "avx512": at most this level */
+    size_t cache_size;     /* bytes of code cache; 0: the default */
+    u32 stress_ms;         /* free all code every so many milliseconds; 0: never */
+    unsigned pins;         /* how many pinned registers to use; UINT_MAX: all */
+
+    /* Copy `len` bytes of guest code at `addr` to `to`; returns how many bytes could be read. Called
+     * on vCPU threads; must not fault. */
+    size_t (*fetch)(void *opaque, u64 addr, void *to, size_t len);
+    void *opaque;
+
+    bool one_insn;         /* one guest instruction per region, for debugging (-singlestep) */
+    bool perf_map, jitdump;
+};
+
+/* NULL on failure. */
+struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts, struct err *e);
+void engine_free(struct engine *en);
+
+/* A vCPU of this engine, at its reset state, and its end. A vCPU belongs to the thread that calls
+ * vcpu_run. */
+struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e);
+void vcpu_free(struct vcpu *cpu);
+
+/* Copy all guest state (for a new thread). */
+void vcpu_copy_state(struct vcpu *to, const struct vcpu *from);
+
+/* Run guest code on this thread until something happens. */
+void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit);
+
+/* Code in [start, start + len) may have changed or gone away: no translation of the old bytes is
+ * entered by this thread after the call returns, nor by others after their next safepoint. */
+void engine_invalidate(struct engine *en, u64 start, u64 len);
+
+/* Call first from the handlers of SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP with the handler's
+ * siginfo and ucontext. True: the signal came from translated code and the context now leads out of
+ * it (vcpu_run returns VCPU_EXIT_FAULT with precise state) or past it. False: not ours. */
+bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *ucontext);
+
+/* Around fork(): the child gets a code cache of its own. `cpu` is the calling thread's; in the child
+ * it is the only one that goes on. */
+void engine_fork_prepare(struct engine *en);
+void engine_fork_parent(struct engine *en);
+void engine_fork_child(struct engine *en, struct vcpu *cpu);
+
+/* Counters in a form for people (`-d stats`). */
+void engine_stats(struct engine *en, FILE *to);
+
+#endif

@@ -1,0 +1,72 @@
+/* What a guest instruction set gives to the rest of the system: one const struct isa. Nothing
+ * outside src/isa/<g>/ knows more about a guest than what stands here. */
+#ifndef LYRE_CPU_ISA_H
+#define LYRE_CPU_ISA_H
+
+#include "base/err.h"
+#include "base/types.h"
+#include "jit/ir/slots.h"
+
+struct lift;
+struct vcpu;
+struct ir_helper;
+
+/* A register that is not one slot but is computed from several: a flags word, a status register. */
+struct isa_reg {
+    const char *name;
+    u8 bytes;
+    void (*get)(struct vcpu *cpu, v128 *value);
+    void (*set)(struct vcpu *cpu, const v128 *value);
+};
+
+/* What guest code asks for with a `raise` (struct vcpu_exit.code). Guests share these codes so that
+ * user mode and machines treat them alike. */
+enum isa_raise {
+    ISA_RAISE_SYSCALL,    /* arg: immediate of the instruction */
+    ISA_RAISE_BREAK,      /* breakpoint instruction; arg: its immediate; pc is the instruction's */
+    ISA_RAISE_UNDEFINED,  /* pc is the instruction's; arg: its encoding */
+    ISA_RAISE_UNALIGNED,  /* data access; arg: address */
+    ISA_RAISE_PC_ALIGN,   /* branch to a misaligned pc */
+    ISA_RAISE_FP_TRAP,    /* arg: FP_* flags */
+    ISA_RAISE_CACHE,      /* instruction cache maintenance of the line at arg */
+    ISA_RAISE_RESYNC,     /* a mode bit changed: compute the region key again and go on */
+};
+
+struct isa {
+    const char *name; /* "aarch64" */
+    u16 elf_machine;
+    u8 elf_class; /* 1: 32 bit, 2: 64 bit; 0: both */
+    bool big_endian;
+    u8 insn_align; /* log2 of the alignment of instructions */
+    u8 max_insn;   /* bytes */
+
+    struct ir_slots slots;
+    const struct isa_reg *regs; /* derived registers, ended by a NULL name */
+    const struct ir_helper *helpers;
+
+    /* Power-on values. `cpu_name` NULL is the default model; an unknown one fails and lists the
+     * names. */
+    bool (*init)(struct vcpu *cpu, const char *cpu_name, struct err *e);
+    void (*reset)(struct vcpu *cpu);
+
+    /* The mode bits that code depends on, apart from its address (struct ir_env.key). */
+    u32 (*key)(const struct vcpu *cpu);
+
+    /* Append the instructions of one basic block at l->pc to the region under construction. */
+    void (*lift)(struct lift *l);
+
+    /* Bytes of the instruction at `code` and its text; 0 bytes when `len` is too short. */
+    unsigned (*disas)(const u8 *code, size_t len, u64 pc, char *text, size_t size);
+
+    /* Linux HWCAP words of the model, for AT_HWCAP and AT_HWCAP2. */
+    void (*hwcap)(const struct vcpu *cpu, u64 cap[2]);
+};
+
+extern const struct isa isa_aarch64;
+
+/* All guests that are built in, ended by NULL. */
+extern const struct isa *const isa_list[];
+const struct isa *isa_by_name(const char *name);
+const struct isa *isa_by_elf(u16 machine, u8 elf_class, bool big_endian);
+
+#endif

@@ -1,0 +1,52 @@
+/* A virtual CPU: guest state, and how to run it. The engine behind it (interp, JIT) is chosen when
+ * the vCPU is made; nobody above needs to know which it is. */
+#ifndef LYRE_CPU_VCPU_H
+#define LYRE_CPU_VCPU_H
+
+#include "cpu/isa.h"
+#include "jit/ir/env.h"
+
+enum vcpu_exit_kind {
+    VCPU_EXIT_REQUEST, /* vcpu_kick() was called; state is precise, pc is the next instruction */
+    VCPU_EXIT_RAISE,   /* code: enum isa_raise; arg. After a SYSCALL pc is the next instruction */
+    VCPU_EXIT_FAULT,   /* memory access at pc failed: addr, access; sig/sicode as the host saw it */
+};
+
+struct vcpu_exit {
+    enum vcpu_exit_kind kind;
+    u32 code;              /* enum isa_raise */
+    u64 arg;
+    u64 addr;              /* guest address of a fault */
+    enum ir_access access;
+    int sig, sicode;       /* a fault: host signal and si_code (SIGSEGV, SEGV_MAPERR ...) */
+};
+
+struct engine; /* accel/engine.h */
+
+struct vcpu {
+    const struct isa *isa;
+    struct ir_env *env;
+    struct engine *engine;
+    void *engine_data; /* the engine's own part of this vCPU */
+    void *owner;       /* struct thread in user mode */
+    const void *model; /* the isa's CPU model */
+};
+
+/* Registers by name. isa_reg_find: an index for vcpu_reg_get/set, or -1. Slots and derived
+ * registers share the index space. Values are little-endian images of the register's width. */
+int isa_reg_find(const struct isa *isa, const char *name);
+unsigned isa_reg_bytes(const struct isa *isa, int reg);
+void vcpu_reg_get(struct vcpu *cpu, int reg, v128 *value);
+void vcpu_reg_set(struct vcpu *cpu, int reg, const v128 *value);
+
+/* The same for registers of at most 64 bits. */
+u64 vcpu_get(struct vcpu *cpu, int reg);
+void vcpu_set(struct vcpu *cpu, int reg, u64 value);
+u64 vcpu_pc(const struct vcpu *cpu);
+void vcpu_set_pc(struct vcpu *cpu, u64 pc);
+
+/* Ask the vCPU to leave guest code soon (within 1 ms of guest code). Safe from any thread and from
+ * signal handlers. The request stays until vcpu_run() returns VCPU_EXIT_REQUEST. */
+void vcpu_kick(struct vcpu *cpu);
+
+#endif

@@ -1,0 +1,84 @@
+/* The memory that IR code runs over: what every engine (interp, JIT) and every helper of a guest
+ * finds at one base address. The guest's slots come last, at a place that lets compiled code reach
+ * the first 256 bytes of them with a one-byte displacement. */
+#ifndef LYRE_JIT_IR_ENV_H
+#define LYRE_JIT_IR_ENV_H
+
+#include <stdalign.h>
+
+#include "base/types.h"
+
+struct fp_env;
+struct ir_env;
+struct ir_helper;
+
+/* Why control left IR code. Guests add meaning to RAISE through `exit_arg`. */
+enum ir_exit {
+    IR_EXIT_NONE,
+    IR_EXIT_LOOKUP,  /* go on at the pc slot: no code for it yet, or none linked */
+    IR_EXIT_REQUEST, /* `request` was seen at a poll */
+    IR_EXIT_RAISE,   /* a `raise` node: exit_code and exit_arg say what */
+    IR_EXIT_FAULT,   /* a memory access of the guest failed: exit_addr, exit_code (enum ir_access) */
+};
+
+enum ir_access { IR_ACCESS_READ, IR_ACCESS_WRITE, IR_ACCESS_EXEC };
+
+/* Inline lookup of indirect branches: direct-mapped, owned by one vCPU. */
+struct ir_jump {
+    u64 pc;
+    u64 host; /* address of the entry that polls */
+};
+
+#define IR_JUMP_BITS   12
+#define IR_HELPER_ARGS 4
+#define IR_SPILLS      96
+
+/* An exclusive reservation: {address, size, value}. size 0 = none. */
+struct ir_exclusive {
+    u64 addr;
+    u64 size;
+    v128 value;
+};
+
+struct ir_env {
+    _Atomic u32 request; /* other threads and signal handlers set it; a poll leaves when not 0 */
+    u32 key;             /* mode bits that select among translations of one address */
+    u32 exit;            /* enum ir_exit */
+    u32 exit_code;
+    u64 exit_arg;
+    u64 exit_addr;
+
+    struct ir_exclusive excl;
+
+    const void *const *helpers; /* functions by index of `helper` nodes */
+    struct ir_jump *jumps;      /* 1 << IR_JUMP_BITS entries */
+    struct fp_env *fp;          /* rounding, NaN rule and sticky flags; part of the guest state */
+
+    /* Move the sticky flags of the host's unit into fp->flags; tell the unit about a new
+     * fp->round. Called by guests' helpers, set by the engine. */
+    void (*fp_pull)(struct ir_env *env);
+    void (*fp_push)(struct ir_env *env);
+
+    /* Private to the engine that runs the code. */
+    u64 c_sp, ret_sp, ret_base;
+    u64 thunk[8];
+    u32 host_fp, host_fp_c; /* floating point control words: guest code's, C's */
+    u64 tmp[4];
+    v128 helper_arg[IR_HELPER_ARGS];
+    v128 helper_ret;
+    v128 save[32]; /* registers across helper calls */
+    v128 spill[IR_SPILLS];
+
+    void *cpu; /* the struct vcpu around it */
+    alignas(64) u8 slots[];
+};
+
+/* Compiled code's base register points here. */
+#define IR_ENV_BIAS 128
+
+static inline void *env_slot(struct ir_env *env, u32 offset)
+{
+    return env->slots + offset;
+}
+
+#endif
