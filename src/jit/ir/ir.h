@@ -23,6 +23,8 @@
 
 typedef u32 irv; /* a value; 0 is none */
 
+struct ir_env;
+
 enum ir_op {
 #define OP(name, text, sig, effects) IR_##name,
 #include "jit/ir/ops.def"
@@ -175,10 +177,21 @@ static inline bool ir_is_const(const struct ir_region *r, irv v)
     return v >= IR_FIRST_NODE && r->node[v].op == IR_CONST;
 }
 
-/* The state map of a node that may leave. Memory accesses keep it beside the displacement. */
+/* The state map of a node that may leave. Memory accesses and helpers keep it above the
+ * displacement or index. */
+static inline bool ir_map_in_imm(unsigned op)
+{
+    return (op >= IR_LD && op <= IR_CHKALIGN) || op == IR_HELPER;
+}
+
+static inline bool ir_has_map(unsigned op)
+{
+    return (ir_effects[op] & IR_E_LEAVE) || op == IR_HELPER;
+}
+
 static inline u32 ir_node_map(const struct ir_node *n)
 {
-    return n->op >= IR_LD && n->op <= IR_CHKALIGN ? (u32)(n->imm >> 32) : n->c;
+    return ir_map_in_imm(n->op) ? (u32)(n->imm >> 32) : n->c;
 }
 
 static inline s32 ir_node_disp(const struct ir_node *n)
@@ -220,10 +233,10 @@ enum {
     IR_HELPER_PURE = 8,   /* depends on its arguments alone */
 };
 
-/* Text form; print.c, parse.c. The printer writes to a stream; the parser makes a region that has
- * not been verified. `slots` is the guest's table. */
-void ir_print(const struct ir_region *r, char **text, size_t *size);
-void ir_print_node(const struct ir_region *r, irv v, char *buf, size_t size);
+/* Text form; print.c, parse.c. The printer returns malloced text. The parser makes a region that has
+ * not been verified; values in the text may have any numbers, but are defined before they are used
+ * (parameters of later blocks apart). */
+char *ir_print(const struct ir_region *r);
 bool ir_parse(struct ir_region *r, const struct ir_slots *slots, const char *text, struct err *e);
 
 /* Check every rule of the IR; verify.c lists them. False with the first breach. */
