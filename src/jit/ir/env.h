@@ -21,6 +21,9 @@ enum ir_exit {
     IR_EXIT_FAULT,   /* a memory access of the guest failed: exit_addr, exit_code (enum ir_access) */
 };
 
+/* exit_code of the raise that `chkalign` makes; guests use the same number in enum isa_raise. */
+#define IR_RAISE_UNALIGNED 3
+
 enum ir_access { IR_ACCESS_READ, IR_ACCESS_WRITE, IR_ACCESS_EXEC };
 
 /* Inline lookup of indirect branches: direct-mapped, owned by one vCPU. */

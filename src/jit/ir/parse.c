@@ -2,6 +2,7 @@
  * is checked; what the values mean together is the verifier's business. */
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
