@@ -171,4 +171,27 @@ static inline u64 operand_int(struct rng *r)
     }
 }
 
+/* One of the values that have rules of their own. */
+static inline u64 operand_special(struct rng *r, struct operand_format f)
+{
+    const u64 inf = mask64(f.exp_bits) << f.frac_bits, quiet = (u64)1 << (f.frac_bits - 1);
+    const u64 one = mask64(f.exp_bits - 1u) << f.frac_bits, frac = mask64(f.frac_bits);
+    const u64 values[] = {0, 1, frac, frac + 1, one, one + 1, inf - 1, inf, inf | 1, inf | quiet, inf | frac};
+    u64 sign = (u64)rng_below(r, 2) << (f.exp_bits + f.frac_bits);
+    return sign | values[rng_below(r, ARRAY_LEN(values))];
+}
+
+/* Operands a, b and c of a fused operation; a and b serve the others. */
+static inline void operand_triple(struct rng *r, struct operand_format f, u64 v[3])
+{
+    if (rng_below(r, 8) == 0) {
+        for (int i = 0; i < 3; i++)
+            v[i] = operand_special(r, f);
+        return;
+    }
+    v[0] = operand(r, f);
+    v[1] = operand_near(r, f, v[0]);
+    v[2] = operand_addend(r, f, v[0], v[1]);
+}
+
 #endif

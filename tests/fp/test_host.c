@@ -199,9 +199,9 @@ static bool host_has(const char *what)
 static void operands(struct rng *r, enum shape shape, u64 v[3])
 {
     const struct operand_format f = shape == F64 ? operand64 : shape == F32 ? operand32 : operand16;
-    v[0] = shape == INT ? operand_int(r) : operand(r, f);
-    v[1] = operand_near(r, f, v[0]);
-    v[2] = operand_addend(r, f, v[0], v[1]);
+    operand_triple(r, f, v);
+    if (shape == INT)
+        v[0] = operand_int(r);
 }
 
 /* The test of one operation stops at its tenth difference. */
