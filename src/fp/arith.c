@@ -123,10 +123,9 @@ FP_INLINE u64 root(u64 v, unsigned bits)
     for (u64 bit = one >> 1; bit >= one >> bits; bit >>= 1) {
         u64 cost = 2 * r + bit; /* ((r + bit)^2 - r^2) << turn */
         rest <<= 1;
-        if (rest >= cost) {
-            rest -= cost;
-            r += bit;
-        }
+        u64 take = -(u64)(rest >= cost); /* no branch: it would be a coin toss */
+        rest -= cost & take;
+        r += bit & take;
     }
     return r | (rest != 0);
 }

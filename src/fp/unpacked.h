@@ -143,37 +143,10 @@ FP_INLINE bool fp_round_up(enum fp_round round, bool sign, bool odd, u64 rest)
 }
 
 /* The result of a finite operation that exceeds the format. */
-FP_INLINE u64 fp_overflow(struct fp_format f, bool sign, struct fp_env *env)
-{
-    if (f.no_inf) {
-        env->flags |= FP_INVALID;
-        return fp_sign_bit(f, sign) | mask64(f.exp_bits + f.frac_bits);
-    }
-    env->flags |= FP_OVERFLOW | FP_INEXACT;
-    bool to_inf = env->round == FP_ROUND_EVEN || env->round == FP_ROUND_AWAY ||
-                  env->round == (sign ? FP_ROUND_DOWN : FP_ROUND_UP);
-    return fp_inf(f, sign) - !to_inf;
-}
+u64 fp_overflow(struct fp_format f, bool sign, struct fp_env *env);
 
 /* Round and pack a number below the normal range; biased <= 0 is its exponent. */
-FP_INLINE u64 fp_pack_tiny(struct fp_format f, bool sign, int biased, u64 frac, struct fp_env *env)
-{
-    unsigned cut = 63 - f.frac_bits;
-    bool tiny = true;
-    /* Just below the range, rounding as if the exponent were unbounded may reach it. */
-    if (!env->tininess_before && biased == 0 && !(~frac >> cut))
-        tiny = !fp_round_up(env->round, sign, true, frac << (64 - cut));
-    if (tiny && (env->flush_outputs & f.flush)) {
-        env->flags |= FP_UNDERFLOW | (env->flush_inexact ? FP_INEXACT : 0);
-        return fp_zero(f, sign);
-    }
-    frac = shift_sticky64(frac, (unsigned)(1 - biased));
-    u64 kept = frac >> cut, rest = frac << (64 - cut);
-    if (rest)
-        env->flags |= FP_INEXACT | (tiny ? FP_UNDERFLOW : 0);
-    kept += fp_round_up(env->round, sign, kept & 1, rest);
-    return fp_sign_bit(f, sign) | kept;
-}
+u64 fp_pack_tiny(struct fp_format f, bool sign, int biased, u64 frac, struct fp_env *env);
 
 /* Round frac / 2^63 * 2^exp, bit 63 of frac set and bit 0 sticky, to the format (Arm FPRound). */
 FP_INLINE u64 fp_pack(struct fp_format f, bool sign, int exp, u64 frac, struct fp_env *env)
