@@ -4,26 +4,27 @@
 /* NaN propagation: one row per rule. */
 static const struct {
     bool signalling_first; /* any signalling NaN goes before any quiet one */
+    bool negates;          /* a fused operation's negation acts on NaNs too */
     u8 fused_order[3];     /* of the operands a, b, c */
 } nan_rules[] = {
-    [FP_NAN_CANONICAL] = {true, {0, 1, 2}},
-    [FP_NAN_ARM] = {true, {2, 0, 1}},
-    [FP_NAN_X86] = {false, {0, 1, 2}},
+    [FP_NAN_CANONICAL] = {true, false, {0, 1, 2}},
+    [FP_NAN_ARM] = {true, true, {2, 0, 1}},
+    [FP_NAN_X86] = {false, false, {0, 1, 2}},
 };
 
-FP_COLD u64 fp_nan_result(struct fp_format f, const u64 *ops, unsigned count, struct fp_env *env)
+/* `ops` in the order in which the rule looks at them. */
+static u64 nan_result(struct fp_format f, const u64 *ops, unsigned count, struct fp_env *env)
 {
     const u64 inf = fp_inf(f, false), magnitude = fp_sign_bit(f, true) - 1;
     u64 first = 0, signalling = 0; /* no NaN is 0 */
 
     for (unsigned i = 0; i < count; i++) {
-        u64 op = ops[count == 3 ? nan_rules[env->nan_rule].fused_order[i] : i];
-        if ((op & magnitude) <= inf)
+        if ((ops[i] & magnitude) <= inf)
             continue;
         if (!first)
-            first = op;
-        if (!(op & fp_quiet_bit(f)) && !signalling)
-            signalling = op;
+            first = ops[i];
+        if (!(ops[i] & fp_quiet_bit(f)) && !signalling)
+            signalling = ops[i];
     }
     if (signalling)
         env->flags |= FP_INVALID;
@@ -32,6 +33,31 @@ FP_COLD u64 fp_nan_result(struct fp_format f, const u64 *ops, unsigned count, st
     if (signalling && nan_rules[env->nan_rule].signalling_first)
         first = signalling;
     return first | fp_quiet_bit(f);
+}
+
+FP_COLD u64 fp_nan1(struct fp_format f, u64 a, struct fp_env *env)
+{
+    return nan_result(f, &a, 1, env);
+}
+
+FP_COLD u64 fp_nan2(struct fp_format f, u64 a, u64 b, struct fp_env *env)
+{
+    return nan_result(f, (u64[]){a, b}, 2, env);
+}
+
+FP_COLD u64 fp_nan_fused(struct fp_format f, const u64 abc[3], unsigned negate, struct fp_env *env)
+{
+    const u8 *order = nan_rules[env->nan_rule].fused_order;
+    u64 ops[3];
+
+    if (!nan_rules[env->nan_rule].negates)
+        negate = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        bool flip =
+            (order[i] == 0 && negate & FP_NEG_PRODUCT) || (order[i] == 2 && negate & FP_NEG_ADDEND);
+        ops[i] = abc[order[i]] ^ fp_sign_bit(f, flip);
+    }
+    return nan_result(f, ops, 3, env);
 }
 
 FP_COLD u64 fp_overflow(struct fp_format f, bool sign, struct fp_env *env)

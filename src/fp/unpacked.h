@@ -1,9 +1,9 @@
-/* The unpacked form that all operations compute on, and the one place that rounds and packs. Private
- * to this folder. Functions take the format as a constant argument and are inlined into one entry
- * point per format, which the compiler then specialises.
+/* The unpacked form that all operations compute on, and the one place that rounds and packs.
+ * Private to this folder. Functions take the format as a constant argument and are inlined into one
+ * entry point per format, which the compiler then specialises.
  *
- * The significand has 64 bits: enough for binary64 with 11 bits below its last place, the lowest one
- * sticky. Wider formats need the same functions over a 128-bit significand. */
+ * The significand has 64 bits: enough for binary64 with 11 bits below its last place, the lowest
+ * one sticky. Wider formats need the same functions over a 128-bit significand. */
 #ifndef LYRE_FP_UNPACKED_H
 #define LYRE_FP_UNPACKED_H
 
@@ -167,24 +167,16 @@ FP_INLINE u64 fp_pack(struct fp_format f, bool sign, int exp, u64 frac, struct f
     return fp_sign_bit(f, sign) | bits;
 }
 
-/* The NaN that an operation on `ops` (a, b, then c of a fused operation) returns when at least one of
- * them is a NaN; raises FP_INVALID for signalling ones. */
-u64 fp_nan_result(struct fp_format f, const u64 *ops, unsigned count, struct fp_env *env);
-
-FP_INLINE u64 fp_nan1(struct fp_format f, u64 a, struct fp_env *env)
-{
-    return fp_nan_result(f, &a, 1, env);
-}
-
-FP_INLINE u64 fp_nan2(struct fp_format f, u64 a, u64 b, struct fp_env *env)
-{
-    return fp_nan_result(f, (u64[]){a, b}, 2, env);
-}
+/* The NaN that an operation returns when at least one of its operands is a NaN; raises FP_INVALID
+ * for signalling ones. */
+u64 fp_nan1(struct fp_format f, u64 a, struct fp_env *env);
+u64 fp_nan2(struct fp_format f, u64 a, u64 b, struct fp_env *env);
+u64 fp_nan_fused(struct fp_format f, const u64 abc[3], unsigned negate, struct fp_env *env);
 
 /* a * b + c, rounded once, on numbers that are not NaNs; `scale` is added to the exponent of the
  * result before it is rounded. */
-FP_INLINE u64 fp_fused(struct fp_format f, struct fp_num a, struct fp_num b, struct fp_num c, int scale,
-                       struct fp_env *env)
+FP_INLINE u64 fp_fused(struct fp_format f, struct fp_num a, struct fp_num b, struct fp_num c,
+                       int scale, struct fp_env *env)
 {
     typedef unsigned __int128 u128;
     bool sign = a.sign != b.sign;
@@ -204,8 +196,9 @@ FP_INLINE u64 fp_fused(struct fp_format f, struct fp_num a, struct fp_num b, str
         return fp_zero(f, sign == c.sign ? sign : env->round == FP_ROUND_DOWN);
     }
 
-    /* The leading bit of both terms at bit 126: room for a carry above, and at least 21 zero bits below
-     * a product of two 53-bit significands, so that a sticky bit never takes part in a cancellation. */
+    /* The leading bit of both terms at bit 126: room for a carry above, and at least 21 zero bits
+     * below a product of two 53-bit significands, so that a sticky bit never takes part in a
+     * cancellation. */
     u128 product = (u128)a.frac * b.frac;
     int exp = a.exp + b.exp + 1;
     if (product >> 127)

@@ -1,7 +1,8 @@
 /* The operations that the Arm test compares: X(name, instruction, operands, result, our function).
  *
- * Operands a, b, c are in v0, v1, v2; a is in x0 too. Their shape: F16, F32, F64, INT. The result: V
- * in v0 (V16, V32: its low bits), G32 and G64 in x0, N in the condition flags, JS in w0 and flag Z. */
+ * Operands a, b, c are in v0, v1, v2; a is in x0 too. Their shape: F16, F32, F64, INT. The result:
+ * V in v0 (V16, V32: its low bits), G32 and G64 in x0, N in the condition flags, JS in w0 and flag
+ * Z. */
 #ifndef LYRE_TESTS_FP_ARM_OPS_H
 #define LYRE_TESTS_FP_ARM_OPS_H
 

@@ -9,14 +9,14 @@
     {                                                                                              \
         register uint64_t x0 __asm__("x0") = r->a;                                                 \
         uint64_t v, fpsr, nzcv;                                                                    \
-        __asm__ volatile("fmov d0, %[a]\n fmov d1, %[b]\n fmov d2, %[c]\n"                         \
-                         "msr fpcr, %[fpcr]\n msr fpsr, xzr\n" insn "\n"                           \
-                         "mrs %[fpsr], fpsr\n mrs %[nzcv], nzcv\n msr fpcr, xzr\n"                 \
-                         "fmov %[v], d0\n"                                                         \
-                         : "+r"(x0), [v] "=&r"(v), [fpsr] "=&r"(fpsr), [nzcv] "=&r"(nzcv)          \
-                         : [a] "r"(r->a), [b] "r"(r->b), [c] "r"(r->c),                            \
-                           [fpcr] "r"((uint64_t)r->fpcr)                                           \
-                         : "v0", "v1", "v2", "cc", "memory");                                      \
+        __asm__ volatile(                                                                          \
+            "fmov d0, %[a]\n fmov d1, %[b]\n fmov d2, %[c]\n"                                      \
+            "msr fpcr, %[fpcr]\n msr fpsr, xzr\n" insn "\n"                                        \
+            "mrs %[fpsr], fpsr\n mrs %[nzcv], nzcv\n msr fpcr, xzr\n"                              \
+            "fmov %[v], d0\n"                                                                      \
+            : "+r"(x0), [v] "=&r"(v), [fpsr] "=&r"(fpsr), [nzcv] "=&r"(nzcv)                       \
+            : [a] "r"(r->a), [b] "r"(r->b), [c] "r"(r->c), [fpcr] "r"((uint64_t)r->fpcr)           \
+            : "v0", "v1", "v2", "cc", "memory");                                                   \
         r->v = v, r->x = x0, r->fpsr = (uint32_t)fpsr, r->nzcv = (uint32_t)nzcv >> 28;             \
     }
 ARM_OPS(X)

@@ -176,13 +176,14 @@ static inline u64 operand_special(struct rng *r, struct operand_format f)
 {
     const u64 inf = mask64(f.exp_bits) << f.frac_bits, quiet = (u64)1 << (f.frac_bits - 1);
     const u64 one = mask64(f.exp_bits - 1u) << f.frac_bits, frac = mask64(f.frac_bits);
-    const u64 values[] = {0, 1, frac, frac + 1, one, one + 1, inf - 1, inf, inf | 1, inf | quiet, inf | frac};
+    const u64 values[] = {0,       1,   frac,    frac + 1,    one,       one + 1,
+                          inf - 1, inf, inf | 1, inf | quiet, inf | frac};
     u64 sign = (u64)rng_below(r, 2) << (f.exp_bits + f.frac_bits);
     return sign | values[rng_below(r, ARRAY_LEN(values))];
 }
 
-/* a * b = (1 + 2^-j) (1 - 2^-j), scaled to just below the smallest normal number: where tininess before
- * and after rounding differ. */
+/* a * b = (1 + 2^-j) (1 - 2^-j), scaled to just below the smallest normal number: where tininess
+ * before and after rounding differ. */
 static inline void operand_tiny_product(struct rng *r, struct operand_format f, u64 v[2])
 {
     const unsigned bias = (1u << (f.exp_bits - 1)) - 1, j = 1 + rng_below(r, f.frac_bits);

@@ -21,13 +21,13 @@ enum result { V, V16, V32, G32, G64, N, JS };
 #define S64 ((struct fp_int){64, true, 0})
 #define U64 ((struct fp_int){64, false, 0})
 
-static struct fp_int FIX(struct fp_int type, u8 frac_bits)
-{
+static struct fp_int FIX(struct fp_int type, u8 frac_bits) {
     type.frac_bits = frac_bits;
     return type;
 }
 
-static u64 to_odd(u64 a, struct fp_env *e)
+static u64
+to_odd(u64 a, struct fp_env *e)
 {
     u8 round = e->round;
     e->round = FP_ROUND_ODD;
@@ -63,7 +63,8 @@ static struct fp_env env_of(u32 fpcr)
         .int_rule = FP_INT_SATURATE,
         .denormal_rule = FP_DENORMAL_FLUSHED,
         .flush_inputs = (fpcr >> 24 & 1 ? FP_FLUSH_WIDE : 0) | (fpcr >> 19 & 1 ? FP_FLUSH_HALF : 0),
-        .flush_outputs = (fpcr >> 24 & 1 ? FP_FLUSH_WIDE : 0) | (fpcr >> 19 & 1 ? FP_FLUSH_HALF : 0),
+        .flush_outputs =
+            (fpcr >> 24 & 1 ? FP_FLUSH_WIDE : 0) | (fpcr >> 19 & 1 ? FP_FLUSH_HALF : 0),
         .default_nan = fpcr >> 25 & 1,
         .tininess_before = true,
         .inf_zero_invalid = true,
@@ -175,9 +176,7 @@ static void oracle_stop(struct oracle *o)
 static void fill(struct rng *r, unsigned op, struct arm_record *record)
 {
     enum shape shape = ops[op].shape;
-    const struct operand_format f = shape == F16   ? operand16
-                                    : shape == F32 ? operand32
-                                                   : operand64;
+    const struct operand_format f = shape == F16 ? operand16 : shape == F32 ? operand32 : operand64;
     *record = (struct arm_record){.op = op};
     u64 v[3];
     operand_triple(r, f, v);

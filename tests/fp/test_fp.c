@@ -50,7 +50,8 @@ TEST(minimum_number_2019)
 
 TEST(integers_out_of_range)
 {
-    const struct fp_int s32_type = {32, true, 0}, u32_type = {32, false, 0}, u64_type = {64, false, 0};
+    const struct fp_int s32_type = {32, true, 0}, u32_type = {32, false, 0},
+                        u64_type = {64, false, 0};
     struct fp_env e = {.int_rule = FP_INT_NAN_MAX};
     CHECK_EQ(fp32_to_int(NEG(QNAN), s32_type, FP_ROUND_ZERO, &e), 0x7fffffff);
     CHECK_EQ(fp32_to_int(QNAN, u64_type, FP_ROUND_ZERO, &e), ~0ull);

@@ -8,8 +8,8 @@
 
 enum { DAZ = 1 << 6, FTZ = 1 << 15, ALL_MASKED = 0x1f80, FLAGS = 0x3f };
 
-/* One instruction under the given MXCSR. Nothing else may be computed in between, so the control word
- * is set and restored inside the asm. Returns the flags in *csr. */
+/* One instruction under the given MXCSR. Nothing else may be computed in between, so the control
+ * word is set and restored inside the asm. Returns the flags in *csr. */
 #define HOST_OP(name, template, ...)                                                               \
     static u64 host_##name(u64 a, u64 b, u64 c, u32 *csr)                                          \
     {                                                                                              \
@@ -46,8 +46,8 @@ BINARY32(max32, "maxss")
 BINARY64(max64, "maxsd")
 HOST_OP(sqrt32, "sqrtss %%xmm0, %%xmm0\n movd %%xmm0, %k[r]")
 HOST_OP(sqrt64, "sqrtsd %%xmm0, %%xmm0\n movq %%xmm0, %[r]")
-/* NaNs are looked for in the order that the digits of the form name: in 213, the register that is not
- * overwritten (a) goes before the one that is (b). */
+/* NaNs are looked for in the order that the digits of the form name: in 213, the register that is
+ * not overwritten (a) goes before the one that is (b). */
 FUSED32(fma32, "vfmadd213ss")
 FUSED64(fma64, "vfmadd213sd")
 FUSED32(fms32, "vfmsub213ss")
@@ -142,8 +142,14 @@ static const struct {
     enum shape shape;
     const char *needs;
 } ops[] = {
-#define OP(name, shape)        {#name, host_##name, ours_##name, shape, NULL}
-#define OP_IF(name, shape, cpu) {#name, host_##name, ours_##name, shape, cpu}
+#define OP(name, shape)                                                                            \
+    {                                                                                              \
+#name, host_##name, ours_##name, shape, NULL                                               \
+    }
+#define OP_IF(name, shape, cpu)                                                                    \
+    {                                                                                              \
+#name, host_##name, ours_##name, shape, cpu                                                \
+    }
     OP(add32, F32),
     OP(add64, F64),
     OP(sub32, F32),

@@ -1,6 +1,6 @@
-/* Against MPFR: the exact result of an operation, rounded here by the definition of IEEE 754, in all six
- * rounding directions, with tininess before and after rounding, and with flags. The NaN rule is the
- * canonical one: the other tests cover the rest. */
+/* Against MPFR: the exact result of an operation, rounded here by the definition of IEEE 754, in
+ * all six rounding directions, with tininess before and after rounding, and with flags. The NaN
+ * rule is the canonical one: the other tests cover the rest. */
 #include <stdint.h>
 
 #define MPFR_USE_INTMAX_T
@@ -146,8 +146,8 @@ static void decode(mpfr_t x, struct operand_format f, u64 a)
     mpfr_setsign(x, x, (a & sign_bit(f)) != 0, MPFR_RNDN);
 }
 
-/* |x| in units of 2^unit as an integer, by the definition of each direction. `lost`: the true |x| is a
- * little larger. */
+/* |x| in units of 2^unit as an integer, by the definition of each direction. `lost`: the true |x|
+ * is a little larger. */
 static u64 to_units(const mpfr_t x, bool lost, long unit, enum fp_round round, bool *inexact)
 {
     mpfr_t y, whole;
@@ -204,9 +204,9 @@ static u64 encode(const mpfr_t x, bool lost, struct operand_format f, const stru
     /* As if the exponent had no bounds; mpfr's significands are in [1/2, 1). */
     long exp = mpfr_get_exp(x), unit = exp - f.frac_bits - 1;
     u64 q = to_units(x, lost, unit, env->round, &inexact);
-    bool tiny = env->tininess_before ? exp < 2 - bias
-                                     : unit < least_unit && !(unit == least_unit - 1 &&
-                                                              q == (u64)2 << f.frac_bits);
+    bool tiny = env->tininess_before
+                    ? exp < 2 - bias
+                    : unit < least_unit && !(unit == least_unit - 1 && q == (u64)2 << f.frac_bits);
     if (unit < least_unit) {
         unit = least_unit;
         q = to_units(x, lost, unit, env->round, &inexact);
@@ -246,8 +246,9 @@ static int mpfr_op(enum op op, mpfr_t x, mpfr_t v[3], mpfr_rnd_t round)
     return 0;
 }
 
-static u64 reference(enum op op, unsigned count, struct operand_format from, struct operand_format to,
-                     const u64 bits[3], const struct fp_env *env, u32 *flags)
+static u64 reference(enum op op, unsigned count, struct operand_format from,
+                     struct operand_format to, const u64 bits[3], const struct fp_env *env,
+                     u32 *flags)
 {
     mpfr_t x, v[3];
     bool nan = false, snan = false;
@@ -288,8 +289,8 @@ static struct fp_env random_env(struct rng *r)
     };
 }
 
-static int differs(const char *what, const struct format *f, const u64 v[3], const struct fp_env *env,
-                   u64 ours, u64 theirs, u32 flags)
+static int differs(const char *what, const struct format *f, const u64 v[3],
+                   const struct fp_env *env, u64 ours, u64 theirs, u32 flags)
 {
     if (ours == theirs && env->flags == flags)
         return 0;
@@ -355,8 +356,7 @@ static int compare_to_int(const struct format *f, u64 a, struct fp_int type, str
 
     mpfr_init2(x, PRECISION);
     decode(x, f->f, a);
-    if (!nan && !mpfr_inf_p(x) &&
-        (mpfr_zero_p(x) || mpfr_get_exp(x) + type.frac_bits <= 64)) {
+    if (!nan && !mpfr_inf_p(x) && (mpfr_zero_p(x) || mpfr_get_exp(x) + type.frac_bits <= 64)) {
         q = to_units(x, false, -(long)type.frac_bits, env.round, &inexact);
         flags = inexact ? FP_INEXACT : 0;
         theirs = negative ? -q : q;
