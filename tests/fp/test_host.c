@@ -6,6 +6,8 @@
 
 #ifdef __x86_64__
 
+#include <cpuid.h>
+
 enum { DAZ = 1 << 6, FTZ = 1 << 15, ALL_MASKED = 0x1f80, FLAGS = 0x3f };
 
 /* One instruction under the given MXCSR. Nothing else may be computed in between, so the control
@@ -195,10 +197,17 @@ static const struct {
     OP_IF(nearby64, F64, "sse4.1"),
 };
 
+static bool host_has_f16c(void)
+{
+    unsigned a, b, c = 0, d;
+    /* Not every compiler's __builtin_cpu_supports() knows it; "avx" covers the operating system. */
+    return __get_cpuid(1, &a, &b, &c, &d) && c >> 29 & 1 && __builtin_cpu_supports("avx");
+}
+
 static bool host_has(const char *what)
 {
     return !what || (!strcmp(what, "fma") && __builtin_cpu_supports("fma")) ||
-           (!strcmp(what, "f16c") && __builtin_cpu_supports("f16c")) ||
+           (!strcmp(what, "f16c") && host_has_f16c()) ||
            (!strcmp(what, "sse4.1") && __builtin_cpu_supports("sse4.1"));
 }
 
