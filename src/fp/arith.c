@@ -8,8 +8,9 @@ FP_INLINE u64 add_normal(struct fp_format f, struct fp_num a, struct fp_num b, s
         struct fp_num swap = a;
         a = b, b = swap;
     }
-    /* One bit of room for the carry; binary64 has ten zero bits left below, so what sticks in a shift
-     * of more than one place stays below the rounding position after the cancellation of one bit. */
+    /* One bit of room for the carry; binary64 has ten zero bits left below, so what sticks in a
+     * shift of more than one place stays below the rounding position after the cancellation of one
+     * bit. */
     u64 big = a.frac >> 1, small = shift_sticky64(b.frac >> 1, (unsigned)(a.exp - b.exp));
     u64 sum = a.sign == b.sign ? big + small : big - small;
     if (!sum)
@@ -65,7 +66,8 @@ FP_INLINE u64 mul(struct fp_format f, u64 abits, u64 bbits, bool extended, struc
     bool inf = a.class == FP_CLASS_INF || b.class == FP_CLASS_INF;
     bool zero = a.class == FP_CLASS_ZERO || b.class == FP_CLASS_ZERO;
     if (inf && zero)
-        return extended ? fp_sign_bit(f, sign) | (u64)(fp_bias(f) + 1) << f.frac_bits : fp_invalid(f, env);
+        return extended ? fp_sign_bit(f, sign) | (u64)(fp_bias(f) + 1) << f.frac_bits
+                        : fp_invalid(f, env);
     fp_used_denormal(a.denormal | b.denormal, env);
     return inf ? fp_inf(f, sign) : fp_zero(f, sign);
 }
@@ -123,10 +125,9 @@ FP_INLINE u64 root(u64 v, unsigned bits)
     for (u64 bit = one >> 1; bit >= one >> bits; bit >>= 1) {
         u64 cost = 2 * r + bit; /* ((r + bit)^2 - r^2) << turn */
         rest <<= 1;
-        if (rest >= cost) {
-            rest -= cost;
-            r += bit;
-        }
+        u64 take = -(u64)(rest >= cost); /* no branch: it would be a coin toss */
+        rest -= cost & take;
+        r += bit & take;
     }
     return r | (rest != 0);
 }
@@ -159,11 +160,7 @@ FP_INLINE u64 fma_bits(struct fp_format f, u64 abits, u64 bbits, u64 cbits, unsi
                         (a.class == FP_CLASS_ZERO && b.class == FP_CLASS_INF);
         if (inf_zero && c.class == FP_CLASS_QNAN && env->inf_zero_invalid)
             return fp_invalid(f, env);
-        if (env->nan_rule == FP_NAN_ARM) {
-            abits ^= fp_sign_bit(f, negate & FP_NEG_PRODUCT);
-            cbits ^= fp_sign_bit(f, negate & FP_NEG_ADDEND);
-        }
-        return fp_nan_result(f, (u64[]){abits, bbits, cbits}, 3, env);
+        return fp_nan_fused(f, (u64[]){abits, bbits, cbits}, negate, env);
     }
     a.sign ^= (negate & FP_NEG_PRODUCT) != 0;
     c.sign ^= (negate & FP_NEG_ADDEND) != 0;

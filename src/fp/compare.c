@@ -34,7 +34,8 @@ FP_INLINE enum fp_order compare(struct fp_format f, u64 abits, u64 bbits, bool s
     return order(a, b);
 }
 
-/* The result when at least one operand is a NaN. `a` and `b` are as the operation sees them: flushed. */
+/* The result when at least one operand is a NaN. `a` and `b` are as the operation sees them:
+ * flushed. */
 static FP_COLD u64 min_nan(struct fp_format f, struct fp_num na, struct fp_num nb, u64 a, u64 b,
                            enum fp_min_rule rule, struct fp_env *env)
 {

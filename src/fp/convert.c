@@ -1,10 +1,12 @@
-/* Between formats, to and from integers, to integral values (IEEE 754 sections 5.4.1, 5.4.2, 5.8, 5.9). */
+/* Between formats, to and from integers, to integral values (IEEE 754
+ * sections 5.4.1, 5.4.2, 5.8, 5.9). */
 #include "fp/unpacked.h"
 
 /* --- between formats --- */
 
 /* The payload's high bits move to the high bits of the result (Arm FPConvertNaN). */
-static FP_COLD u64 convert_nan(struct fp_format from, struct fp_format to, u64 bits, struct fp_env *env)
+static FP_COLD u64 convert_nan(struct fp_format from, struct fp_format to, u64 bits,
+                               struct fp_env *env)
 {
     bool sign = bits >> (from.exp_bits + from.frac_bits) & 1;
     u64 nan = fp_nan1(from, bits, env);
@@ -90,7 +92,8 @@ u32 bf16_to_fp32(u16 a, struct fp_env *env)
 /* --- to integers --- */
 
 /* |n| * 2^scale rounded to an integer: false if it exceeds 64 bits. *inexact: bits were lost. */
-FP_INLINE bool to_magnitude(struct fp_num n, int scale, enum fp_round round, u64 *out, bool *inexact)
+FP_INLINE bool to_magnitude(struct fp_num n, int scale, enum fp_round round, u64 *out,
+                            bool *inexact)
 {
     int exp = n.exp + scale;
     u64 whole, rest;

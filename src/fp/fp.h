@@ -35,9 +35,9 @@ enum fp_flag {
  * FP_INVALID under every rule. */
 enum fp_nan_rule {
     FP_NAN_CANONICAL, /* the default NaN, always (RISC-V) */
-    FP_NAN_ARM,       /* the first signalling NaN, else the first quiet one; order a, b; fused: c, a, b.
-                         A fused operation's negation flips the sign of a NaN operand too */
-    FP_NAN_X86,       /* the first NaN; order a, b; fused: a, b, c. Negation leaves NaNs alone */
+    FP_NAN_ARM, /* the first signalling NaN, else the first quiet one; order a, b; fused: c, a, b.
+                   A fused operation's negation flips the sign of a NaN operand too */
+    FP_NAN_X86, /* the first NaN; order a, b; fused: a, b, c. Negation leaves NaNs alone */
 };
 
 /* What raises FP_DENORMAL_IN. */
@@ -55,8 +55,8 @@ enum fp_int_rule {
     FP_INT_INDEFINITE, /* signed: the least integer; unsigned: the greatest (x86) */
 };
 
-/* Formats for the flush_ fields, a bit set: machines flush binary16 by a switch of its own or never.
- * Conversions between formats never flush their binary16 side. */
+/* Formats for the flush_ fields, a bit set: machines flush binary16 by a switch of its own or
+ * never. Conversions between formats never flush their binary16 side. */
 enum fp_flush {
     FP_FLUSH_NONE = 0,
     FP_FLUSH_HALF = 1, /* binary16 */
@@ -65,24 +65,24 @@ enum fp_flush {
 
 /* The state and the rules of one floating-point unit. All zero is 754 with canonical NaNs (+). */
 struct fp_env {
-    u8 round;                /* enum fp_round */
-    u8 nan_rule;             /* enum fp_nan_rule */
-    u8 int_rule;             /* enum fp_int_rule */
-    u8 denormal_rule;        /* enum fp_denormal_rule */
-    u8 flush_inputs;         /* enum fp_flush: denormal operands count as zero of their sign */
-    u8 flush_outputs;        /* enum fp_flush: tiny results become zero and raise FP_UNDERFLOW ... */
-    bool flush_inexact;      /* ... and FP_INEXACT (x86) */
-    bool default_nan;        /* return the default NaN in place of any operand NaN */
-    bool default_nan_sign;   /* the default NaN is negative (x86) */
-    bool tininess_before;    /* detect tininess before rounding (Arm), else after (x86, RISC-V) */
-    bool inf_zero_invalid;   /* fused inf * 0 + quiet NaN is invalid and gives the default NaN (Arm,
-                                RISC-V), else it is just an operation with a NaN operand (x86) */
-    bool alternative_half;   /* conversions: binary16 has no infinities and NaNs (Arm FPCR.AHP) */
-    u32 flags;               /* enum fp_flag, sticky: only ever set here */
+    u8 round;              /* enum fp_round */
+    u8 nan_rule;           /* enum fp_nan_rule */
+    u8 int_rule;           /* enum fp_int_rule */
+    u8 denormal_rule;      /* enum fp_denormal_rule */
+    u8 flush_inputs;       /* enum fp_flush: denormal operands count as zero of their sign */
+    u8 flush_outputs;      /* enum fp_flush: tiny results become zero and raise FP_UNDERFLOW ... */
+    bool flush_inexact;    /* ... and FP_INEXACT (x86) */
+    bool default_nan;      /* return the default NaN in place of any operand NaN */
+    bool default_nan_sign; /* the default NaN is negative (x86) */
+    bool tininess_before;  /* detect tininess before rounding (Arm), else after (x86, RISC-V) */
+    bool inf_zero_invalid; /* fused inf * 0 + quiet NaN is invalid and gives the default NaN (Arm,
+                              RISC-V), else it is just an operation with a NaN operand (x86) */
+    bool alternative_half; /* conversions: binary16 has no infinities and NaNs (Arm FPCR.AHP) */
+    u32 flags;             /* enum fp_flag, sticky: only ever set here */
 };
 
-/* 754 section 5.4.1. sqrt of a negative number, inf - inf, 0 * inf, 0 / 0, inf / inf are invalid and
- * give the default NaN. An exact zero sum of nonzero terms is +0, or -0 when rounding down. */
+/* 754 section 5.4.1. sqrt of a negative number, inf - inf, 0 * inf, 0 / 0, inf / inf are invalid
+ * and give the default NaN. An exact zero sum of nonzero terms is +0, or -0 when rounding down. */
 u16 fp16_add(u16 a, u16 b, struct fp_env *env);
 u32 fp32_add(u32 a, u32 b, struct fp_env *env);
 u64 fp64_add(u64 a, u64 b, struct fp_env *env);
@@ -99,8 +99,8 @@ u16 fp16_sqrt(u16 a, struct fp_env *env);
 u32 fp32_sqrt(u32 a, struct fp_env *env);
 u64 fp64_sqrt(u64 a, struct fp_env *env);
 
-/* a * b + c, rounded once. `negate` is a set of enum fp_negate and acts on the operands (so that zero
- * results have the sign of the negated sum); what it does to NaNs is part of the NaN rule. */
+/* a * b + c, rounded once. `negate` is a set of enum fp_negate and acts on the operands (so that
+ * zero results have the sign of the negated sum); what it does to NaNs is part of the NaN rule. */
 enum fp_negate {
     FP_NEG_PRODUCT = 1,
     FP_NEG_ADDEND = 2,
@@ -124,7 +124,8 @@ enum fp_order fp64_compare(u64 a, u64 b, bool signalling, struct fp_env *env);
 /* The families of minimum and maximum. -0 < +0 in all but FP_MIN_SECOND. */
 enum fp_min_rule {
     FP_MIN_NAN,         /* a NaN operand gives a NaN: 754-2019 minimum, Arm FMIN */
-    FP_MIN_NUMBER_2008, /* a number beats a quiet NaN, not a signalling one: 754-2008 minNum, Arm FMINNM */
+    FP_MIN_NUMBER_2008, /* a number beats a quiet NaN, not a signalling one: 754-2008 minNum, Arm
+                           FMINNM */
     FP_MIN_NUMBER_2019, /* a number beats any NaN: 754-2019 minimumNumber, RISC-V FMIN */
     FP_MIN_SECOND,      /* a < b ? a : b as written; all NaNs are invalid: x86 MINSD */
 };
@@ -159,8 +160,8 @@ u64 fp64_round_int(u64 a, enum fp_round round, bool inexact, struct fp_env *env)
 u32 fp32_round_fit(u32 a, enum fp_round round, unsigned bits, struct fp_env *env);
 u64 fp64_round_fit(u64 a, enum fp_round round, unsigned bits, struct fp_env *env);
 
-/* Between formats (754 section 5.4.2; Arm FPConvert), rounding by env->round. NaN payloads keep their
- * high bits. */
+/* Between formats (754 section 5.4.2; Arm FPConvert), rounding by env->round. NaN payloads keep
+ * their high bits. */
 u32 fp16_to_fp32(u16 a, struct fp_env *env);
 u64 fp16_to_fp64(u16 a, struct fp_env *env);
 u16 fp32_to_fp16(u32 a, struct fp_env *env);
@@ -178,8 +179,8 @@ struct fp_int {
 };
 
 /* To an integer (754 section 5.8; Arm FPToFixed): the value times 2^frac_bits, rounded, in the low
- * `bits` of the result, sign extended to 64 if signed. Values that do not fit raise FP_INVALID alone,
- * otherwise lost bits raise FP_INEXACT. FP_DENORMAL_USED does not apply. */
+ * `bits` of the result, sign extended to 64 if signed. Values that do not fit raise FP_INVALID
+ * alone, otherwise lost bits raise FP_INEXACT. FP_DENORMAL_USED does not apply. */
 u64 fp16_to_int(u16 a, struct fp_int type, enum fp_round round, struct fp_env *env);
 u64 fp32_to_int(u32 a, struct fp_int type, enum fp_round round, struct fp_env *env);
 u64 fp64_to_int(u64 a, struct fp_int type, enum fp_round round, struct fp_env *env);

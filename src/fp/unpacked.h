@@ -1,9 +1,9 @@
-/* The unpacked form that all operations compute on, and the one place that rounds and packs. Private
- * to this folder. Functions take the format as a constant argument and are inlined into one entry
- * point per format, which the compiler then specialises.
+/* The unpacked form that all operations compute on, and the one place that rounds and packs.
+ * Private to this folder. Functions take the format as a constant argument and are inlined into one
+ * entry point per format, which the compiler then specialises.
  *
- * The significand has 64 bits: enough for binary64 with 11 bits below its last place, the lowest one
- * sticky. Wider formats need the same functions over a 128-bit significand. */
+ * The significand has 64 bits: enough for binary64 with 11 bits below its last place, the lowest
+ * one sticky. Wider formats need the same functions over a 128-bit significand. */
 #ifndef LYRE_FP_UNPACKED_H
 #define LYRE_FP_UNPACKED_H
 
@@ -143,37 +143,10 @@ FP_INLINE bool fp_round_up(enum fp_round round, bool sign, bool odd, u64 rest)
 }
 
 /* The result of a finite operation that exceeds the format. */
-FP_INLINE u64 fp_overflow(struct fp_format f, bool sign, struct fp_env *env)
-{
-    if (f.no_inf) {
-        env->flags |= FP_INVALID;
-        return fp_sign_bit(f, sign) | mask64(f.exp_bits + f.frac_bits);
-    }
-    env->flags |= FP_OVERFLOW | FP_INEXACT;
-    bool to_inf = env->round == FP_ROUND_EVEN || env->round == FP_ROUND_AWAY ||
-                  env->round == (sign ? FP_ROUND_DOWN : FP_ROUND_UP);
-    return fp_inf(f, sign) - !to_inf;
-}
+u64 fp_overflow(struct fp_format f, bool sign, struct fp_env *env);
 
 /* Round and pack a number below the normal range; biased <= 0 is its exponent. */
-FP_INLINE u64 fp_pack_tiny(struct fp_format f, bool sign, int biased, u64 frac, struct fp_env *env)
-{
-    unsigned cut = 63 - f.frac_bits;
-    bool tiny = true;
-    /* Just below the range, rounding as if the exponent were unbounded may reach it. */
-    if (!env->tininess_before && biased == 0 && !(~frac >> cut))
-        tiny = !fp_round_up(env->round, sign, true, frac << (64 - cut));
-    if (tiny && (env->flush_outputs & f.flush)) {
-        env->flags |= FP_UNDERFLOW | (env->flush_inexact ? FP_INEXACT : 0);
-        return fp_zero(f, sign);
-    }
-    frac = shift_sticky64(frac, (unsigned)(1 - biased));
-    u64 kept = frac >> cut, rest = frac << (64 - cut);
-    if (rest)
-        env->flags |= FP_INEXACT | (tiny ? FP_UNDERFLOW : 0);
-    kept += fp_round_up(env->round, sign, kept & 1, rest);
-    return fp_sign_bit(f, sign) | kept;
-}
+u64 fp_pack_tiny(struct fp_format f, bool sign, int biased, u64 frac, struct fp_env *env);
 
 /* Round frac / 2^63 * 2^exp, bit 63 of frac set and bit 0 sticky, to the format (Arm FPRound). */
 FP_INLINE u64 fp_pack(struct fp_format f, bool sign, int exp, u64 frac, struct fp_env *env)
@@ -194,24 +167,16 @@ FP_INLINE u64 fp_pack(struct fp_format f, bool sign, int exp, u64 frac, struct f
     return fp_sign_bit(f, sign) | bits;
 }
 
-/* The NaN that an operation on `ops` (a, b, then c of a fused operation) returns when at least one of
- * them is a NaN; raises FP_INVALID for signalling ones. */
-u64 fp_nan_result(struct fp_format f, const u64 *ops, unsigned count, struct fp_env *env);
-
-FP_INLINE u64 fp_nan1(struct fp_format f, u64 a, struct fp_env *env)
-{
-    return fp_nan_result(f, &a, 1, env);
-}
-
-FP_INLINE u64 fp_nan2(struct fp_format f, u64 a, u64 b, struct fp_env *env)
-{
-    return fp_nan_result(f, (u64[]){a, b}, 2, env);
-}
+/* The NaN that an operation returns when at least one of its operands is a NaN; raises FP_INVALID
+ * for signalling ones. */
+u64 fp_nan1(struct fp_format f, u64 a, struct fp_env *env);
+u64 fp_nan2(struct fp_format f, u64 a, u64 b, struct fp_env *env);
+u64 fp_nan_fused(struct fp_format f, const u64 abc[3], unsigned negate, struct fp_env *env);
 
 /* a * b + c, rounded once, on numbers that are not NaNs; `scale` is added to the exponent of the
  * result before it is rounded. */
-FP_INLINE u64 fp_fused(struct fp_format f, struct fp_num a, struct fp_num b, struct fp_num c, int scale,
-                       struct fp_env *env)
+FP_INLINE u64 fp_fused(struct fp_format f, struct fp_num a, struct fp_num b, struct fp_num c,
+                       int scale, struct fp_env *env)
 {
     typedef unsigned __int128 u128;
     bool sign = a.sign != b.sign;
@@ -231,8 +196,9 @@ FP_INLINE u64 fp_fused(struct fp_format f, struct fp_num a, struct fp_num b, str
         return fp_zero(f, sign == c.sign ? sign : env->round == FP_ROUND_DOWN);
     }
 
-    /* The leading bit of both terms at bit 126: room for a carry above, and at least 21 zero bits below
-     * a product of two 53-bit significands, so that a sticky bit never takes part in a cancellation. */
+    /* The leading bit of both terms at bit 126: room for a carry above, and at least 21 zero bits
+     * below a product of two 53-bit significands, so that a sticky bit never takes part in a
+     * cancellation. */
     u128 product = (u128)a.frac * b.frac;
     int exp = a.exp + b.exp + 1;
     if (product >> 127)

@@ -171,4 +171,44 @@ static inline u64 operand_int(struct rng *r)
     }
 }
 
+/* One of the values that have rules of their own. */
+static inline u64 operand_special(struct rng *r, struct operand_format f)
+{
+    const u64 inf = mask64(f.exp_bits) << f.frac_bits, quiet = (u64)1 << (f.frac_bits - 1);
+    const u64 one = mask64(f.exp_bits - 1u) << f.frac_bits, frac = mask64(f.frac_bits);
+    const u64 values[] = {0,       1,   frac,    frac + 1,    one,       one + 1,
+                          inf - 1, inf, inf | 1, inf | quiet, inf | frac};
+    u64 sign = (u64)rng_below(r, 2) << (f.exp_bits + f.frac_bits);
+    return sign | values[rng_below(r, ARRAY_LEN(values))];
+}
+
+/* a * b = (1 + 2^-j) (1 - 2^-j), scaled to just below the smallest normal number: where tininess
+ * before and after rounding differ. */
+static inline void operand_tiny_product(struct rng *r, struct operand_format f, u64 v[2])
+{
+    const unsigned bias = (1u << (f.exp_bits - 1)) - 1, j = 1 + rng_below(r, f.frac_bits);
+    const unsigned exp = bias / 2 + rng_below(r, bias / 2);
+    const u64 sign = (u64)1 << (f.exp_bits + f.frac_bits);
+
+    v[0] = (u64)exp << f.frac_bits | (u64)1 << (f.frac_bits - j);
+    v[1] = (u64)(bias - exp) << f.frac_bits | (mask64(f.frac_bits) & ~mask64(f.frac_bits - j + 1));
+    for (int i = 0; i < 2; i++)
+        v[i] ^= rng_below(r, 2) ? sign : 0;
+}
+
+/* Operands a, b and c of a fused operation; a and b serve the others. */
+static inline void operand_triple(struct rng *r, struct operand_format f, u64 v[3])
+{
+    if (rng_below(r, 8) == 0) {
+        for (int i = 0; i < 3; i++)
+            v[i] = operand_special(r, f);
+        return;
+    }
+    v[0] = operand(r, f);
+    v[1] = operand_near(r, f, v[0]);
+    if (rng_below(r, 32) == 0)
+        operand_tiny_product(r, f, v);
+    v[2] = operand_addend(r, f, v[0], v[1]);
+}
+
 #endif

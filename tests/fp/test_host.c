@@ -6,10 +6,12 @@
 
 #ifdef __x86_64__
 
+#include <cpuid.h>
+
 enum { DAZ = 1 << 6, FTZ = 1 << 15, ALL_MASKED = 0x1f80, FLAGS = 0x3f };
 
-/* One instruction under the given MXCSR. Nothing else may be computed in between, so the control word
- * is set and restored inside the asm. Returns the flags in *csr. */
+/* One instruction under the given MXCSR. Nothing else may be computed in between, so the control
+ * word is set and restored inside the asm. Returns the flags in *csr. */
 #define HOST_OP(name, template, ...)                                                               \
     static u64 host_##name(u64 a, u64 b, u64 c, u32 *csr)                                          \
     {                                                                                              \
@@ -46,8 +48,8 @@ BINARY32(max32, "maxss")
 BINARY64(max64, "maxsd")
 HOST_OP(sqrt32, "sqrtss %%xmm0, %%xmm0\n movd %%xmm0, %k[r]")
 HOST_OP(sqrt64, "sqrtsd %%xmm0, %%xmm0\n movq %%xmm0, %[r]")
-/* NaNs are looked for in the order that the digits of the form name: in 213, the register that is not
- * overwritten (a) goes before the one that is (b). */
+/* NaNs are looked for in the order that the digits of the form name: in 213, the register that is
+ * not overwritten (a) goes before the one that is (b). */
 FUSED32(fma32, "vfmadd213ss")
 FUSED64(fma64, "vfmadd213sd")
 FUSED32(fms32, "vfmsub213ss")
@@ -142,8 +144,14 @@ static const struct {
     enum shape shape;
     const char *needs;
 } ops[] = {
-#define OP(name, shape)        {#name, host_##name, ours_##name, shape, NULL}
-#define OP_IF(name, shape, cpu) {#name, host_##name, ours_##name, shape, cpu}
+#define OP(name, shape)                                                                            \
+    {                                                                                              \
+#name, host_##name, ours_##name, shape, NULL                                               \
+    }
+#define OP_IF(name, shape, cpu)                                                                    \
+    {                                                                                              \
+#name, host_##name, ours_##name, shape, cpu                                                \
+    }
     OP(add32, F32),
     OP(add64, F64),
     OP(sub32, F32),
@@ -189,19 +197,26 @@ static const struct {
     OP_IF(nearby64, F64, "sse4.1"),
 };
 
+static bool host_has_f16c(void)
+{
+    unsigned a, b, c = 0, d;
+    /* Not every compiler's __builtin_cpu_supports() knows it; "avx" covers the operating system. */
+    return __get_cpuid(1, &a, &b, &c, &d) && c >> 29 & 1 && __builtin_cpu_supports("avx");
+}
+
 static bool host_has(const char *what)
 {
     return !what || (!strcmp(what, "fma") && __builtin_cpu_supports("fma")) ||
-           (!strcmp(what, "f16c") && __builtin_cpu_supports("f16c")) ||
+           (!strcmp(what, "f16c") && host_has_f16c()) ||
            (!strcmp(what, "sse4.1") && __builtin_cpu_supports("sse4.1"));
 }
 
 static void operands(struct rng *r, enum shape shape, u64 v[3])
 {
     const struct operand_format f = shape == F64 ? operand64 : shape == F32 ? operand32 : operand16;
-    v[0] = shape == INT ? operand_int(r) : operand(r, f);
-    v[1] = operand_near(r, f, v[0]);
-    v[2] = operand_addend(r, f, v[0], v[1]);
+    operand_triple(r, f, v);
+    if (shape == INT)
+        v[0] = operand_int(r);
 }
 
 /* The test of one operation stops at its tenth difference. */
