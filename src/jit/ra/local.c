@@ -553,8 +553,6 @@ static void allocate_op(struct ra *ra, u32 p)
     struct work *w = ra->work;
     const struct ra_con *con = &ra->use[p].con;
     struct ra_ins op = {.kind = RA_OP, .v = p, .dst = RA_NOREG};
-    u32 before = ra->nins;
-    (void)before;
     w->locked = 0;
     vacate(ra, con->clobber, p);
     for (unsigned k = 0; k < con->nsrc; k++) /* those in registers first, so that none is evicted */
@@ -793,6 +791,8 @@ static void finish_branch(struct ra *ra, u32 p)
     w->locked = 0;
     for (unsigned k = 0; k < con->nsrc; k++)
         op.src[k] = con->imm >> k & 1 ? RA_IMM : (u8)want_in_reg(ra, con->src[k], 0, p);
+    for (unsigned i = 0; i < con->ntmp[0]; i++)
+        op.tmp[i] = (u8)take_reg(ra, 0, 0, p, true);
     if (n->op == IR_BR)
         *emit(ra, RA_COND) = op;
     retire_operands(ra, p);
@@ -830,6 +830,8 @@ static void finish_exit(struct ra *ra, u32 p)
     if (n->op == IR_EXIT_BR) {
         for (unsigned k = 0; k < con->nsrc; k++)
             op.src[k] = con->imm >> k & 1 ? RA_IMM : (u8)want_in_reg(ra, con->src[k], 0, p);
+        for (unsigned i = 0; i < con->ntmp[0]; i++)
+            op.tmp[i] = (u8)take_reg(ra, 0, 0, p, true);
         op.kind = RA_COND;
         *emit(ra, RA_COND) = op;
         op.kind = RA_OP;
