@@ -63,8 +63,8 @@ class Field:
     def __init__(self, name, lsb, width, signed):
         self.name, self.lsb, self.width, self.signed = name, lsb, width, signed
 
-    def c(self):
-        if self.signed:
+    def c(self, plain=False):
+        if self.signed and not plain:
             return f'((s32)(i << {WIDTH - self.lsb - self.width}) >> {WIDTH - self.width})'
         shifted = f'i >> {self.lsb}' if self.lsb else 'i'
         return f'({shifted} & {(1 << self.width) - 1:#x})'
@@ -84,7 +84,8 @@ class Joined:
     def c(self):
         low, terms = 0, []
         for p in reversed(self.parts):
-            terms.append(f'((u32){p.c()} << {low})' if low else p.c())
+            value = p.c(plain=p is not self.parts[0])
+            terms.append(f'((u32){value} << {low})' if low else value)
             low += p.width
         value = ' | '.join(reversed(terms))
         return f'(s32)({value})' if self.signed else f'({value})'
@@ -514,30 +515,42 @@ class Tables:
 
     def check_pair(self, a, b):
         """Both match some word as far as masks go: the constraints must exclude each other."""
-        tests, free = [], 0
+        fixed, word = a.mask | b.mask, a.value | b.value
+        groups = []     # [free bits, [(code, fields)]]: constraints that share bits
         for insn in (a, b):
             for expr in insn.where:
                 if CALL.search(expr):
                     continue
-                names = {m[0] for m in IDENT.finditer(expr)}
-                fields = [insn.cls.lookup(n) for n in names]
+                fields = [insn.cls.lookup(m[0]) for m in IDENT.finditer(expr)]
+                group = [0, [(python_expr(expr), fields)]]
                 for f in fields:
-                    free |= f.mask()
-                tests.append((python_expr(expr), fields))
-        free &= ~(a.mask | b.mask)
-        bits = [n for n in range(WIDTH) if free >> n & 1]
-        if len(bits) > MAX_CONSTRAINT_BITS:
-            raise b.pos.error(f'"{b.name}" may overlap "{a.name}" ({a.pos.file}:{a.pos.line}); '
-                              f'constraints over {len(bits)} bits are too many to tell')
-        base = a.value | b.value
-        for values in product((0, 1), repeat=len(bits)):
-            word = base
-            for n, v in zip(bits, values):
-                word |= v << n
-            if all(eval(code, {}, {f.name: extract(f, word) for f in fields})
-                   for code, fields in tests):
-                raise b.pos.error(f'"{b.name}" overlaps "{a.name}" ({a.pos.file}:{a.pos.line}), '
-                                  f'for example {word:#010x}')
+                    group[0] |= f.mask() & ~fixed
+                for other in [g for g in groups if g[0] & group[0]]:
+                    group = [group[0] | other[0], group[1] + other[1]]
+                    groups.remove(other)
+                groups.append(group)
+        for free, tests in groups:
+            bits = [n for n in range(WIDTH) if free >> n & 1]
+            if len(bits) > MAX_CONSTRAINT_BITS:
+                continue
+            found = solve(tests, bits, word)
+            if found is None:
+                return
+            word = found
+        raise b.pos.error(f'"{b.name}" overlaps "{a.name}" ({a.pos.file}:{a.pos.line}), '
+                          f'for example {word:#010x}')
+
+
+def solve(tests, bits, base):
+    """A word with some values in `bits` that passes all tests, None if there is none."""
+    for values in product((0, 1), repeat=len(bits)):
+        word = base
+        for n, v in zip(bits, values):
+            word |= v << n
+        if all(eval(code, {}, {f.name: extract(f, word) for f in fields})
+               for code, fields in tests):
+            return word
+    return None
 
 
 def python_expr(text):

@@ -37,11 +37,6 @@ void put_dec(struct a64_text *t, int v)
     putf(t, "%d", v);
 }
 
-void put_sdec(struct a64_text *t, int v)
-{
-    putf(t, "%d", v);
-}
-
 void put_hex(struct a64_text *t, u32 v)
 {
     putf(t, "0x%x", v);
@@ -232,6 +227,12 @@ void put_ext(struct a64_text *t, int sf, int rm, int option, int amount, int sp)
         putf(t, ", %s", extends[option]);
 }
 
+void put_bang(struct a64_text *t, int wb)
+{
+    if (wb)
+        put_text(t, "!");
+}
+
 void put_post(struct a64_text *t, int post, int rm, int bytes)
 {
     if (post && rm == 31)
@@ -371,6 +372,29 @@ void put_two(struct a64_text *t, int q)
 void put_bt(struct a64_text *t, int top)
 {
     put_text(t, top ? "t" : "b");
+}
+
+void put_stage(struct a64_text *t, int stage)
+{
+    putf(t, "%c", "pme"[stage]);
+}
+
+void put_mops(struct a64_text *t, int options)
+{
+    static const char *const names[] = {"",   "wt",   "rt",   "t",   "wn", "wtwn", "rtwn", "twn",
+                                        "rn", "wtrn", "rtrn", "trn", "n",  "wtn",  "rtn",  "tn"};
+    put_text(t, names[options]);
+}
+
+void put_tn(struct a64_text *t, int options)
+{
+    static const char *const names[] = {"", "t", "n", "tn"};
+    put_text(t, names[options]);
+}
+
+void put_g(struct a64_text *t, int tags)
+{
+    put_text(t, tags ? "g" : "");
 }
 
 /* --- the public functions */

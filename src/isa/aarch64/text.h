@@ -19,7 +19,6 @@ void put_text(struct a64_text *t, const char *s);
 
 /* Numbers. */
 void put_dec(struct a64_text *t, int v);
-void put_sdec(struct a64_text *t, int v);
 void put_hex(struct a64_text *t, u32 v);
 void put_fpimm(struct a64_text *t, int imm8);
 void put_bytemask(struct a64_text *t, int imm8);
@@ -50,6 +49,8 @@ void put_lsl12(struct a64_text *t, int sh);
 void put_shift_if(struct a64_text *t, int amount);
 void put_lsl_if(struct a64_text *t, int amount);
 void put_ext(struct a64_text *t, int sf, int rm, int option, int amount, int sp);
+/* Write-back without offset. */
+void put_bang(struct a64_text *t, int wb);
 void put_post(struct a64_text *t, int post, int rm, int bytes);
 
 /* Addresses: mode 1 is post-index, 3 pre-index, others without write-back. */
@@ -71,6 +72,10 @@ void put_al(struct a64_text *t, int acquire, int release);
 void put_a(struct a64_text *t, int acquire);
 void put_l(struct a64_text *t, int release);
 void put_two(struct a64_text *t, int q);
+void put_stage(struct a64_text *t, int stage);
+void put_mops(struct a64_text *t, int options);
+void put_tn(struct a64_text *t, int options);
+void put_g(struct a64_text *t, int tags);
 void put_bt(struct a64_text *t, int top);
 
 #endif

@@ -76,12 +76,17 @@ static bool excused(struct run *r, u32 word, const char *kind)
 
 static bool make_words(struct run *r, unsigned scale)
 {
-    r->words = malloc(sizeof *r->words * (A64_INSNS * PER_LINE + 16 * PER_GROUP) * scale);
+    r->words = malloc(sizeof *r->words *
+                      ((A64_INSNS + MAX_RULES) * PER_LINE + 16 * PER_GROUP) * scale);
     if (!r->words)
         return false;
     for (unsigned id = 1; id < A64_INSNS; id++)
         for (unsigned k = 0; k < PER_LINE * scale; k++)
             r->words[r->words_count++] = a64_random(id, &r->rng);
+    for (unsigned k = 0; k < r->rules_count * PER_LINE * scale; k++) {
+        const struct rule *rule = &r->rules[k / (PER_LINE * scale)];
+        r->words[r->words_count++] = (random32(&r->rng) & ~rule->mask) | rule->value;
+    }
     /* Bits 28:25 are the major opcode group; 2 is SVE, which is outside these tables. */
     for (u32 group = 0; group < 16; group++)
         for (unsigned k = 0; k < PER_GROUP * scale && group != 2; k++)
