@@ -541,14 +541,48 @@ class Tables:
                           f'for example {word:#010x}')
 
 
+def runs(bits):
+    """[(lsb, width)] of consecutive numbers."""
+    out = []
+    for b in sorted(bits):
+        if out and sum(out[-1]) == b:
+            out[-1] = (out[-1][0], out[-1][1] + 1)
+        else:
+            out.append((b, 1))
+    return out
+
+
+def passes(test, word):
+    code, fields = test
+    return bool(eval(code, {}, {f.name: extract(f, word) for f in fields}))
+
+
+def essential(insn, expr):
+    """(the bits that a constraint really depends on, (code, fields)); None if it has many."""
+    fields = [insn.cls.lookup(m[0]) for m in IDENT.finditer(expr)]
+    test, free = (python_expr(expr), fields), 0
+    for f in fields:
+        free |= f.mask() & ~insn.mask
+    bits = [b for b in range(WIDTH) if free >> b & 1]
+    if len(bits) > 13:
+        return None
+    table = []
+    for index in range(1 << len(bits)):
+        word = insn.value
+        for k, b in enumerate(bits):
+            word |= (index >> k & 1) << b
+        table.append(passes(test, word))
+    return {b for k, b in enumerate(bits)
+            if any(table[x] != table[x ^ 1 << k] for x in range(len(table)))}, test
+
+
 def solve(tests, bits, base):
     """A word with some values in `bits` that passes all tests, None if there is none."""
     for values in product((0, 1), repeat=len(bits)):
         word = base
         for n, v in zip(bits, values):
             word |= v << n
-        if all(eval(code, {}, {f.name: extract(f, word) for f in fields})
-               for code, fields in tests):
+        if all(passes(test, word) for test in tests):
             return word
     return None
 
@@ -627,7 +661,7 @@ class Tree:
         plus a little for the room that it takes."""
         fixed = [sum((n.mask & ~known) >> b & 1 for n in items) for b in range(WIDTH)]
         best = None
-        for width in range(1, 9):
+        for width in range(1, 12 if not known else 9):
             for shift in range(WIDTH - width + 1):
                 if not fixed[shift] or not fixed[shift + width - 1]:
                     continue
@@ -642,7 +676,7 @@ class Tree:
                             counts[k] += 1
                 if max(counts) == len(items) and min(counts) == len(items):
                     continue
-                cost = (sum(c * c for c in counts) / len(counts) + 1) * 1.35 ** width
+                cost = (sum(c * c for c in counts) / len(counts) + 1) * (1.35 if known else 1) ** width
                 if best is None or cost < best[0]:
                     best = (cost, shift, width)
         return best
@@ -678,6 +712,45 @@ def matching(mask, value, width):
 
 
 # --- output ------------------------------------------------------------------------------
+
+GUARD = """
+/* The constraints of an encoding: bits are gathered into an index of a truth table. */
+struct guard {
+    u64 truth;
+    u8 shift[3], mask[3];
+    u16 check; /* what the table does not cover, see check() */
+};
+"""
+
+DECODER = """
+static bool matches(unsigned id, u32 i)
+{{
+    const struct {p}_insn *e = &{p}_insns[id];
+    const struct guard *g = &guards[id];
+    unsigned index = (i >> g->shift[0] & g->mask[0]) | (i >> g->shift[1] & g->mask[1]) |
+                     (i >> g->shift[2] & g->mask[2]);
+    bool ok = ((i & e->mask) == e->value) & (g->truth >> index & 1);
+    return unlikely(g->check) ? ok && check(g->check, i) : ok;
+}}
+
+unsigned {p}_decode_id(u32 i)
+{{
+    unsigned n = tree[1 + (i >> {shift} & {mask:#x})]; /* the root's header is known */
+    while (!(n & {leaf:#x})) {{
+        unsigned h = tree[n];
+        n = tree[n + 1 + (i >> (h & 31) & ((1u << (h >> 5)) - 1))];
+    }}
+    if (likely(!(n & {list:#x}))) {{
+        n &= {id:#x};
+        return matches(n, i) ? n : 0;
+    }}
+    for (const u16 *c = lists + (n & {at:#x}); *c; c++)
+        if (matches(*c, i))
+            return *c;
+    return 0;
+}}
+"""
+
 
 class Writer:
     def __init__(self, tables):
@@ -724,11 +797,34 @@ class Writer:
                 seen[n.options.lift or n.cls.name] = n.cls.name
         return list(seen.items())
 
-    def check_number(self, insn):
-        if not insn.where:
-            return 0
-        code = ' && '.join(f'({self.t.expr(insn.pos, insn.cls, e)})' for e in insn.where)
-        return self.checks.setdefault(code, len(self.checks) + 1)
+    def guard(self, insn):
+        """The constraints as a truth table over the few bits that decide, which needs no branch;
+        what calls functions or depends on many bits becomes a numbered check."""
+        bits, tests, rest = set(), [], []
+        for e in insn.where:
+            test = None if CALL.search(e) else essential(insn, e)
+            if test and len(bits | test[0]) <= 6 and len(runs(bits | test[0])) <= 3:
+                bits |= test[0]
+                tests.append(test)
+            else:
+                rest.append(e)
+        pieces, at = [], 0
+        for lsb, width in runs(bits):
+            pieces.append((lsb - at, ((1 << width) - 1) << at))
+            at += width
+        truth = 0
+        for index in range(64):
+            word = insn.value
+            for k, b in enumerate(sorted(bits)):
+                word |= (index >> k & 1) << b
+            truth |= all(passes(test, word) for _, test in tests) << index
+        if not any(truth >> k & 1 for k in range(1 << len(bits))):
+            raise insn.pos.error(f'nothing satisfies the constraints of "{insn.name}"')
+        pieces += [(0, 0)] * (3 - len(pieces))
+        code = ' && '.join(f'({self.t.expr(insn.pos, insn.cls, e)})' for e in rest)
+        number = self.checks.setdefault(code, len(self.checks) + 1) if rest else 0
+        return (f'    {{{truth:#x}, {{{", ".join(str(s) for s, _ in pieces)}}}, '
+                f'{{{", ".join(str(m) for _, m in pieces)}}}, {number}}},')
 
     def decode(self):
         p, P = self.p, self.P
@@ -739,28 +835,22 @@ class Writer:
         for n in self.t.insns:
             effects = ' | '.join(f'{P}_{EFFECTS[e]}' for e in EFFECTS if e in n.options.effects)
             rows.append(f'    {{"{n.name}", {n.mask:#010x}, {n.value:#010x}, {self.enum(n)}, '
-                        f'{effects or 0}, {self.feature(n.options.feature)}, '
-                        f'{self.check_number(n)}}},')
+                        f'{effects or 0}, {self.feature(n.options.feature)}}},')
         out = ['/* Generated by tools/isagen.py. */', f'#include "isa/aarch64/decode.h"',
-               f'#include "isa/aarch64/imm.h"', '', f'const struct {p}_insn {p}_insns[{P}_INSNS] = {{',
-               '    {"undefined", 0, 0, 0, 0, 0, 0},'] + rows + ['};', '']
+               f'#include "isa/aarch64/imm.h"', *GUARD.splitlines(), '', f'const struct {p}_insn {p}_insns[{P}_INSNS] = {{',
+               '    {"undefined", 0, 0, 0, 0, 0},'] + rows + ['};', '']
         out += [f'const char *const {p}_feature_names[{P}_FEATURES] = {{']
         out += [f'    "{f}",' for f in self.t.features] + ['};', '']
+        out += ['static const struct guard guards[] = {', '    {0},']
+        out += [self.guard(n) for n in self.t.insns] + ['};', '']
         out += array('tree', tree.words) + array('lists', tree.lists)
         out += ['static bool check(unsigned n, u32 i)', '{', '    switch (n) {']
         out += [f'    case {k}:\n        return {code};' for code, k in self.checks.items()]
-        out += ['    }', '    return true;', '}', '',
-                'static bool matches(unsigned id, u32 i)', '{',
-                f'    const struct {p}_insn *e = &{p}_insns[id];',
-                '    return (i & e->mask) == e->value && (!e->check || check(e->check, i));', '}', '',
-                f'unsigned {p}_decode_id(u32 i)', '{', '    unsigned n = 0;', '    do {',
-                '        unsigned h = tree[n];',
-                '        n = tree[n + 1 + (i >> (h & 31) & ((1u << (h >> 5)) - 1))];',
-                f'    }} while (!(n & {LEAF:#x}));', f'    if (likely(!(n & {LIST:#x}))) {{',
-                f'        n &= {LEAF - 1:#x};', '        return n && matches(n, i) ? n : 0;', '    }',
-                f'    for (const u16 *c = lists + (n & {LIST - 1:#x}); *c; c++)',
-                '        if (matches(*c, i))', '            return *c;', '    return 0;', '}']
-        return out
+        out += ['    }', '    return true;', '}', '']
+        root = tree.words[0]
+        return out + DECODER.format(
+            p=p, shift=root & 31, mask=(1 << (root >> 5)) - 1,
+            leaf=LEAF, list=LIST, id=LEAF - 1, at=LIST - 1).splitlines()
 
     def lift(self):
         p, P = self.p, self.P

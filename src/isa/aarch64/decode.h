@@ -24,7 +24,6 @@ struct a64_insn {
     u16 id;           /* enum a64_id */
     u16 effects;      /* enum a64_effects, or-ed */
     u16 feature;      /* enum a64_feature; undefined on a CPU without it */
-    u16 check;        /* private to the decoder: number of the constraint, 0 for none */
 };
 
 /* By enum a64_id; entry 0 (A64_UNDEFINED) stands for words that are not allocated. */
