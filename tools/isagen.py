@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Turn instruction tables (*.isa) into a decoder, a disassembler and lift dispatch.
 
-    isagen.py --prefix a64 --out DIR FILE.isa...
+    isagen.py [--prefix a64] [--folder isa/aarch64] --out DIR FILE.isa...
 
 The language, line by line (`#` starts a comment, a trailing backslash continues a line):
 
@@ -14,8 +14,9 @@ The language, line by line (`#` starts a comment, a trailing backslash continues
   sysop INSN NAME op1 CRn CRm op2 [xt]
 
 A class is a bit pattern (most significant bit first: digits and field names), the decoded struct
-with those fields, and by default the lift function of the same name. Every line below it is one
-encoding: one value (binary; `x` or `-` leaves bits open) for each field after `by`, then options:
+with those fields and the encoding's id, and by default the lift function of the same name. Every
+line below it is one encoding: one value (binary; `x` or `-` leaves bits open) for each field after
+`by`, then options:
 
   field=BITS            fixes a field that is not in the `by` list
   [EXPR]                a constraint; C expression over fields. f(...) calls prefix_f in C and
@@ -151,8 +152,8 @@ IDENT = re.compile(r'\b[A-Za-z_]\w*\b(\s*\()?')
 class Tables:
     """Everything read from the files."""
 
-    def __init__(self, prefix):
-        self.prefix = prefix
+    def __init__(self, prefix, folder):
+        self.prefix, self.folder = prefix, folder
         self.features, self.fields, self.operands = {}, {}, {}
         self.classes, self.insns, self.names = {}, [], {}
         self.sysregs, self.sysops = [], []
@@ -242,7 +243,8 @@ class Tables:
         bit = WIDTH
         while bit > 0:
             if not tokens:
-                raise pos.error(f'the pattern of class "{name}" has {WIDTH - bit} bits, not {WIDTH}')
+                raise pos.error(f'the pattern of class "{name}" has {WIDTH - bit} bits, '
+                                f'not {WIDTH}')
             bit = self.pattern_item(pos, cls, tokens.pop(0), bit)
         if bit < 0:
             raise pos.error(f'the pattern of class "{name}" has more than {WIDTH} bits')
@@ -279,7 +281,10 @@ class Tables:
             width, signed = self.fields[m[1]][1]
             self.used.add(('field', m[1]))
         else:
-            raise pos.error(f'unknown field "{m[1]}" in the pattern: declare it or write name:width')
+            raise pos.error(f'unknown field "{m[1]}" in the pattern: declare it or write '
+                            'name:width')
+        if m[1] == 'id':
+            raise pos.error('"id" is in every struct already: name the field otherwise')
         if m[1] in cls.fields:
             raise pos.error(f'field "{m[1]}" appears twice in the pattern')
         cls.fields[m[1]] = Field(m[1], bit - width, width, signed)
@@ -368,7 +373,8 @@ class Tables:
         text, template = self.split_template(text)
         tokens = self.take_brackets(pos, text, options)
         mnemonic, _, variant = tokens.pop(0).partition('.')
-        insn = Insn(pos, cls, mnemonic + ('_' + variant if variant else '') + options.suffix, mnemonic)
+        name = mnemonic + ('_' + variant if variant else '') + options.suffix
+        insn = Insn(pos, cls, name, mnemonic)
         for field in cls.by:
             if not tokens:
                 raise pos.error(f'no value for field "{field.name}"')
@@ -432,8 +438,9 @@ class Tables:
 
     def pieces(self, pos, insn, body):
         head, sep, tail = body.partition(' ')
+        text = head + ('\t' + tail.strip() if sep else '')
         out = []
-        for n, piece in enumerate(re.split(r'<((?:<<|>>|[^<>])*)>', head + ('\t' + tail.strip() if sep else ''))):
+        for n, piece in enumerate(re.split(r'<((?:<<|>>|[^<>])*)>', text)):
             if n % 2 == 0:
                 if piece:
                     out.append(piece)
@@ -482,8 +489,9 @@ class Tables:
                 raise cls.pos.error(f'class "{name}" has no encodings')
         for kind, table in (('field', self.fields), ('operand', self.operands),
                             ('feature', self.features)):
-            for name, (pos, _) in table.items():
-                if (kind, name) not in self.used and not (kind == 'feature' and table[name][1] == 0):
+            for name, (pos, number) in table.items():
+                base = kind == 'feature' and number == 0    # what has no feature needs this one
+                if (kind, name) not in self.used and not base:
                     raise pos.error(f'{kind} "{name}" is never used')
         for what, table in (('system register', self.sysregs), ('system operation', self.sysops)):
             seen = {}
@@ -641,7 +649,8 @@ class Tree:
         self.words, self.lists, self.list_index = [], [0], {}
         self.order = {id(n): k for k, n in enumerate(insns, 1)}
         self.memo = {}
-        self.node(insns, 0)
+        if self.node(insns, 0):     # nothing to tell apart: the root must be a node all the same
+            self.words = [1 << 5] + [self.leaf(insns)] * 2
 
     def leaf(self, items):
         if not items:
@@ -676,7 +685,8 @@ class Tree:
                             counts[k] += 1
                 if max(counts) == len(items) and min(counts) == len(items):
                     continue
-                cost = (sum(c * c for c in counts) / len(counts) + 1) * (1.35 if known else 1) ** width
+                room = 1.35 if known else 1     # the root may be large: most words end there
+                cost = (sum(c * c for c in counts) / len(counts) + 1) * room ** width
                 if best is None or cost < best[0]:
                     best = (cost, shift, width)
         return best
@@ -781,7 +791,7 @@ class Writer:
             by_type = {}
             for f in cls.struct_fields():
                 by_type.setdefault(self.ctype(f), []).append(f.name)
-            out += [f'struct {p}_{cls.name} {{']
+            out += [f'struct {p}_{cls.name} {{', f'    u16 id; /* enum {p}_id */']
             out += [f'    {ty} {", ".join(names)};' for ty, names in sorted(
                 by_type.items(), key=lambda kv: -int(kv[0][1:]))]
             out += ['};', '']
@@ -836,8 +846,9 @@ class Writer:
             effects = ' | '.join(f'{P}_{EFFECTS[e]}' for e in EFFECTS if e in n.options.effects)
             rows.append(f'    {{"{n.name}", {n.mask:#010x}, {n.value:#010x}, {self.enum(n)}, '
                         f'{effects or 0}, {self.feature(n.options.feature)}}},')
-        out = ['/* Generated by tools/isagen.py. */', f'#include "isa/aarch64/decode.h"',
-               f'#include "isa/aarch64/imm.h"', *GUARD.splitlines(), '', f'const struct {p}_insn {p}_insns[{P}_INSNS] = {{',
+        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/decode.h"',
+               f'#include "{self.t.folder}/imm.h"', *GUARD.splitlines(), '',
+               f'const struct {p}_insn {p}_insns[{P}_INSNS] = {{',
                '    {"undefined", 0, 0, 0, 0, 0},'] + rows + ['};', '']
         out += [f'const char *const {p}_feature_names[{P}_FEATURES] = {{']
         out += [f'    "{f}",' for f in self.t.features] + ['};', '']
@@ -854,7 +865,7 @@ class Writer:
 
     def lift(self):
         p, P = self.p, self.P
-        out = ['/* Generated by tools/isagen.py. */', '#include "isa/aarch64/decode.h"', '',
+        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/decode.h"', '',
                f'bool {p}_lift_id(struct lift *l, u32 i, unsigned id)', '{', '    switch (id) {']
         for lift, cls in self.lifts():
             for n in self.t.insns:
@@ -862,6 +873,7 @@ class Writer:
                     out.append(f'    case {self.enum(n)}:')
             out[-1] += ' {'
             out.append(f'        const struct {p}_{cls} f = {{')
+            out += ['            .id = (u16)id,']
             out += [f'            .{f.name} = {f.c()},'
                     for f in self.t.classes[cls].struct_fields()]
             out += ['        };', f'        return {p}_lift_{lift}(l, &f);', '    }']
@@ -872,8 +884,8 @@ class Writer:
 
     def text(self):
         p, P = self.p, self.P
-        out = ['/* Generated by tools/isagen.py. */', '#include "isa/aarch64/text.h"',
-               '#include "isa/aarch64/imm.h"', '']
+        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/text.h"',
+               f'#include "{self.t.folder}/imm.h"', '']
         bodies = {}
         for n in self.t.insns:
             body = []
@@ -887,7 +899,8 @@ class Writer:
                     body += ['    ' + c for c in call]
             bodies.setdefault('\n'.join(body), []).append(n)
         for body, users in bodies.items():
-            out += [f'static void text_{users[0].name}(struct {p}_text *t, u32 i)', '{', body, '}', '']
+            out += [f'static void text_{users[0].name}(struct {p}_text *t, u32 i)',
+                    '{', body, '}', '']
         names = {id(n): users[0].name for users in bodies.values() for n in users}
         out += [f'void (*const {p}_texts[{P}_INSNS])(struct {p}_text *t, u32 i) = {{']
         out += [f'    [{self.enum(n)}] = text_{names[id(n)]},' for n in self.t.insns]
@@ -895,7 +908,7 @@ class Writer:
 
     def sysreg(self):
         p = self.p
-        out = ['/* Generated by tools/isagen.py. */', '#include "isa/aarch64/sysreg.h"', '']
+        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/sysreg.h"', '']
         flag = {'ro': f'{self.P}_SYSREG_RO', 'wo': f'{self.P}_SYSREG_WO', 'xt': '1'}
         for name, table in (('sysregs', self.t.sysregs), ('sysops', self.t.sysops)):
             out += [f'const struct {p}_sysreg {p}_{name}[] = {{']
@@ -915,10 +928,11 @@ def array(name, words):
 def main():
     ap = argparse.ArgumentParser(description='generate decoder, disassembler and lift dispatch')
     ap.add_argument('--prefix', default='a64')
+    ap.add_argument('--folder', default='isa/aarch64', help='where the hand-written headers are')
     ap.add_argument('--out', required=True, help='directory for the generated files')
     ap.add_argument('files', nargs='+')
     args = ap.parse_args()
-    tables = Tables(args.prefix)
+    tables = Tables(args.prefix, args.folder)
     try:
         for path in args.files:
             tables.read(path)

@@ -6,10 +6,12 @@
 
 #include "isa/aarch64/a64_tables.h"
 
-/* What an instruction may do beyond reading and writing registers. */
+/* What an instruction may do beyond reading and writing registers. One that writes NZCV in part or
+ * only in some cases (MSR, RMIF, SETF8) counts as reading it too, so whoever looks for the
+ * instruction that kills the flags asks first whether they are read. */
 enum a64_effects {
     A64_READS_FLAGS = 1 << 0,  /* NZCV */
-    A64_WRITES_FLAGS = 1 << 1, /* all of NZCV, except MSR, RMIF and the FEAT_FlagM family */
+    A64_WRITES_FLAGS = 1 << 1, /* NZCV */
     A64_LOADS = 1 << 2,        /* reads memory: may fault */
     A64_STORES = 1 << 3,       /* writes memory: may fault */
     A64_ENDS_BLOCK = 1 << 4,   /* may branch, trap or change the translation context */

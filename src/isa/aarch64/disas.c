@@ -23,10 +23,11 @@ static void putf(struct a64_text *t, const char *fmt, ...)
 void put_text(struct a64_text *t, const char *s)
 {
     size_t n = strlen(s);
-    if (t->used + n < t->size)
-        memcpy(t->buf + t->used, s, n + 1);
-    else if (t->used < t->size)
-        putf(t, "%s", s);
+    if (t->used < t->size) {
+        size_t fit = MIN(n, t->size - t->used - 1);
+        memcpy(t->buf + t->used, s, fit);
+        t->buf[t->used + fit] = 0;
+    }
     t->used += n;
 }
 
@@ -291,8 +292,9 @@ void put_prfop(struct a64_text *t, int op)
 
 void put_barrier(struct a64_text *t, int crm)
 {
-    static const char *const names[] = {NULL, "oshld", "oshst", "osh", NULL, "nshld", "nshst", "nsh",
-                                        NULL, "ishld", "ishst", "ish", NULL, "ld",    "st",    "sy"};
+    static const char *const names[] = {NULL,    "oshld", "oshst", "osh",   NULL,    "nshld",
+                                        "nshst", "nsh",   NULL,    "ishld", "ishst", "ish",
+                                        NULL,    "ld",    "st",    "sy"};
     if (names[crm])
         put_text(t, names[crm]);
     else
@@ -312,7 +314,8 @@ void put_sysreg(struct a64_text *t, int reg, int write)
     if (r)
         put_text(t, r->name);
     else
-        putf(t, "s%u_%u_c%u_c%u_%u", key >> 14, key >> 11 & 7, key >> 7 & 15, key >> 3 & 15, key & 7);
+        putf(t, "s%u_%u_c%u_c%u_%u", key >> 14, key >> 11 & 7, key >> 7 & 15, key >> 3 & 15,
+             key & 7);
 }
 
 void put_sys(struct a64_text *t, int op, int rt)

@@ -22,7 +22,8 @@ static inline bool a64_is_pow2(u32 v)
 }
 
 /* Bitmask immediates repeat an element of 2..64 bits in which imms + 1 ones are rotated right by
- * immr. The size is given by the leading ones of N:NOT(imms); all ones in an element are reserved. */
+ * immr. The size is given by the leading ones of N:NOT(imms); all ones in an element are reserved.
+ */
 static inline bool a64_bitmask_ok(u32 n, u32 imms)
 {
     u32 v = n << 6 | (~imms & 63);

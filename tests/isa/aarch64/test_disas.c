@@ -76,8 +76,8 @@ static bool excused(struct run *r, u32 word, const char *kind)
 
 static bool make_words(struct run *r, unsigned scale)
 {
-    r->words = malloc(sizeof *r->words *
-                      ((A64_INSNS + MAX_RULES) * PER_LINE + 16 * PER_GROUP) * scale);
+    r->words =
+        malloc(sizeof *r->words * ((A64_INSNS + MAX_RULES) * PER_LINE + 16 * PER_GROUP) * scale);
     if (!r->words)
         return false;
     for (unsigned id = 1; id < A64_INSNS; id++)
