@@ -24,7 +24,7 @@ line below it is one encoding: one value (binary; `x` or `-` leaves bits open) f
   otherwise             matches only what no other line matches
   FEAT_X                the feature that it needs
   FEAT_X(field=BITS)    this part of the encoding needs FEAT_X: split off as an encoding of its own
-  flags.r flags.w load store ends fp     effects, see EFFECTS
+  flags.r flags.w load store ends fp     effects, see EFFECTS; -fp drops that of the class
   -> NAME               the lift function, if not that of the class
   todo                  decoded and disassembled, but not lifted yet
   as *SUFFIX            (class only) how the names of the encodings are built from the mnemonics
@@ -326,6 +326,8 @@ class Tables:
             m = re.fullmatch(r'(\w+)\((\w+)=([01x]+)\)', word)
             if word in EFFECTS:
                 options.effects.add(word)
+            elif word.startswith('-') and word[1:] in options.effects:
+                options.effects.remove(word[1:])
             elif word == 'otherwise':
                 options.otherwise = True
             elif word in ('->', 'as'):

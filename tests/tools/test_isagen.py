@@ -50,6 +50,7 @@ CASES = [
     ('unknown field in an option', CLASS + 'add 00 zz=1\n', 't.isa:5: error: class "c" has no field "zz"'),
     ('unknown field in a constraint', CLASS + 'add 00 [zz != 1]\n', 't.isa:5: error: class "c" has no field "zz"'),
     ('unknown word', CLASS + 'add 00 reads-flags\n', 't.isa:5: error: unknown word "reads-flags"'),
+    ('an effect that is not there', CLASS + 'add 00 -fp\n', 't.isa:5: error: unknown word "-fp"'),
     ('unknown feature', CLASS + 'add 00 FEAT_Y\n', 't.isa:5: error: unknown feature "FEAT_Y"'),
     ('unknown operand', CLASS + 'add 00 : add <Rq>\n', 't.isa:5: error: unknown operand <Rq>'),
     ('no template', 'class c  0000 op:2 imm16 rn rd  by op\nadd 00\n', 't.isa:5: error: class "c" has no template'),

@@ -33,6 +33,7 @@ TEST(effects_and_features)
     check_insn(0x1ee22820, "fadd_fp16", A64_USES_FPSR, A64_FEAT_FP16);
     check_insn(0x4e421420, "fadd_v_fp16", A64_USES_FPSR, A64_FEAT_FP16);
     check_insn(0x4e22d420, "fadd_v", A64_USES_FPSR, A64_FEAT_AdvSIMD);
+    check_insn(0x1e604020, "fmov", 0, A64_FEAT_FP);
     CHECK_STR(a64_feature_names[A64_FEAT_LSE], "FEAT_LSE");
 }
 
