@@ -446,7 +446,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         if (arg[i])
             add_src(con, r, arg[i], 0);
     }
-    if (n->op == IR_HELPER || !x64_has_emitter(cpu, n)) {
+    if (n->op == IR_HELPER || !x64_has_emitter(cpu, r, n)) {
         con->imm = 0;
         for (unsigned i = 0; i < con->nsrc; i++)
             con->imm |= (u8)(x64_imm_fits(r, con->src[i], true) << i);

@@ -475,8 +475,10 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     }
 }
 
-bool x64_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
+bool x64_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, const struct ir_node *n)
 {
+    if (r->soft_fp && (ir_effects[n->op] & IR_E_FP))
+        return false;
     if (n->op == IR_BITREV || (n->op == IR_CRC32 && !(n->aux & 16)))
         return false;
     if ((n->op == IR_MULHU || n->op == IR_MULHS) && n->type == IR_I32)
