@@ -47,14 +47,14 @@ static void set_fcmp(struct x64_cond *c, const struct ir_node *n, unsigned type,
     c->b = swap ? n->a : n->b;
 }
 
-static bool resolve_fcmp(const struct ir_node *n, struct x64_cond *c)
+static bool resolve_fcmp(const struct ir_region *r, const struct ir_node *n, struct x64_cond *c)
 {
     static const struct {
         u8 cc;
         bool swap;
     } map[5] = {{XCC_E, false}, {XCC_A, true}, {XCC_AE, true}, {XCC_A, false}, {XCC_AE, false}};
     unsigned cond = n->aux >> 4 & 15, type = n->aux & 15;
-    if (type == IR_F16)
+    if (type == IR_F16 || r->soft_fp)
         return false;
     set_fcmp(c, n, type, map[cond & 7].swap);
     c->cc = map[cond & 7].cc;
@@ -86,7 +86,7 @@ static bool resolve_cc(const struct ir_region *r, const struct ir_node *n, irv b
         }
         break;
     case IR_FL_FCMP:
-        if ((f->aux & 15) == IR_F16)
+        if ((f->aux & 15) == IR_F16 || r->soft_fp)
             break;
         set_fcmp(c, f, f->aux & 15, cc_of_fcmp[n->aux].swap);
         c->cc = cc_of_fcmp[n->aux].cc;
@@ -119,7 +119,7 @@ void x64_resolve_cond(const struct ir_region *r, irv v, irv block_first, struct 
         resolve_icmp(n, c);
         c->fused = v;
     } else if (n->op == IR_FCMP) {
-        if (resolve_fcmp(n, c))
+        if (resolve_fcmp(r, n, c))
             c->fused = v;
     } else if (n->op == IR_CC) {
         resolve_cc(r, n, block_first, c);
@@ -421,7 +421,8 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
     memset(con, 0, sizeof(*con));
     con->out = RA_NOREG;
     con->out_class = n->type == IR_VOID ? 0 : ir_type_is_vec(n->type) ? 2 : 1;
-    if (n->op == IR_ICMP || n->op == IR_FCMP || n->op == IR_CC) {
+    bool by_c = !x64_has_emitter(cpu, r, n);
+    if ((n->op == IR_ICMP || n->op == IR_FCMP || n->op == IR_CC) && !by_c) {
         constrain_compare(r, v, needed, block_first, con);
         return;
     }
@@ -429,7 +430,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         constrain_select(r, n, block_first, con);
         return;
     }
-    if (n->op >= IR_FL_ADD && n->op <= IR_FL_FCMP) {
+    if (n->op >= IR_FL_ADD && n->op <= IR_FL_FCMP && !by_c) {
         constrain_flags(r, n, needed, con);
         return;
     }
@@ -446,7 +447,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         if (arg[i])
             add_src(con, r, arg[i], 0);
     }
-    if (n->op == IR_HELPER || !x64_has_emitter(cpu, r, n)) {
+    if (n->op == IR_HELPER || by_c) {
         con->imm = 0;
         for (unsigned i = 0; i < con->nsrc; i++)
             con->imm |= (u8)(x64_imm_fits(r, con->src[i], true) << i);

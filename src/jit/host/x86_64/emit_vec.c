@@ -483,7 +483,9 @@ bool x64_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, cons
         return false;
     if ((n->op == IR_MULHU || n->op == IR_MULHS) && n->type == IR_I32)
         return false;
-    if (n->op >= IR_FADD && n->op <= IR_ZX && n->op != IR_FCMP)
+    if (n->op == IR_FCMP || n->op == IR_FL_FCMP)
+        return (n->aux & 15) != IR_F16;
+    if (n->op >= IR_FADD && n->op <= IR_ZX)
         return fp_has_emitter(cpu, n);
     if (n->op >= IR_VADD && n->op <= IR_VAES)
         return vec_has_emitter(cpu, n);

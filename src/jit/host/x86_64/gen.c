@@ -532,10 +532,10 @@ static void emit_node(struct x64_gen *g, const struct ra_ins *i)
         x64_emit_mem(g, i);
     else if (n->op == IR_SELECT || n->op == IR_FL_SELECT)
         x64_emit_select(g, i);
-    else if (n->op == IR_ICMP || n->op == IR_FCMP || (n->op >= IR_FL_ADD && n->op <= IR_CC))
-        x64_emit_flags(g, i);
     else if (!x64_has_emitter(g->cpu, g->r, n))
         x64_emit_eval(g, i);
+    else if (n->op == IR_ICMP || n->op == IR_FCMP || (n->op >= IR_FL_ADD && n->op <= IR_CC))
+        x64_emit_flags(g, i);
     else if (n->op >= IR_ADD && n->op <= IR_CRC32)
         x64_emit_int(g, i);
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)
