@@ -79,6 +79,9 @@ struct host {
     const u8 *(*context_pc)(const void *ucontext);
     void (*context_reg)(const void *ucontext, unsigned reg, v128 *value);
     void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
+    void (*context_reset_stack)(void *ucontext, u64 sp);
+    /* The word at the bottom of a prediction stack. */
+    const u8 *(*return_base)(const struct host_cpu *cpu);
 };
 
 /* env->exit, besides enum ir_exit: an unlinked direct exit was taken. */

@@ -680,4 +680,9 @@ const struct host host_x86_64 = {
     .fp_pull = x64_fp_pull,
     .fp_push = x64_fp_push,
     .fp_trap = x64_fp_trap,
+    .return_base = x64_return_base,
+    .context_pc = x64_context_pc,
+    .context_reg = x64_context_reg,
+    .context_abandon = x64_context_abandon,
+    .context_reset_stack = x64_context_reset_stack,
 };
