@@ -27,7 +27,10 @@ struct user_opts {
     u64 stack_size;        /* bytes; 0: as RLIMIT_STACK says */
     const char *cpu;       /* model; NULL: the default */
     const char *release;   /* uname release; NULL: the host's */
+    bool compatible;       /* the caller prints texts of qemu-<isa>; kept for its `end` */
     bool strace;
+    bool seeded;           /* AT_RANDOM's bytes come from `seed` */
+    u64 seed;
     struct engine_opts engine; /* fetch and opaque are filled in */
 
     /* argv of a lyre that runs another program with the same options, up to the program's path;
@@ -40,7 +43,11 @@ struct user_opts {
 };
 
 /* Why a program could not be started, apart from the text: */
-enum user_fail { USER_FAIL_NOT_FOUND = 1, USER_FAIL_NOT_RUNNABLE };
+enum user_fail {
+    USER_FAIL_NOT_FOUND = 1, /* there is no such file */
+    USER_FAIL_NOT_RUNNABLE,  /* it is none that could be run */
+    USER_FAIL_IMAGE,         /* it is an ELF file, but not for us, damaged, or without its loader */
+};
 
 /* Load the program; nothing of it has run yet. NULL: `e` says why and e->code is an errno value;
  * *fail tells a missing program from one that cannot be run. `opts` must outlive the process. */
@@ -49,8 +56,13 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
 /* Run the main thread until it ends. */
 struct user_end process_run(struct process *p);
 
-/* The engine's counters, for -d stats. */
+/* The engine, for its counters, and what the process was started with. */
 struct engine *process_engine(struct process *p);
+const struct user_opts *process_opts(const struct process *p);
+
+/* For `end`: does signal `sig` dump core when nothing handles it; and die by it. */
+bool user_signal_dumps_core(int sig);
+NORETURN void user_die_by_signal(int sig);
 
 /* Give all memory back, for tests and leak checkers; the program must have ended. */
 void process_free(struct process *p);

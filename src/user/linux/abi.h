@@ -43,6 +43,7 @@ struct abi {
     const char *isa;      /* name of the struct isa */
     const char *machine;  /* uname */
     const char *platform; /* AT_PLATFORM */
+    const char *debian;   /* name of the architecture in Debian's packages */
     const u16 *numbers;   /* system call number -> sys_id + 1 */
     const unsigned *number_count;
     const char *reg_number, *reg_arg[6], *reg_result, *reg_sp, *reg_tls;

@@ -287,6 +287,7 @@ const struct abi abi_aarch64 = {
     .isa = "aarch64",
     .machine = "aarch64",
     .platform = "aarch64",
+    .debian = "arm64",
     .numbers = sys_numbers_generic,
     .number_count = &sys_numbers_generic_count,
     .reg_number = "x8",

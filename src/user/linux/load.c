@@ -146,6 +146,7 @@ static bool open_step(struct process *p, char **path, struct program *prog, bool
     if (n < 4 || !elf_magic(line, (size_t)n))
         return err_set(e, ENOEXEC, "%s: neither a program (ELF) nor a script with a #! line", *path);
     struct elf_source src = elf_source_fd(&prog->fd);
+    *fail = USER_FAIL_IMAGE;
     if (!elf_read(&prog->elf, &src, e))
         return err_prefix(e, "%s", *path);
     /* The architecture is only known now if the caller left it to the file. */
@@ -320,11 +321,11 @@ static bool open_interp(struct process *p, const char *path, const char *interp,
     *fd = open(host, O_RDONLY | O_CLOEXEC);
     if (*fd < 0)
         return err_set(e, errno,
-                       "%s: Could not open '%s': %s. It is the loader that this program asks for; "
-                       "-L DIR says where its system is, for example -L /usr/%s-linux-gnu after "
-                       "\"apt install libc6-%s-cross\"",
-                       path, interp, strerror(errno), p->abi->machine,
-                       !strcmp(p->abi->machine, "aarch64") ? "arm64" : p->abi->machine);
+                       "Could not open '%s': %s (the loader of %s; -L DIR says where the "
+                       "program's system is: -L /usr/%s-linux-gnu after \"apt install "
+                       "libc6-%s-cross\", or an unpacked Debian %s)",
+                       interp, strerror(errno), path, p->abi->machine, p->abi->debian,
+                       p->abi->debian);
     struct elf_source src = elf_source_fd(fd);
     memset(f, 0, sizeof(*f));
     if (!check_file(interp, *fd, &ignored, e))
@@ -461,6 +462,17 @@ static void push_vector(struct stack *s, const u64 *at, size_t n)
         push_word(s, at[i]);
 }
 
+static void random_bytes(const struct user_opts *o, u8 out[16])
+{
+    u64 state = o->seed;
+    if (!o->seeded && getrandom(out, 16, 0) == 16)
+        return;
+    for (int i = 0; i < 16; i++) {
+        state = state * 6364136223846793005ull + 1442695040888963407ull;
+        out[i] = (u8)(state >> 56);
+    }
+}
+
 static bool fill_stack(struct process *p, const struct program *prog, char *const *envp,
                        const struct image *img, u64 base, struct err *e)
 {
@@ -470,8 +482,7 @@ static bool fill_stack(struct process *p, const struct program *prog, char *cons
     size_t argc = (size_t)prog->argc, envc = count(envp);
     u64 *argv_at = xcalloc(argc + 1, 8), *envp_at = xcalloc(envc + 1, 8), text[3];
     u8 random[16];
-    if (getrandom(random, sizeof(random), 0) != sizeof(random))
-        memset(random, 0x5a, sizeof(random));
+    random_bytes(p->opts, random);
     push_word(&s, 0);
     text[2] = push_bytes(&s, p->opts->path, strlen(p->opts->path) + 1);
     p->env_end = s.sp;

@@ -192,7 +192,7 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
         return NULL;
     if (!program_open(p, opts->path, opts->argv, &prog, fail, e))
         return NULL;
-    *fail = USER_FAIL_NOT_RUNNABLE;
+    *fail = USER_FAIL_IMAGE;
     bool ok = start(p, &prog, e);
     program_close(&prog);
     if (!ok)
@@ -214,6 +214,11 @@ struct user_end process_run(struct process *p)
 struct engine *process_engine(struct process *p)
 {
     return p->engine;
+}
+
+const struct user_opts *process_opts(const struct process *p)
+{
+    return p->opts;
 }
 
 void process_free(struct process *p)

@@ -229,6 +229,22 @@ static void die(struct thread *t, int sig)
     t->end = (struct user_end){USER_END_SIGNAL, sig};
 }
 
+bool user_signal_dumps_core(int sig)
+{
+    return dumps_core(sig);
+}
+
+void user_die_by_signal(int sig)
+{
+    u64 none = 0;
+    host_action(sig, 0, 0);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof(none));
+    syscall(SYS_kill, getpid(), sig);
+    /* Not reached for the signals that end a program. */
+    syscall(SYS_exit_group, 128 + sig);
+    __builtin_unreachable();
+}
+
 static bool default_is_ignore(int sig)
 {
     return sig == SIGCHLD || sig == SIGCONT || sig == SIGURG || sig == SIGWINCH;
