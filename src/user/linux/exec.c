@@ -94,7 +94,9 @@ static s64 exec_guest(struct thread *t, const struct exec *x, const char *progra
 /* A name under which another lyre can open the file: the guest's path, or the descriptor's. */
 static s64 program_name(const struct exec *x, int fd, char *name, size_t size)
 {
-    if (x->dirfd == AT_FDCWD || x->guest_path[0] == '/') {
+    /* Names that mean something else to another process are looked up. */
+    bool special = !strncmp(x->guest_path, "/proc/", 6) || !strncmp(x->guest_path, "/dev/fd/", 8);
+    if (!special && (x->dirfd == AT_FDCWD || x->guest_path[0] == '/')) {
         /* A path that looks like an option is not one. */
         snprintf(name, size, "%s%s", x->guest_path[0] == '-' ? "./" : "", x->guest_path);
         return 0;

@@ -286,9 +286,10 @@ static bool map_segment(struct space *sp, const char *path, const struct elf_seg
     if (r < 0)
         return err_set(e, (int)-r, "%s: cannot map its segment at %#llx: %s", path,
                        (unsigned long long)s->vaddr, strerror((int)-r));
-    /* The rest of the last page is bss. Where it is read-only the kernel lets it be, too. */
-    if (s->filesz && file_end < bss && end > file_end && prot & PROT_WRITE)
-        guard_zero((void *)(uintptr_t)file_end, MIN(bss, end) - file_end);
+    /* The rest of the last page is bss and what programs take from behind it: all zero. Where it is
+     * read-only the kernel lets it be, too. */
+    if (s->filesz && end > file_end && prot & PROT_WRITE)
+        guard_zero((void *)(uintptr_t)file_end, bss - file_end);
     return true;
 }
 

@@ -66,7 +66,7 @@ static bool follow_link(char *guest, const char *target)
 const char *path_map(struct process *p, const char *path, char *buf, bool follow)
 {
     const char *file = proc_self_file(path);
-    if (file && follow && !strcmp(file, "exe")) {
+    if (file && follow && p->exe && !strcmp(file, "exe")) {
         snprintf(buf, PATH_BUF, "%s", p->exe);
         return buf;
     }
