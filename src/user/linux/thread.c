@@ -249,8 +249,12 @@ static void *thread_main(void *arg)
             thread_leader_left(t);
             end_process(t);
         }
-        thread_unlist(t);
+        unsigned left = thread_unlist(t);
         thread_leave(t);
+        if (!left) { /* the first thread went before: this one's status counts */
+            t->end.kind = USER_END_EXIT;
+            end_process(t);
+        }
     }
     current_set(NULL);
     signal_thread_end(t);
