@@ -241,6 +241,21 @@ static void run_memory(struct run *x, const struct ir_node *n, v128 *out)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+u32 ir_eval_fcmp(const struct ir_node *n, const v128 *a, const v128 *b, struct fp_env *fp)
+{
+    static const u8 flags[] = {[FP_LESS] = IR_FL_N, [FP_EQUAL] = IR_FL_Z | IR_FL_C,
+                               [FP_GREATER] = IR_FL_C, [FP_UNORDERED] = IR_FL_C | IR_FL_V};
+    bool sig = n->aux >> 8;
+    switch (n->aux & 15) {
+    case IR_F16:
+        return flags[fp16_compare(a->h[0], b->h[0], sig, fp)];
+    case IR_F32:
+        return flags[fp32_compare(a->s[0], b->s[0], sig, fp)];
+    default:
+        return flags[fp64_compare(a->d[0], b->d[0], sig, fp)];
+    }
+}
+
 static u32 run_flags(struct run *x, const struct ir_node *n)
 {
     u64 a = ival(x, n->a), b = ival(x, n->b);
@@ -257,16 +272,8 @@ static u32 run_flags(struct run *x, const struct ir_node *n)
         return (u32)(a ? b : ival(x, n->c));
     case IR_CC:
         return ir_cc_mask(n->aux) >> a & 1;
-    case IR_FL_FCMP: {
-        static const u8 flags[] = {[FP_LESS] = IR_FL_N, [FP_EQUAL] = IR_FL_Z | IR_FL_C,
-                                   [FP_GREATER] = IR_FL_C, [FP_UNORDERED] = IR_FL_C | IR_FL_V};
-        bool sig = n->aux >> 8;
-        struct fp_env *fp = x->env->fp;
-        unsigned type = n->aux & 15;
-        return flags[type == IR_F16   ? fp16_compare((u16)a, (u16)b, sig, fp)
-                     : type == IR_F32 ? fp32_compare((u32)a, (u32)b, sig, fp)
-                                      : fp64_compare(a, b, sig, fp)];
-    }
+    case IR_FL_FCMP:
+        return ir_eval_fcmp(n, val(x, n->a), val(x, n->b), x->env->fp);
     default: /* IR_FL_BITS, IR_FL_GET */
         return (u32)a & 15;
     }
