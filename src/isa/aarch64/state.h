@@ -2,6 +2,7 @@
 #ifndef LYRE_ISA_AARCH64_STATE_H
 #define LYRE_ISA_AARCH64_STATE_H
 
+#include "base/err.h"
 #include "fp/fp.h"
 #include "jit/ir/env.h"
 #include "jit/ir/fl.h"
@@ -51,11 +52,33 @@ void a64_set_fpcr(struct ir_env *env, u32 fpcr);
 u32 a64_get_fpsr(struct ir_env *env);
 void a64_set_fpsr(struct ir_env *env, u32 fpsr);
 
+/* Frequency of the virtual counter, CNTFRQ_EL0: divides a second's nanoseconds. */
+#define A64_CNTFRQ 62500000
+
+/* CTR_EL0: lines of 64 bytes; instruction caches need maintenance (DIC is 0), data caches do not
+ * (IDC). DCZID_EL0: DC ZVA clears 64 bytes. */
+#define A64_CTR   0x9444c004u
+#define A64_DCZID 4u
+
 /* A CPU model: its name and what it has. */
 struct a64_model {
     const char *name;
     u64 features[2]; /* by enum a64_feature */
     u64 midr;
 };
+
+static inline bool a64_has(const struct a64_model *m, unsigned feature)
+{
+    return m->features[feature / 64] >> (feature % 64) & 1;
+}
+
+/* The model of that name, NULL (and an error that lists the names) if there is none. */
+const struct a64_model *a64_model_find(const char *name, struct err *e);
+
+/* What the model offers to programs: a feature whose instructions are not all lifted is not
+ * mentioned. The words of AT_HWCAP and AT_HWCAP2; an ID register (key: op0:op1:CRn:CRm:op2) as
+ * Linux shows it to programs, false if it hides it. */
+void a64_hwcap(const struct a64_model *m, u64 cap[2]);
+bool a64_id_register(const struct a64_model *m, u32 key, u64 *value);
 
 #endif
