@@ -12,33 +12,8 @@
 #include "accel/engine_impl.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "jit/ir/eval.h"
-#include "jit/ir/fl.h"
 
 #define DEFAULT_CACHE ((size_t)64 << 20)
-
-/* ---- what generated code calls ---- */
-
-void engine_call_eval(struct ir_env *env)
-{
-    struct ir_node n = {.op = (u8)env->tmp[0], .type = (u8)(env->tmp[0] >> 8),
-                        .aux = (u16)(env->tmp[0] >> 16), .imm = env->tmp[1]};
-    const v128 *a = env->helper_arg;
-    if (ir_is_int_op(n.op))
-        env->helper_ret = (v128){.d = {ir_eval_int(&n, a[0].d[0], a[1].d[0], a[2].d[0])}};
-    else if (n.op == IR_FL_FCMP)
-        env->helper_ret = (v128){.d = {ir_eval_fcmp(&n, &a[0], &a[1], env->fp)}};
-    else if (n.op <= IR_ZX)
-        ir_interp_fp(&n, &a[0], &a[1], &a[2], &env->helper_ret, env->fp);
-    else
-        ir_interp_vec(&n, &a[0], &a[1], &a[2], &env->helper_ret);
-}
-
-void engine_call_flags(struct ir_env *env)
-{
-    struct ir_flags *f = env_slot(env, (u32)env->tmp[0]);
-    *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(f), 0};
-}
 
 static void fp_nothing(struct ir_env *env)
 {
@@ -172,8 +147,8 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     env->cpu = cpu;
     env->helpers = en->helper_fns;
     env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
-    env->c_call[IR_CALL_EVAL] = engine_call_eval;
-    env->c_call[IR_CALL_FLAGS] = engine_call_flags;
+    env->c_call[IR_CALL_EVAL] = ir_call_eval;
+    env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     bool host_fp = en->opts.kind != ENGINE_INTERP;
     env->fp_pull = host_fp ? en->host->fp_pull : fp_nothing;
     env->fp_push = host_fp ? en->host->fp_push : fp_nothing;

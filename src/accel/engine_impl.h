@@ -84,10 +84,6 @@ void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 void jit_recover(const struct engine *en, struct ir_env *env, const struct jit_region *r,
                  const struct jit_fault *f, const void *ucontext);
 
-/* Run one IR node in C: env->c_call[IR_CALL_EVAL] and [IR_CALL_FLAGS]. */
-void engine_call_eval(struct ir_env *env);
-void engine_call_flags(struct ir_env *env);
-
 void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);
 /* Forget everything that leads into code: predictions and inline look-ups. */

@@ -406,6 +406,27 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
     }
 }
 
+void ir_call_eval(struct ir_env *env)
+{
+    struct ir_node n = {.op = (u8)env->tmp[0], .type = (u8)(env->tmp[0] >> 8),
+                        .aux = (u16)(env->tmp[0] >> 16), .imm = env->tmp[1]};
+    const v128 *a = env->helper_arg;
+    if (ir_is_int_op(n.op))
+        env->helper_ret = (v128){.d = {ir_eval_int(&n, a[0].d[0], a[1].d[0], a[2].d[0])}};
+    else if (n.op == IR_FL_FCMP)
+        env->helper_ret = (v128){.d = {ir_eval_fcmp(&n, &a[0], &a[1], env->fp)}};
+    else if (n.op <= IR_ZX)
+        ir_interp_fp(&n, &a[0], &a[1], &a[2], &env->helper_ret, env->fp);
+    else
+        ir_interp_vec(&n, &a[0], &a[1], &a[2], &env->helper_ret);
+}
+
+void ir_call_flags(struct ir_env *env)
+{
+    struct ir_flags *f = env_slot(env, (u32)env->tmp[0]);
+    *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(f), 0};
+}
+
 static bool direct_load(void *opaque, u64 addr, void *to, unsigned bytes)
 {
     memcpy(to, (const void *)addr, bytes);
