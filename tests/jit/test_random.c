@@ -468,7 +468,7 @@ static void random_region(struct machine *m, unsigned length)
     for (unsigned i = 0; i < 32; i++)
         add_int(&p, ir_get(&m->b, M_X0 + i));
     for (unsigned i = 0; i < 16; i++)
-        add_vec(&p, ir_get(&m->b, M_V0 + i));
+        add_vec(m, &p, ir_get(&m->b, M_V0 + i));
     p.fls[p.nfls++] = ir_get(&m->b, M_FL);
     p.bools[p.nbools++] = ir_icmp(&m->b, IR_ULT, 64, p.ints[0], p.ints[1]);
     for (unsigned i = 0; i < length; i++) {

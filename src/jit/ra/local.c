@@ -824,7 +824,7 @@ static void finish_exit(struct ra *ra, u32 p)
     const struct ir_node *n = &ra->r->node[p];
     const struct ra_con *con = &ra->use[p].con;
     struct pending target = {ra->host->target, n->a};
-    bool to_target = n->a && n->op != IR_EXIT_BR;
+    bool to_target = n->a && n->op != IR_EXIT_BR; /* stays live until it is in its place */
     struct ra_ins op = {.kind = RA_OP, .v = p};
     w->locked = 0;
     if (n->op == IR_EXIT_BR) {
@@ -836,8 +836,8 @@ static void finish_exit(struct ra *ra, u32 p)
         *emit(ra, RA_COND) = op;
         op.kind = RA_OP;
         w->locked = 0;
+        retire_operands(ra, p);
     }
-    retire_operands(ra, p);
     sync_state(ra, p, &target, to_target);
     *emit(ra, RA_OP) = op;
 }

@@ -440,8 +440,11 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         cond_sources(con, r, &c);
         return;
     }
-    if (ir_effects[n->op] & IR_E_TERM)
-        return; /* the allocator brings the target where it belongs */
+    if (ir_effects[n->op] & IR_E_TERM) {
+        if (n->a) /* the allocator brings the target where it belongs */
+            add_src(con, r, n->a, 0);
+        return;
+    }
     const irv arg[3] = {n->a, n->b, n->c};
     for (unsigned i = 0; i < 3 && n->op != IR_POLL && n->op != IR_FENCE; i++) {
         if (arg[i])
