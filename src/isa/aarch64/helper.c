@@ -105,4 +105,6 @@ const struct ir_helper a64_helpers[A64_HELPERS] = {
     [A64_HELPER_GET_FPSR] = {"get_fpsr", get_fpsr, IR_HELPER_FP},
     [A64_HELPER_SET_FPSR] = {"set_fpsr", set_fpsr, IR_HELPER_FP},
     [A64_HELPER_COUNTER] = {"counter", counter, 0},
+    [A64_HELPER_FP_LANES] = {"fp_lanes", a64_fp_lanes, IR_HELPER_FP},
+    [A64_HELPER_FJCVTZS] = {"fjcvtzs", a64_fjcvtzs, IR_HELPER_FP},
 };

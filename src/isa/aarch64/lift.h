@@ -60,6 +60,20 @@ static inline void put_vreg(struct lift *l, unsigned n, irv v)
     ir_put(l->b, A64_V0 + n, v);
 }
 
+/* The type of a vector operation by the field q. */
+static inline unsigned vec_type(unsigned q)
+{
+    return q ? IR_V128 : IR_V64;
+}
+
+/* A rare operation (enum a64_fp_op) on the first `lanes` lanes of type `lane`, in C. y may be 0. */
+static inline irv fp_lanes(struct lift *l, enum a64_fp_op op, unsigned lane, unsigned lanes,
+                           unsigned how, irv x, irv y)
+{
+    irv what = ir_const(l->b, IR_I64, op | lane << 8 | lanes << 12 | how << 16);
+    return ir_helper(l->b, A64_HELPER_FP_LANES, IR_V128, x, y ? y : x, what);
+}
+
 static inline irv get_flags(struct lift *l)
 {
     return ir_get(l->b, A64_NZCV);
