@@ -140,7 +140,6 @@ bool machine_jit(struct machine *m, struct m_result *out)
     struct err e;
     if (!ra_check(&m->ra, &e)) {
         printf("# broken allocation: %s\n", e.text);
-        if (getenv("DUMP")) { for (u32 i=0;i<m->ra.nins;i++){struct ra_ins*x=&m->ra.ins[i]; printf("%u: kind %u v%u dst %u src %u %u %u %u loc %u:%u\n",i,x->kind,x->v,x->dst,x->src[0],x->src[1],x->src[2],x->src[3],x->loc.place,x->loc.index);} char*t=ir_print(&m->ir); puts(t); exit(1);}
         return false;
     }
     cache_room(&m->cache, &m->buf);

@@ -349,7 +349,7 @@ static void memory_op(struct machine *m, struct pool *p)
         if (size >= 2 && below(2))
             add_vec(m, p, ir_ld(b, vec_type[size], size | scale | order, base, index, disp));
         else
-            add_int(p, ir_ld(b, below(2) ? IR_I64 : IR_I32,
+            add_int(p, ir_ld(b, size >= 3 || below(2) ? IR_I64 : IR_I32,
                              MIN(size, 3u) | scale | order | (below(2) ? IR_MEM_SIGNED : 0), base,
                              index, disp));
         break;

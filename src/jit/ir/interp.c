@@ -15,6 +15,8 @@ struct run {
     struct ir_env *env;
     const struct ir_helper *helpers;
     u32 next; /* block to go on with; UINT32_MAX: the region was left */
+    bool committed; /* the slots were written for a helper that reads them */
+    bool gone;      /* a helper wrote the slots: they are the state */
 };
 
 void ir_slot_load(const struct ir_slot *slot, const struct ir_env *env, v128 *value)
@@ -66,6 +68,12 @@ static u64 ival(const struct run *x, irv v)
     return x->in->value[v].d[0];
 }
 
+static void set_pc(struct run *x, u64 pc)
+{
+    const struct ir_slots *slots = x->r->slots;
+    ir_slot_store(&slots->slot[slots->pc], x->env, &(v128){.d = {pc}});
+}
+
 /* Carry out a state map: every listed slot gets its value. Values are read before slots are written,
  * as they live apart from them. */
 static void commit_state(struct run *x, u32 map, u64 pc)
@@ -73,15 +81,21 @@ static void commit_state(struct run *x, u32 map, u64 pc)
     const struct ir_slots *slots = x->r->slots;
     struct ir_put put[IR_MAX_SLOTS];
     unsigned n = ir_map_resolve(x->r, map, put);
+    if (x->committed) { /* slots may hold what was current for a helper */
+        for (unsigned s = 0; s < slots->count; s++)
+            ir_slot_store(&slots->slot[s], x->env, val(x, s + 1));
+    }
     for (unsigned i = 0; i < n; i++)
         ir_slot_store(&slots->slot[put[i].slot], x->env, val(x, put[i].value));
-    v128 value = {.d = {pc}};
-    ir_slot_store(&slots->slot[slots->pc], x->env, &value);
+    set_pc(x, pc);
 }
 
 static void leave(struct run *x, u32 map, u64 pc, enum ir_exit why)
 {
-    commit_state(x, map, pc);
+    if (!x->gone)
+        commit_state(x, map, pc);
+    else
+        set_pc(x, pc);
     x->env->exit = why;
     x->next = UINT32_MAX;
 }
@@ -284,8 +298,11 @@ static void run_helper(struct run *x, const struct ir_node *n, v128 *out)
     struct ir_env *env = x->env;
     const struct ir_helper *h = &x->helpers[(u32)n->imm];
     const irv arg[3] = {n->a, n->b, n->c};
-    if (h->flags & (IR_HELPER_READS | IR_HELPER_WRITES))
+    if (h->flags & (IR_HELPER_READS | IR_HELPER_WRITES)) {
         commit_state(x, ir_node_map(n), x->r->map[ir_node_map(n)].pc);
+        x->committed = true;
+        x->gone = h->flags & IR_HELPER_WRITES;
+    }
     for (unsigned i = 0; i < 3; i++) {
         if (arg[i])
             env->helper_arg[i] = *val(x, arg[i]);
