@@ -79,16 +79,26 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
     return (u32)(l.pc - pc);
 }
 
-static void verify(const struct ir_region *r)
+static NORETURN void broken(const char *what, const struct err *e, const struct ir_region *r)
 {
-#ifndef NDEBUG
+    char *text = ir_print(r);
+    log_warn("broken %s: %s\n%s", what, e->text, text);
+    abort();
+}
+
+/* `-d verify`: every stage is checked; a breach is a bug of lyre. */
+static void verify_ir(const struct ir_region *r)
+{
     struct err e;
-    if (log_on(LOG_VERIFY) && !ir_verify(r, &e)) {
-        char *text = ir_print(r);
-        log_warn("broken IR: %s\n%s", e.text, text);
-        abort();
-    }
-#endif
+    if (log_on(LOG_VERIFY) && !ir_verify(r, &e))
+        broken("IR", &e, r);
+}
+
+static void verify_allocation(const struct ra *ra)
+{
+    struct err e;
+    if (log_on(LOG_VERIFY) && !ra_check(ra, &e))
+        broken("allocation", &e, ra->r);
 }
 
 static void perf_entry(struct engine *en, const struct jit_region *r)
@@ -106,9 +116,10 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         u32 len = compiler_lift(c, cpu, pc, max_insns);
         if (!len)
             return NULL;
-        verify(&c->ir);
+        verify_ir(&c->ir);
         if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
             continue;
+        verify_allocation(&c->ra);
         cache_room(&en->cache, &c->buf);
         if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
             continue;

@@ -47,7 +47,7 @@ static void reset_stack(struct engine *en, struct engine_cpu *ec)
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec)
 {
     struct ir_env *env = ec->vcpu->env;
-    memset(env->jumps, 0xff, sizeof(struct ir_jump) << IR_JUMP_BITS);
+    ir_jumps_clear(env->jumps);
     reset_stack(en, ec);
 }
 

@@ -80,6 +80,14 @@ struct ir_env {
     alignas(64) u8 slots[];
 };
 
+/* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. */
+static inline void ir_jumps_clear(struct ir_jump *jumps)
+{
+    for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
+        jumps[i] = (struct ir_jump){~(u64)0, 0};
+    jumps[(1u << IR_JUMP_BITS) - 1].pc = 0;
+}
+
 /* Compiled code's base register points here. */
 #define IR_ENV_BIAS 128
 

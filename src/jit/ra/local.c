@@ -247,7 +247,8 @@ static void store(struct ra *ra, struct ra_loc at, irv v)
 {
     struct ra_ins *i = emit(ra, RA_STORE);
     i->src[0] = ra->value[v].reg;
-    i->type = (u8)type_of(ra, v);
+    /* a slot is always written whole, also by a narrower value */
+    i->type = at.place == RA_IN_SLOT ? ra->r->slots->slot[at.index].type : (u8)type_of(ra, v);
     i->loc = at;
     i->v = v;
 }
@@ -696,7 +697,6 @@ static void store_slot(struct ra *ra, unsigned s, u32 p)
     } else {
         want_in_reg(ra, v, 0, p);
         store(ra, loc(RA_IN_SLOT, s), v);
-        ra->ins[ra->nins - 1].type = ra->r->slots->slot[s].type;
     }
     w->locked = 0;
     w->mem_val[s] = v;
