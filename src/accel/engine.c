@@ -94,6 +94,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->opts = *opts;
     en->host = &host_x86_64;
     pthread_mutex_init(&en->lock, NULL);
+    pthread_mutex_init(&en->lockstep_lock, NULL);
     compiler_init(&en->compiler);
     collect_helpers(en);
     en->host_cpu.slots = &isa->slots;
@@ -192,6 +193,7 @@ void vcpu_free(struct vcpu *cpu)
         compiler_free(ec->own);
         free(ec->own);
     }
+    lockstep_free(ec->lockstep);
     free(cpu->env->jumps);
     free(cpu->env);
     free(ec);
@@ -270,6 +272,8 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         interp_run(cpu, exit);
+    else if (cpu->engine->opts.kind == ENGINE_LOCKSTEP)
+        lockstep_run(cpu, exit);
     else
         jit_run(cpu, exit);
 }
@@ -278,11 +282,13 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 void engine_fork_prepare(struct engine *en)
 {
+    pthread_mutex_lock(&en->lockstep_lock);
     pthread_mutex_lock(&en->lock);
 }
 
 void engine_fork_parent(struct engine *en)
 {
+    pthread_mutex_unlock(&en->lockstep_lock);
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -291,6 +297,7 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
     struct engine_cpu *ec = engine_cpu(cpu);
     struct err e;
     pthread_mutex_init(&en->lock, NULL);
+    pthread_mutex_init(&en->lockstep_lock, NULL);
     en->cpus = ec; /* the other threads did not come along */
     ec->next = NULL;
     ec->prev = &en->cpus;
