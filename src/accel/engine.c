@@ -282,14 +282,18 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 void engine_fork_prepare(struct engine *en)
 {
+    struct err e;
     pthread_mutex_lock(&en->lockstep_lock);
     pthread_mutex_lock(&en->lock);
+    if (!cache_fork_prepare(&en->cache, &e))
+        log_warn("fork: %s\n", e.text);
 }
 
 void engine_fork_parent(struct engine *en)
 {
-    pthread_mutex_unlock(&en->lockstep_lock);
+    cache_fork_parent(&en->cache);
     pthread_mutex_unlock(&en->lock);
+    pthread_mutex_unlock(&en->lockstep_lock);
 }
 
 void engine_fork_child(struct engine *en, struct vcpu *cpu)
@@ -298,7 +302,12 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
     struct err e;
     pthread_mutex_init(&en->lock, NULL);
     pthread_mutex_init(&en->lockstep_lock, NULL);
-    en->cpus = ec; /* the other threads did not come along */
+    for (struct engine_cpu *o = en->cpus, *next; o; o = next) {
+        next = o->next; /* the other threads did not come along; their vCPUs may be freed yet */
+        o->next = NULL;
+        o->prev = &o->next;
+    }
+    en->cpus = ec;
     ec->next = NULL;
     ec->prev = &en->cpus;
     if (!cache_fork_child(&en->cache, &e)) {
