@@ -188,6 +188,8 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
     *fail = USER_FAIL_NOT_RUNNABLE;
     if (opts->strace)
         log_enable(LOG_STRACE);
+    getrlimit(RLIMIT_AS, &p->limit_as);
+    getrlimit(RLIMIT_DATA, &p->limit_data);
     if (!space_init(&p->space, e))
         return NULL;
     if (!program_open(p, opts->path, opts->argv, &prog, fail, e))
