@@ -473,9 +473,9 @@ static int run_program(struct run *r, char **argv)
     if (!p) {
         if (!r->qemu) {
             complain(r, "%s", e.text);
-            return fail == USER_FAIL_NOT_FOUND ? 127 : 126;
+            return fail == USER_FAIL_NOT_FOUND ? 127 : fail == USER_FAIL_SETUP ? 2 : 126;
         }
-        if (fail == USER_FAIL_IMAGE)
+        if (fail == USER_FAIL_IMAGE || fail == USER_FAIL_SETUP)
             complain(r, "%s", e.text);
         else
             fprintf(stderr, "Error while loading %s\n", e.text);

@@ -149,7 +149,7 @@ static void set_comm(const char *path)
     prctl(PR_SET_NAME, slash ? slash + 1 : path);
 }
 
-static bool start(struct process *p, struct program *prog, struct err *e)
+static bool start(struct process *p, struct program *prog, enum user_fail *fail, struct err *e)
 {
     const struct user_opts *o = p->opts;
     struct engine_opts eo = o->engine;
@@ -159,6 +159,7 @@ static bool start(struct process *p, struct program *prog, struct err *e)
                        p->isa->name);
     eo.fetch = space_fetch;
     eo.opaque = &p->space;
+    *fail = USER_FAIL_SETUP;
     p->engine = engine_new(p->isa, &eo, e);
     if (!p->engine)
         return false;
@@ -168,6 +169,7 @@ static bool start(struct process *p, struct program *prog, struct err *e)
     struct thread *t = p->main = thread_new(p, e);
     if (!t)
         return false;
+    *fail = USER_FAIL_IMAGE;
     t->tid = gettid();
     thread_list(t);
     current_set(t);
@@ -195,7 +197,7 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
     if (!program_open(p, opts->path, opts->argv, &prog, fail, e))
         return NULL;
     *fail = USER_FAIL_IMAGE;
-    bool ok = start(p, &prog, e);
+    bool ok = start(p, &prog, fail, e);
     program_close(&prog);
     if (!ok)
         return NULL;
