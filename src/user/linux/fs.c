@@ -21,8 +21,7 @@ static const char *open_path(struct thread *t, u64 guest, u64 flags, char *buf, 
     *r = space_string(&t->process->space, raw, sizeof(raw), guest);
     if (*r < 0)
         return NULL;
-    const char *file = proc_self_file(raw);
-    *r = file && !(flags & O_PATH) ? proc_open(t, file, (int)flags) : 1;
+    *r = raw[0] == '/' && !(flags & O_PATH) ? proc_open(t, raw, (int)flags) : 1;
     if (*r != 1)
         return NULL;
     bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);

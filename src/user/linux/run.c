@@ -178,6 +178,21 @@ static bool start(struct process *p, struct program *prog, enum user_fail *fail,
     return program_load(p, t, prog, o->envp, e);
 }
 
+/* What becomes the guest's. The main thread's host stack grows as far as its limit says; a small one
+ * is meant for the guest. */
+static void take_limits(struct process *p)
+{
+    const rlim_t enough = 4 << 20;
+    getrlimit(RLIMIT_AS, &p->limit_as);
+    getrlimit(RLIMIT_DATA, &p->limit_data);
+    getrlimit(RLIMIT_STACK, &p->limit_stack);
+    if (p->limit_stack.rlim_cur < enough) {
+        struct rlimit more = p->limit_stack;
+        more.rlim_cur = MIN(more.rlim_max, enough);
+        setrlimit(RLIMIT_STACK, &more);
+    }
+}
+
 struct process *process_new(const struct user_opts *opts, enum user_fail *fail, struct err *e)
 {
     struct process *p = xcalloc(1, sizeof(*p));
@@ -190,8 +205,7 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
     *fail = USER_FAIL_NOT_RUNNABLE;
     if (opts->strace)
         log_enable(LOG_STRACE);
-    getrlimit(RLIMIT_AS, &p->limit_as);
-    getrlimit(RLIMIT_DATA, &p->limit_data);
+    take_limits(p);
     if (!space_init(&p->space, e))
         return NULL;
     if (!program_open(p, opts->path, opts->argv, &prog, fail, e))

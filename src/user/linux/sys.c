@@ -35,11 +35,21 @@ s64 sys_personality(struct thread *t, const u64 *a)
 
 /* ---- limits ---- */
 
-/* Limits of the address space are kept as the guest's own: the host's kernel would count lyre's
- * memory, too, and lyre would be the one to run out of it. NULL: any other limit. */
+/* Limits of memory are kept as the guest's own: the host's kernel would count lyre's memory, too, and
+ * lyre would be the one to run out of it. Programs that it starts inherit the stack's. NULL: any
+ * other limit. */
 static struct rlimit *kept_limit(struct process *p, unsigned resource)
 {
-    return resource == RLIMIT_AS ? &p->limit_as : resource == RLIMIT_DATA ? &p->limit_data : NULL;
+    switch (resource) {
+    case RLIMIT_AS:
+        return &p->limit_as;
+    case RLIMIT_DATA:
+        return &p->limit_data;
+    case RLIMIT_STACK:
+        return &p->limit_stack;
+    default:
+        return NULL;
+    }
 }
 
 static s64 kept_prlimit(struct process *p, struct rlimit *kept, const struct rlimit *new,
