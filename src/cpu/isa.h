@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/types.h"
+#include "jit/ir/env.h"
 #include "jit/ir/slots.h"
 
 struct lift;
@@ -25,7 +26,7 @@ enum isa_raise {
     ISA_RAISE_SYSCALL,    /* arg: immediate of the instruction */
     ISA_RAISE_BREAK,      /* breakpoint instruction; arg: its immediate; pc is the instruction's */
     ISA_RAISE_UNDEFINED,  /* pc is the instruction's; arg: its encoding */
-    ISA_RAISE_UNALIGNED,  /* data access; arg: address */
+    ISA_RAISE_UNALIGNED = IR_RAISE_UNALIGNED, /* data access; arg: address */
     ISA_RAISE_PC_ALIGN,   /* branch to a misaligned pc */
     ISA_RAISE_FP_TRAP,    /* arg: FP_* flags */
     ISA_RAISE_CACHE,      /* instruction cache maintenance of the line at arg */

@@ -21,6 +21,9 @@ enum ir_exit {
     IR_EXIT_FAULT,   /* a memory access of the guest failed: exit_addr, exit_code (enum ir_access) */
 };
 
+/* exit_code of the raise that `chkalign` makes; guests use the same number in enum isa_raise. */
+#define IR_RAISE_UNALIGNED 3
+
 enum ir_access { IR_ACCESS_READ, IR_ACCESS_WRITE, IR_ACCESS_EXEC };
 
 /* Inline lookup of indirect branches: direct-mapped, owned by one vCPU. */
@@ -28,6 +31,10 @@ struct ir_jump {
     u64 pc;
     u64 host; /* address of the entry that polls */
 };
+
+/* What compiled code calls apart from helpers: run the node packed in tmp[0] (op, type, aux) and
+ * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
+enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
 
 #define IR_JUMP_BITS   12
 #define IR_HELPER_ARGS 4
@@ -61,7 +68,7 @@ struct ir_env {
 
     /* Private to the engine that runs the code. */
     u64 c_sp, ret_sp, ret_base;
-    u64 thunk[8];
+    void (*c_call[IR_NCALLS])(struct ir_env *env);
     u32 host_fp, host_fp_c; /* floating point control words: guest code's, C's */
     u64 tmp[4];
     v128 helper_arg[IR_HELPER_ARGS];

@@ -1,0 +1,32 @@
+/* What a guest's lifter gets: the place to read instructions from and the builder to append to. */
+#ifndef LYRE_CPU_LIFT_H
+#define LYRE_CPU_LIFT_H
+
+#include "cpu/isa.h"
+#include "jit/ir/build.h"
+
+struct lift {
+    struct ir_builder *b;
+    const struct isa *isa;
+    const void *model; /* the isa's CPU model, struct vcpu.model */
+    u32 key;
+
+    u64 start;       /* guest address of code[0] */
+    const u8 *code;  /* what could be read from there */
+    size_t code_len;
+    unsigned max_insns;
+
+    u64 pc;          /* of the instruction being lifted; afterwards, behind the last one */
+    bool ended;      /* the block has its exit */
+    void *isa_data;  /* free for the isa during one lift */
+};
+
+/* The bytes at l->pc, or NULL when fewer than `len` are there: the block then ends with an exit to
+ * l->pc (the fault, if any, is found when control gets there). */
+static inline const u8 *lift_bytes(const struct lift *l, size_t len)
+{
+    u64 at = l->pc - l->start;
+    return at + len <= l->code_len ? l->code + at : NULL;
+}
+
+#endif

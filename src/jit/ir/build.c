@@ -1,0 +1,261 @@
+#include "jit/ir/build.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "jit/ir/fold.h"
+
+void ir_build_start(struct ir_builder *b, struct ir_region *r)
+{
+    b->r = r;
+    b->pc = r->pc;
+    b->map = 0;
+    b->map_puts = 0;
+    b->block = UINT32_MAX;
+    b->raw = false;
+    for (unsigned s = 0; s < r->slots->count; s++)
+        b->cur[s] = s + 1;
+}
+
+static irv append(struct ir_builder *b, const struct ir_node *n)
+{
+    struct ir_region *r = b->r;
+    if (r->count == r->node_cap) {
+        r->node_cap *= 2;
+        r->node = xrealloc(r->node, r->node_cap * sizeof(*r->node));
+    }
+    r->node[r->count] = *n;
+    return r->count++;
+}
+
+u32 ir_block_start(struct ir_builder *b)
+{
+    struct ir_region *r = b->r;
+    b->block = r->nblocks;
+    VEC_PUSH(r->block, r->nblocks, r->block_cap) =
+        (struct ir_block){.first = r->count, .end = r->count};
+    /* State maps of one block do not build on those of another. */
+    b->map = 0;
+    b->map_puts = r->nputs;
+    for (unsigned s = 0; s < r->slots->count; s++)
+        b->cur[s] = s + 1;
+    return b->block;
+}
+
+irv ir_param(struct ir_builder *b, unsigned type, unsigned slot_plus_1)
+{
+    b->r->block[b->block].nparams++;
+    irv v = append(b, &(struct ir_node){.op = IR_PARAM, .type = (u8)type, .imm = slot_plus_1});
+    if (slot_plus_1)
+        ir_put(b, slot_plus_1 - 1, v);
+    return v;
+}
+
+void ir_put(struct ir_builder *b, unsigned slot, irv v)
+{
+    if (!b->raw && b->r->slots->slot[slot].type == IR_V128 &&
+        ir_value_type(b->r, v) != IR_V128)
+        v = ir_zx(b, ir_value_type(b->r, v), v);
+    if (b->cur[slot] == v)
+        return;
+    b->cur[slot] = v;
+    VEC_PUSH(b->r->put, b->r->nputs, b->r->put_cap) = (struct ir_put){v, slot};
+}
+
+u32 ir_state_map(struct ir_builder *b, u64 pc)
+{
+    struct ir_region *r = b->r;
+    if (b->map_puts != r->nputs || r->map[b->map].pc != pc) {
+        struct ir_map m = {
+            .pc = pc, .parent = b->map, .first = b->map_puts, .count = r->nputs - b->map_puts};
+        b->map = r->nmaps;
+        b->map_puts = r->nputs;
+        VEC_PUSH(r->map, r->nmaps, r->map_cap) = m;
+    }
+    return b->map;
+}
+
+/* Is everything above the width of an FP-class result known to be zero? */
+static bool upper_zero(const struct ir_region *r, irv v)
+{
+    if (ir_value_type(r, v) == IR_V128 || !ir_type_is_vec(ir_value_type(r, v)))
+        return false; /* read through a narrower type, the rest is unknown */
+    return r->node[v].aux & IR_AUX_UPZ;
+}
+
+static bool result_upper_zero(const struct ir_region *r, const struct ir_node *n)
+{
+    switch (n->op) {
+    case IR_CONST:
+    case IR_LD:
+    case IR_LL:
+    case IR_CAS:
+    case IR_FMOV:
+    case IR_I2F:
+    case IR_HELPER:
+    case IR_FABS:
+    case IR_VNARROW:
+        return true;
+    case IR_FADD:
+    case IR_FSUB:
+    case IR_FMUL:
+    case IR_FDIV:
+    case IR_FSQRT:
+    case IR_FROUND:
+    case IR_FNEG:
+    case IR_VINS:
+    case IR_VINSV:
+    case IR_VSHL:
+    case IR_VSHR:
+    case IR_VSAR:
+    case IR_VNEG:
+    case IR_VABS:
+        return n->type != IR_F16 && upper_zero(r, n->a);
+    case IR_F2F:
+        return n->type == IR_F64 && upper_zero(r, n->a);
+    case IR_SELECT:
+        return upper_zero(r, n->b) && upper_zero(r, n->c);
+    case IR_FMA:
+        return upper_zero(r, n->a) && upper_zero(r, n->b) && upper_zero(r, n->c);
+    case IR_FMIN:
+    case IR_FMAX:
+    case IR_FMINNM:
+    case IR_FMAXNM:
+    case IR_VADD:
+    case IR_VSUB:
+    case IR_VMUL:
+    case IR_VAND:
+    case IR_VOR:
+    case IR_VXOR:
+    case IR_VANDN:
+        return upper_zero(r, n->a) && upper_zero(r, n->b);
+    default:
+        return false;
+    }
+}
+
+/* Flag-raising operations on v64 must not see what lies above their operands. */
+static bool reads_upper(const struct ir_node *n)
+{
+    return n->type == IR_V64 && (ir_effects[n->op] & IR_E_FP);
+}
+
+irv ir_zx(struct ir_builder *b, unsigned lane, irv x)
+{
+    return ir_emit(b, IR_ZX, IR_V128, lane, x, 0, 0, 0);
+}
+
+irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv x, irv y, irv z,
+            u64 imm)
+{
+    struct ir_node n = {.op = (u8)op, .type = (u8)type, .aux = (u16)aux, .a = x, .b = y, .c = z,
+                        .imm = imm};
+    if (!b->raw) {
+        if (reads_upper(&n)) {
+            irv *arg[] = {&n.a, &n.b, &n.c};
+            for (unsigned i = 0; i < 3; i++) {
+                if (*arg[i] && !upper_zero(b->r, *arg[i]))
+                    *arg[i] = ir_zx(b, IR_V64, *arg[i]);
+            }
+        }
+        irv v = ir_fold(b, &n);
+        if (v)
+            return v;
+    }
+    if (n.type >= IR_F16 && n.type <= IR_V64 && result_upper_zero(b->r, &n))
+        n.aux |= IR_AUX_UPZ;
+    if (op >= IR_LD && op <= IR_CHKALIGN && (ir_effects[op] & IR_E_LEAVE))
+        n.imm = (u32)n.imm | (u64)ir_state_map(b, b->pc) << 32;
+    return append(b, &n);
+}
+
+irv ir_const(struct ir_builder *b, unsigned type, u64 value)
+{
+    struct ir_node n = {.op = IR_CONST, .type = (u8)type,
+                        .imm = type == IR_I32 ? (u32)value : value};
+    if (type >= IR_F16 && type <= IR_V64)
+        n.aux = IR_AUX_UPZ;
+    return append(b, &n);
+}
+
+irv ir_helper(struct ir_builder *b, unsigned index, unsigned type, irv x, irv y, irv z)
+{
+    /* A helper that reads state needs a map; it stands in the upper half, as for memory. */
+    u64 map = ir_state_map(b, b->pc);
+    return ir_emit(b, IR_HELPER, type, 0, x, y, z, index | map << 32);
+}
+
+static void end_block(struct ir_builder *b, struct ir_node n)
+{
+    append(b, &n);
+    b->r->block[b->block].end = b->r->count;
+    b->block = UINT32_MAX;
+}
+
+static void end_region(struct ir_builder *b, unsigned op, irv x, irv y, u64 imm, u64 pc)
+{
+    u32 map = ir_state_map(b, pc);
+    end_block(b, (struct ir_node){.op = (u8)op, .a = x, .b = y, .c = map, .imm = imm});
+}
+
+void ir_exit(struct ir_builder *b, u64 next)
+{
+    end_region(b, IR_EXIT_LINK, 0, 0, next, next);
+}
+
+void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no)
+{
+    if (ir_is_const(b->r, cond)) {
+        ir_exit(b, b->r->node[cond].imm ? yes : no);
+        return;
+    }
+    irv other = ir_const(b, IR_I64, no);
+    end_region(b, IR_EXIT_BR, cond, other, yes, b->pc);
+}
+
+void ir_exit_ind(struct ir_builder *b, irv pc)
+{
+    end_region(b, IR_EXIT_IND, pc, 0, 0, b->pc);
+}
+
+void ir_call(struct ir_builder *b, u64 target, u64 ret)
+{
+    irv r = ir_const(b, IR_I64, ret);
+    end_region(b, IR_CALL, 0, r, target, target);
+}
+
+void ir_call_ind(struct ir_builder *b, irv target, u64 ret)
+{
+    irv r = ir_const(b, IR_I64, ret);
+    end_region(b, IR_CALL_IND, target, r, 0, b->pc);
+}
+
+void ir_ret(struct ir_builder *b, irv pc)
+{
+    end_region(b, IR_RET, pc, 0, 0, b->pc);
+}
+
+void ir_raise(struct ir_builder *b, unsigned code, irv arg, u64 pc)
+{
+    end_region(b, IR_RAISE, arg, 0, code, pc);
+}
+
+u32 ir_edge(struct ir_builder *b, u32 block, const irv *args, unsigned count)
+{
+    struct ir_region *r = b->r;
+    struct ir_edge e = {block, r->nargs, count};
+    for (unsigned i = 0; i < count; i++)
+        VEC_PUSH(r->args, r->nargs, r->args_cap) = args[i];
+    VEC_PUSH(r->edge, r->nedges, r->edge_cap) = e;
+    return r->nedges - 1;
+}
+
+void ir_jmp(struct ir_builder *b, u32 edge)
+{
+    end_block(b, (struct ir_node){.op = IR_JMP, .b = edge});
+}
+
+void ir_br(struct ir_builder *b, irv cond, u32 edge_true, u32 edge_false)
+{
+    end_block(b, (struct ir_node){.op = IR_BR, .a = cond, .b = edge_true, .c = edge_false});
+}

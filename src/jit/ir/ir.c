@@ -1,0 +1,110 @@
+#include "jit/ir/ir.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+static const char *const type_names[IR_NTYPES] = {
+    "void", "i1", "i32", "i64", "f16", "f32", "f64", "v64", "v128", "fl",
+};
+
+const char *ir_type_name(unsigned type)
+{
+    return type < IR_NTYPES ? type_names[type] : "?";
+}
+
+/* The letters of the table's last column. */
+enum {
+    P = IR_E_PURE,
+    L = IR_E_LEAVE,
+    R = IR_E_READ,
+    W = IR_E_WRITE,
+    S = IR_E_SIDE,
+    E = IR_E_FP,
+    T = IR_E_TERM,
+    C = IR_E_COMM,
+};
+
+const u8 ir_effects[IR_NOPS] = {
+#define OP(name, text, sig, effects) effects,
+#include "jit/ir/ops.def"
+#undef OP
+};
+
+static const struct {
+    const char *text, *sig;
+} op_table[IR_NOPS] = {
+#define OP(name, text, sig, effects) {text, sig},
+#include "jit/ir/ops.def"
+#undef OP
+};
+
+/* Signatures are read at run time by tools (printer, verifier); compilation itself does not. */
+struct ir_opinfo ir_info(unsigned op)
+{
+    const char *sig = op_table[op].sig;
+    struct ir_opinfo info = {.text = op_table[op].text, .sig = sig, .effects = ir_effects[op],
+                             .result = sig[0], .aux = ""};
+    const char *p = sig + 2;
+    for (; *p && *p != ':'; p++) {
+        if (*p == '?')
+            info.optional[info.nargs - 1] = true;
+        else
+            info.arg[info.nargs++] = *p;
+    }
+    if (*p)
+        info.aux = p + 1;
+    return info;
+}
+
+void ir_region_init(struct ir_region *r)
+{
+    memset(r, 0, sizeof(*r));
+    r->node_cap = 1024;
+    r->node = xcalloc(r->node_cap, sizeof(*r->node));
+}
+
+void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc)
+{
+    r->slots = slots;
+    r->pc = pc;
+    r->key = 0;
+    r->insns = 0;
+    r->soft_fp = false;
+    r->count = IR_FIRST_NODE;
+    r->nblocks = r->nedges = r->nargs = r->nputs = 0;
+    r->nmaps = 0;
+    VEC_PUSH(r->map, r->nmaps, r->map_cap) = (struct ir_map){.pc = pc};
+}
+
+void ir_region_free(struct ir_region *r)
+{
+    free(r->node);
+    free(r->block);
+    free(r->edge);
+    free(r->args);
+    free(r->map);
+    free(r->put);
+    memset(r, 0, sizeof(*r));
+}
+
+unsigned ir_map_resolve(const struct ir_region *r, u32 m, struct ir_put *out)
+{
+    u64 seen[IR_MAX_SLOTS / 64] = {0};
+    unsigned n = 0;
+    for (;; m = r->map[m].parent) {
+        const struct ir_map *map = &r->map[m];
+        for (u32 i = map->count; i-- > 0;) {
+            const struct ir_put *p = &r->put[map->first + i];
+            u64 bit = 1ull << (p->slot & 63);
+            if (seen[p->slot / 64] & bit)
+                continue;
+            seen[p->slot / 64] |= bit;
+            if (p->value != p->slot + 1)
+                out[n++] = *p;
+        }
+        if (!m)
+            return n;
+    }
+}

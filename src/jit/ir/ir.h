@@ -1,0 +1,246 @@
+/* The intermediate representation: SSA over guest state, in regions of one or more blocks.
+ *
+ * A region is made by a builder (build.h) from guest code, or by the parser from text. Values are
+ * indexes into one array of 24-byte nodes. Value 1 + s is the value of slot s at the region's entry
+ * and exists in every region; nodes proper start at IR_FIRST_NODE. There is no operation that
+ * writes state: what the guest's state is at a point where control can leave is said by a state map,
+ * a list of the slots whose value is not the entry value. At an exit the map is carried out; at an
+ * access that may fault it only describes, so precise state costs nothing on the fast path.
+ *
+ *     region 0x400100 {
+ *     b0:
+ *       v300 = ld.i64 8 x1, 16          ; {pc=0x400100}
+ *       v301 = add.i64 v300, 1
+ *       exit 0x400108                   ; {x0=v301}
+ *     }
+ */
+#ifndef LYRE_JIT_IR_IR_H
+#define LYRE_JIT_IR_IR_H
+
+#include "base/err.h"
+#include "base/types.h"
+#include "jit/ir/slots.h"
+
+typedef u32 irv; /* a value; 0 is none */
+
+struct ir_env;
+
+enum ir_op {
+#define OP(name, text, sig, effects) IR_##name,
+#include "jit/ir/ops.def"
+#undef OP
+    IR_NOPS,
+};
+
+struct ir_node {
+    u8 op, type;
+    u16 aux;
+    irv a, b, c;
+    u64 imm;
+};
+
+#define IR_FIRST_NODE (1 + IR_MAX_SLOTS)
+
+/* aux of FP-class results: what lies above the type's width is known to be zero. */
+#define IR_AUX_UPZ 0x8000
+
+/* Conditions on `fl`, numbered so that the lowest bit negates. */
+enum ir_cc {
+    IR_CC_EQ, IR_CC_NE, IR_CC_CS, IR_CC_CC, IR_CC_MI, IR_CC_PL, IR_CC_VS, IR_CC_VC,
+    IR_CC_HI, IR_CC_LS, IR_CC_GE, IR_CC_LT, IR_CC_GT, IR_CC_LE,
+};
+
+/* Integer comparisons; the lowest bit negates. aux of icmp: condition | width << 4 (width 32, 64). */
+enum ir_icond {
+    IR_EQ, IR_NE, IR_ULT, IR_UGE, IR_ULE, IR_UGT, IR_SLT, IR_SGE, IR_SLE, IR_SGT,
+    IR_TZ, IR_TNZ, /* a & b is zero, is not */
+};
+
+/* FP comparisons: quiet ones set no flag for a quiet NaN. An unordered pair makes all false. */
+enum ir_fcond { IR_FEQ, IR_FLT, IR_FLE, IR_FGT, IR_FGE, IR_FLT_S = 9, IR_FLE_S, IR_FGT_S, IR_FGE_S };
+
+/* aux of ld, st, cas, ll, sc. */
+enum {
+    IR_MEM_SIZE = 7,          /* log2 bytes, 0..4 */
+    IR_MEM_SIGNED = 1 << 3,
+    IR_MEM_ACQ = 1 << 4,
+    IR_MEM_REL = 1 << 5,
+    IR_MEM_SC = 1 << 6,       /* ordered with all other SC accesses (Arm LDAR, STLR) */
+    IR_MEM_SCALE = 3 << 8,    /* the index b is shifted left by this */
+    IR_MEM_SCALE_SHIFT = 8,
+    IR_MEM_SEXT32 = 1 << 10,  /* the index is sign-extended from 32 bits */
+    IR_MEM_ZEXT32 = 1 << 11,  /* the index is zero-extended from 32 bits */
+};
+
+enum ir_rmw {
+    IR_RMW_ADD, IR_RMW_ANDN, IR_RMW_XOR, IR_RMW_OR, IR_RMW_SMAX, IR_RMW_SMIN, IR_RMW_UMAX,
+    IR_RMW_UMIN, IR_RMW_SWAP,
+};
+
+enum ir_fence { IR_FENCE_LOAD = 1, IR_FENCE_STORE = 2, IR_FENCE_FULL = 3 };
+
+/* aux of fma. */
+enum { IR_FMA_NEG_PROD = 1 << 8, IR_FMA_NEG_ADD = 1 << 9 };
+
+/* Rounding in aux of conversions: enum fp_round of fp/fp.h, or this for the environment's. */
+#define IR_ROUND_ENV 7
+
+/* One entry of a state map: slot's value is `value` from here on. */
+struct ir_put {
+    irv value;
+    u32 slot;
+};
+
+/* State at a point: the parent's, then `count` entries from `first` (later ones win). */
+struct ir_map {
+    u64 pc; /* guest address of the instruction (of the next one, for exits) */
+    u32 parent;
+    u32 first, count;
+};
+
+struct ir_edge {
+    u32 block;
+    u32 first, count; /* arguments in `args` */
+};
+
+struct ir_block {
+    u32 first, end; /* its nodes; parameters come first */
+    u32 nparams;
+    u32 preds;      /* how many edges lead here */
+};
+
+struct ir_region {
+    const struct ir_slots *slots;
+    u64 pc;
+    u32 key;
+    u32 insns;    /* guest instructions */
+    bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
+
+    struct ir_node *node;
+    u32 count, node_cap; /* nodes are IR_FIRST_NODE .. count - 1 */
+    struct ir_block *block;
+    u32 nblocks, block_cap;
+    struct ir_edge *edge;
+    u32 nedges, edge_cap;
+    irv *args;
+    u32 nargs, args_cap;
+    struct ir_map *map; /* map 0 is the entry state */
+    u32 nmaps, map_cap;
+    struct ir_put *put;
+    u32 nputs, put_cap;
+};
+
+/* A region's memory is kept from one use to the next. */
+void ir_region_init(struct ir_region *r);
+void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc);
+void ir_region_free(struct ir_region *r);
+
+/* What the op table says, for tools (printer, parser, verifier). */
+struct ir_opinfo {
+    const char *text, *sig;
+    u8 effects;  /* IR_E_* */
+    u8 nargs;    /* value operands; a state map or an edge is not one */
+    char result; /* first letter of the signature, '-' for none */
+    char arg[3];
+    bool optional[3];
+    const char *aux; /* what aux means; "" for nothing */
+};
+
+enum {
+    IR_E_PURE = 1, IR_E_LEAVE = 2, IR_E_READ = 4, IR_E_WRITE = 8, IR_E_SIDE = 16, IR_E_FP = 32,
+    IR_E_TERM = 64, IR_E_COMM = 128,
+};
+
+struct ir_opinfo ir_info(unsigned op);
+
+/* IR_E_* of an operation, for compilation: a table lookup. */
+extern const u8 ir_effects[IR_NOPS];
+const char *ir_type_name(unsigned type);
+
+static inline bool ir_is_entry(irv v)
+{
+    return v && v < IR_FIRST_NODE;
+}
+
+/* True when the slot value v is an entry value; its slot. */
+static inline unsigned ir_entry_slot(irv v)
+{
+    return v - 1;
+}
+
+static inline unsigned ir_value_type(const struct ir_region *r, irv v)
+{
+    return ir_is_entry(v) ? r->slots->slot[v - 1].type : r->node[v].type;
+}
+
+static inline bool ir_is_const(const struct ir_region *r, irv v)
+{
+    return v >= IR_FIRST_NODE && r->node[v].op == IR_CONST;
+}
+
+/* The state map of a node that may leave. Memory accesses and helpers keep it above the
+ * displacement or index. */
+static inline bool ir_map_in_imm(unsigned op)
+{
+    return (op >= IR_LD && op <= IR_CHKALIGN) || op == IR_HELPER;
+}
+
+static inline bool ir_has_map(unsigned op)
+{
+    return (ir_effects[op] & IR_E_LEAVE) || op == IR_HELPER;
+}
+
+static inline u32 ir_node_map(const struct ir_node *n)
+{
+    return ir_map_in_imm(n->op) ? (u32)(n->imm >> 32) : n->c;
+}
+
+static inline s32 ir_node_disp(const struct ir_node *n)
+{
+    return (s32)(u32)n->imm;
+}
+
+static inline unsigned ir_mem_bytes(const struct ir_node *n)
+{
+    return 1u << (n->aux & IR_MEM_SIZE);
+}
+
+static inline bool ir_type_is_int(unsigned t)
+{
+    return t == IR_I1 || t == IR_I32 || t == IR_I64;
+}
+
+static inline bool ir_type_is_vec(unsigned t)
+{
+    return t >= IR_F16 && t <= IR_V128;
+}
+
+/* The value of every slot at map `m` that is not its entry value, latest entry of each slot only;
+ * `out` has room for IR_MAX_SLOTS. Returns how many. */
+unsigned ir_map_resolve(const struct ir_region *r, u32 m, struct ir_put *out);
+
+/* Helper functions of a guest, called by `helper` nodes. Arguments are env->helper_arg[], the result
+ * goes to env->helper_ret. */
+struct ir_helper {
+    const char *name;
+    void (*fn)(struct ir_env *env);
+    u8 flags;
+};
+
+enum {
+    IR_HELPER_READS = 1,  /* reads slots: all are in memory before the call */
+    IR_HELPER_WRITES = 2, /* writes slots: entry values and earlier gets are stale after it */
+    IR_HELPER_FP = 4,     /* reads or changes the FP environment */
+    IR_HELPER_PURE = 8,   /* depends on its arguments alone */
+};
+
+/* Text form; print.c, parse.c. The printer returns malloced text. The parser makes a region that has
+ * not been verified; values in the text may have any numbers, but are defined before they are used
+ * (parameters of later blocks apart). */
+char *ir_print(const struct ir_region *r);
+bool ir_parse(struct ir_region *r, const struct ir_slots *slots, const char *text, struct err *e);
+
+/* Check every rule of the IR; verify.c lists them. False with the first breach. */
+bool ir_verify(const struct ir_region *r, struct err *e);
+
+#endif
