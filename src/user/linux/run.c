@@ -206,15 +206,16 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
     if (opts->strace)
         log_enable(LOG_STRACE);
     take_limits(p);
-    if (!space_init(&p->space, e))
+    bool ok = space_init(&p->space, e) && program_open(p, opts->path, opts->argv, &prog, fail, e);
+    if (ok) {
+        *fail = USER_FAIL_IMAGE;
+        ok = start(p, &prog, fail, e);
+        program_close(&prog);
+    }
+    if (!ok) {
+        process_free(p);
         return NULL;
-    if (!program_open(p, opts->path, opts->argv, &prog, fail, e))
-        return NULL;
-    *fail = USER_FAIL_IMAGE;
-    bool ok = start(p, &prog, fail, e);
-    program_close(&prog);
-    if (!ok)
-        return NULL;
+    }
     set_comm(opts->path);
     return p;
 }
@@ -241,8 +242,11 @@ const struct user_opts *process_opts(const struct process *p)
 
 void process_free(struct process *p)
 {
-    if (p->main)
+    if (p->main) {
+        current_set(NULL);
+        signal_thread_end(p->main);
         thread_free(p->main);
+    }
     if (p->engine)
         engine_free(p->engine);
     space_free(&p->space);
