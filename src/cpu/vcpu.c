@@ -82,7 +82,3 @@ void vcpu_set_pc(struct vcpu *cpu, u64 pc)
     vcpu_set(cpu, cpu->isa->slots.pc, pc);
 }
 
-void vcpu_kick(struct vcpu *cpu)
-{
-    atomic_store_explicit(&cpu->env->request, 1, memory_order_release);
-}

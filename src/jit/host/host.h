@@ -63,6 +63,8 @@ struct host {
     /* Generate a region. False when the buffer is too small. */
     bool (*emit)(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf);
     /* Point a link to host address `to`, or back to its stub. */
+    /* The guest address of a stub. */
+    u64 (*stub_pc)(const u8 *stub);
     void (*patch)(u8 *rw_at, const u8 *rx_at, const u8 *to);
     /* Enter generated code with env as the base; returns when it leaves. What it left for the
      * caller is in env; the result is the address of the link's stub for HOST_EXIT_LINK. */
@@ -79,9 +81,13 @@ struct host {
     const u8 *(*context_pc)(const void *ucontext);
     void (*context_reg)(const void *ucontext, unsigned reg, v128 *value);
     void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
+    void (*context_reset_stack)(void *ucontext, u64 sp);
+    /* The word at the bottom of a prediction stack. */
+    const u8 *(*return_base)(const struct host_cpu *cpu);
 };
 
-/* env->exit, besides enum ir_exit: an unlinked direct exit was taken. */
+/* env->exit, besides enum ir_exit: an unlinked direct exit was taken, through the stub that enter()
+ * returned. The stub carries the guest address that it leads to. */
 #define HOST_EXIT_LINK 64
 
 extern const struct host host_x86_64;

@@ -307,6 +307,8 @@ static void constrain_mem(const struct ir_region *r, const struct ir_node *n, bo
 {
     con->nsrc = 0;
     con->imm = 0;
+    if (!n->a)
+        return; /* fence, clrex */
     add_src(con, r, n->a, 0);
     if (n->op == IR_LD || n->op == IR_ST) {
         if (n->b)
@@ -426,7 +428,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         constrain_compare(r, v, needed, block_first, con);
         return;
     }
-    if (n->op == IR_SELECT) {
+    if (n->op == IR_SELECT || n->op == IR_FL_SELECT) {
         constrain_select(r, n, block_first, con);
         return;
     }
@@ -440,8 +442,11 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         cond_sources(con, r, &c);
         return;
     }
-    if (ir_effects[n->op] & IR_E_TERM)
-        return; /* the allocator brings the target where it belongs */
+    if (ir_effects[n->op] & IR_E_TERM) {
+        if (n->a) /* the allocator brings the target where it belongs */
+            add_src(con, r, n->a, 0);
+        return;
+    }
     const irv arg[3] = {n->a, n->b, n->c};
     for (unsigned i = 0; i < 3 && n->op != IR_POLL && n->op != IR_FENCE; i++) {
         if (arg[i])

@@ -339,6 +339,7 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         g->buf->link[c->link].stub = x64_offset(g, g->a.p);
         x64_lea(&g->a, true, RAX, (struct x64_mem){X64_RIP, X64_NONE, 0, -7});
         jump_thunk(g, X64_T_LINK);
+        x64_u64(&g->a, g->buf->link[c->link].pc); /* for stub_pc() */
         return;
     case X64_COLD_TRAP:
         cold_trap(g, c);
@@ -663,6 +664,14 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     return true;
 }
 
+/* lea (7 bytes), jmp (5), pc. */
+static u64 stub_pc(const u8 *stub)
+{
+    u64 pc;
+    memcpy(&pc, stub + 12, sizeof(pc));
+    return pc;
+}
+
 static void patch(u8 *rw_at, const u8 *rx_at, const u8 *to)
 {
     s32 d = (s32)(to - (rx_at + 4));
@@ -674,10 +683,16 @@ const struct host host_x86_64 = {
     .detect = detect,
     .make_thunks = x64_make_thunks,
     .emit = emit,
+    .stub_pc = stub_pc,
     .patch = patch,
     .enter = x64_enter,
     .fp_setup = x64_fp_setup,
     .fp_pull = x64_fp_pull,
     .fp_push = x64_fp_push,
     .fp_trap = x64_fp_trap,
+    .return_base = x64_return_base,
+    .context_pc = x64_context_pc,
+    .context_reg = x64_context_reg,
+    .context_abandon = x64_context_abandon,
+    .context_reset_stack = x64_context_reset_stack,
 };
