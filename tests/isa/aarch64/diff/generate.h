@@ -13,7 +13,7 @@ bool generate_wants(unsigned line);
  * and flags flow from one to the next. */
 #define GENERATE_SEQUENCE 0
 
-/* The same arguments give the same record. */
-void generate(struct record *r, unsigned line, u64 seed, unsigned index);
+/* The same arguments give the same record. `plain`: by line, may it be part of a sequence? */
+void generate(struct record *r, unsigned line, u64 seed, unsigned index, const bool *plain);
 
 #endif

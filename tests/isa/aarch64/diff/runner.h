@@ -3,6 +3,7 @@
 #define LYRE_TESTS_A64_RUNNER_H
 
 #include "base/err.h"
+#include "jit/ir/env.h"
 #include "record.h"
 
 struct runner {
@@ -13,6 +14,10 @@ struct runner {
     void (*close)(void *self);
 };
 
-extern const struct runner runner_interp;
+extern const struct runner runner_interp, runner_jit, runner_jit_no_pins;
+
+/* What runners share: registers, flags and control registers of a record as guest state. */
+void state_from_record(struct ir_env *env, const struct record *r);
+void state_to_record(struct ir_env *env, struct record *r);
 
 #endif

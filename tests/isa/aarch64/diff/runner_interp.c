@@ -82,21 +82,6 @@ static void *interp_open(struct err *e)
     return NULL;
 }
 
-static void set_state(struct self *s, const struct record *r)
-{
-    struct a64_state *a = a64_state(s->env);
-    memcpy(a->x, r->x, sizeof(a->x));
-    memcpy(a->v, r->v, sizeof(a->v));
-    a->sp = r->sp;
-    a->pc = RECORD_PC;
-    a->tpidr_el0 = r->tpidr;
-    a->nzcv = (struct ir_flags){IR_FLK_BITS, r->nzcv >> 28, 0};
-    a64_set_fpcr(s->env, r->fpcr);
-    a64_set_fpsr(s->env, r->fpsr);
-    s->env->excl.size = 0;
-    memcpy(s->page + RECORD_PAGE - RECORD_MEM, r->mem, RECORD_MEM);
-}
-
 static u32 signal_of(const struct ir_env *env)
 {
     if (env->exit == IR_EXIT_FAULT)
@@ -115,27 +100,13 @@ static u32 signal_of(const struct ir_env *env)
     }
 }
 
-static void get_state(const struct self *s, struct record *r)
-{
-    const struct a64_state *a = a64_state(s->env);
-    memcpy(r->x, a->x, sizeof(a->x));
-    memcpy(r->v, a->v, sizeof(a->v));
-    r->sp = a->sp;
-    r->pc = a->pc;
-    r->tpidr = a->tpidr_el0;
-    r->nzcv = ir_flags_eval(&a->nzcv) << 28;
-    r->fpcr = a->fpcr;
-    r->fpsr = a64_get_fpsr(s->env);
-    r->signal = signal_of(s->env);
-    memcpy(r->mem, s->page + RECORD_PAGE - RECORD_MEM, RECORD_MEM);
-}
-
 /* From block to block until control leaves the instructions. */
 static void interp_run(void *opaque, struct record *r)
 {
     struct self *s = opaque;
     const u64 end = RECORD_PC + 4 * r->count;
-    set_state(s, r);
+    state_from_record(s->env, r);
+    memcpy(s->page + RECORD_PAGE - RECORD_MEM, r->mem, RECORD_MEM);
     do {
         u64 pc = vcpu_pc(&s->cpu);
         ir_region_start(&s->region, &isa_aarch64.slots, pc);
@@ -147,7 +118,9 @@ static void interp_run(void *opaque, struct record *r)
         isa_aarch64.lift(&l);
         ir_interp_run(&s->interp, &s->region, s->env, isa_aarch64.helpers, 0);
     } while (!signal_of(s->env) && vcpu_pc(&s->cpu) > RECORD_PC && vcpu_pc(&s->cpu) < end);
-    get_state(s, r);
+    state_to_record(s->env, r);
+    r->signal = signal_of(s->env);
+    memcpy(r->mem, s->page + RECORD_PAGE - RECORD_MEM, RECORD_MEM);
 }
 
 const struct runner runner_interp = {"interp", interp_open, interp_run, interp_close};
