@@ -5,6 +5,7 @@ PREFIX ?= /usr/local
 TIME ?= 60
 
 MESON_OPTIONS ?=
+export PYTHONDONTWRITEBYTECODE = 1
 NINJA = ninja -C $(BUILD)
 
 # The programs alone where they exist, so that editing src/ does not wait for tests to compile.
