@@ -34,6 +34,11 @@ class Tap:
     def skip(self, name, reason):
         self._line(True, name, f" # SKIP {reason}")
 
+    def note(self, text):
+        with self.lock:
+            self.out.write("".join(f"# {x}\n" for x in text.splitlines()))
+            self.out.flush()
+
     def done(self):
         """Print the plan; returns the exit status."""
         self.out.write(f"1..{self.count}\n")
