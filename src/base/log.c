@@ -22,6 +22,7 @@ static const struct {
     {"strace", LOG_STRACE, "system calls of the guest"},
     {"unimp", LOG_UNIMP, "guest code that asks for what is not there"},
     {"guest_errors", LOG_GUEST_ERROR, "mistakes of the guest"},
+    {"verify", LOG_VERIFY, "check the IR of every region (no output unless it is broken)"},
     {"stats", LOG_STATS, "counters when the program ends"},
 };
 

@@ -16,7 +16,7 @@ struct lift {
     size_t code_len;
     unsigned max_insns;
 
-    u64 pc;          /* of the instruction being lifted */
+    u64 pc;          /* of the instruction being lifted; afterwards, behind the last one */
     bool ended;      /* the block has its exit */
     void *isa_data;  /* free for the isa during one lift */
 };

@@ -46,7 +46,7 @@ u64 vcpu_pc(const struct vcpu *cpu);
 void vcpu_set_pc(struct vcpu *cpu, u64 pc);
 
 /* Ask the vCPU to leave guest code soon (within 1 ms of guest code). Safe from any thread and from
- * signal handlers. The request stays until vcpu_run() returns VCPU_EXIT_REQUEST. */
+ * signal handlers. The request stays until vcpu_run() returns VCPU_EXIT_REQUEST. The engine has it. */
 void vcpu_kick(struct vcpu *cpu);
 
 #endif

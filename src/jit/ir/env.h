@@ -32,6 +32,10 @@ struct ir_jump {
     u64 host; /* address of the entry that polls */
 };
 
+/* What compiled code calls apart from helpers: run the node packed in tmp[0] (op, type, aux) and
+ * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
+enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
+
 #define IR_JUMP_BITS   12
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
@@ -64,7 +68,7 @@ struct ir_env {
 
     /* Private to the engine that runs the code. */
     u64 c_sp, ret_sp, ret_base;
-    u64 thunk[8];
+    void (*c_call[IR_NCALLS])(struct ir_env *env);
     u32 host_fp, host_fp_c; /* floating point control words: guest code's, C's */
     u64 tmp[4];
     v128 helper_arg[IR_HELPER_ARGS];
@@ -75,6 +79,14 @@ struct ir_env {
     void *cpu; /* the struct vcpu around it */
     alignas(64) u8 slots[];
 };
+
+/* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. */
+static inline void ir_jumps_clear(struct ir_jump *jumps)
+{
+    for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
+        jumps[i] = (struct ir_jump){~(u64)0, 0};
+    jumps[(1u << IR_JUMP_BITS) - 1].pc = 0;
+}
 
 /* Compiled code's base register points here. */
 #define IR_ENV_BIAS 128

@@ -154,6 +154,16 @@ static irv fold_icmp(struct ir_builder *b, struct ir_node *n)
     return 0;
 }
 
+/* Trailing zeros, for guests that count them with the bits reversed. */
+static void fold_clz(struct ir_builder *b, struct ir_node *n)
+{
+    const struct ir_node *x = def(b, n->a);
+    if (x->op == IR_BITREV && x->type == n->type) {
+        n->op = IR_CTZ;
+        n->a = x->a;
+    }
+}
+
 /* A condition of a subtraction is a comparison; of a logical result, a comparison with zero. */
 static irv fold_cc(struct ir_builder *b, struct ir_node *n)
 {
@@ -174,13 +184,18 @@ static irv fold_cc(struct ir_builder *b, struct ir_node *n)
     }
     if (fl.op == IR_FL_BITS && is_const(b, fl.a, &bits))
         return ir_const(b, IR_I1, ir_cc_mask(n->aux) >> (bits & 15) & 1);
+    if (fl.op == IR_FL_SELECT) { /* a conditional compare: choose among conditions, not flags */
+        irv yes = ir_cc(b, (enum ir_cc)n->aux, fl.b), no = ir_cc(b, (enum ir_cc)n->aux, fl.c);
+        return ir_select(b, IR_I1, fl.a, yes, no);
+    }
     return 0;
 }
 
 static irv fold_select(struct ir_builder *b, struct ir_node *n)
 {
     u64 k;
-    if (n->b == n->c && (n->type == IR_FL || ir_type_is_vec(n->type) || same(b, n, n->b)))
+    if (n->b == n->c && (ir_value_type(b->r, n->b) == n->type ||
+                         (ir_type_is_int(n->type) && same(b, n, n->b))))
         return n->b;
     if (is_const(b, n->a, &k)) {
         irv pick = k ? n->b : n->c;
@@ -251,6 +266,9 @@ irv ir_fold(struct ir_builder *b, struct ir_node *n)
     case IR_SAR:
     case IR_ROR:
         return fold_shift(b, n);
+    case IR_CLZ:
+        fold_clz(b, n);
+        return 0;
     case IR_ICMP:
         return fold_icmp(b, n);
     case IR_CC:

@@ -15,6 +15,8 @@ struct run {
     struct ir_env *env;
     const struct ir_helper *helpers;
     u32 next; /* block to go on with; UINT32_MAX: the region was left */
+    bool committed; /* the slots were written for a helper that reads them */
+    bool gone;      /* a helper wrote the slots: they are the state */
 };
 
 void ir_slot_load(const struct ir_slot *slot, const struct ir_env *env, v128 *value)
@@ -66,6 +68,12 @@ static u64 ival(const struct run *x, irv v)
     return x->in->value[v].d[0];
 }
 
+static void set_pc(struct run *x, u64 pc)
+{
+    const struct ir_slots *slots = x->r->slots;
+    ir_slot_store(&slots->slot[slots->pc], x->env, &(v128){.d = {pc}});
+}
+
 /* Carry out a state map: every listed slot gets its value. Values are read before slots are written,
  * as they live apart from them. */
 static void commit_state(struct run *x, u32 map, u64 pc)
@@ -73,15 +81,21 @@ static void commit_state(struct run *x, u32 map, u64 pc)
     const struct ir_slots *slots = x->r->slots;
     struct ir_put put[IR_MAX_SLOTS];
     unsigned n = ir_map_resolve(x->r, map, put);
+    if (x->committed) { /* slots may hold what was current for a helper */
+        for (unsigned s = 0; s < slots->count; s++)
+            ir_slot_store(&slots->slot[s], x->env, val(x, s + 1));
+    }
     for (unsigned i = 0; i < n; i++)
         ir_slot_store(&slots->slot[put[i].slot], x->env, val(x, put[i].value));
-    v128 value = {.d = {pc}};
-    ir_slot_store(&slots->slot[slots->pc], x->env, &value);
+    set_pc(x, pc);
 }
 
 static void leave(struct run *x, u32 map, u64 pc, enum ir_exit why)
 {
-    commit_state(x, map, pc);
+    if (!x->gone)
+        commit_state(x, map, pc);
+    else
+        set_pc(x, pc);
     x->env->exit = why;
     x->next = UINT32_MAX;
 }
@@ -241,6 +255,21 @@ static void run_memory(struct run *x, const struct ir_node *n, v128 *out)
         __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+u32 ir_eval_fcmp(const struct ir_node *n, const v128 *a, const v128 *b, struct fp_env *fp)
+{
+    static const u8 flags[] = {[FP_LESS] = IR_FL_N, [FP_EQUAL] = IR_FL_Z | IR_FL_C,
+                               [FP_GREATER] = IR_FL_C, [FP_UNORDERED] = IR_FL_C | IR_FL_V};
+    bool sig = n->aux >> 8;
+    switch (n->aux & 15) {
+    case IR_F16:
+        return flags[fp16_compare(a->h[0], b->h[0], sig, fp)];
+    case IR_F32:
+        return flags[fp32_compare(a->s[0], b->s[0], sig, fp)];
+    default:
+        return flags[fp64_compare(a->d[0], b->d[0], sig, fp)];
+    }
+}
+
 static u32 run_flags(struct run *x, const struct ir_node *n)
 {
     u64 a = ival(x, n->a), b = ival(x, n->b);
@@ -257,16 +286,8 @@ static u32 run_flags(struct run *x, const struct ir_node *n)
         return (u32)(a ? b : ival(x, n->c));
     case IR_CC:
         return ir_cc_mask(n->aux) >> a & 1;
-    case IR_FL_FCMP: {
-        static const u8 flags[] = {[FP_LESS] = IR_FL_N, [FP_EQUAL] = IR_FL_Z | IR_FL_C,
-                                   [FP_GREATER] = IR_FL_C, [FP_UNORDERED] = IR_FL_C | IR_FL_V};
-        bool sig = n->aux >> 8;
-        struct fp_env *fp = x->env->fp;
-        unsigned type = n->aux & 15;
-        return flags[type == IR_F16   ? fp16_compare((u16)a, (u16)b, sig, fp)
-                     : type == IR_F32 ? fp32_compare((u32)a, (u32)b, sig, fp)
-                                      : fp64_compare(a, b, sig, fp)];
-    }
+    case IR_FL_FCMP:
+        return ir_eval_fcmp(n, val(x, n->a), val(x, n->b), x->env->fp);
     default: /* IR_FL_BITS, IR_FL_GET */
         return (u32)a & 15;
     }
@@ -277,8 +298,11 @@ static void run_helper(struct run *x, const struct ir_node *n, v128 *out)
     struct ir_env *env = x->env;
     const struct ir_helper *h = &x->helpers[(u32)n->imm];
     const irv arg[3] = {n->a, n->b, n->c};
-    if (h->flags & (IR_HELPER_READS | IR_HELPER_WRITES))
+    if (h->flags & (IR_HELPER_READS | IR_HELPER_WRITES)) {
         commit_state(x, ir_node_map(n), x->r->map[ir_node_map(n)].pc);
+        x->committed = true;
+        x->gone = h->flags & IR_HELPER_WRITES;
+    }
     for (unsigned i = 0; i < 3; i++) {
         if (arg[i])
             env->helper_arg[i] = *val(x, arg[i]);
@@ -397,6 +421,27 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
                 break;
         }
     }
+}
+
+void ir_call_eval(struct ir_env *env)
+{
+    struct ir_node n = {.op = (u8)env->tmp[0], .type = (u8)(env->tmp[0] >> 8),
+                        .aux = (u16)(env->tmp[0] >> 16), .imm = env->tmp[1]};
+    const v128 *a = env->helper_arg;
+    if (ir_is_int_op(n.op))
+        env->helper_ret = (v128){.d = {ir_eval_int(&n, a[0].d[0], a[1].d[0], a[2].d[0])}};
+    else if (n.op == IR_FL_FCMP)
+        env->helper_ret = (v128){.d = {ir_eval_fcmp(&n, &a[0], &a[1], env->fp)}};
+    else if (n.op <= IR_ZX)
+        ir_interp_fp(&n, &a[0], &a[1], &a[2], &env->helper_ret, env->fp);
+    else
+        ir_interp_vec(&n, &a[0], &a[1], &a[2], &env->helper_ret);
+}
+
+void ir_call_flags(struct ir_env *env)
+{
+    struct ir_flags *f = env_slot(env, (u32)env->tmp[0]);
+    *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(f), 0};
 }
 
 static bool direct_load(void *opaque, u64 addr, void *to, unsigned bytes)

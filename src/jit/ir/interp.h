@@ -39,6 +39,14 @@ void ir_interp_fp(const struct ir_node *n, const v128 *a, const v128 *b, const v
                   struct fp_env *fp);
 void ir_interp_vec(const struct ir_node *n, const v128 *a, const v128 *b, const v128 *c, v128 *out);
 
+/* The flags of an FP comparison (node fl.fcmp), N Z C V in bits 3..0. */
+u32 ir_eval_fcmp(const struct ir_node *n, const v128 *a, const v128 *b, struct fp_env *fp);
+
+/* What compiled code calls for a node that its host has no code for, and for a flags slot that holds a
+ * recipe: env->c_call[IR_CALL_EVAL] and [IR_CALL_FLAGS]. */
+void ir_call_eval(struct ir_env *env);
+void ir_call_flags(struct ir_env *env);
+
 /* Copy a slot between memory and the form of an operand value. */
 void ir_slot_load(const struct ir_slot *slot, const struct ir_env *env, v128 *value);
 void ir_slot_store(const struct ir_slot *slot, struct ir_env *env, const v128 *value);

@@ -113,7 +113,8 @@ struct ir_region {
     const struct ir_slots *slots;
     u64 pc;
     u32 key;
-    u32 insns; /* guest instructions */
+    u32 insns;    /* guest instructions */
+    bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
 
     struct ir_node *node;
     u32 count, node_cap; /* nodes are IR_FIRST_NODE .. count - 1 */

@@ -18,29 +18,11 @@
 
 #define FOREVER UINT32_MAX
 
-struct ra_value {
-    u32 next;       /* node of the next use; 0: none */
-    u32 state_last; /* last node whose state includes it */
-    u16 spill;      /* number + 1 of its spill */
-    u16 slot;       /* slot + 1 that it was last put into */
-    u8 reg;
-    u8 hint;        /* pinned register of a slot that it is put into */
-    bool needed;    /* has a user that wants it in a register */
-    bool fused;     /* a comparison that some user makes itself */
-    bool cross;     /* used in another block */
-};
-
-struct ra_use {
-    struct ra_con con;
-    u32 next[RA_MAX_SRC]; /* next use of each operand after this node */
-    u32 prev_leave;       /* the node before this one that may leave */
-};
-
 struct work {
     irv reg_val[RA_REGS];
     irv mem_val[IR_MAX_SLOTS]; /* what the slot's memory holds; 0: nothing of use */
     irv cur[IR_MAX_SLOTS];     /* the state at the last point that may leave */
-    u64 dirty[IR_MAX_SLOTS / 64];
+    u64 dirty[IR_MAX_SLOTS / 64]; /* slots that were ever put */
     u32 superseded[IR_MAX_SLOTS];
     u8 pin_of[IR_MAX_SLOTS];   /* register, RA_NOREG */
     u32 pin_slots[2 * RA_MAX_PINS];
@@ -265,7 +247,8 @@ static void store(struct ra *ra, struct ra_loc at, irv v)
 {
     struct ra_ins *i = emit(ra, RA_STORE);
     i->src[0] = ra->value[v].reg;
-    i->type = (u8)type_of(ra, v);
+    /* a slot is always written whole, also by a narrower value */
+    i->type = at.place == RA_IN_SLOT ? ra->r->slots->slot[at.index].type : (u8)type_of(ra, v);
     i->loc = at;
     i->v = v;
 }
@@ -379,10 +362,8 @@ static void set_cur(struct ra *ra, unsigned slot, irv v)
 {
     struct work *w = ra->work;
     w->cur[slot] = v;
-    if (v != slot + 1)
-        w->dirty[slot / 64] |= 1ull << (slot & 63);
-    else
-        w->dirty[slot / 64] &= ~(1ull << (slot & 63));
+    /* for good: a slot that gets its entry value back may need to be written again */
+    w->dirty[slot / 64] |= 1ull << (slot & 63);
     /* Keep the slot whose memory holds the value, if there is one. */
     if (!in_slot(ra, v))
         ra->value[v].slot = (u16)(slot + 1);
@@ -467,7 +448,7 @@ static u32 record_state(struct ra *ra, u32 map)
     }
     for (u32 i = 0; i < w->npinned; i++) {
         unsigned s = w->pin_slots[i];
-        if (w->cur[s] == s + 1)
+        if (!(w->dirty[s / 64] >> (s & 63) & 1))
             record_slot(ra, s);
     }
     st.count = ra->nwhere - st.first;
@@ -548,13 +529,12 @@ static void keep_cross(struct ra *ra, irv v)
     store(ra, loc(RA_IN_SPILL, ra->value[v].spill - 1u), v);
 }
 
-static void allocate_op(struct ra *ra, u32 p)
+/* `avoid`: registers that operands may not be brought into. */
+static void allocate_op(struct ra *ra, u32 p, u32 avoid)
 {
     struct work *w = ra->work;
     const struct ra_con *con = &ra->use[p].con;
     struct ra_ins op = {.kind = RA_OP, .v = p, .dst = RA_NOREG};
-    u32 before = ra->nins;
-    (void)before;
     w->locked = 0;
     vacate(ra, con->clobber, p);
     for (unsigned k = 0; k < con->nsrc; k++) /* those in registers first, so that none is evicted */
@@ -563,11 +543,11 @@ static void allocate_op(struct ra *ra, u32 p)
     for (unsigned k = 0; k < con->nsrc; k++)
         op.src[k] = con->imm >> k & 1
                         ? RA_IMM
-                        : (u8)want_in_reg(ra, con->src[k], con->clobber, p);
+                        : (u8)want_in_reg(ra, con->src[k], con->clobber | avoid, p);
     unsigned ntmp = 0;
     for (unsigned class = 0; class < 2; class++) {
         for (unsigned i = 0; i < con->ntmp[class]; i++) {
-            unsigned reg = take_reg(ra, class, con->clobber, p, true);
+            unsigned reg = take_reg(ra, class, con->clobber | avoid, p, true);
             w->locked |= 1u << reg;
             op.tmp[ntmp++] = (u8)reg;
         }
@@ -717,7 +697,6 @@ static void store_slot(struct ra *ra, unsigned s, u32 p)
     } else {
         want_in_reg(ra, v, 0, p);
         store(ra, loc(RA_IN_SLOT, s), v);
-        ra->ins[ra->nins - 1].type = ra->r->slots->slot[s].type;
     }
     w->locked = 0;
     w->mem_val[s] = v;
@@ -793,6 +772,8 @@ static void finish_branch(struct ra *ra, u32 p)
     w->locked = 0;
     for (unsigned k = 0; k < con->nsrc; k++)
         op.src[k] = con->imm >> k & 1 ? RA_IMM : (u8)want_in_reg(ra, con->src[k], 0, p);
+    for (unsigned i = 0; i < con->ntmp[0]; i++)
+        op.tmp[i] = (u8)take_reg(ra, 0, 0, p, true);
     if (n->op == IR_BR)
         *emit(ra, RA_COND) = op;
     retire_operands(ra, p);
@@ -824,18 +805,20 @@ static void finish_exit(struct ra *ra, u32 p)
     const struct ir_node *n = &ra->r->node[p];
     const struct ra_con *con = &ra->use[p].con;
     struct pending target = {ra->host->target, n->a};
-    bool to_target = n->a && n->op != IR_EXIT_BR;
+    bool to_target = n->a && n->op != IR_EXIT_BR; /* stays live until it is in its place */
     struct ra_ins op = {.kind = RA_OP, .v = p};
     w->locked = 0;
     if (n->op == IR_EXIT_BR) {
         for (unsigned k = 0; k < con->nsrc; k++)
             op.src[k] = con->imm >> k & 1 ? RA_IMM : (u8)want_in_reg(ra, con->src[k], 0, p);
+        for (unsigned i = 0; i < con->ntmp[0]; i++)
+            op.tmp[i] = (u8)take_reg(ra, 0, 0, p, true);
         op.kind = RA_COND;
         *emit(ra, RA_COND) = op;
         op.kind = RA_OP;
         w->locked = 0;
+        retire_operands(ra, p);
     }
-    retire_operands(ra, p);
     sync_state(ra, p, &target, to_target);
     *emit(ra, RA_OP) = op;
 }
@@ -844,9 +827,13 @@ static void allocate_helper(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
     u8 flags = ra->helpers[(u32)ra->r->node[p].imm].flags;
-    if (flags & (IR_HELPER_READS | IR_HELPER_WRITES))
+    u32 pins = 0;
+    if (flags & (IR_HELPER_READS | IR_HELPER_WRITES)) {
         sync_state(ra, p - 1, NULL, 0);
-    allocate_op(ra, p);
+        for (u32 i = 0; i < w->npinned; i++)
+            pins |= 1u << w->pin_of[w->pin_slots[i]];
+    }
+    allocate_op(ra, p, pins);
     if (flags & IR_HELPER_WRITES)
         w->state_gone = true;
 }
@@ -865,7 +852,7 @@ static void forward(struct ra *ra)
         else if (n->op == IR_HELPER)
             allocate_helper(ra, p);
         else if (!ra->use[p].con.sunk)
-            allocate_op(ra, p);
+            allocate_op(ra, p, 0);
     }
 }
 

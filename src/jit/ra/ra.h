@@ -92,8 +92,23 @@ struct ra_state {
     u32 first, count;
 };
 
-struct ra_value;
-struct ra_use;
+struct ra_value {
+    u32 next;       /* node of the next use; 0: none */
+    u32 state_last; /* last node whose state includes it */
+    u16 spill;      /* number + 1 of its spill */
+    u16 slot;       /* slot + 1 that it was last put into */
+    u8 reg;
+    u8 hint;        /* pinned register of a slot that it is put into */
+    bool needed;    /* has a user that wants it in a register */
+    bool fused;     /* a comparison that some user makes itself */
+    bool cross;     /* used in another block */
+};
+
+struct ra_use {
+    struct ra_con con;
+    u32 next[RA_MAX_SRC]; /* next use of each operand after this node */
+    u32 prev_leave;       /* the node before this one that may leave */
+};
 
 /* A compilation's allocation, and the workspace for it; memory is kept between uses. */
 struct ra {

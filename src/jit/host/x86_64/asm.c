@@ -141,6 +141,19 @@ void x64_rm(struct x64_asm *a, enum x64_insn id, bool wide, unsigned reg, struct
     modrm_mem(a, reg, m);
 }
 
+void x64_insn_mem(struct x64_asm *a, const struct x64_insn_info *x, unsigned reg, struct x64_mem m)
+{
+    legacy_opcode(a, x, false, mem_ext(reg, m), false);
+    modrm_mem(a, reg, m);
+}
+
+void x64_insn_mem_wide(struct x64_asm *a, const struct x64_insn_info *x, unsigned reg,
+                       struct x64_mem m)
+{
+    legacy_opcode(a, x, true, mem_ext(reg, m), false);
+    modrm_mem(a, reg, m);
+}
+
 void x64_alu_rr(struct x64_asm *a, enum x64_alu op, bool wide, unsigned dst, unsigned src)
 {
     rex(a, wide, (struct ext){dst, 0, src}, false);
@@ -380,6 +393,13 @@ void x64_v2mi(struct x64_asm *a, enum x64_insn id, unsigned reg, struct x64_mem 
 void x64_vg(struct x64_asm *a, enum x64_insn id, bool wide, unsigned reg, unsigned rm)
 {
     vec_rr(a, &x64_insns[id], wide, reg, 0, rm);
+}
+
+void x64_v3g(struct x64_asm *a, enum x64_insn id, bool wide, unsigned dst, unsigned s1, unsigned gpr)
+{
+    if (a->level < X64_AVX2)
+        x64_vmov(a, dst, s1);
+    vec_rr(a, &x64_insns[id], wide, dst, s1, gpr);
 }
 
 void x64_vshift(struct x64_asm *a, enum x64_insn id, unsigned digit, unsigned dst, unsigned src,

@@ -75,6 +75,11 @@ void x64_rr(struct x64_asm *a, enum x64_insn x, bool wide, unsigned reg, unsigne
 void x64_rm(struct x64_asm *a, enum x64_insn x, bool wide, unsigned reg, struct x64_mem m);
 void x64_rri(struct x64_asm *a, enum x64_insn x, bool wide, unsigned reg, unsigned rm, u8 imm);
 
+/* An instruction that is not in the table, with a memory operand; reg may be an opcode extension. */
+void x64_insn_mem(struct x64_asm *a, const struct x64_insn_info *x, unsigned reg, struct x64_mem m);
+void x64_insn_mem_wide(struct x64_asm *a, const struct x64_insn_info *x, unsigned reg,
+                       struct x64_mem m);
+
 /* The eight arithmetic operations: reg/mem op= reg/imm. */
 enum x64_alu { XALU_ADD, XALU_OR, XALU_ADC, XALU_SBB, XALU_AND, XALU_SUB, XALU_XOR, XALU_CMP };
 void x64_alu_rr(struct x64_asm *a, enum x64_alu op, bool wide, unsigned dst, unsigned src);
@@ -120,6 +125,7 @@ void x64_v2m(struct x64_asm *a, enum x64_insn x, unsigned reg, struct x64_mem m)
 void x64_v2mi(struct x64_asm *a, enum x64_insn x, unsigned reg, struct x64_mem m, u8 imm);
 /* Between vector and general registers, with the general register's width. */
 void x64_vg(struct x64_asm *a, enum x64_insn x, bool wide, unsigned reg, unsigned rm);
+void x64_v3g(struct x64_asm *a, enum x64_insn x, bool wide, unsigned dst, unsigned s1, unsigned gpr);
 /* Shift by immediate: the group forms (digit in reg). */
 void x64_vshift(struct x64_asm *a, enum x64_insn x, unsigned digit, unsigned dst, unsigned src,
                 u8 imm);

@@ -1,0 +1,135 @@
+/* From guest code to host code: the stages in a row. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "accel/engine_impl.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+void compiler_init(struct compiler *c)
+{
+    memset(c, 0, sizeof(*c));
+    ir_region_init(&c->ir);
+    ra_init(&c->ra);
+}
+
+void compiler_free(struct compiler *c)
+{
+    ir_region_free(&c->ir);
+    ra_free(&c->ra);
+    free(c->buf.link);
+    free(c->buf.fault);
+}
+
+static void log_guest_code(const struct isa *isa, const u8 *code, size_t len, u64 pc)
+{
+    log_print(LOG_IN_ASM, "----------------\nIN:\n");
+    for (size_t at = 0; at < len;) {
+        char text[128];
+        unsigned n = isa->disas(code + at, len - at, pc + at, text, sizeof(text));
+        if (!n)
+            break;
+        char hex[64] = "";
+        for (unsigned k = n; k-- > 0 && k < 16;)
+            snprintf(hex + strlen(hex), sizeof(hex) - strlen(hex), "%02x", code[at + k]);
+        log_print(LOG_IN_ASM, "0x%016" PRIx64 ":  %s  %s\n", pc + at, hex, text);
+        at += n;
+    }
+}
+
+static void log_ir(u32 class, const char *title, const struct ir_region *r)
+{
+    if (!log_on(class))
+        return;
+    char *text = ir_print(r);
+    log_print(class, "%s:\n%s", title, text);
+    free(text);
+}
+
+static void log_host_code(const u8 *code, size_t len, const u8 *rx)
+{
+    log_print(LOG_OUT_ASM, "OUT: [size=%zu]\n", len);
+    for (size_t at = 0; at < len; at += 16) {
+        char hex[64] = "";
+        for (size_t k = at; k < len && k < at + 16; k++)
+            snprintf(hex + strlen(hex), sizeof(hex) - strlen(hex), " %02x", code[k]);
+        log_print(LOG_OUT_ASM, "%p: %s\n", (const void *)(rx + at), hex);
+    }
+}
+
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns)
+{
+    struct engine *en = cpu->engine;
+    size_t room = FETCH_BYTES;
+    size_t len = en->opts.fetch(en->opts.opaque, pc, c->code, room);
+    if (!len)
+        return 0;
+    struct lift l = {.b = &c->builder, .isa = en->isa, .model = cpu->model, .key = cpu->env->key,
+                     .start = pc, .pc = pc, .code = c->code, .code_len = len,
+                     .max_insns = max_insns};
+    ir_region_start(&c->ir, &en->isa->slots, pc);
+    c->ir.key = cpu->env->key;
+    ir_build_start(&c->builder, &c->ir);
+    ir_block_start(&c->builder);
+    en->isa->lift(&l);
+    if (log_on(LOG_IN_ASM))
+        log_guest_code(en->isa, c->code, MIN(len, (size_t)(l.pc - pc)), pc);
+    log_ir(LOG_IR, "IR", &c->ir);
+    return (u32)(l.pc - pc);
+}
+
+static NORETURN void broken(const char *what, const struct err *e, const struct ir_region *r)
+{
+    char *text = ir_print(r);
+    log_warn("broken %s: %s\n%s", what, e->text, text);
+    abort();
+}
+
+/* `-d verify`: every stage is checked; a breach is a bug of lyre. */
+static void verify_ir(const struct ir_region *r)
+{
+    struct err e;
+    if (log_on(LOG_VERIFY) && !ir_verify(r, &e))
+        broken("IR", &e, r);
+}
+
+static void verify_allocation(const struct ra *ra)
+{
+    struct err e;
+    if (log_on(LOG_VERIFY) && !ra_check(ra, &e))
+        broken("allocation", &e, ra->r);
+}
+
+static void perf_entry(struct engine *en, const struct jit_region *r)
+{
+    if (en->perf_map)
+        fprintf(en->perf_map, "%" PRIxPTR " %x guest_%" PRIx64 "\n",
+                (uintptr_t)region_entry(&en->cache, r), r->size, r->pc);
+}
+
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
+{
+    struct compiler *c = &en->compiler;
+    unsigned max_insns = en->opts.one_insn ? 1 : 64;
+    for (;; max_insns /= 2) {
+        u32 len = compiler_lift(c, cpu, pc, max_insns);
+        if (!len)
+            return NULL;
+        verify_ir(&c->ir);
+        if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
+            continue;
+        verify_allocation(&c->ra);
+        cache_room(&en->cache, &c->buf);
+        if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
+            continue;
+        log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
+        if (log_on(LOG_OUT_ASM))
+            log_host_code(c->buf.rw, c->buf.used, c->buf.rx);
+        struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len);
+        en->stat_guest_insns += c->ir.insns;
+        en->stat_guest_bytes += len;
+        perf_entry(en, r);
+        return r;
+    }
+}

@@ -1,0 +1,317 @@
+#include "accel/engine.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "accel/engine_impl.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define DEFAULT_CACHE ((size_t)64 << 20)
+
+static void fp_nothing(struct ir_env *env)
+{
+}
+
+/* ---- safepoints ---- */
+
+static void ask_flush(struct engine *en)
+{
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next)
+        atomic_fetch_or(&ec->vcpu->env->request, REQUEST_FLUSH);
+}
+
+/* Every other vCPU is out of generated code or has entered it after `epoch`. The caller's own is out
+ * of it and flushes before it goes back. */
+static void wait_for_safepoints(void *opaque, u64 epoch)
+{
+    struct engine *en = opaque;
+    ask_flush(en);
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        while (atomic_load(&ec->in_code) && atomic_load(&ec->seen) < epoch)
+            sched_yield();
+    }
+}
+
+void engine_invalidate(struct engine *en, u64 start, u64 len)
+{
+    if (en->opts.kind == ENGINE_INTERP)
+        return;
+    pthread_mutex_lock(&en->lock);
+    if (cache_invalidate(&en->cache, start, len))
+        ask_flush(en);
+    pthread_mutex_unlock(&en->lock);
+}
+
+/* Frees all code again and again, for tests. */
+static void *stress(void *opaque)
+{
+    struct engine *en = opaque;
+    struct timespec pause = {0, (long)en->opts.stress_ms * 1000000};
+    while (!atomic_load(&en->stop)) {
+        nanosleep(&pause, NULL);
+        pthread_mutex_lock(&en->lock);
+        cache_flush(&en->cache);
+        ask_flush(en);
+        pthread_mutex_unlock(&en->lock);
+    }
+    return NULL;
+}
+
+static void start_stress(struct engine *en)
+{
+    sigset_t all, old;
+    if (!en->opts.stress_ms)
+        return;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    en->stress_on = !pthread_create(&en->stress_thread, NULL, stress, en);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+/* ---- life ---- */
+
+static void collect_helpers(struct engine *en)
+{
+    unsigned n = 0;
+    while (en->isa->helpers && en->isa->helpers[n].fn)
+        n++;
+    en->helper_fns = xcalloc(n, sizeof(*en->helper_fns));
+    for (unsigned i = 0; i < n; i++)
+        en->helper_fns[i] = (const void *)(uintptr_t)en->isa->helpers[i].fn;
+}
+
+struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts, struct err *e)
+{
+    struct engine *en = xcalloc(1, sizeof(*en));
+    en->isa = isa;
+    en->opts = *opts;
+    en->host = &host_x86_64;
+    pthread_mutex_init(&en->lock, NULL);
+    compiler_init(&en->compiler);
+    collect_helpers(en);
+    en->host_cpu.slots = &isa->slots;
+    en->host_cpu.helpers = isa->helpers;
+    en->host_cpu.insn_align = isa->insn_align;
+    if (!en->host->detect(&en->host_cpu, opts->host_cpu, opts->pins, e) ||
+        !cache_init(&en->cache, en->host, &en->host_cpu,
+                    opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
+        compiler_free(&en->compiler);
+        free(en->helper_fns);
+        free(en);
+        return NULL;
+    }
+    en->cache.wait = wait_for_safepoints;
+    en->cache.opaque = en;
+    if (opts->perf_map) {
+        char name[64];
+        snprintf(name, sizeof(name), "/tmp/perf-%d.map", (int)getpid());
+        en->perf_map = fopen(name, "w");
+        if (en->perf_map)
+            setlinebuf(en->perf_map);
+    }
+    start_stress(en);
+    return en;
+}
+
+void engine_free(struct engine *en)
+{
+    atomic_store(&en->stop, true);
+    if (en->stress_on)
+        pthread_join(en->stress_thread, NULL);
+    if (en->perf_map)
+        fclose(en->perf_map);
+    cache_free(&en->cache);
+    compiler_free(&en->compiler);
+    pthread_mutex_destroy(&en->lock);
+    free(en->helper_fns);
+    free(en);
+}
+
+struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
+{
+    struct vcpu *cpu = xcalloc(1, sizeof(*cpu));
+    struct engine_cpu *ec = xcalloc(1, sizeof(*ec));
+    size_t size = ALIGN_UP(sizeof(struct ir_env) + en->isa->slots.size, (size_t)64);
+    struct ir_env *env = aligned_alloc(64, size);
+    if (!env)
+        abort();
+    memset(env, 0, size);
+    *cpu = (struct vcpu){.isa = en->isa, .env = env, .engine = en, .engine_data = ec};
+    env->cpu = cpu;
+    env->helpers = en->helper_fns;
+    env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+    env->c_call[IR_CALL_EVAL] = ir_call_eval;
+    env->c_call[IR_CALL_FLAGS] = ir_call_flags;
+    bool host_fp = en->opts.kind != ENGINE_INTERP;
+    env->fp_pull = host_fp ? en->host->fp_pull : fp_nothing;
+    env->fp_push = host_fp ? en->host->fp_push : fp_nothing;
+    ec->vcpu = cpu;
+    ec->seen = 0;
+    prediction_stack_make(en, ec);
+    if (!en->isa->init(cpu, cpu_name, e)) {
+        prediction_stack_free(ec);
+        free(env->jumps);
+        free(env);
+        free(ec);
+        free(cpu);
+        return NULL;
+    }
+    en->host->fp_setup(env);
+    en->isa->reset(cpu);
+    env->key = en->isa->key(cpu);
+    engine_cpu_flush(en, ec);
+    pthread_mutex_lock(&en->lock);
+    ec->next = en->cpus;
+    ec->prev = &en->cpus;
+    if (ec->next)
+        ec->next->prev = &ec->next;
+    en->cpus = ec;
+    pthread_mutex_unlock(&en->lock);
+    return cpu;
+}
+
+void vcpu_free(struct vcpu *cpu)
+{
+    struct engine *en = cpu->engine;
+    struct engine_cpu *ec = engine_cpu(cpu);
+    pthread_mutex_lock(&en->lock);
+    *ec->prev = ec->next;
+    if (ec->next)
+        ec->next->prev = ec->prev;
+    pthread_mutex_unlock(&en->lock);
+    prediction_stack_free(ec);
+    ir_interp_free(&ec->interp);
+    if (ec->own) {
+        compiler_free(ec->own);
+        free(ec->own);
+    }
+    free(cpu->env->jumps);
+    free(cpu->env);
+    free(ec);
+    free(cpu);
+}
+
+void vcpu_copy_state(struct vcpu *to, const struct vcpu *from)
+{
+    memcpy(to->env->slots, from->env->slots, from->isa->slots.size);
+    to->env->key = from->env->key;
+    to->env->excl = (struct ir_exclusive){0};
+    to->env->host_fp = from->env->host_fp;
+    to->model = from->model;
+}
+
+void vcpu_kick(struct vcpu *cpu)
+{
+    atomic_fetch_or(&cpu->env->request, REQUEST_KICK);
+}
+
+/* ---- exits ---- */
+
+void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit)
+{
+    *exit = (struct vcpu_exit){.kind = VCPU_EXIT_FAULT, .addr = vcpu_pc(cpu),
+                               .access = IR_ACCESS_EXEC, .sig = SIGSEGV, .sicode = SEGV_MAPERR};
+}
+
+static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
+{
+    struct engine *en = cpu->engine;
+    struct ir_env *env = cpu->env;
+    switch (env->exit_code) {
+    case ISA_RAISE_RESYNC:
+        env->key = en->isa->key(cpu);
+        engine_cpu_flush(en, engine_cpu(cpu));
+        return true;
+    case ISA_RAISE_CACHE:
+        engine_invalidate(en, env->exit_arg & ~63ull, 64);
+        return true;
+    default:
+        *exit = (struct vcpu_exit){.kind = VCPU_EXIT_RAISE, .code = env->exit_code,
+                                   .arg = env->exit_arg};
+        return false;
+    }
+}
+
+bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
+{
+    struct ir_env *env = cpu->env;
+    switch (env->exit) {
+    case IR_EXIT_REQUEST:
+        if (!(atomic_load(&env->request) & REQUEST_KICK))
+            return true;
+        atomic_fetch_and(&env->request, ~(u32)REQUEST_KICK);
+        *exit = (struct vcpu_exit){.kind = VCPU_EXIT_REQUEST};
+        return false;
+    case IR_EXIT_RAISE:
+        return handle_raise(cpu, exit);
+    case IR_EXIT_FAULT:
+        *exit = engine_cpu(cpu)->fault;
+        if (cpu->engine->opts.kind == ENGINE_INTERP) {
+            exit->sig = SIGSEGV;
+            exit->sicode = SEGV_MAPERR;
+        }
+        exit->kind = VCPU_EXIT_FAULT;
+        exit->addr = env->exit_addr;
+        exit->access = env->exit_code;
+        return false;
+    default:
+        return true;
+    }
+}
+
+void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
+{
+    if (cpu->engine->opts.kind == ENGINE_INTERP)
+        interp_run(cpu, exit);
+    else
+        jit_run(cpu, exit);
+}
+
+/* ---- fork ---- */
+
+void engine_fork_prepare(struct engine *en)
+{
+    pthread_mutex_lock(&en->lock);
+}
+
+void engine_fork_parent(struct engine *en)
+{
+    pthread_mutex_unlock(&en->lock);
+}
+
+void engine_fork_child(struct engine *en, struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    struct err e;
+    pthread_mutex_init(&en->lock, NULL);
+    en->cpus = ec; /* the other threads did not come along */
+    ec->next = NULL;
+    ec->prev = &en->cpus;
+    if (!cache_fork_child(&en->cache, &e)) {
+        log_warn("fork: %s\n", e.text);
+        abort();
+    }
+    start_stress(en);
+}
+
+/* ---- statistics ---- */
+
+void engine_stats(struct engine *en, FILE *to)
+{
+    const struct jit_cache *c = &en->cache;
+    fprintf(to, "regions translated  %" PRIu64 "\n", c->stat_regions);
+    fprintf(to, "guest instructions  %" PRIu64 "\n", en->stat_guest_insns);
+    fprintf(to, "guest bytes         %" PRIu64 "\n", en->stat_guest_bytes);
+    fprintf(to, "host bytes          %" PRIu64 "\n", c->stat_bytes);
+    fprintf(to, "host per guest byte %.2f\n",
+            en->stat_guest_bytes ? (double)c->stat_bytes / (double)en->stat_guest_bytes : 0.0);
+    fprintf(to, "regions evicted     %" PRIu64 "\n", c->stat_evicted);
+    fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
+}

@@ -1,0 +1,95 @@
+/* What the parts of the engine share. */
+#ifndef LYRE_ACCEL_ENGINE_IMPL_H
+#define LYRE_ACCEL_ENGINE_IMPL_H
+
+#include <pthread.h>
+
+#include "accel/engine.h"
+#include "cpu/lift.h"
+#include "jit/cache/cache.h"
+#include "jit/ir/interp.h"
+
+/* Bits of ir_env.request. */
+enum {
+    REQUEST_KICK = 1,  /* vcpu_kick(): return to the caller */
+    REQUEST_FLUSH = 2, /* code went away: forget predictions and inline look-ups */
+};
+
+#define FETCH_BYTES 256 /* guest code that one region is made from, at most */
+
+/* Everything that one compilation needs; kept between compilations. */
+struct compiler {
+    struct ir_region ir;
+    struct ir_builder builder;
+    struct ra ra;
+    struct host_buf buf;
+    u8 code[FETCH_BYTES];
+};
+
+/* The engine's part of a vCPU. */
+struct engine_cpu {
+    struct vcpu *vcpu;
+    struct engine_cpu *next, **prev;
+    _Atomic bool in_code; /* running generated code, or about to */
+    _Atomic u64 seen;     /* cache epoch at its last safepoint */
+    u8 *stack;            /* prediction stack with its guard pages */
+    struct vcpu_exit fault; /* host signal of the last fault */
+    struct ir_interp interp;
+    struct compiler *own;   /* interp and lockstep translate for themselves */
+    void *lockstep;
+};
+
+struct engine {
+    const struct isa *isa;
+    struct engine_opts opts;
+    const struct host *host;
+    struct host_cpu host_cpu;
+    pthread_mutex_t lock; /* translation, cache, list of vCPUs */
+    struct jit_cache cache;
+    struct compiler compiler;
+    struct engine_cpu *cpus;
+    const void **helper_fns;
+    pthread_t stress_thread;
+    bool stress_on;
+    _Atomic bool stop;
+    u64 stat_exits, stat_guest_insns, stat_guest_bytes;
+    FILE *perf_map;
+};
+
+static inline struct engine_cpu *engine_cpu(const struct vcpu *cpu)
+{
+    return cpu->engine_data;
+}
+
+void compiler_init(struct compiler *c);
+void compiler_free(struct compiler *c);
+
+/* Lift the block at the vCPU's pc into c->ir, at most max_insns of it. Returns the bytes of guest
+ * code that it covers; 0 when none could be read. */
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns);
+
+/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc);
+
+/* The run loops. */
+void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
+
+/* What the engine does with an exit from IR code. True: go on running; false: `exit` is filled. */
+bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
+void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
+
+/* Bring the guest's state into the slots, from the context of a signal at a fault's place. */
+void jit_recover(const struct engine *en, struct ir_env *env, const struct jit_region *r,
+                 const struct jit_fault *f, const void *ucontext);
+
+void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
+void prediction_stack_free(struct engine_cpu *ec);
+/* Forget everything that leads into code: predictions and inline look-ups. */
+void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
+
+/* Memory as the interpreter may touch it: faults come back as false. */
+extern const struct ir_mem guarded_mem;
+
+#endif

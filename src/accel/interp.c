@@ -1,0 +1,52 @@
+/* The interpreter as an engine: translate a block to IR, run it, forget it. */
+#include <stdatomic.h>
+#include <string.h>
+
+#include "accel/engine_impl.h"
+#include "base/guard.h"
+#include "base/mem.h"
+
+static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
+{
+    return !guard_copy(to, (const void *)(uintptr_t)addr, bytes);
+}
+
+static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
+{
+    return !guard_copy((void *)(uintptr_t)addr, from, bytes);
+}
+
+/* Whether the page can be written is found out by a 32-bit exchange that changes nothing. */
+static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desired, v128 *old,
+                unsigned bytes)
+{
+    u32 seen = 0;
+    if (!guard_cas32((u32 *)(uintptr_t)(addr & ~3ull), &seen, 0))
+        return false;
+    return ir_mem_direct.cas(opaque, addr, expected, desired, old, bytes);
+}
+
+const struct ir_mem guarded_mem = {load, store, cas, NULL};
+
+void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
+{
+    struct engine *en = cpu->engine;
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (!ec->own) {
+        ec->own = xcalloc(1, sizeof(*ec->own));
+        compiler_init(ec->own);
+        ec->interp.mem = &guarded_mem;
+    }
+    for (;;) {
+        if (atomic_load(&cpu->env->request)) {
+            cpu->env->exit = IR_EXIT_REQUEST;
+        } else if (!compiler_lift(ec->own, cpu, vcpu_pc(cpu), en->opts.one_insn ? 1 : 64)) {
+            engine_fetch_fault(cpu, exit);
+            return;
+        } else {
+            ir_interp_run(&ec->interp, &ec->own->ir, cpu->env, en->isa->helpers, 0);
+        }
+        if (!engine_exit(cpu, exit))
+            return;
+    }
+}

@@ -1,0 +1,15 @@
+/* The commands of the one binary. Each returns the process's exit status. */
+#ifndef LYRE_CMD_CMD_H
+#define LYRE_CMD_CMD_H
+
+#include "cpu/isa.h"
+
+#define LYRE_VERSION "0.1"
+
+/* `lyre run ...`: args[0] is "run". `self` is lyre's own argv[0]. */
+int cmd_run(const char *self, int argc, char **argv);
+
+/* The same under the name qemu-<isa>. */
+int cmd_qemu_user(const struct isa *isa, int argc, char **argv);
+
+#endif

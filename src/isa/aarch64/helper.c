@@ -1,0 +1,110 @@
+#include "isa/aarch64/helper.h"
+
+#include <time.h>
+
+#include "isa/aarch64/state.h"
+
+/* FPSR: the cumulative bits. */
+static const struct {
+    u32 fpsr;
+    u32 flag;
+} sticky[] = {
+    {1 << 0, FP_INVALID},   {1 << 1, FP_DIVZERO}, {1 << 2, FP_OVERFLOW},
+    {1 << 3, FP_UNDERFLOW}, {1 << 4, FP_INEXACT}, {1 << 7, FP_DENORMAL_IN},
+};
+
+#define FPSR_QC (1u << 27)
+
+/* An engine that computes in software has no unit to tell. */
+static void pull(struct ir_env *env)
+{
+    if (env->fp_pull)
+        env->fp_pull(env);
+}
+
+static void push(struct ir_env *env)
+{
+    if (env->fp_push)
+        env->fp_push(env);
+}
+
+void a64_set_fpcr(struct ir_env *env, u32 fpcr)
+{
+    struct a64_state *s = a64_state(env);
+    pull(env);
+    fpcr &= A64_FPCR_MASK;
+    u8 flush = (fpcr & A64_FPCR_FZ ? FP_FLUSH_WIDE : 0) | (fpcr & A64_FPCR_FZ16 ? FP_FLUSH_HALF : 0);
+    s->fpcr = fpcr;
+    s->fp = (struct fp_env){
+        .round = fpcr >> 22 & 3,
+        .nan_rule = FP_NAN_ARM,
+        .int_rule = FP_INT_SATURATE,
+        .denormal_rule = FP_DENORMAL_FLUSHED,
+        .flush_inputs = flush,
+        .flush_outputs = flush,
+        .default_nan = fpcr & A64_FPCR_DN,
+        .tininess_before = true,
+        .inf_zero_invalid = true,
+        .alternative_half = fpcr & A64_FPCR_AHP,
+        .flags = s->fp.flags,
+    };
+    push(env);
+}
+
+u32 a64_get_fpsr(struct ir_env *env)
+{
+    struct a64_state *s = a64_state(env);
+    pull(env);
+    u32 fpsr = s->qc ? FPSR_QC : 0;
+    for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)
+        fpsr |= s->fp.flags & sticky[i].flag ? sticky[i].fpsr : 0;
+    return fpsr;
+}
+
+void a64_set_fpsr(struct ir_env *env, u32 fpsr)
+{
+    struct a64_state *s = a64_state(env);
+    s->qc = fpsr & FPSR_QC ? 1 : 0;
+    s->fp.flags = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)
+        s->fp.flags |= fpsr & sticky[i].fpsr ? sticky[i].flag : 0;
+    push(env);
+}
+
+static void get_fpcr(struct ir_env *env)
+{
+    env->helper_ret.d[0] = a64_state(env)->fpcr;
+}
+
+static void set_fpcr(struct ir_env *env)
+{
+    a64_set_fpcr(env, env->helper_arg[0].s[0]);
+}
+
+static void get_fpsr(struct ir_env *env)
+{
+    env->helper_ret.d[0] = a64_get_fpsr(env);
+}
+
+static void set_fpsr(struct ir_env *env)
+{
+    a64_set_fpsr(env, env->helper_arg[0].s[0]);
+}
+
+/* CNTVCT_EL0 as a user program sees it: ticks of A64_CNTFRQ. */
+static void counter(struct ir_env *env)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    env->helper_ret.d[0] = (u64)now.tv_sec * A64_CNTFRQ + (u64)now.tv_nsec / (1000000000 / A64_CNTFRQ);
+}
+
+const struct ir_helper a64_helpers[A64_HELPERS] = {
+    [A64_HELPER_GET_FPCR] = {"get_fpcr", get_fpcr, 0},
+    [A64_HELPER_SET_FPCR] = {"set_fpcr", set_fpcr, IR_HELPER_WRITES | IR_HELPER_FP},
+    [A64_HELPER_GET_FPSR] = {"get_fpsr", get_fpsr, IR_HELPER_FP},
+    [A64_HELPER_SET_FPSR] = {"set_fpsr", set_fpsr, IR_HELPER_FP},
+    [A64_HELPER_COUNTER] = {"counter", counter, 0},
+    [A64_HELPER_FP_LANES] = {"fp_lanes", a64_fp_lanes, IR_HELPER_FP},
+    [A64_HELPER_FJCVTZS] = {"fjcvtzs", a64_fjcvtzs, IR_HELPER_FP},
+};

@@ -1,0 +1,54 @@
+/* From guest code to IR, one basic block at a time. */
+#include "isa/aarch64/lift.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+/* The instruction at l->pc; returns false if it is undefined on this CPU. */
+static bool lift_insn(struct lift *l, u32 insn)
+{
+    unsigned id = a64_decode_id(insn);
+    const struct a64_insn *e = &a64_insns[id];
+    if (id && has_feature(l, e->feature) && a64_lift_id(l, insn, id))
+        return true;
+    if (log_on(LOG_UNIMP) && id && id != A64_UDF) {
+        char text[64];
+        a64_disas(insn, l->pc, text, sizeof(text));
+        log_print(LOG_UNIMP, "aarch64: %#llx: %08x %s (%s, %s) is undefined\n",
+                  (unsigned long long)l->pc, insn, text, e->name,
+                  !has_feature(l, e->feature) ? a64_feature_names[e->feature]
+                  : e->effects & A64_TODO     ? "to be done"
+                                              : "at EL0");
+    }
+    return false;
+}
+
+void a64_lift_block(struct lift *l)
+{
+    struct ir_builder *b = l->b;
+    if (b->block == UINT32_MAX)
+        ir_block_start(b);
+    if (l->key)
+        b->r->soft_fp = true;
+    l->ended = false;
+    if (l->pc & 3) {
+        ir_raise(b, ISA_RAISE_PC_ALIGN, ir_const(b, IR_I64, l->pc), l->pc);
+        l->ended = true;
+    }
+    for (unsigned n = 0; !l->ended; n++, l->pc += 4) {
+        const u8 *code = lift_bytes(l, 4);
+        if (!code || n == l->max_insns) {
+            ir_exit(b, l->pc);
+            l->ended = true;
+            return;
+        }
+        u32 insn;
+        memcpy(&insn, code, 4);
+        ir_insn(b, l->pc);
+        if (!lift_insn(l, insn)) {
+            ir_raise(b, ISA_RAISE_UNDEFINED, ir_const(b, IR_I64, insn), l->pc);
+            l->ended = true;
+        }
+    }
+}

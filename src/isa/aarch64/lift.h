@@ -1,0 +1,108 @@
+/* What the lifters of A64 share: registers, conditions, addresses. */
+#ifndef LYRE_ISA_AARCH64_LIFT_H
+#define LYRE_ISA_AARCH64_LIFT_H
+
+#include "cpu/lift.h"
+#include "isa/aarch64/decode.h"
+#include "isa/aarch64/helper.h"
+#include "isa/aarch64/imm.h"
+#include "isa/aarch64/state.h"
+
+/* The type of a general register by the field sf, and its width. */
+static inline unsigned gpr_type(unsigned sf)
+{
+    return sf ? IR_I64 : IR_I32;
+}
+
+static inline unsigned gpr_width(unsigned sf)
+{
+    return sf ? 64 : 32;
+}
+
+/* A general register; number 31 is the zero register. Operations of type i32 read the low half of
+ * it, so W registers need no function of their own. */
+static inline irv reg(struct lift *l, unsigned n)
+{
+    return n == 31 ? ir_const(l->b, IR_I64, 0) : ir_get(l->b, A64_X0 + n);
+}
+
+/* The same where number 31 is the stack pointer, whose slot comes after x30. */
+static inline irv reg_sp(struct lift *l, unsigned n)
+{
+    return ir_get(l->b, A64_X0 + n);
+}
+
+static inline void put_reg(struct lift *l, unsigned n, irv v)
+{
+    if (n != 31)
+        ir_put(l->b, A64_X0 + n, v);
+}
+
+static inline void put_reg_sp(struct lift *l, unsigned n, irv v)
+{
+    ir_put(l->b, A64_X0 + n, v);
+}
+
+/* A register-sized result that may be an unchanged operand: a W register loses its upper half. */
+static inline irv as_reg(struct lift *l, unsigned sf, irv v)
+{
+    return sf || ir_value_type(l->b->r, v) != IR_I64 ? v : ir_ubfx(l->b, IR_I64, v, 0, 32);
+}
+
+static inline irv vreg(struct lift *l, unsigned n)
+{
+    return ir_get(l->b, A64_V0 + n);
+}
+
+/* What lies above a result narrower than 128 bits becomes zero. */
+static inline void put_vreg(struct lift *l, unsigned n, irv v)
+{
+    ir_put(l->b, A64_V0 + n, v);
+}
+
+/* The type of a vector operation by the field q. */
+static inline unsigned vec_type(unsigned q)
+{
+    return q ? IR_V128 : IR_V64;
+}
+
+/* A rare operation (enum a64_fp_op) on the first `lanes` lanes of type `lane`, in C. y may be 0. */
+static inline irv fp_lanes(struct lift *l, enum a64_fp_op op, unsigned lane, unsigned lanes,
+                           unsigned how, irv x, irv y)
+{
+    irv what = ir_const(l->b, IR_I64, op | lane << 8 | lanes << 12 | how << 16);
+    return ir_helper(l->b, A64_HELPER_FP_LANES, IR_V128, x, y ? y : x, what);
+}
+
+static inline irv get_flags(struct lift *l)
+{
+    return ir_get(l->b, A64_NZCV);
+}
+
+static inline void put_flags(struct lift *l, irv fl)
+{
+    ir_put(l->b, A64_NZCV, fl);
+}
+
+/* A condition field as i1; 14 and 15 both mean always. */
+static inline irv condition(struct lift *l, unsigned cond)
+{
+    return cond >= 14 ? ir_const(l->b, IR_I1, 1) : ir_cc(l->b, (enum ir_cc)cond, get_flags(l));
+}
+
+/* The address of the next instruction. */
+static inline u64 next_pc(const struct lift *l)
+{
+    return l->pc + 4;
+}
+
+/* struct isa.lift. */
+void a64_lift_block(struct lift *l);
+
+/* Does the CPU model have a feature? */
+static inline bool has_feature(const struct lift *l, unsigned feature)
+{
+    return a64_has(l->model, feature);
+}
+
+#endif

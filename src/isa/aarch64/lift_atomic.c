@@ -1,0 +1,109 @@
+/* Exclusives, compare-and-swap, read-modify-write. All of them must be aligned to their size. */
+#include "isa/aarch64/lift.h"
+
+static irv aligned(struct lift *l, unsigned rn, unsigned size)
+{
+    irv addr = reg_sp(l, rn);
+    if (size)
+        ir_chkalign(l->b, addr, 1u << size);
+    return addr;
+}
+
+/* Two registers as one access of twice their size (size: log2 of the bytes of one), the first in the
+ * low half. */
+static irv join(struct lift *l, unsigned size, unsigned first, unsigned second)
+{
+    irv lo = reg(l, first), hi = reg(l, second);
+    if (size == 3)
+        return ir_v2(l->b, IR_VPAIR, IR_V128, 0, lo, hi);
+    return ir_bfi(l->b, IR_I64, lo, hi, 32, 32);
+}
+
+static void put_halves(struct lift *l, unsigned size, unsigned first, unsigned second, irv v)
+{
+    irv lo, hi;
+    if (size == 3) {
+        lo = ir_emit(l->b, IR_VGET, IR_I64, 3, v, 0, 0, 0);
+        hi = ir_emit(l->b, IR_VGET, IR_I64, 3 | 1 << 4, v, 0, 0, 0);
+    } else {
+        lo = ir_ubfx(l->b, IR_I64, v, 0, 32);
+        hi = ir_shr(l->b, IR_I64, v, ir_const(l->b, IR_I64, 32));
+    }
+    put_reg(l, first, lo);
+    put_reg(l, second, hi);
+}
+
+/* The type of an access of 1 << size bytes. */
+static unsigned access_type(unsigned size)
+{
+    return size == 4 ? IR_V128 : size == 3 ? IR_I64 : IR_I32;
+}
+
+/* o0: acquire. */
+bool a64_lift_load_excl(struct lift *l, const struct a64_exclusive *f)
+{
+    unsigned size = f->size + f->pair;
+    unsigned order = f->o0 ? IR_MEM_ACQ | IR_MEM_SC : 0;
+    irv v = ir_ll(l->b, access_type(size), size | order, aligned(l, f->rn, size));
+    if (f->pair)
+        put_halves(l, f->size, f->rt, f->rt2, v);
+    else
+        put_reg(l, f->rt, v);
+    return true;
+}
+
+/* o0: release. Ws becomes 0 if the store was made, else 1. */
+bool a64_lift_store_excl(struct lift *l, const struct a64_exclusive *f)
+{
+    unsigned size = f->size + f->pair;
+    unsigned order = f->o0 ? IR_MEM_REL | IR_MEM_SC : 0;
+    irv addr = aligned(l, f->rn, size);
+    irv v = f->pair ? join(l, f->size, f->rt, f->rt2) : reg(l, f->rt);
+    put_reg(l, f->rs, ir_sc(l->b, size | order, addr, v));
+    return true;
+}
+
+/* a acquires, r releases. */
+static unsigned order(unsigned a, unsigned r)
+{
+    return (a ? IR_MEM_ACQ : 0) | (r ? IR_MEM_REL : 0);
+}
+
+bool a64_lift_cas(struct lift *l, const struct a64_cas *f)
+{
+    irv addr = aligned(l, f->rn, f->size);
+    irv old = ir_cas(l->b, access_type(f->size), f->size | order(f->a, f->r), addr, reg(l, f->rs),
+                     reg(l, f->rt));
+    put_reg(l, f->rs, old);
+    return true;
+}
+
+bool a64_lift_casp(struct lift *l, const struct a64_casp *f)
+{
+    unsigned half = 2u + f->sz, size = half + 1;
+    irv addr = aligned(l, f->rn, size);
+    irv expected = join(l, half, f->rs, f->rs + 1u), desired = join(l, half, f->rt, f->rt + 1u);
+    irv old = ir_cas(l->b, access_type(size), size | order(f->a, f->r), addr, expected, desired);
+    put_halves(l, half, f->rs, f->rs + 1u, old);
+    return true;
+}
+
+static bool rmw(struct lift *l, enum ir_rmw op, const struct a64_atomic *f)
+{
+    irv addr = aligned(l, f->rn, f->size);
+    put_reg(l, f->rt, ir_rmw(l->b, gpr_type(f->size == 3), op, f->size, addr, reg(l, f->rs)));
+    return true;
+}
+
+/* IR read-modify-writes are fully ordered. */
+bool a64_lift_atomic(struct lift *l, const struct a64_atomic *f)
+{
+    static const u8 op[] = {IR_RMW_ADD,  IR_RMW_ANDN, IR_RMW_XOR,  IR_RMW_OR,
+                            IR_RMW_SMAX, IR_RMW_SMIN, IR_RMW_UMAX, IR_RMW_UMIN};
+    return rmw(l, (enum ir_rmw)op[f->op], f);
+}
+
+bool a64_lift_swp(struct lift *l, const struct a64_atomic *f)
+{
+    return rmw(l, IR_RMW_SWAP, f);
+}

@@ -1,0 +1,98 @@
+/* Branches and exceptions: the instructions that end a block. */
+#include "isa/aarch64/lift.h"
+
+static u64 target(const struct lift *l, s32 words)
+{
+    return l->pc + (u64)(s64)words * 4;
+}
+
+static bool branch_if(struct lift *l, irv cond, u64 yes)
+{
+    ir_exit_br(l->b, cond, yes, next_pc(l));
+    l->ended = true;
+    return true;
+}
+
+bool a64_lift_b_cond(struct lift *l, const struct a64_b_cond *f)
+{
+    return branch_if(l, condition(l, f->cond), target(l, f->imm19));
+}
+
+bool a64_lift_b_zero(struct lift *l, const struct a64_b_zero *f)
+{
+    irv zero = ir_const(l->b, gpr_type(f->sf), 0);
+    irv cond = ir_icmp(l->b, f->op ? IR_NE : IR_EQ, gpr_width(f->sf), reg(l, f->rt), zero);
+    return branch_if(l, cond, target(l, f->imm19));
+}
+
+bool a64_lift_b_bit(struct lift *l, const struct a64_b_bit *f)
+{
+    unsigned sf = f->bit >> 5;
+    irv mask = ir_const(l->b, gpr_type(sf), 1ull << f->bit);
+    irv cond = ir_icmp(l->b, f->op ? IR_TNZ : IR_TZ, gpr_width(sf), reg(l, f->rt), mask);
+    return branch_if(l, cond, target(l, f->imm14));
+}
+
+static void put_link(struct lift *l)
+{
+    put_reg(l, 30, ir_const(l->b, IR_I64, next_pc(l)));
+}
+
+bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
+{
+    u64 to = target(l, f->imm26);
+    if (f->op) {
+        put_link(l);
+        ir_call(l->b, to, next_pc(l));
+    } else {
+        ir_exit(l->b, to);
+    }
+    l->ended = true;
+    return true;
+}
+
+bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
+{
+    irv to = reg(l, f->rn);
+    l->ended = true;
+    switch (f->id) {
+    case A64_BLR:
+        put_link(l);
+        ir_call_ind(l->b, to, next_pc(l));
+        return true;
+    case A64_RET:
+        ir_ret(l->b, to);
+        return true;
+    default:
+        ir_exit_ind(l->b, to);
+        return true;
+    }
+}
+
+/* EL1 and above only. */
+bool a64_lift_eret(struct lift *l, const struct a64_b_reg *f)
+{
+    return false;
+}
+
+bool a64_lift_svc(struct lift *l, const struct a64_exception *f)
+{
+    ir_raise(l->b, ISA_RAISE_SYSCALL, ir_const(l->b, IR_I64, f->imm16), next_pc(l));
+    l->ended = true;
+    return true;
+}
+
+/* The others call levels and debuggers that a program does not have. */
+bool a64_lift_exception(struct lift *l, const struct a64_exception *f)
+{
+    if (f->id != A64_BRK)
+        return false;
+    ir_raise(l->b, ISA_RAISE_BREAK, ir_const(l->b, IR_I64, f->imm16), l->pc);
+    l->ended = true;
+    return true;
+}
+
+bool a64_lift_udf(struct lift *l, const struct a64_udf *f)
+{
+    return false;
+}

@@ -1,0 +1,187 @@
+/* System registers, maintenance, hints and barriers, as a program at EL0 under Linux sees them. */
+#include "isa/aarch64/lift.h"
+
+/* op0:op1:CRn:CRm:op2; bit 15 is set in all and not part of the encoding. */
+enum {
+    CTR_EL0 = 0xd801,
+    DCZID_EL0 = 0xd807,
+    NZCV = 0xda10,
+    FPCR = 0xda20,
+    FPSR = 0xda21,
+    TPIDR_EL0 = 0xde82,
+    TPIDRRO_EL0 = 0xde83,
+    CNTFRQ_EL0 = 0xdf00,
+    CNTPCT_EL0 = 0xdf01,
+    CNTVCT_EL0 = 0xdf02,
+};
+
+static irv helper(struct lift *l, enum a64_helper h)
+{
+    return ir_helper(l->b, h, IR_I64, 0, 0, 0);
+}
+
+bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
+{
+    u32 key = f->reg | 0x8000;
+    u64 value;
+    irv v;
+    switch (key) {
+    case CTR_EL0:
+        v = ir_const(l->b, IR_I64, A64_CTR);
+        break;
+    case DCZID_EL0:
+        v = ir_const(l->b, IR_I64, A64_DCZID);
+        break;
+    case NZCV:
+        v = ir_emit(l->b, IR_FL_GET, IR_I64, 0, get_flags(l), 0, 0, 0);
+        v = ir_shl(l->b, IR_I64, v, ir_const(l->b, IR_I64, 28));
+        break;
+    case FPCR:
+        v = helper(l, A64_HELPER_GET_FPCR);
+        break;
+    case FPSR:
+        v = helper(l, A64_HELPER_GET_FPSR);
+        break;
+    case TPIDR_EL0:
+        v = ir_get(l->b, A64_TPIDR);
+        break;
+    case TPIDRRO_EL0:
+        v = ir_get(l->b, A64_TPIDRRO);
+        break;
+    case CNTFRQ_EL0:
+        v = ir_const(l->b, IR_I64, A64_CNTFRQ);
+        break;
+    case CNTVCT_EL0:
+        v = helper(l, A64_HELPER_COUNTER);
+        break;
+    default: /* Linux emulates reads of ID registers */
+        if (!a64_id_register(l->model, key, &value))
+            return false;
+        v = ir_const(l->b, IR_I64, value);
+    }
+    put_reg(l, f->rt, v);
+    return true;
+}
+
+bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
+{
+    irv v = reg(l, f->rt);
+    switch (f->reg | 0x8000) {
+    case NZCV:
+        put_flags(l, ir_fl(l->b, IR_FL_BITS, 0, ir_ubfx(l->b, IR_I64, v, 28, 4), 0, 0));
+        return true;
+    case FPCR: /* code after it may have to be translated anew */
+        ir_helper(l->b, A64_HELPER_SET_FPCR, IR_VOID, v, 0, 0);
+        ir_raise(l->b, ISA_RAISE_RESYNC, 0, next_pc(l));
+        l->ended = true;
+        return true;
+    case FPSR:
+        ir_helper(l->b, A64_HELPER_SET_FPSR, IR_VOID, v, 0, 0);
+        return true;
+    case TPIDR_EL0:
+        ir_put(l->b, A64_TPIDR, v);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* PSTATE fields that a program may not touch. */
+bool a64_lift_msr_imm(struct lift *l, const struct a64_msr_imm *f)
+{
+    return false;
+}
+
+/* CFINV; XAFLAG and AXFLAG translate between the flags of FCMP and another form of them. */
+bool a64_lift_flag_op(struct lift *l, const struct a64_msr_imm *f)
+{
+    struct ir_builder *b = l->b;
+    irv v = ir_emit(b, IR_FL_GET, IR_I32, 0, get_flags(l), 0, 0, 0);
+    if (f->id == A64_CFINV) {
+        v = ir_xor(b, IR_I32, v, ir_const(b, IR_I32, IR_FL_C));
+    } else {
+        /* a table of 16 results of four bits */
+        u64 to = f->id == A64_XAFLAG ? 0x6633228866332288ull : 0x4644424046444240ull;
+        irv shift = ir_shl(b, IR_I32, v, ir_const(b, IR_I32, 2));
+        v = ir_shr(b, IR_I64, ir_const(b, IR_I64, to), shift);
+    }
+    put_flags(l, ir_fl(b, IR_FL_BITS, 0, v, 0, 0));
+    return true;
+}
+
+/* op1:CRn:CRm:op2 */
+enum {
+    DC_ZVA = 0x1ba1,
+    IC_IVAU = 0x1ba9,
+    DC_CVAC = 0x1bd1,
+    DC_CVAU = 0x1bd9,
+    DC_CIVAC = 0x1bf1,
+};
+
+static void clear_line(struct lift *l, irv addr)
+{
+    irv at = ir_and(l->b, IR_I64, addr, ir_const(l->b, IR_I64, ~63ull));
+    irv zero = ir_const(l->b, IR_V128, 0);
+    for (s32 i = 0; i < 64; i += 16)
+        ir_st(l->b, 4, at, 0, i, zero);
+}
+
+bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
+{
+    if (f->l)
+        return false; /* SYSL: nothing at EL0 */
+    irv addr = reg(l, f->rt);
+    switch (f->op) {
+    case DC_ZVA:
+        clear_line(l, addr);
+        return true;
+    case DC_CVAC:
+    case DC_CVAU:
+    case DC_CIVAC: /* caches are coherent; what is left is the fault */
+        ir_ld(l->b, IR_I32, 0, addr, 0, 0);
+        return true;
+    case IC_IVAU:
+        ir_raise(l->b, ISA_RAISE_CACHE, addr, next_pc(l));
+        l->ended = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* BTI and pointer authentication without the feature, and what else is not needed: no effect. */
+bool a64_lift_hint(struct lift *l, const struct a64_hint *f)
+{
+    return true;
+}
+
+/* Waiting for an event may end at any time; at EL0 it ends at once. */
+bool a64_lift_wait(struct lift *l, const struct a64_hint *f)
+{
+    return true;
+}
+
+bool a64_lift_clrex(struct lift *l, const struct a64_barrier *f)
+{
+    ir_emit(l->b, IR_CLREX, IR_VOID, 0, 0, 0, 0, 0);
+    return true;
+}
+
+/* CRm: which observers, and in the low bits which accesses (1 loads, 2 stores). */
+bool a64_lift_barrier(struct lift *l, const struct a64_barrier *f)
+{
+    enum ir_fence kind = IR_FENCE_FULL;
+    if (f->id == A64_DMB && (f->crm & 3) == 1)
+        kind = IR_FENCE_LOAD;
+    if (f->id == A64_DMB && (f->crm & 3) == 2)
+        kind = IR_FENCE_STORE;
+    ir_fence(l->b, kind);
+    return true;
+}
+
+bool a64_lift_isb(struct lift *l, const struct a64_barrier *f)
+{
+    ir_exit(l->b, next_pc(l));
+    l->ended = true;
+    return true;
+}

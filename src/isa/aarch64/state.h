@@ -1,0 +1,84 @@
+/* The CPU state of AArch64 as IR, helpers, signal frames and debuggers see it (Arm ARM, B1.2). */
+#ifndef LYRE_ISA_AARCH64_STATE_H
+#define LYRE_ISA_AARCH64_STATE_H
+
+#include "base/err.h"
+#include "fp/fp.h"
+#include "jit/ir/env.h"
+#include "jit/ir/fl.h"
+
+struct a64_state {
+    u64 x[31];
+    u64 sp;
+    u64 pc;
+    struct ir_flags nzcv;
+    u64 tpidr_el0;
+    u64 tpidrro_el0;
+    v128 v[32];
+    /* Not slots: read and written by helpers alone. */
+    struct fp_env fp; /* FPCR as rules, and the sticky flags of FPSR */
+    u32 fpcr;
+    u32 qc;           /* FPSR.QC: a saturating operation saturated */
+};
+
+/* Slots, in the order of the table in isa.c. */
+enum {
+    A64_X0 = 0,
+    A64_SP = 31,
+    A64_PC = 32,
+    A64_NZCV = 33,
+    A64_TPIDR = 34,
+    A64_TPIDRRO = 35,
+    A64_V0 = 36,
+    A64_NSLOTS = 68,
+};
+
+/* Region key: the FPCR bits that change what operations mean (DN, FZ, FZ16, AHP). Code under any
+ * of them uses software floating point. */
+#define A64_FPCR_AHP  (1u << 26)
+#define A64_FPCR_DN   (1u << 25)
+#define A64_FPCR_FZ   (1u << 24)
+#define A64_FPCR_FZ16 (1u << 19)
+#define A64_FPCR_KEY  (A64_FPCR_AHP | A64_FPCR_DN | A64_FPCR_FZ | A64_FPCR_FZ16)
+#define A64_FPCR_MASK (A64_FPCR_KEY | 3u << 22)
+
+static inline struct a64_state *a64_state(struct ir_env *env)
+{
+    return (struct a64_state *)(void *)env->slots;
+}
+
+/* Bring FPCR's meaning into state->fp and the host's unit; key and rounding change. */
+void a64_set_fpcr(struct ir_env *env, u32 fpcr);
+u32 a64_get_fpsr(struct ir_env *env);
+void a64_set_fpsr(struct ir_env *env, u32 fpsr);
+
+/* Frequency of the virtual counter, CNTFRQ_EL0: divides a second's nanoseconds. */
+#define A64_CNTFRQ 62500000
+
+/* CTR_EL0: lines of 64 bytes; instruction caches need maintenance (DIC is 0), data caches do not
+ * (IDC). DCZID_EL0: DC ZVA clears 64 bytes. */
+#define A64_CTR   0x9444c004u
+#define A64_DCZID 4u
+
+/* A CPU model: its name and what it has. */
+struct a64_model {
+    const char *name;
+    u64 features[2]; /* by enum a64_feature */
+    u64 midr;
+};
+
+static inline bool a64_has(const struct a64_model *m, unsigned feature)
+{
+    return m->features[feature / 64] >> (feature % 64) & 1;
+}
+
+/* The model of that name, NULL (and an error that lists the names) if there is none. */
+const struct a64_model *a64_model_find(const char *name, struct err *e);
+
+/* What the model offers to programs: a feature whose instructions are not all lifted is not
+ * mentioned. The words of AT_HWCAP and AT_HWCAP2; an ID register (key: op0:op1:CRn:CRm:op2) as
+ * Linux shows it to programs, false if it hides it. */
+void a64_hwcap(const struct a64_model *m, u64 cap[2]);
+bool a64_id_register(const struct a64_model *m, u32 key, u64 *value);
+
+#endif

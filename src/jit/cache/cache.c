@@ -1,0 +1,323 @@
+#include "jit/cache/cache.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "jit/cache/where.h"
+
+static bool map_memory(struct jit_cache *c, bool fixed, struct err *e)
+{
+    int flags = MAP_SHARED | (fixed ? MAP_FIXED : 0);
+    int fd = memfd_create("lyre-code", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)c->size)) {
+        if (fd >= 0)
+            close(fd);
+        return err_set(e, errno, "cannot make %zu MiB of code memory: %s", c->size >> 20,
+                       strerror(errno));
+    }
+    if (fixed) { /* fill the new file before the old mapping goes */
+        size_t used = (c->current + 1) * c->segment_size + c->thunk_size;
+        size_t all = c->stat_evicted ? c->size : used;
+        for (size_t done = 0; done < all;) {
+            ssize_t n = pwrite(fd, c->rw + done, all - done, (off_t)done);
+            if (n <= 0) {
+                close(fd);
+                return err_set(e, errno, "cannot copy code memory: %s", strerror(errno));
+            }
+            done += (size_t)n;
+        }
+    }
+    void *rw = mmap(fixed ? c->rw : NULL, c->size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    void *rx = mmap(fixed ? (void *)(uintptr_t)c->rx : NULL, c->size, PROT_READ | PROT_EXEC, flags,
+                    fd, 0);
+    if (rw == MAP_FAILED || rx == MAP_FAILED) {
+        close(fd);
+        return err_set(e, errno, "cannot map code memory: %s", strerror(errno));
+    }
+    c->fd = fd;
+    c->rw = rw;
+    c->rx = rx;
+    return true;
+}
+
+bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *cpu, size_t size,
+                struct err *e)
+{
+    memset(c, 0, sizeof(*c));
+    c->host = host;
+    c->thunk_size = 16384;
+    c->segment_size = ALIGN_UP(MAX(size / JIT_SEGMENTS, (size_t)2 * JIT_MAX_CODE), 4096);
+    c->size = c->thunk_size + JIT_SEGMENTS * c->segment_size;
+    c->epoch = 1;
+    if (!map_memory(c, false, e))
+        return false;
+    struct host_buf buf = {.rw = c->rw, .rx = c->rx, .size = c->thunk_size};
+    if (!host->make_thunks(cpu, &buf))
+        return err_set(e, 0, "the shared code does not fit its %zu bytes", c->thunk_size);
+    return true;
+}
+
+bool cache_fork_child(struct jit_cache *c, struct err *e)
+{
+    int old = c->fd;
+    if (!map_memory(c, true, e))
+        return false;
+    close(old);
+    return true;
+}
+
+static struct jit_region **bucket(const struct jit_cache *c, u64 pc, u32 key)
+{
+    u64 h = (pc ^ (u64)key << 40) * 0x9e3779b97f4a7c15ull;
+    return (struct jit_region **)&c->hash[h >> (64 - JIT_HASH_BITS)];
+}
+
+struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
+{
+    struct jit_region *r = *bucket(c, pc, key);
+    while (r && (r->pc != pc || r->key != key))
+        r = r->hash_next;
+    return r;
+}
+
+static void unlink_link(struct jit_cache *c, struct jit_link *l)
+{
+    struct jit_region *from = l->from;
+    *l->prev = l->next;
+    if (l->next)
+        l->next->prev = l->prev;
+    l->to = NULL;
+    c->host->patch(c->rw + from->off + l->at, c->rx + from->off + l->at,
+                   c->rx + from->off + l->stub);
+}
+
+void cache_link(struct jit_cache *c, struct jit_link *l, struct jit_region *to)
+{
+    struct jit_region *from = l->from;
+    if (l->to || from->dead || to->dead)
+        return;
+    l->to = to;
+    l->next = to->incoming;
+    l->prev = &to->incoming;
+    if (l->next)
+        l->next->prev = &l->next;
+    to->incoming = l;
+    c->host->patch(c->rw + from->off + l->at, c->rx + from->off + l->at,
+                   c->rx + to->off + (l->polls ? 0 : to->body));
+}
+
+static void add_page(struct jit_cache *c, struct jit_region *r, unsigned i, u64 page)
+{
+    struct jit_page_ref **head = &c->pages[page & ((1 << JIT_PAGE_BITS) - 1)];
+    struct jit_page_ref *ref = &r->page[i];
+    *ref = (struct jit_page_ref){r, *head, head};
+    if (*head)
+        (*head)->prev = &ref->next;
+    *head = ref;
+}
+
+/* Take a region out of every index; its memory stays as it is. */
+static void remove_region(struct jit_cache *c, struct jit_region *r)
+{
+    if (r->dead)
+        return;
+    r->dead = true;
+    *r->hash_prev = r->hash_next;
+    if (r->hash_next)
+        r->hash_next->hash_prev = r->hash_prev;
+    for (unsigned i = 0; i < 2; i++) {
+        if (!r->page[i].region)
+            continue;
+        *r->page[i].prev = r->page[i].next;
+        if (r->page[i].next)
+            r->page[i].next->prev = r->page[i].prev;
+    }
+    while (r->incoming)
+        unlink_link(c, r->incoming);
+    for (u32 i = 0; i < r->nlinks; i++) {
+        if (r->link[i].to)
+            unlink_link(c, &r->link[i]);
+    }
+}
+
+static void free_region(struct jit_region *r)
+{
+    free(r->link);
+    free(r->fault);
+    free(r->where);
+    free(r);
+}
+
+static void empty_segment(struct jit_cache *c, unsigned k)
+{
+    struct jit_segment *seg = &c->segment[k];
+    for (u32 i = 0; i < seg->count; i++) {
+        c->stat_evicted += !seg->region[i]->dead;
+        remove_region(c, seg->region[i]);
+    }
+    if (seg->count)
+        c->epoch++;
+    seg->epoch = c->epoch;
+}
+
+static void free_segment(struct jit_segment *seg)
+{
+    for (u32 i = 0; i < seg->count; i++)
+        free_region(seg->region[i]);
+    seg->count = 0;
+}
+
+void cache_free(struct jit_cache *c)
+{
+    for (unsigned k = 0; k < JIT_SEGMENTS; k++) {
+        free_segment(&c->segment[k]);
+        free(c->segment[k].region);
+    }
+    munmap(c->rw, c->size);
+    munmap((void *)(uintptr_t)c->rx, c->size);
+    close(c->fd);
+}
+
+static size_t segment_offset(const struct jit_cache *c, unsigned k)
+{
+    return c->thunk_size + k * c->segment_size;
+}
+
+/* The segment after the one that is started is emptied ahead of its turn, so that by then every
+ * thread has most likely passed a safepoint and nobody waits. */
+void cache_room(struct jit_cache *c, struct host_buf *buf)
+{
+    if (c->used + JIT_MAX_CODE > c->segment_size) {
+        unsigned next = (c->current + 1) % JIT_SEGMENTS;
+        if (c->segment[next].count) {
+            empty_segment(c, next); /* nothing is left to do after the first round */
+            c->wait(c->opaque, c->segment[next].epoch);
+            free_segment(&c->segment[next]);
+        }
+        c->current = next;
+        c->used = 0;
+        empty_segment(c, (next + 1) % JIT_SEGMENTS);
+    }
+    size_t off = segment_offset(c, c->current) + c->used;
+    buf->rw = c->rw + off;
+    buf->rx = c->rx + off;
+    buf->size = JIT_MAX_CODE;
+}
+
+struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
+                             u32 len)
+{
+    const struct ir_region *ir = ra->r;
+    struct jit_region *r = xcalloc(1, sizeof(*r));
+    struct jit_segment *seg = &c->segment[c->current];
+    *r = (struct jit_region){.pc = ir->pc, .key = ir->key, .len = len, .insns = ir->insns,
+                             .off = (u32)(buf->rx - c->rx), .size = (u32)buf->used,
+                             .body = buf->body, .nlinks = buf->nlinks, .nfaults = buf->nfaults};
+    r->link = xcalloc(buf->nlinks, sizeof(*r->link));
+    for (u32 i = 0; i < buf->nlinks; i++) {
+        const struct host_link *l = &buf->link[i];
+        r->link[i] = (struct jit_link){.pc = l->pc, .at = l->at, .stub = l->stub,
+                                       .polls = l->polls, .from = r};
+    }
+    where_encode(ra, buf, r);
+    struct jit_region **head = bucket(c, r->pc, r->key);
+    r->hash_next = *head;
+    r->hash_prev = head;
+    if (*head)
+        (*head)->hash_prev = &r->hash_next;
+    *head = r;
+    u64 first = r->pc >> 12, last = (r->pc + MAX(len, 1u) - 1) >> 12;
+    add_page(c, r, 0, first);
+    if (last != first)
+        add_page(c, r, 1, last);
+    VEC_PUSH(seg->region, seg->count, seg->cap) = r;
+    c->used = ALIGN_UP(c->used + buf->used, 16);
+    c->stat_regions++;
+    c->stat_bytes += buf->used;
+    return r;
+}
+
+static bool overlaps(const struct jit_region *r, u64 start, u64 last)
+{
+    return r->pc <= last && r->pc + MAX(r->len, 1u) - 1 >= start;
+}
+
+static unsigned invalidate_chain(struct jit_cache *c, struct jit_page_ref *ref, u64 start, u64 last)
+{
+    unsigned n = 0;
+    for (struct jit_page_ref *next; ref; ref = next) {
+        next = ref->next;
+        if (!overlaps(ref->region, start, last))
+            continue;
+        /* both references of a region may stand in this chain */
+        if (next && next->region == ref->region)
+            next = next->next;
+        remove_region(c, ref->region);
+        n++;
+    }
+    return n;
+}
+
+unsigned cache_invalidate(struct jit_cache *c, u64 start, u64 len)
+{
+    unsigned n = 0;
+    u64 last = start + (len ? len - 1 : 0), first_page = start >> 12, pages = (last >> 12) - first_page;
+    u64 chains = MIN(pages + 1, (u64)1 << JIT_PAGE_BITS);
+    for (u64 i = 0; i < chains; i++)
+        n += invalidate_chain(c, c->pages[(first_page + i) & ((1 << JIT_PAGE_BITS) - 1)], start,
+                              last);
+    c->stat_invalidated += n;
+    c->epoch += n != 0;
+    return n;
+}
+
+void cache_flush(struct jit_cache *c)
+{
+    for (unsigned k = 0; k < JIT_SEGMENTS; k++)
+        empty_segment(c, k);
+    c->epoch++;
+}
+
+struct jit_region *cache_at(const struct jit_cache *c, const u8 *rx)
+{
+    size_t off = (size_t)(rx - c->rx);
+    if (off < c->thunk_size || off >= c->size)
+        return NULL;
+    const struct jit_segment *seg = &c->segment[(off - c->thunk_size) / c->segment_size];
+    u32 lo = 0, hi = seg->count;
+    while (lo < hi) {
+        u32 mid = (lo + hi) / 2;
+        if (seg->region[mid]->off <= off)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (!lo || off >= seg->region[lo - 1]->off + seg->region[lo - 1]->size)
+        return NULL;
+    return seg->region[lo - 1];
+}
+
+struct jit_link *region_link_at(const struct jit_cache *c, struct jit_region *r, const u8 *stub)
+{
+    u32 off = (u32)(stub - c->rx) - r->off;
+    for (u32 i = 0; i < r->nlinks; i++) {
+        if (r->link[i].stub == off)
+            return &r->link[i];
+    }
+    return NULL;
+}
+
+const struct jit_fault *region_fault_at(const struct jit_cache *c, const struct jit_region *r,
+                                        const u8 *pc)
+{
+    u32 off = (u32)(pc - c->rx) - r->off;
+    for (u32 i = 0; i < r->nfaults; i++) {
+        if (off - r->fault[i].start < r->fault[i].len)
+            return &r->fault[i];
+    }
+    return NULL;
+}

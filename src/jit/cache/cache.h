@@ -1,0 +1,148 @@
+/* Code memory and the regions in it.
+ *
+ * The memory is one memfd mapped twice: writable at `rw`, executable at `rx`; no page is both. It is a
+ * ring of segments. Regions are appended to the current segment; when it is full the next one is
+ * emptied, so the oldest code goes first and the cost of making room is bounded by a segment. A
+ * region that is invalidated stays where it is until its segment's turn comes, so code that another
+ * thread is still running stays whole; before a segment is written again, `wait` makes sure that
+ * every thread has passed a safepoint since it was emptied.
+ *
+ * Nothing here locks: the engine calls all of it under its translation lock. */
+#ifndef LYRE_JIT_CACHE_CACHE_H
+#define LYRE_JIT_CACHE_CACHE_H
+
+#include "base/err.h"
+#include "jit/host/host.h"
+
+struct jit_region;
+
+struct jit_link {
+    u64 pc;                  /* guest address that it leads to */
+    u32 at, stub;            /* offsets from the region's code */
+    bool polls;
+    struct jit_region *from, *to;
+    struct jit_link *next, **prev; /* among the links that lead to `to` */
+};
+
+struct jit_fault {
+    u32 start;
+    u16 len;
+    u8 what; /* enum host_leave */
+    bool write;
+    u8 base, index, scale;
+    s32 disp;
+    s32 pc;     /* guest address, relative to the region's */
+    u32 where;  /* offset of its list of stale slots in region->where */
+};
+
+/* A place in a region's index of guest pages. */
+struct jit_page_ref {
+    struct jit_region *region;
+    struct jit_page_ref *next, **prev;
+};
+
+struct jit_region {
+    u64 pc;
+    u32 key;
+    u32 len;                 /* bytes of guest code it was made from */
+    u32 insns;
+    u32 off, size, body;     /* in code memory; body: entry that does not poll */
+    u32 nlinks, nfaults;
+    struct jit_link *link;
+    struct jit_fault *fault;
+    u8 *where;
+    struct jit_link *incoming;
+    struct jit_region *hash_next, **hash_prev;
+    struct jit_page_ref page[2];
+    bool dead;
+};
+
+#define JIT_SEGMENTS   32
+#define JIT_HASH_BITS  14
+#define JIT_PAGE_BITS  12
+#define JIT_MAX_CODE   65536 /* host bytes of one region, at most */
+
+struct jit_segment {
+    struct jit_region **region; /* in address order */
+    u32 count, cap;
+    u64 epoch; /* when it was emptied */
+};
+
+struct jit_cache {
+    const struct host *host;
+    int fd;
+    u8 *rw;
+    const u8 *rx;
+    size_t size, segment_size, thunk_size;
+    unsigned current;
+    size_t used; /* in the current segment */
+    struct jit_segment segment[JIT_SEGMENTS];
+    struct jit_region *hash[1 << JIT_HASH_BITS];
+    struct jit_page_ref *pages[1 << JIT_PAGE_BITS];
+    u64 epoch; /* counts removals of code */
+    u64 stat_regions, stat_bytes, stat_evicted, stat_invalidated;
+
+    /* Wait until every thread has passed a safepoint after `epoch`. */
+    void (*wait)(void *opaque, u64 epoch);
+    void *opaque;
+};
+
+/* size: bytes of code memory. */
+bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *cpu, size_t size,
+                struct err *e);
+void cache_free(struct jit_cache *c);
+
+/* In the child of a fork: a copy of the code in memory of its own, at the same addresses. */
+bool cache_fork_child(struct jit_cache *c, struct err *e);
+
+struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
+
+/* Set buf up for at least JIT_MAX_CODE bytes. May evict regions: code is removed when c->epoch has
+ * changed. */
+void cache_room(struct jit_cache *c, struct host_buf *buf);
+
+/* Keep what was emitted into buf. pc, key, len and insns describe the guest code. */
+struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
+                             u32 len);
+
+/* Make a link lead straight to a region. */
+void cache_link(struct jit_cache *c, struct jit_link *link, struct jit_region *to);
+
+/* Remove the regions made from guest code in [start, start + len). Returns how many. */
+unsigned cache_invalidate(struct jit_cache *c, u64 start, u64 len);
+void cache_flush(struct jit_cache *c);
+
+/* The region that the host address lies in, dead ones included while their memory is whole. */
+struct jit_region *cache_at(const struct jit_cache *c, const u8 *rx);
+struct jit_link *region_link_at(const struct jit_cache *c, struct jit_region *r, const u8 *stub);
+const struct jit_fault *region_fault_at(const struct jit_cache *c, const struct jit_region *r,
+                                        const u8 *pc);
+
+static inline bool cache_contains(const struct jit_cache *c, const u8 *p)
+{
+    return p >= c->rx && p < c->rx + c->size;
+}
+
+static inline const u8 *region_entry(const struct jit_cache *c, const struct jit_region *r)
+{
+    return c->rx + r->off;
+}
+
+/* Where a slot that is not at home is, decoded from region->where one after the other. */
+struct jit_where {
+    u8 slot;
+    u8 place;   /* enum ra_place */
+    u8 kind;    /* RA_IN_FL: enum ir_fl_kind */
+    u16 index;
+    u64 imm;
+    struct {
+        u8 place;
+        u16 index;
+        u64 imm;
+    } arg[2];   /* RA_IN_FL */
+};
+
+/* Returns the position behind; NULL at the end of the list. */
+const u8 *where_next(const u8 *p, struct jit_where *out);
+
+#endif

@@ -1,0 +1,109 @@
+/* An entry: slot, place, and by place a register or spill number (1 byte), a slot (1), a constant
+ * (8), or for flags the kind and two operands. A list ends with slot 0xff. */
+#include "jit/cache/where.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "jit/ir/fl.h"
+
+#define END 0xff
+
+struct bytes {
+    u8 *data;
+    u32 count, cap;
+};
+
+static void put(struct bytes *b, const void *data, u32 n)
+{
+    for (u32 i = 0; i < n; i++)
+        VEC_PUSH(b->data, b->count, b->cap) = ((const u8 *)data)[i];
+}
+
+static void put8(struct bytes *b, unsigned v)
+{
+    VEC_PUSH(b->data, b->count, b->cap) = (u8)v;
+}
+
+static void put_place(struct bytes *b, const struct ir_region *r, struct ra_loc at)
+{
+    put8(b, at.place);
+    if (at.place == RA_IN_IMM)
+        put(b, &r->node[at.index].imm, 8);
+    else
+        put8(b, at.index);
+}
+
+static unsigned flags_kind(const struct ir_node *n)
+{
+    unsigned base = n->op == IR_FL_ADD   ? IR_FLK_ADD32
+                    : n->op == IR_FL_SUB ? IR_FLK_SUB32
+                                         : IR_FLK_LOGIC32;
+    return base + (n->aux == 64);
+}
+
+static void put_list(struct bytes *b, const struct ra *ra, const struct ra_state *st)
+{
+    for (u32 i = 0; i < st->count; i++) {
+        const struct ra_where *w = &ra->where[st->first + i];
+        put8(b, w->slot);
+        if (w->at.place != RA_IN_FL) {
+            put_place(b, ra->r, w->at);
+            continue;
+        }
+        const struct ir_node *n = &ra->r->node[w->at.index];
+        put8(b, RA_IN_FL);
+        put8(b, flags_kind(n));
+        put_place(b, ra->r, w->a);
+        if (n->op != IR_FL_LOGIC)
+            put_place(b, ra->r, w->b);
+    }
+    put8(b, END);
+}
+
+void where_encode(const struct ra *ra, const struct host_buf *buf, struct jit_region *region)
+{
+    struct bytes b = {0};
+    u32 last = UINT32_MAX, at = 0;
+    region->fault = xcalloc(buf->nfaults, sizeof(*region->fault));
+    for (u32 i = 0; i < buf->nfaults; i++) {
+        const struct host_fault *f = &buf->fault[i];
+        const struct ra_state *st = &ra->state[f->state];
+        if (f->state != last) {
+            at = b.count;
+            put_list(&b, ra, st);
+        }
+        last = f->state;
+        region->fault[i] = (struct jit_fault){
+            .start = f->start, .len = (u16)(f->end - f->start), .what = f->what,
+            .write = f->write, .base = f->base, .index = f->index, .scale = f->scale,
+            .disp = f->disp, .pc = (s32)(ra->r->map[st->map].pc - ra->r->pc), .where = at};
+    }
+    region->where = b.data;
+}
+
+static const u8 *get_place(const u8 *p, u8 *place, u16 *index, u64 *imm)
+{
+    *place = *p++;
+    if (*place == RA_IN_IMM) {
+        memcpy(imm, p, 8);
+        return p + 8;
+    }
+    *index = *p;
+    return p + 1;
+}
+
+const u8 *where_next(const u8 *p, struct jit_where *out)
+{
+    *out = (struct jit_where){.slot = *p++};
+    if (out->slot == END)
+        return NULL;
+    if (*p != RA_IN_FL)
+        return get_place(p, &out->place, &out->index, &out->imm);
+    out->place = *p++;
+    out->kind = *p++;
+    unsigned nargs = out->kind == IR_FLK_LOGIC32 || out->kind == IR_FLK_LOGIC64 ? 1 : 2;
+    for (unsigned i = 0; i < nargs; i++)
+        p = get_place(p, &out->arg[i].place, &out->arg[i].index, &out->arg[i].imm);
+    return p;
+}

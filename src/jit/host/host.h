@@ -1,0 +1,95 @@
+/* A host CPU: what the rest of the translator knows of a back end. All back ends are built on every
+ * machine; only one that fits the machine can run. */
+#ifndef LYRE_JIT_HOST_HOST_H
+#define LYRE_JIT_HOST_HOST_H
+
+#include "base/err.h"
+#include "jit/ir/env.h"
+#include "jit/ra/ra.h"
+
+/* A place in generated code that leads to a guest address and can be patched. */
+struct host_link {
+    u32 at;     /* offset of the patchable displacement */
+    u32 stub;   /* offset of the code that it leads to while not linked */
+    u64 pc;
+    bool polls; /* must go to the target's polling entry: calls and backward jumps */
+};
+
+enum host_leave { HOST_LEAVE_ACCESS, HOST_LEAVE_ALIGN, HOST_LEAVE_POLL };
+
+/* Host code [start, end) that may leave: a signal there means what `what` says, with the guest's
+ * state as ra->state[state]. */
+struct host_fault {
+    u32 start, end;
+    u32 state;
+    u8 what; /* enum host_leave */
+    bool write;
+    u8 base, index, scale; /* where the address is; 0xff: none */
+    s32 disp;
+};
+
+/* Where generated code goes, and what is there already. */
+struct host_buf {
+    u8 *rw;          /* write here */
+    const u8 *rx;    /* it will run here */
+    size_t size;
+    size_t used;     /* out */
+    u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
+    struct host_link *link;
+    u32 nlinks, link_cap;
+    struct host_fault *fault;
+    u32 nfaults, fault_cap;
+};
+
+/* Options and what was found out about the machine. */
+struct host_cpu {
+    u8 level;        /* of the back end's own levels */
+    u8 features[15]; /* its own */
+    const u8 *thunks; /* where the thunks run */
+    u32 thunk_at[16];
+    u8 insn_align;
+    const struct ir_slots *slots;
+    const struct ir_helper *helpers;
+    struct ra_host ra;
+};
+
+struct host {
+    const char *name;
+    /* Find out what the machine offers; `limit` names the highest level to use (NULL: any). Fails on
+     * an unknown level or one that the machine lacks. pins: how many pinned slots of each class. */
+    bool (*detect)(struct host_cpu *cpu, const char *limit, unsigned pins, struct err *e);
+    /* Generate the code that all regions share; cpu->slots is set. */
+    bool (*make_thunks)(struct host_cpu *cpu, struct host_buf *buf);
+    /* Generate a region. False when the buffer is too small. */
+    bool (*emit)(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf);
+    /* Point a link to host address `to`, or back to its stub. */
+    /* The guest address of a stub. */
+    u64 (*stub_pc)(const u8 *stub);
+    void (*patch)(u8 *rw_at, const u8 *rx_at, const u8 *to);
+    /* Enter generated code with env as the base; returns when it leaves. What it left for the
+     * caller is in env; the result is the address of the link's stub for HOST_EXIT_LINK. */
+    const u8 *(*enter)(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
+    /* The host's floating-point control word for env->fp; struct ir_env.fp_pull and fp_push. */
+    void (*fp_setup)(struct ir_env *env);
+    void (*fp_pull)(struct ir_env *env);
+    void (*fp_push)(struct ir_env *env);
+    /* In the handler of the host's FP exception: compute the instruction at the context's pc in
+     * software and step over it. False when it is not one that the emitters make. */
+    bool (*fp_trap)(struct ir_env *env, void *ucontext);
+    /* From a handler's context: the pc, a register (0..31 as in struct ra), and the way out: the
+     * context goes on in the thunk that leaves generated code with state in the slots. */
+    const u8 *(*context_pc)(const void *ucontext);
+    void (*context_reg)(const void *ucontext, unsigned reg, v128 *value);
+    void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
+    void (*context_reset_stack)(void *ucontext, u64 sp);
+    /* The word at the bottom of a prediction stack. */
+    const u8 *(*return_base)(const struct host_cpu *cpu);
+};
+
+/* env->exit, besides enum ir_exit: an unlinked direct exit was taken, through the stub that enter()
+ * returned. The stub carries the guest address that it leads to. */
+#define HOST_EXIT_LINK 64
+
+extern const struct host host_x86_64;
+
+#endif

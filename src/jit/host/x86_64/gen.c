@@ -1,0 +1,698 @@
+/* From an allocation to host code: walks the allocated instructions, then emits what was put out of
+ * line, then the literal pool. */
+#include "jit/host/x86_64/x64.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "jit/ir/fl.h"
+
+static struct x64_mem slot_mem(const struct x64_gen *g, unsigned slot, s32 plus)
+{
+    return x64_at(X64_ENV, (s32)g->r->slots->slot[slot].offset + plus - IR_ENV_BIAS);
+}
+
+static struct x64_mem loc_mem(const struct x64_gen *g, struct ra_loc at)
+{
+    if (at.place == RA_IN_SLOT)
+        return slot_mem(g, at.index, 0);
+    return x64_at(X64_ENV, ENV(spill) + (s32)(at.index * sizeof(v128)));
+}
+
+/* ---- literals ---- */
+
+static void add_literal(struct x64_gen *g, u8 *rel32, unsigned after, v128 value)
+{
+    VEC_PUSH(g->literal, g->nliterals, g->literal_cap) = (struct x64_literal){rel32, after, value};
+}
+
+void x64_v3lit(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value)
+{
+    x64_v3m(&g->a, x, dst, s1, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
+    add_literal(g, g->a.p - 4, 0, value);
+}
+
+void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value)
+{
+    x64_v2m(&g->a, x, reg, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
+    add_literal(g, g->a.p - 4, 0, value);
+}
+
+static void emit_literals(struct x64_gen *g)
+{
+    if (!g->nliterals)
+        return;
+    while ((uintptr_t)g->a.p & 15)
+        x64_byte(&g->a, 0xcc);
+    for (u32 i = 0; i < g->nliterals && !g->a.overflow; i++) {
+        const u8 *at = g->a.p;
+        for (u32 k = 0; k < i; k++) { /* the same constant again? */
+            if (!memcmp(&g->literal[k].value, &g->literal[i].value, sizeof(v128))) {
+                at = g->literal[k].rel32 + 4 + *(s32 *)(void *)g->literal[k].rel32;
+                break;
+            }
+        }
+        if (at == g->a.p) {
+            x64_u64(&g->a, g->literal[i].value.d[0]);
+            x64_u64(&g->a, g->literal[i].value.d[1]);
+        }
+        if (!g->a.overflow)
+            x64_patch(g->literal[i].rel32, at);
+    }
+}
+
+/* ---- moves ---- */
+
+static void load_const(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    if (i->dst < RA_VEC) {
+        x64_mov_ri(&g->a, i->dst, n->imm);
+        return;
+    }
+    v128 value = {.d = {n->imm, n->type == IR_V128 ? n->imm : 0}};
+    if (!n->imm)
+        x64_v3(&g->a, X_PXOR, xr(i->dst), xr(i->dst), xr(i->dst));
+    else
+        x64_v2lit(g, X_MOVUPS, xr(i->dst), value);
+}
+
+static void load_loc(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct x64_mem m = loc_mem(g, i->loc);
+    if (i->dst >= RA_VEC) {
+        x64_v2m(&g->a, X_MOVUPS, xr(i->dst), m);
+    } else if (i->type == IR_FL && i->loc.place == RA_IN_SLOT) {
+        /* a recipe in memory is made into bits first, once */
+        x64_alu_mi(&g->a, XALU_CMP, false, m, IR_FLK_BITS);
+        struct x64_cold *c = x64_cold_add(g, X64_COLD_FLAGS);
+        x64_cold_from(c, x64_jcc(&g->a, XCC_NE, false));
+        c->slot = i->loc.index;
+        c->back = g->a.p;
+        m.disp += (s32)offsetof(struct ir_flags, a);
+        x64_load(&g->a, false, i->dst, m);
+    } else {
+        x64_load(&g->a, i->type != IR_I32, i->dst, m);
+    }
+}
+
+static void store_loc(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct x64_mem m = loc_mem(g, i->loc);
+    unsigned src = i->src[0];
+    if (src >= RA_VEC) {
+        x64_v2m(&g->a, X_MOVUPS_ST, xr(src), m);
+    } else if (i->type == IR_FL && i->loc.place == RA_IN_SLOT) {
+        x64_mov_mi(&g->a, true, m, IR_FLK_BITS);
+        m.disp += (s32)offsetof(struct ir_flags, a);
+        x64_store(&g->a, true, m, src);
+    } else {
+        x64_store(&g->a, i->type != IR_I32 || i->loc.place == RA_IN_SPILL, m, src);
+    }
+}
+
+/* A 64-bit constant to memory without a register and without touching the flags. */
+static void store_imm64(struct x64_gen *g, struct x64_mem m, u64 value)
+{
+    if ((s64)value == (s32)value) {
+        x64_mov_mi(&g->a, true, m, (s32)value);
+        return;
+    }
+    x64_mov_mi(&g->a, false, m, (s32)(u32)value);
+    m.disp += 4;
+    x64_mov_mi(&g->a, false, m, (s32)(u32)(value >> 32));
+}
+
+static void store_const(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct x64_mem m = loc_mem(g, i->loc);
+    if (i->type == IR_I32)
+        x64_mov_mi(&g->a, false, m, (s32)(u32)x64_const(g, i->v));
+    else
+        store_imm64(g, m, x64_const(g, i->v));
+}
+
+static unsigned recipe_kind(const struct ir_node *n)
+{
+    bool wide = n->aux == 64;
+    unsigned base = n->op == IR_FL_ADD   ? IR_FLK_ADD32
+                    : n->op == IR_FL_SUB ? IR_FLK_SUB32
+                                         : IR_FLK_LOGIC32;
+    return base + wide;
+}
+
+static void store_recipe(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    const irv arg[2] = {n->a, n->b};
+    x64_mov_mi(&g->a, true, loc_mem(g, i->loc), (s32)recipe_kind(n));
+    for (unsigned k = 0; k < 2; k++) {
+        struct x64_mem m = loc_mem(g, i->loc);
+        m.disp += (s32)(k ? offsetof(struct ir_flags, b) : offsetof(struct ir_flags, a));
+        if (!arg[k])
+            continue;
+        if (i->src[k] == RA_IMM)
+            store_imm64(g, m, x64_const(g, arg[k]));
+        else
+            x64_store(&g->a, true, m, i->src[k]);
+    }
+}
+
+static void swap_regs(struct x64_gen *g, const struct ra_ins *i)
+{
+    unsigned x = i->dst, y = i->src[0];
+    if (x < RA_VEC) {
+        x64_rr(&g->a, X_XCHG, true, x, y);
+        return;
+    }
+    x64_vmov(&g->a, X64_SCRATCH, xr(x));
+    x64_vmov(&g->a, xr(x), xr(y));
+    x64_vmov(&g->a, xr(y), X64_SCRATCH);
+}
+
+void x64_emit_move(struct x64_gen *g, const struct ra_ins *i)
+{
+    switch (i->kind) {
+    case RA_MOVE:
+        if (i->dst >= RA_VEC)
+            x64_vmov(&g->a, xr(i->dst), xr(i->src[0]));
+        else
+            x64_mov(&g->a, i->dst, i->src[0]);
+        break;
+    case RA_SWAP:
+        swap_regs(g, i);
+        break;
+    case RA_LOAD:
+        load_loc(g, i);
+        break;
+    case RA_STORE:
+        store_loc(g, i);
+        break;
+    case RA_CONST:
+        load_const(g, i);
+        break;
+    case RA_STORE_IMM:
+        store_const(g, i);
+        break;
+    default: /* RA_STORE_FL */
+        store_recipe(g, i);
+        break;
+    }
+}
+
+/* ---- calls into C ---- */
+
+void x64_call_thunk(struct x64_gen *g, enum x64_thunk t)
+{
+    u8 *rel = x64_call(&g->a, false);
+    if (!g->a.overflow)
+        x64_patch(rel, g->cpu->thunks + g->cpu->thunk_at[t] - g->rx_minus_rw);
+}
+
+static void jump_thunk(struct x64_gen *g, enum x64_thunk t)
+{
+    x64_jmp_to(&g->a, g->cpu->thunks + g->cpu->thunk_at[t], g->rx_minus_rw);
+}
+
+static void pass_arguments(struct x64_gen *g, const struct ra_ins *i, const struct ir_node *n)
+{
+    const irv arg[3] = {n->a, n->b, n->c};
+    unsigned k = 0;
+    for (unsigned at = 0; at < 3; at++) {
+        struct x64_mem m = ENV_MEM(helper_arg);
+        m.disp += (s32)(at * sizeof(v128));
+        if (!arg[at])
+            continue;
+        unsigned src = i->src[k++];
+        if (src == RA_IMM)
+            x64_mov_mi(&g->a, true, m, (s32)x64_const(g, arg[at]));
+        else if (src >= RA_VEC)
+            x64_v2m(&g->a, X_MOVUPS_ST, xr(src), m);
+        else
+            x64_store(&g->a, true, m, src);
+    }
+}
+
+static void take_result(struct x64_gen *g, const struct ra_ins *i, const struct ir_node *n)
+{
+    struct x64_mem m = ENV_MEM(helper_ret);
+    if (i->dst == RA_NOREG)
+        return;
+    if (i->dst < RA_VEC)
+        x64_load(&g->a, n->type == IR_I64, i->dst, m);
+    else if (n->type == IR_F32)
+        x64_v2m(&g->a, X_MOVSS, xr(i->dst), m);
+    else if (n->type == IR_F64 || n->type == IR_V64)
+        x64_v2m(&g->a, X_MOVQ, xr(i->dst), m);
+    else
+        x64_v2m(&g->a, X_MOVUPS, xr(i->dst), m);
+}
+
+void x64_emit_helper(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    u8 flags = g->cpu->helpers[(u32)n->imm].flags;
+    pass_arguments(g, i, n);
+    x64_mov_mi(&g->a, true, ENV_MEM(tmp), (s32)(u32)n->imm);
+    x64_call_thunk(g, flags & IR_HELPER_WRITES  ? X64_T_HELPER_WRITE
+                      : flags & IR_HELPER_READS ? X64_T_HELPER_READ
+                                                : X64_T_HELPER);
+    take_result(g, i, n);
+}
+
+void x64_emit_eval(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    struct x64_mem imm = ENV_MEM(tmp);
+    imm.disp += 8;
+    pass_arguments(g, i, n);
+    x64_mov_mi(&g->a, true, ENV_MEM(tmp), (s32)(n->op | (u32)n->type << 8 | (u32)n->aux << 16));
+    x64_mov_mi(&g->a, true, imm, (s32)(u32)n->imm);
+    x64_call_thunk(g, X64_T_EVAL);
+    take_result(g, i, n);
+}
+
+/* ---- cold code ---- */
+
+struct x64_cold *x64_cold_add(struct x64_gen *g, enum x64_cold_kind kind)
+{
+    VEC_PUSH(g->cold, g->ncold, g->cold_cap) = (struct x64_cold){.kind = (u8)kind};
+    return &g->cold[g->ncold - 1];
+}
+
+void x64_cold_from(struct x64_cold *c, u8 *rel32)
+{
+    c->rel32[c->njumps++] = rel32;
+}
+
+struct x64_cold *x64_cold_eval(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct x64_cold *c = x64_cold_add(g, X64_COLD_EVAL);
+    c->ins = i;
+    return c;
+}
+
+u32 x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls)
+{
+    struct host_buf *b = g->buf;
+    VEC_PUSH(b->link, b->nlinks, b->link_cap) =
+        (struct host_link){.at = x64_offset(g, rel32), .pc = pc, .polls = polls};
+    struct x64_cold *c = x64_cold_add(g, X64_COLD_LINK);
+    x64_cold_from(c, rel32);
+    c->link = b->nlinks - 1;
+    return c->link;
+}
+
+void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start, bool write,
+                     const struct x64_mem *m)
+{
+    struct host_buf *b = g->buf;
+    struct host_fault f = {.start = x64_offset(g, start),
+                           .end = x64_offset(g, g->a.p),
+                           .state = i->state - 1,
+                           .what = HOST_LEAVE_ACCESS,
+                           .write = write,
+                           .base = m->base,
+                           .index = m->index,
+                           .scale = m->scale,
+                           .disp = m->disp};
+    VEC_PUSH(b->fault, b->nfaults, b->fault_cap) = f;
+}
+
+static void cold_trap(struct x64_gen *g, const struct x64_cold *c)
+{
+    struct host_buf *b = g->buf;
+    u32 start = x64_offset(g, g->a.p);
+    x64_ud2(&g->a);
+    VEC_PUSH(b->fault, b->nfaults, b->fault_cap) =
+        (struct host_fault){.start = start, .end = start + 2, .state = c->state - 1,
+                            .what = c->what, .base = c->dst, .index = 0xff};
+}
+
+static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
+{
+    for (unsigned k = 0; k < c->njumps && !g->a.overflow; k++)
+        x64_patch(c->rel32[k], g->a.p);
+    switch (c->kind) {
+    case X64_COLD_LINK:
+        g->buf->link[c->link].stub = x64_offset(g, g->a.p);
+        x64_lea(&g->a, true, RAX, (struct x64_mem){X64_RIP, X64_NONE, 0, -7});
+        jump_thunk(g, X64_T_LINK);
+        x64_u64(&g->a, g->buf->link[c->link].pc); /* for stub_pc() */
+        return;
+    case X64_COLD_TRAP:
+        cold_trap(g, c);
+        return;
+    case X64_COLD_EVAL:
+        x64_emit_eval(g, c->ins);
+        break;
+    case X64_COLD_FLAGS:
+        x64_mov_mi(&g->a, true, ENV_MEM(tmp), g->r->slots->slot[c->slot].offset);
+        x64_call_thunk(g, X64_T_FLAGS);
+        break;
+    case X64_COLD_MISS:
+        jump_thunk(g, X64_T_MISS);
+        return;
+    case X64_COLD_CALL_MISS:
+        x64_call_thunk(g, X64_T_MISS);
+        break;
+    default: /* X64_COLD_REQUEST */
+        x64_mov_ri(&g->a, RAX, g->r->pc);
+        jump_thunk(g, X64_T_REQUEST);
+        return;
+    }
+    u8 *back = x64_jmp(&g->a, false);
+    if (!g->a.overflow)
+        x64_patch(back, c->back);
+}
+
+void x64_finish_cold(struct x64_gen *g)
+{
+    for (u32 i = 0; i < g->ncold && !g->a.overflow; i++)
+        emit_cold(g, &g->cold[i]);
+}
+
+/* ---- exits ---- */
+
+static bool backward(const struct x64_gen *g, u64 pc)
+{
+    return pc <= g->r->pc;
+}
+
+static void direct_jump(struct x64_gen *g, u64 pc)
+{
+    u8 *rel = x64_jmp(&g->a, true);
+    x64_add_link(g, rel, pc, backward(g, pc));
+}
+
+static void conditional_exit(struct x64_gen *g, const struct ir_node *n)
+{
+    struct x64_cond c;
+    u64 other = x64_const(g, n->b);
+    x64_resolve_cond(g->r, n->a, g->block_first, &c);
+    if (c.parity) { /* unordered: false for `equal`, true for `not equal` */
+        u64 pc = c.parity > 0 ? other : n->imm;
+        x64_add_link(g, x64_jcc(&g->a, XCC_P, true), pc, backward(g, pc));
+    }
+    x64_add_link(g, x64_jcc(&g->a, c.cc, true), n->imm, backward(g, n->imm));
+    direct_jump(g, other);
+}
+
+/* Inline look-up of rax; rdx: offset in the table, rcx: the table. Returns the jump taken when it is
+ * not there. */
+static u8 *probe(struct x64_gen *g)
+{
+    struct x64_asm *a = &g->a;
+    unsigned shift = 4 - g->cpu->insn_align;
+    x64_load(a, true, RCX, ENV_MEM(jumps));
+    x64_mov32(a, RDX, RAX);
+    if (shift)
+        x64_shift_ri(a, XSH_SHL, false, RDX, (u8)shift);
+    x64_alu_ri(a, XALU_AND, false, RDX, ((1 << IR_JUMP_BITS) - 1) << 4);
+    x64_alu_rm(a, XALU_CMP, true, RAX, (struct x64_mem){RCX, RDX, 0, 0});
+    return x64_jcc(a, XCC_NE, false);
+}
+
+/* Where a call comes back: is it what the guest returns to? */
+static void return_site(struct x64_gen *g, u64 pc)
+{
+    if (pc == (u32)pc && (s32)pc >= 0) {
+        x64_alu_ri(&g->a, XALU_CMP, true, RAX, (s32)pc);
+    } else {
+        x64_alu_rm(&g->a, XALU_CMP, true, RAX, (struct x64_mem){X64_RIP, X64_NONE, 0, 0});
+        add_literal(g, g->a.p - 4, 0, (v128){.d = {pc}});
+    }
+    u8 *miss = x64_jcc(&g->a, XCC_NE, false);
+    x64_cold_from(x64_cold_add(g, X64_COLD_MISS), miss);
+    u8 *rel = x64_jmp(&g->a, true);
+    x64_add_link(g, rel, pc, false);
+}
+
+static void indirect_call(struct x64_gen *g, u64 ret)
+{
+    u8 *miss = probe(g);
+    x64_call_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
+    struct x64_cold *c = x64_cold_add(g, X64_COLD_CALL_MISS);
+    x64_cold_from(c, miss);
+    c->back = g->a.p;
+    return_site(g, ret);
+}
+
+static void store_pc(struct x64_gen *g, u64 pc)
+{
+    store_imm64(g, slot_mem(g, g->r->slots->pc, 0), pc);
+}
+
+static void emit_raise(struct x64_gen *g, const struct ir_node *n)
+{
+    if (n->a)
+        x64_store(&g->a, true, ENV_MEM(exit_arg), RAX);
+    x64_mov_mi(&g->a, false, ENV_MEM(exit_code), (s32)n->imm);
+    x64_mov_mi(&g->a, false, ENV_MEM(exit), IR_EXIT_RAISE);
+    store_pc(g, g->r->map[n->c].pc);
+    jump_thunk(g, X64_T_LEAVE);
+}
+
+static void emit_branch(struct x64_gen *g, const struct ir_node *n)
+{
+    struct x64_cond c;
+    g->edge_rel32 = g->edge_rel32_2 = NULL;
+    if (n->op == IR_JMP)
+        return;
+    /* the code of the first edge (condition true) follows; false jumps to the second edge's */
+    x64_resolve_cond(g->r, n->a, g->block_first, &c);
+    if (c.parity > 0) {
+        g->edge_rel32_2 = x64_jcc(&g->a, XCC_P, false);
+        g->edge_rel32 = x64_jcc(&g->a, c.cc ^ 1, false);
+    } else if (c.parity < 0) {
+        u8 *yes = x64_jcc(&g->a, XCC_P, false);
+        g->edge_rel32 = x64_jcc(&g->a, c.cc ^ 1, false);
+        x64_patch(yes, g->a.p);
+    } else {
+        g->edge_rel32 = x64_jcc(&g->a, c.cc ^ 1, false);
+    }
+}
+
+void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    switch (n->op) {
+    case IR_JMP:
+    case IR_BR:
+        emit_branch(g, n);
+        break;
+    case IR_EXIT_LINK:
+        direct_jump(g, n->imm);
+        break;
+    case IR_EXIT_BR:
+        conditional_exit(g, n);
+        break;
+    case IR_CALL: {
+        u8 *rel = x64_call(&g->a, true);
+        x64_add_link(g, rel, n->imm, true);
+        return_site(g, x64_const(g, n->b));
+        break;
+    }
+    case IR_CALL_IND:
+        indirect_call(g, x64_const(g, n->b));
+        break;
+    case IR_EXIT_IND: {
+        u8 *miss = probe(g);
+        x64_cold_from(x64_cold_add(g, X64_COLD_MISS), miss);
+        x64_jmp_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
+        break;
+    }
+    case IR_RET:
+        x64_ret(&g->a);
+        break;
+    default: /* IR_RAISE */
+        emit_raise(g, n);
+        break;
+    }
+}
+
+/* ---- the walk ---- */
+
+static void emit_cond_ins(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct x64_cond c;
+    x64_resolve_cond(g->r, x64_node(g, i)->a, g->block_first, &c);
+    x64_emit_cond(g, &c, i->src[0], i->src[1], i->tmp[0]);
+}
+
+static void emit_node(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    u32 cold = g->ncold;
+    if (n->op == IR_HELPER)
+        x64_emit_helper(g, i);
+    else if (ir_effects[n->op] & IR_E_TERM)
+        x64_emit_exit(g, i);
+    else if (n->op == IR_POLL)
+        x64_emit_mem(g, i);
+    else if (n->op == IR_SELECT || n->op == IR_FL_SELECT)
+        x64_emit_select(g, i);
+    else if (!x64_has_emitter(g->cpu, g->r, n))
+        x64_emit_eval(g, i);
+    else if (n->op == IR_ICMP || n->op == IR_FCMP || (n->op >= IR_FL_ADD && n->op <= IR_CC))
+        x64_emit_flags(g, i);
+    else if (n->op >= IR_ADD && n->op <= IR_CRC32)
+        x64_emit_int(g, i);
+    else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)
+        x64_emit_mem(g, i);
+    else if (n->op >= IR_FADD && n->op <= IR_ZX)
+        x64_emit_fp(g, i);
+    else
+        x64_emit_vec(g, i);
+    for (; cold < g->ncold; cold++) {
+        if (g->cold[cold].kind == X64_COLD_EVAL)
+            g->cold[cold].back = g->a.p;
+    }
+}
+
+static void emit_ins(struct x64_gen *g, const struct ra_ins *i, u32 *edges)
+{
+    switch (i->kind) {
+    case RA_OP:
+        if (!i->v) { /* the end of an edge */
+            u8 *rel = x64_jmp(&g->a, false);
+            VEC_PUSH(g->fix, g->nfixes, g->fix_cap) = (struct x64_fix){rel, i->loc.index};
+        } else {
+            emit_node(g, i);
+            *edges = 0;
+        }
+        break;
+    case RA_COND:
+        emit_cond_ins(g, i);
+        break;
+    case RA_BLOCK:
+        g->block_at[i->v] = g->a.p;
+        g->block_first = g->r->block[i->v].first;
+        break;
+    case RA_EDGE:
+        if (++*edges == 2 && !g->a.overflow) {
+            x64_patch(g->edge_rel32, g->a.p);
+            if (g->edge_rel32_2)
+                x64_patch(g->edge_rel32_2, g->a.p);
+        }
+        break;
+    default:
+        x64_emit_move(g, i);
+        break;
+    }
+}
+
+static void free_gen(struct x64_gen *g)
+{
+    free(g->fix);
+    free(g->literal);
+    free(g->cold);
+    free(g->block_at);
+}
+
+static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf)
+{
+    struct x64_gen g = {
+        .a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
+              .level = (enum x64_level)cpu->level},
+        .cpu = cpu, .ra = ra, .r = ra->r, .buf = buf, .rx_minus_rw = buf->rx - buf->rw,
+        .block_at = xcalloc(ra->r->nblocks, sizeof(u8 *)),
+        .block_first = ra->r->block[0].first,
+    };
+    u32 edges = 0;
+    buf->nlinks = buf->nfaults = 0;
+    x64_alu_mi(&g.a, XALU_CMP, false, ENV_MEM(request), 0);
+    x64_cold_from(x64_cold_add(&g, X64_COLD_REQUEST), x64_jcc(&g.a, XCC_NE, false));
+    buf->body = x64_offset(&g, g.a.p);
+    for (u32 k = 0; k < ra->nins && !g.a.overflow; k++)
+        emit_ins(&g, &ra->ins[k], &edges);
+    for (u32 k = 0; k < g.nfixes && !g.a.overflow; k++)
+        x64_patch(g.fix[k].rel32, g.block_at[g.fix[k].block]);
+    x64_finish_cold(&g);
+    emit_literals(&g);
+    buf->used = (size_t)(g.a.p - buf->rw);
+    bool ok = !g.a.overflow;
+    free_gen(&g);
+    return ok;
+}
+
+/* ---- the description of the host ---- */
+
+static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struct err *e)
+{
+    static const char *const names[] = {"sse4.2", "avx2", "avx512"};
+    static const u8 gpr_pins[] = {RDI, RSI, R8, R9, RBX, RBP, R10, R11, R12, R13};
+    __builtin_cpu_init();
+    unsigned have = X64_SSE42;
+    if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt"))
+        return err_set(e, 0, "this processor lacks SSE4.2, which lyre needs");
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
+        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("fma"))
+        have = X64_AVX2;
+    if (have == X64_AVX2 && __builtin_cpu_supports("avx512f") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq"))
+        have = X64_AVX512;
+    unsigned level = have;
+    if (limit && strcmp(limit, "host")) {
+        for (level = 0; level < ARRAY_LEN(names) && strcmp(limit, names[level]); level++)
+            ;
+        if (level == ARRAY_LEN(names))
+            return err_set(e, 0, "unknown host CPU level '%s'; the levels are sse4.2, avx2, "
+                           "avx512 and host", limit);
+        if (level > have)
+            return err_set(e, 0, "this processor does not have %s; the highest level here is %s",
+                           limit, names[have]);
+    }
+    cpu->level = (u8)level;
+    cpu->features[X64_F_BMI] = cpu->features[X64_F_LZCNT] = level >= X64_AVX2;
+    cpu->features[X64_F_F16C] = level >= X64_AVX2;
+    cpu->features[X64_F_AES] = __builtin_cpu_supports("aes") ? 1 : 0;
+    cpu->features[X64_F_PCLMUL] = __builtin_cpu_supports("pclmul") ? 1 : 0;
+    cpu->ra = (struct ra_host){
+        .opaque = cpu,
+        .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV)) | 0x7fff0000u,
+        .target = RAX,
+        .constrain = x64_constrain,
+    };
+    cpu->ra.npins[0] = (u8)MIN(pins, ARRAY_LEN(gpr_pins));
+    cpu->ra.npins[1] = (u8)MIN(pins, 8u);
+    memcpy(cpu->ra.pin[0], gpr_pins, sizeof(gpr_pins));
+    for (unsigned i = 0; i < 8; i++)
+        cpu->ra.pin[1][i] = (u8)(RA_VEC + i);
+    return true;
+}
+
+/* lea (7 bytes), jmp (5), pc. */
+static u64 stub_pc(const u8 *stub)
+{
+    u64 pc;
+    memcpy(&pc, stub + 12, sizeof(pc));
+    return pc;
+}
+
+static void patch(u8 *rw_at, const u8 *rx_at, const u8 *to)
+{
+    s32 d = (s32)(to - (rx_at + 4));
+    __atomic_store_n((s32 *)(void *)rw_at, d, __ATOMIC_RELEASE);
+}
+
+const struct host host_x86_64 = {
+    .name = "x86_64",
+    .detect = detect,
+    .make_thunks = x64_make_thunks,
+    .emit = emit,
+    .stub_pc = stub_pc,
+    .patch = patch,
+    .enter = x64_enter,
+    .fp_setup = x64_fp_setup,
+    .fp_pull = x64_fp_pull,
+    .fp_push = x64_fp_push,
+    .fp_trap = x64_fp_trap,
+    .return_base = x64_return_base,
+    .context_pc = x64_context_pc,
+    .context_reg = x64_context_reg,
+    .context_abandon = x64_context_abandon,
+    .context_reset_stack = x64_context_reset_stack,
+};

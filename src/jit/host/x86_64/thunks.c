@@ -1,0 +1,284 @@
+/* The code that all regions share: ways into and out of generated code, calls into C, inline look-up
+ * misses. C never runs on the prediction stack: each thunk that calls it switches stacks. */
+#include <ucontext.h>
+
+#include "base/mem.h"
+#include "fp/fp.h"
+#include "jit/host/x86_64/x64.h"
+
+#define MXCSR_MASKED  0x1f80u             /* the ABI's: all exceptions masked */
+#define MXCSR_GUEST   (0x1f80u & ~0x80u)  /* invalid traps */
+#define MXCSR_STICKY  0x3du               /* all but "denormal operand", which no guest asks for */
+
+static const u8 callee_saved[] = {RBX, RBP, R12, R13, R14, R15};
+static const u8 caller_saved[] = {RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11};
+
+struct gen {
+    struct x64_asm a;
+    struct host_cpu *cpu;
+};
+
+static void stmxcsr(struct gen *g, struct x64_mem m, bool load)
+{
+    static const struct x64_insn_info form = {"mxcsr", 0, 1, 0xae, 0};
+    x64_insn_mem(&g->a, &form, load ? 2 : 3, m);
+}
+
+static void push(struct gen *g, unsigned reg, bool pop)
+{
+    if (reg >= 8)
+        x64_byte(&g->a, 0x41);
+    x64_byte(&g->a, (u8)((pop ? 0x58 : 0x50) | (reg & 7)));
+}
+
+static void pop_mem(struct gen *g, struct x64_mem m)
+{
+    static const struct x64_insn_info form = {"pop", 0, 0, 0x8f, 0};
+    x64_insn_mem(&g->a, &form, 0, m);
+}
+
+/* Pinned registers to or from their slots. */
+static void move_pins(struct gen *g, bool load)
+{
+    const struct ir_slots *slots = g->cpu->slots;
+    for (unsigned s = 0; s < slots->count; s++) {
+        const struct ir_slot *slot = &slots->slot[s];
+        unsigned class = ra_class_of_type(slot->type);
+        if (slot->pin < 0 || slot->pin >= g->cpu->ra.npins[class])
+            continue;
+        unsigned reg = g->cpu->ra.pin[class][slot->pin];
+        struct x64_mem m = x64_at(X64_ENV, (s32)slot->offset - IR_ENV_BIAS);
+        if (class)
+            x64_v2m(&g->a, load ? X_MOVUPS : X_MOVUPS_ST, xr(reg), m);
+        else if (load)
+            x64_load(&g->a, slot->type != IR_I32, reg, m);
+        else
+            x64_store(&g->a, slot->type != IR_I32, m, reg);
+    }
+}
+
+static void begin(struct gen *g, enum x64_thunk t)
+{
+    while ((uintptr_t)g->a.p & 15)
+        x64_byte(&g->a, 0xcc);
+    g->cpu->thunk_at[t] = (u32)(g->a.p - g->a.start);
+}
+
+static void jump(struct gen *g, enum x64_thunk t)
+{
+    u8 *rel = x64_jmp(&g->a, false);
+    x64_patch(rel, g->a.start + g->cpu->thunk_at[t]);
+}
+
+static void return_to_c(struct gen *g)
+{
+    x64_store(&g->a, true, ENV_MEM(ret_sp), RSP);
+    x64_load(&g->a, true, RSP, ENV_MEM(c_sp));
+    stmxcsr(g, ENV_MEM(host_fp), false);
+    stmxcsr(g, ENV_MEM(host_fp_c), true);
+    x64_alu_ri(&g->a, XALU_ADD, true, RSP, 8);
+    for (unsigned i = ARRAY_LEN(callee_saved); i-- > 0;)
+        push(g, callee_saved[i], true);
+    x64_ret(&g->a);
+}
+
+/* const u8 *enter(struct ir_env *env, const u8 *at) */
+static void make_enter(struct gen *g)
+{
+    begin(g, X64_T_ENTER);
+    for (unsigned i = 0; i < ARRAY_LEN(callee_saved); i++)
+        push(g, callee_saved[i], false);
+    x64_alu_ri(&g->a, XALU_SUB, true, RSP, 8); /* calls from here find the stack aligned */
+    x64_lea(&g->a, true, X64_ENV, x64_at(RDI, (s32)offsetof(struct ir_env, slots) + IR_ENV_BIAS));
+    x64_store(&g->a, true, ENV_MEM(c_sp), RSP);
+    x64_mov(&g->a, RAX, RSI);
+    stmxcsr(g, ENV_MEM(host_fp), true);
+    move_pins(g, true);
+    x64_load(&g->a, true, RSP, ENV_MEM(ret_sp));
+    x64_jmp_reg(&g->a, RAX);
+}
+
+static struct x64_mem pc_slot(const struct gen *g)
+{
+    const struct ir_slots *slots = g->cpu->slots;
+    return x64_at(X64_ENV, (s32)slots->slot[slots->pc].offset - IR_ENV_BIAS);
+}
+
+static void make_exits(struct gen *g)
+{
+    begin(g, X64_T_LEAVE);
+    move_pins(g, false);
+    return_to_c(g);
+    begin(g, X64_T_LINK);
+    x64_mov_mi(&g->a, false, ENV_MEM(exit), HOST_EXIT_LINK);
+    jump(g, X64_T_LEAVE);
+    begin(g, X64_T_REQUEST);
+    x64_mov_mi(&g->a, false, ENV_MEM(exit), IR_EXIT_REQUEST);
+    x64_store(&g->a, true, pc_slot(g), RAX);
+    jump(g, X64_T_LEAVE);
+    begin(g, X64_T_ABANDON);
+    return_to_c(g);
+}
+
+/* rax is a guest pc: look it up again (a return site comes here without having looked), else leave. */
+static void make_miss(struct gen *g)
+{
+    struct x64_asm *a = &g->a;
+    unsigned shift = 4 - g->cpu->insn_align;
+    begin(g, X64_T_MISS);
+    x64_load(a, true, RCX, ENV_MEM(jumps));
+    x64_mov32(a, RDX, RAX);
+    if (shift)
+        x64_shift_ri(a, XSH_SHL, false, RDX, (u8)shift);
+    x64_alu_ri(a, XALU_AND, false, RDX, ((1 << IR_JUMP_BITS) - 1) << 4);
+    x64_alu_rm(a, XALU_CMP, true, RAX, (struct x64_mem){RCX, RDX, 0, 0});
+    u8 *miss = x64_jcc(a, XCC_NE, false);
+    x64_jmp_mem(a, (struct x64_mem){RCX, RDX, 0, 8});
+    x64_patch(miss, a->p);
+    x64_mov_mi(a, false, ENV_MEM(exit), IR_EXIT_LOOKUP);
+    x64_store(a, true, pc_slot(g), RAX);
+    jump(g, X64_T_LEAVE);
+    /* The bottom of the prediction stack holds this thunk's address: put it back. */
+    begin(g, X64_T_BASE);
+    x64_lea(a, true, RCX, (struct x64_mem){X64_RIP, X64_NONE, 0, -7});
+    push(g, RCX, false);
+    jump(g, X64_T_MISS);
+}
+
+static struct x64_mem save_at(unsigned bytes)
+{
+    struct x64_mem m = ENV_MEM(save);
+    m.disp += (s32)bytes;
+    return m;
+}
+
+static void save_registers(struct gen *g, bool load)
+{
+    for (unsigned i = 0; i < 16; i++)
+        x64_v2m(&g->a, load ? X_MOVUPS : X_MOVUPS_ST, i, save_at(i * 16));
+    for (unsigned i = 0; i < ARRAY_LEN(caller_saved); i++) {
+        struct x64_mem m = save_at(256 + i * 8);
+        if (load)
+            x64_load(&g->a, true, caller_saved[i], m);
+        else
+            x64_store(&g->a, true, m, caller_saved[i]);
+    }
+}
+
+/* Call C with env as its argument. `fixed`: an index into env->c_call; -1: the helper whose number is
+ * in tmp[0]. All registers survive. */
+static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bool writes)
+{
+    struct x64_asm *a = &g->a;
+    struct x64_mem back = ENV_MEM(tmp), fn = ENV_MEM(c_call);
+    back.disp += 16;
+    begin(g, t);
+    pop_mem(g, back);
+    save_registers(g, false);
+    if (reads || writes)
+        move_pins(g, false);
+    x64_store(a, true, ENV_MEM(ret_sp), RSP);
+    x64_load(a, true, RSP, ENV_MEM(c_sp));
+    stmxcsr(g, ENV_MEM(host_fp), false);
+    stmxcsr(g, ENV_MEM(host_fp_c), true);
+    x64_lea(a, true, RDI, x64_at(X64_ENV, -(s32)offsetof(struct ir_env, slots) - IR_ENV_BIAS));
+    if (fixed >= 0) {
+        fn.disp += fixed * 8;
+        x64_call_mem(a, fn);
+    } else {
+        x64_load(a, true, RAX, ENV_MEM(helpers));
+        x64_load(a, true, RCX, ENV_MEM(tmp));
+        x64_call_mem(a, (struct x64_mem){RAX, RCX, 3, 0});
+    }
+    stmxcsr(g, ENV_MEM(host_fp), true);
+    x64_load(a, true, RSP, ENV_MEM(ret_sp));
+    save_registers(g, true);
+    if (writes)
+        move_pins(g, true);
+    x64_jmp_mem(a, back);
+}
+
+bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
+{
+    struct gen g = {.a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
+                          .level = (enum x64_level)cpu->level},
+                    .cpu = cpu};
+    cpu->thunks = buf->rx;
+    make_enter(&g);
+    make_exits(&g);
+    make_miss(&g);
+    make_call(&g, X64_T_HELPER, -1, false, false);
+    make_call(&g, X64_T_HELPER_READ, -1, true, false);
+    make_call(&g, X64_T_HELPER_WRITE, -1, true, true);
+    make_call(&g, X64_T_EVAL, IR_CALL_EVAL, false, false);
+    make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false);
+    buf->used = (size_t)(g.a.p - buf->rw);
+    return !g.a.overflow;
+}
+
+const u8 *x64_enter(const struct host_cpu *cpu, struct ir_env *env, const u8 *at)
+{
+    typedef const u8 *enter_fn(struct ir_env *, const u8 *);
+    enter_fn *fn = (enter_fn *)(uintptr_t)(cpu->thunks + cpu->thunk_at[X64_T_ENTER]);
+    return fn(env, at);
+}
+
+const u8 *x64_return_base(const struct host_cpu *cpu)
+{
+    return cpu->thunks + cpu->thunk_at[X64_T_BASE];
+}
+
+/* ---- the floating-point control word ---- */
+
+void x64_fp_push(struct ir_env *env)
+{
+    static const u8 rounding[] = {[FP_ROUND_EVEN] = 0, [FP_ROUND_UP] = 2, [FP_ROUND_DOWN] = 1,
+                                  [FP_ROUND_ZERO] = 3};
+    env->host_fp = MXCSR_GUEST | (u32)rounding[env->fp->round & 3] << 13;
+}
+
+void x64_fp_setup(struct ir_env *env)
+{
+    env->host_fp_c = MXCSR_MASKED;
+    x64_fp_push(env);
+}
+
+void x64_fp_pull(struct ir_env *env)
+{
+    env->fp->flags |= env->host_fp & MXCSR_STICKY;
+    env->host_fp &= ~0x3fu;
+}
+
+/* ---- signal contexts ---- */
+
+static const u8 greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                               REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                               REG_R12, REG_R13, REG_R14, REG_R15};
+
+const u8 *x64_context_pc(const void *context)
+{
+    const ucontext_t *uc = context;
+    return (const u8 *)uc->uc_mcontext.gregs[REG_RIP];
+}
+
+void x64_context_reg(const void *context, unsigned reg, v128 *value)
+{
+    const ucontext_t *uc = context;
+    if (reg >= RA_VEC)
+        __builtin_memcpy(value, &uc->uc_mcontext.fpregs->_xmm[reg - RA_VEC], sizeof(*value));
+    else
+        *value = (v128){.d = {(u64)uc->uc_mcontext.gregs[greg_of[reg]]}};
+}
+
+void x64_context_abandon(const struct host_cpu *cpu, void *context)
+{
+    ucontext_t *uc = context;
+    uc->uc_mcontext.gregs[REG_RIP] =
+        (greg_t)(uintptr_t)(cpu->thunks + cpu->thunk_at[X64_T_ABANDON]);
+}
+
+void x64_context_reset_stack(void *context, u64 sp)
+{
+    ucontext_t *uc = context;
+    uc->uc_mcontext.gregs[REG_RSP] = (greg_t)sp;
+}

@@ -1,0 +1,185 @@
+/* What the files of the x86-64 back end share. */
+#ifndef LYRE_JIT_HOST_X86_64_X64_H
+#define LYRE_JIT_HOST_X86_64_X64_H
+
+#include "jit/host/host.h"
+#include "jit/host/x86_64/asm.h"
+
+/* Registers with a fixed role: rsp is the prediction stack, r14 the environment. rax, rcx, rdx and
+ * r15 are free at region boundaries; rax carries the guest pc of indirect exits. xmm15 is for the
+ * emitters alone. */
+#define X64_ENV     R14
+#define X64_SCRATCH 15 /* xmm */
+
+/* Offset of an environment field from r14, and of a slot. */
+#define ENV(field)     ((s32)offsetof(struct ir_env, field) - (s32)offsetof(struct ir_env, slots) - IR_ENV_BIAS)
+#define ENV_MEM(field) x64_at(X64_ENV, ENV(field))
+
+enum x64_thunk {
+    X64_T_ENTER,
+    X64_T_LEAVE,         /* env->exit is set: save pins, go back to C */
+    X64_T_LINK,          /* rax: stub */
+    X64_T_MISS,          /* rax: guest pc not found inline */
+    X64_T_REQUEST,       /* rax: guest pc */
+    X64_T_BASE,          /* the prediction stack ran empty; rax: guest pc */
+    X64_T_ABANDON,       /* leave without saving pins: state is in the slots */
+    X64_T_EVAL,          /* run one IR node in C */
+    X64_T_HELPER,        /* call a helper */
+    X64_T_HELPER_READ,   /* ... that reads slots */
+    X64_T_HELPER_WRITE,  /* ... that writes slots */
+    X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
+};
+
+/* Features in host_cpu.features. */
+enum { X64_F_BMI, X64_F_LZCNT, X64_F_F16C, X64_F_AES, X64_F_PCLMUL };
+
+struct x64_fix {
+    u8 *rel32;
+    u32 block; /* a block of the region to patch it to */
+};
+
+struct x64_literal {
+    u8 *rel32;
+    unsigned after; /* bytes of the instruction behind the displacement */
+    v128 value;
+};
+
+/* Code that is moved out of line: emitted after the region's own. */
+enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
+                     X64_COLD_CALL_MISS, X64_COLD_REQUEST };
+
+struct x64_cold {
+    u8 kind;
+    u8 *rel32[4]; /* jumps that lead here */
+    unsigned njumps;
+    u8 *back;     /* where to go on */
+    u32 link;     /* X64_COLD_LINK */
+    u32 state;    /* X64_COLD_TRAP */
+    u8 what;
+    unsigned slot;
+    u8 dst;
+    const struct ra_ins *ins; /* X64_COLD_EVAL */
+};
+
+struct x64_gen {
+    struct x64_asm a;
+    const struct host_cpu *cpu;
+    const struct ra *ra;
+    const struct ir_region *r;
+    struct host_buf *buf;
+    ptrdiff_t rx_minus_rw;
+    struct x64_fix *fix;
+    u32 nfixes, fix_cap;
+    struct x64_literal *literal;
+    u32 nliterals, literal_cap;
+    struct x64_cold *cold;
+    u32 ncold, cold_cap;
+    u8 **block_at;
+    u32 block_cap;
+    irv block_first; /* of the block being emitted */
+    u8 *edge_rel32; /* jumps to the code of the next edge */
+    u8 *edge_rel32_2;
+};
+
+static inline const struct ir_node *x64_node(const struct x64_gen *g, const struct ra_ins *i)
+{
+    return &g->r->node[i->v];
+}
+
+static inline unsigned xr(unsigned reg)
+{
+    return reg & 15;
+}
+
+static inline bool x64_wide(const struct ir_node *n)
+{
+    return n->type != IR_I32 && n->type != IR_I1;
+}
+
+static inline u32 x64_offset(const struct x64_gen *g, const u8 *p)
+{
+    return (u32)(p - g->a.start);
+}
+
+/* A comparison as the host does it. */
+enum x64_cond_kind {
+    XC_REG,    /* test a, a */
+    XC_CMP,    /* cmp a, b */
+    XC_TEST,   /* test a, b */
+    XC_ADD,    /* flags of a + b; needs a temporary */
+    XC_FCMP,   /* ucomis or comis a, b */
+    XC_IMAGE,  /* bit a of mask */
+};
+
+struct x64_cond {
+    u8 kind;
+    bool wide, dbl, signalling;
+    u8 cc;      /* enum x64_cc */
+    s8 parity;  /* 0; 1: and not unordered; -1: or unordered */
+    bool carry; /* complement the carry first */
+    irv a, b;
+    u16 mask;
+    irv fused;  /* the comparison node, 0 for XC_REG */
+};
+
+void x64_resolve_cond(const struct ir_region *r, irv v, irv block_first, struct x64_cond *c);
+/* src: the registers of c->a and c->b; tmp for XC_ADD and XC_IMAGE. */
+void x64_emit_cond(struct x64_gen *g, const struct x64_cond *c, unsigned a, unsigned b, unsigned tmp);
+bool x64_imm_fits(const struct ir_region *r, irv v, bool wide);
+
+void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool needed,
+                   irv block_first, struct ra_con *con);
+/* Is there an emitter for this node at this level, or does C run it? */
+bool x64_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, const struct ir_node *n);
+
+/* Emitters by group. Each takes the allocated node. */
+void x64_emit_int(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_flags(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_mem(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_move(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_select(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_helper(struct x64_gen *g, const struct ra_ins *i);
+/* Let C run the node: operands to memory, call, result to dst. */
+void x64_emit_eval(struct x64_gen *g, const struct ra_ins *i);
+/* Jump here from rel32s when the fast form does not apply; execution goes on after the node. */
+struct x64_cold *x64_cold_eval(struct x64_gen *g, const struct ra_ins *i);
+struct x64_cold *x64_cold_add(struct x64_gen *g, enum x64_cold_kind kind);
+void x64_cold_from(struct x64_cold *c, u8 *rel32);
+void x64_finish_cold(struct x64_gen *g);
+
+/* The instruction for a vector integer operation by lane, or X64_NINSNS. */
+enum x64_insn x64_vec_insn(const struct ir_node *n);
+
+/* An operand in the region's literal pool: emits the instruction around it. */
+void x64_v3lit(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value);
+void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value);
+
+/* Record that code since `start` may fault with the state of node i. */
+void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start, bool write,
+                     const struct x64_mem *m);
+
+void x64_call_thunk(struct x64_gen *g, enum x64_thunk t);
+u32 x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls);
+
+u64 x64_const(const struct x64_gen *g, irv v);
+
+/* Shared with the signal path: decode a floating-point instruction that raised invalid, compute it
+ * in software and step over it. False when the code at rip is not one that emitters make. */
+bool x64_fp_trap(struct ir_env *env, void *ucontext);
+
+/* thunks.c: see struct host. */
+bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf);
+const u8 *x64_enter(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
+void x64_fp_setup(struct ir_env *env);
+void x64_fp_pull(struct ir_env *env);
+void x64_fp_push(struct ir_env *env);
+const u8 *x64_return_base(const struct host_cpu *cpu);
+const u8 *x64_context_pc(const void *ucontext);
+void x64_context_reg(const void *ucontext, unsigned reg, v128 *value);
+void x64_context_abandon(const struct host_cpu *cpu, void *ucontext);
+void x64_context_reset_stack(void *ucontext, u64 sp);
+
+#endif

@@ -1,0 +1,296 @@
+/* The allocation checker: runs an allocation with names in place of numbers. Every register, spill and
+ * slot holds the name of the IR value that it was last given; each operand must find the value that
+ * the IR names, and wherever control may leave, each slot must be where the allocation says.
+ *
+ * It knows nothing of how the allocator decides, and shares no code with it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "jit/ir/env.h"
+#include "jit/ra/ra.h"
+
+struct checker {
+    const struct ra *ra;
+    struct err *e;
+    irv reg[RA_REGS];
+    irv slot[IR_MAX_SLOTS];
+    irv spill[IR_SPILLS];
+    irv state[IR_MAX_SLOTS]; /* the guest's state at the point looked at */
+    u32 at;
+    bool gone; /* a helper wrote the state */
+    u32 edge;
+};
+
+#define RULE(cond, ...)                                                                            \
+    do {                                                                                           \
+        if (!(cond))                                                                               \
+            return err_set(c->e, EINVAL, __VA_ARGS__);                                             \
+    } while (0)
+
+static int pin_of(const struct checker *c, unsigned slot)
+{
+    const struct ir_slot *s = &c->ra->r->slots->slot[slot];
+    unsigned class = ra_class_of_type(s->type);
+    return s->pin >= 0 && s->pin < c->ra->host->npins[class] ? c->ra->host->pin[class][s->pin] : -1;
+}
+
+static void at_entry(struct checker *c)
+{
+    memset(c->reg, 0, sizeof(c->reg));
+    for (unsigned s = 0; s < c->ra->r->slots->count; s++) {
+        int pin = pin_of(c, s);
+        c->slot[s] = pin < 0 ? s + 1 : 0;
+        if (pin >= 0)
+            c->reg[pin] = s + 1;
+    }
+}
+
+static void start_block(struct checker *c, u32 block)
+{
+    const struct ra *ra = c->ra;
+    at_entry(c);
+    c->gone = false;
+    for (irv v = IR_FIRST_NODE; v < ra->r->block[block].first; v++) {
+        if (ra->value[v].cross && ra->value[v].spill)
+            c->spill[ra->value[v].spill - 1] = v;
+    }
+    for (u32 i = 0; i < ra->r->block[block].nparams; i++) {
+        irv v = ra->r->block[block].first + i;
+        c->spill[ra->value[v].spill - 1] = v;
+    }
+}
+
+static bool is_recipe(const struct checker *c, irv v)
+{
+    unsigned op = v >= IR_FIRST_NODE ? c->ra->r->node[v].op : IR_NOPS;
+    return op == IR_FL_ADD || op == IR_FL_SUB || op == IR_FL_LOGIC;
+}
+
+static irv content(const struct checker *c, struct ra_loc at)
+{
+    switch (at.place) {
+    case RA_IN_REG:
+        return at.index < RA_REGS ? c->reg[at.index] : 0;
+    case RA_IN_SLOT:
+        return at.index < IR_MAX_SLOTS ? c->slot[at.index] : 0;
+    case RA_IN_SPILL:
+        return at.index < IR_SPILLS ? c->spill[at.index] : 0;
+    case RA_IN_IMM:
+        return at.index;
+    default:
+        return 0;
+    }
+}
+
+static void set_memory(struct checker *c, struct ra_loc at, irv v)
+{
+    if (at.place == RA_IN_SLOT)
+        c->slot[at.index] = v;
+    else
+        c->spill[at.index] = v;
+}
+
+static void find_state(struct checker *c, u32 map)
+{
+    struct ir_put put[IR_MAX_SLOTS];
+    for (unsigned s = 0; s < c->ra->r->slots->count; s++)
+        c->state[s] = s + 1;
+    unsigned n = ir_map_resolve(c->ra->r, map, put);
+    for (unsigned i = 0; i < n; i++)
+        c->state[put[i].slot] = put[i].value;
+}
+
+static irv home(const struct checker *c, unsigned s)
+{
+    int pin = pin_of(c, s);
+    return pin < 0 ? c->slot[s] : c->reg[pin];
+}
+
+static bool check_home(struct checker *c, u32 map)
+{
+    const struct ir_region *r = c->ra->r;
+    if (c->gone)
+        return true;
+    find_state(c, map);
+    for (unsigned s = 0; s < r->slots->count; s++)
+        RULE(home(c, s) == c->state[s], "step %u: %s leaves as v%u, not v%u", c->at,
+             r->slots->slot[s].name, home(c, s), c->state[s]);
+    return true;
+}
+
+static bool check_listed(struct checker *c, const struct ra_where *w, irv want)
+{
+    const struct ir_region *r = c->ra->r;
+    const char *name = r->slots->slot[w->slot].name;
+    if (w->at.place == RA_IN_FL) {
+        const struct ir_node *n = &r->node[want];
+        RULE(w->at.index == want && is_recipe(c, want), "step %u: %s is not v%u", c->at, name, want);
+        RULE(content(c, w->a) == n->a && (!n->b || content(c, w->b) == n->b),
+             "step %u: the operands of %s are not there", c->at, name);
+        return true;
+    }
+    RULE(content(c, w->at) == want, "step %u: %s is said to be where v%u is, not v%u", c->at, name,
+         content(c, w->at), want);
+    return true;
+}
+
+static bool check_state(struct checker *c, const struct ra_state *st)
+{
+    const struct ra *ra = c->ra;
+    u64 listed[IR_MAX_SLOTS / 64] = {0};
+    find_state(c, st->map);
+    for (u32 i = 0; i < st->count; i++) {
+        const struct ra_where *w = &ra->where[st->first + i];
+        listed[w->slot / 64] |= 1ull << (w->slot & 63);
+        if (!check_listed(c, w, c->state[w->slot]))
+            return false;
+    }
+    for (unsigned s = 0; s < ra->r->slots->count; s++) {
+        if (!(listed[s / 64] >> (s & 63) & 1))
+            RULE(home(c, s) == c->state[s], "step %u: %s is at home as v%u, not v%u", c->at,
+                 ra->r->slots->slot[s].name, home(c, s), c->state[s]);
+    }
+    return true;
+}
+
+static bool check_operands(struct checker *c, const struct ra_ins *i)
+{
+    const struct ra_con *con = &c->ra->use[i->v].con;
+    for (unsigned k = 0; k < con->nsrc; k++) {
+        if (con->imm >> k & 1)
+            continue;
+        RULE(i->src[k] < RA_REGS && c->reg[i->src[k]] == con->src[k],
+             "step %u: operand %u of v%u is v%u in register %u, not v%u", c->at, k, i->v,
+             i->src[k] < RA_REGS ? c->reg[i->src[k]] : 0, i->src[k], con->src[k]);
+    }
+    return true;
+}
+
+/* Temporaries and clobbered registers hold nothing afterwards; the result must not destroy what the
+ * host still reads. */
+static bool apply_op(struct checker *c, const struct ra_ins *i)
+{
+    const struct ra_con *con = &c->ra->use[i->v].con;
+    unsigned ntmp = con->ntmp[0] + con->ntmp[1];
+    for (unsigned k = 0; k < ntmp; k++) {
+        for (unsigned j = 0; j < con->nsrc; j++)
+            RULE(i->tmp[k] != i->src[j], "step %u: a temporary is an operand", c->at);
+        RULE(i->tmp[k] != i->dst, "step %u: a temporary is the result", c->at);
+        c->reg[i->tmp[k]] = 0;
+    }
+    for (unsigned j = 0; j < con->nsrc; j++)
+        RULE(!(con->apart >> j & 1) || con->imm >> j & 1 || i->dst != i->src[j],
+             "step %u: the result shares operand %u", c->at, j);
+    for (unsigned reg = 0; reg < RA_REGS; reg++) {
+        if (con->clobber >> reg & 1)
+            c->reg[reg] = 0;
+    }
+    if (con->out_class)
+        c->reg[i->dst] = i->v;
+    return true;
+}
+
+static bool check_node(struct checker *c, const struct ra_ins *i)
+{
+    const struct ir_node *n = &c->ra->r->node[i->v];
+    if (n->op == IR_JMP || n->op == IR_BR)
+        return true; /* the comparison came before, the edges come after */
+    if (ir_effects[n->op] & IR_E_TERM) {
+        RULE(!n->a || n->op == IR_EXIT_BR || c->reg[c->ra->host->target] == n->a,
+             "step %u: the target of v%u is not in its register", c->at, i->v);
+        return check_home(c, n->c);
+    }
+    if (!check_operands(c, i))
+        return false;
+    if (i->state && !check_state(c, &c->ra->state[i->state - 1]))
+        return false;
+    if (n->op == IR_HELPER) {
+        u8 flags = c->ra->helpers[(u32)n->imm].flags;
+        if (flags & (IR_HELPER_READS | IR_HELPER_WRITES) && !check_home(c, ir_node_map(n)))
+            return false;
+        c->gone |= flags & IR_HELPER_WRITES;
+    }
+    return apply_op(c, i);
+}
+
+static bool end_edge(struct checker *c)
+{
+    const struct ir_region *r = c->ra->r;
+    const struct ir_edge *e = &r->edge[c->edge];
+    for (unsigned s = 0; s < r->slots->count; s++)
+        RULE(home(c, s) == s + 1, "step %u: %s is not at home between blocks", c->at,
+             r->slots->slot[s].name);
+    for (u32 k = 0; k < e->count; k++) {
+        irv param = r->block[e->block].first + k;
+        RULE(c->spill[c->ra->value[param].spill - 1] == r->args[e->first + k],
+             "step %u: argument %u of b%u is wrong", c->at, k, e->block);
+    }
+    return true;
+}
+
+static bool step(struct checker *c, const struct ra_ins *i, struct checker *branch)
+{
+    irv t;
+    switch (i->kind) {
+    case RA_OP:
+        return i->v ? check_node(c, i) : end_edge(c);
+    case RA_COND:
+        return check_operands(c, i);
+    case RA_MOVE:
+        c->reg[i->dst] = c->reg[i->src[0]];
+        return true;
+    case RA_SWAP:
+        t = c->reg[i->dst];
+        c->reg[i->dst] = c->reg[i->src[0]];
+        c->reg[i->src[0]] = t;
+        return true;
+    case RA_LOAD:
+        RULE(content(c, i->loc) == i->v, "step %u: v%u is loaded from where v%u is", c->at, i->v,
+             content(c, i->loc));
+        c->reg[i->dst] = i->v;
+        return true;
+    case RA_STORE:
+        set_memory(c, i->loc, c->reg[i->src[0]]);
+        return true;
+    case RA_CONST:
+        c->reg[i->dst] = i->v;
+        return true;
+    case RA_STORE_IMM:
+        set_memory(c, i->loc, i->v);
+        return true;
+    case RA_STORE_FL: {
+        const struct ir_node *n = &c->ra->r->node[i->v];
+        RULE(is_recipe(c, i->v) && (i->src[0] == RA_IMM || c->reg[i->src[0]] == n->a) &&
+                 (!n->b || i->src[1] == RA_IMM || c->reg[i->src[1]] == n->b),
+             "step %u: the recipe of v%u has other operands", c->at, i->v);
+        set_memory(c, i->loc, i->v);
+        return true;
+    }
+    case RA_BLOCK:
+        start_block(c, i->v);
+        return true;
+    default: /* RA_EDGE: the second starts from the same state as the first */
+        if (branch->ra)
+            *c = *branch;
+        else
+            *branch = *c;
+        c->edge = i->v;
+        return true;
+    }
+}
+
+bool ra_check(const struct ra *ra, struct err *e)
+{
+    struct checker c = {.ra = ra, .e = e}, branch = {0};
+    at_entry(&c);
+    for (u32 k = 0; k < ra->nins; k++) {
+        c.at = k;
+        if (ra->ins[k].kind == RA_BLOCK)
+            branch.ra = NULL;
+        if (!step(&c, &ra->ins[k], &branch))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,313 @@
+/* Linux on AArch64. */
+#include <string.h>
+
+#include "user/linux/abi.h"
+#include "user/linux/headers.h"
+
+/* ---- structures ---- */
+
+struct a64_stat {
+    u64 dev, ino;
+    u32 mode, nlink, uid, gid;
+    u64 rdev, pad1;
+    s64 size;
+    s32 blksize, pad2;
+    s64 blocks;
+    s64 atime;
+    u64 atime_nsec;
+    s64 mtime;
+    u64 mtime_nsec;
+    s64 ctime;
+    u64 ctime_nsec;
+    u32 unused[2];
+};
+
+static void stat_to_guest(void *guest, const void *host)
+{
+    const struct stat *s = host;
+    struct a64_stat *g = guest;
+    *g = (struct a64_stat){
+        .dev = s->st_dev,
+        .ino = s->st_ino,
+        .mode = s->st_mode,
+        .nlink = (u32)s->st_nlink,
+        .uid = s->st_uid,
+        .gid = s->st_gid,
+        .rdev = s->st_rdev,
+        .size = s->st_size,
+        .blksize = (s32)s->st_blksize,
+        .blocks = s->st_blocks,
+        .atime = s->st_atim.tv_sec,
+        .atime_nsec = (u64)s->st_atim.tv_nsec,
+        .mtime = s->st_mtim.tv_sec,
+        .mtime_nsec = (u64)s->st_mtim.tv_nsec,
+        .ctime = s->st_ctim.tv_sec,
+        .ctime_nsec = (u64)s->st_ctim.tv_nsec,
+    };
+}
+
+/* Packed on x86 only. */
+struct a64_epoll_event {
+    u32 events, pad;
+    u64 data;
+};
+
+static void epoll_to_host(void *host, const void *guest)
+{
+    const struct a64_epoll_event *g = guest;
+    struct epoll_event *h = host;
+    h->events = g->events;
+    h->data.u64 = g->data;
+}
+
+static void epoll_to_guest(void *guest, const void *host)
+{
+    const struct epoll_event *h = host;
+    *(struct a64_epoll_event *)guest = (struct a64_epoll_event){.events = h->events,
+                                                                .data = h->data.u64};
+}
+
+/* x86 keeps room for the upper halves of 32-bit times. */
+struct a64_semid {
+    struct ipc_perm perm;
+    s64 otime, ctime;
+    u64 nsems, unused[2];
+};
+
+static void semid_to_host(void *host, const void *guest)
+{
+    const struct a64_semid *g = guest;
+    struct semid_ds *h = host;
+    memset(h, 0, sizeof(*h));
+    h->sem_perm = g->perm;
+    h->sem_otime = g->otime;
+    h->sem_ctime = g->ctime;
+    h->sem_nsems = g->nsems;
+}
+
+static void semid_to_guest(void *guest, const void *host)
+{
+    const struct semid_ds *h = host;
+    *(struct a64_semid *)guest = (struct a64_semid){
+        .perm = h->sem_perm, .otime = h->sem_otime, .ctime = h->sem_ctime, .nsems = h->sem_nsems};
+}
+
+static const struct abi_layout a64_stat_layout = {sizeof(struct a64_stat), NULL, stat_to_guest};
+static const struct abi_layout a64_epoll_layout = {sizeof(struct a64_epoll_event), epoll_to_host,
+                                                   epoll_to_guest};
+static const struct abi_layout a64_semid_layout = {sizeof(struct a64_semid), semid_to_host,
+                                                   semid_to_guest};
+
+static const struct abi_bits open_flags[] = {
+    {040000, O_DIRECTORY}, {0100000, O_NOFOLLOW}, {0200000, O_DIRECT}, {0400000, 0100000}, {0},
+};
+
+/* ---- signal frames ---- */
+
+struct a64_sigcontext {
+    u64 fault_address;
+    u64 regs[31];
+    u64 sp, pc, pstate;
+    u64 align;
+    u8 records[4096];
+};
+
+struct a64_frame {
+    siginfo_t info;
+    u64 uc_flags, uc_link;
+    struct kernel_stack stack;
+    u64 sigmask;
+    u8 unused[120];
+    u64 uc_pad;
+    struct a64_sigcontext mcontext;
+    u64 fp, lr; /* the frame record that x29 points to */
+};
+
+_Static_assert(offsetof(struct a64_frame, mcontext) == 128 + 176, "as the kernel's");
+_Static_assert(offsetof(struct a64_frame, fp) == 4688, "as the kernel's");
+
+struct a64_record {
+    u32 magic, size;
+};
+
+struct a64_fpsimd {
+    struct a64_record head;
+    u32 fpsr, fpcr;
+    v128 v[32];
+};
+
+struct a64_esr {
+    struct a64_record head;
+    u64 esr;
+};
+
+#define FPSIMD_MAGIC 0x46508001u
+#define ESR_MAGIC    0x45535201u
+#define NZCV_BITS    0xf0000000u
+
+/* Registers by name: signals are rare enough for a look-up each. */
+static int reg(const struct thread *t, const char *name)
+{
+    return isa_reg_find(t->process->isa, name);
+}
+
+static int xreg(const struct thread *t, unsigned n)
+{
+    char name[8] = {'x', (char)('0' + n / 10), (char)('0' + n % 10)};
+    if (n < 10)
+        memcpy(name, (char[]){'x', (char)('0' + n), 0}, 3);
+    return reg(t, name);
+}
+
+static int vreg(const struct thread *t, unsigned n)
+{
+    char name[8] = {'v', (char)('0' + n / 10), (char)('0' + n % 10)};
+    if (n < 10)
+        memcpy(name, (char[]){'v', (char)('0' + n), 0}, 3);
+    return reg(t, name);
+}
+
+/* The syndrome of a memory fault: which kind of access, and whether the page is there. */
+static u64 syndrome(const struct abi_frame *f)
+{
+    bool fetch = f->access == IR_ACCESS_EXEC;
+    u64 class = fetch ? 0x20 : 0x24;
+    u64 status = f->sig == SIGBUS ? 0x10 : f->mapped ? 0x0f : 0x07;
+    return class << 26 | 1u << 25 | (f->access == IR_ACCESS_WRITE ? 1u << 6 : 0) | status;
+}
+
+static void fill_frame(struct thread *t, const struct abi_frame *f, struct a64_frame *k)
+{
+    struct vcpu *cpu = t->cpu;
+    u8 *record = k->mcontext.records;
+    k->info = *f->info;
+    k->sigmask = f->mask;
+    k->stack.sp = f->alt_sp;
+    k->stack.size = f->alt_size;
+    k->stack.flags = (s32)f->alt_flags;
+    for (unsigned i = 0; i < 31; i++)
+        k->mcontext.regs[i] = vcpu_get(cpu, xreg(t, i));
+    k->mcontext.sp = vcpu_get(cpu, t->process->regs.sp);
+    k->mcontext.pc = vcpu_pc(cpu);
+    k->mcontext.pstate = vcpu_get(cpu, reg(t, "nzcv"));
+    struct a64_fpsimd fp = {{FPSIMD_MAGIC, sizeof(fp)},
+                            (u32)vcpu_get(cpu, reg(t, "fpsr")),
+                            (u32)vcpu_get(cpu, reg(t, "fpcr")),
+                            {{{0}}}};
+    for (unsigned i = 0; i < 32; i++)
+        vcpu_reg_get(cpu, vreg(t, i), &fp.v[i]);
+    memcpy(record, &fp, sizeof(fp));
+    record += sizeof(fp);
+    if (f->fault) {
+        struct a64_esr esr = {{ESR_MAGIC, sizeof(esr)}, syndrome(f)};
+        k->mcontext.fault_address = f->addr;
+        memcpy(record, &esr, sizeof(esr));
+    }
+    k->fp = k->mcontext.regs[29];
+    k->lr = k->mcontext.regs[30];
+}
+
+static bool frame_push(struct thread *t, const struct abi_frame *f)
+{
+    struct a64_frame k;
+    u64 at = ALIGN_DOWN(f->sp - 16, 16);
+    u64 record = at, frame = at - offsetof(struct a64_frame, fp);
+    memset(&k, 0, sizeof(k));
+    fill_frame(t, f, &k);
+    if (!space_write(&t->process->space, frame, &k, sizeof(k)))
+        return false;
+    bool info = f->action.flags & SA_SIGINFO;
+    vcpu_set(t->cpu, xreg(t, 0), (u64)f->sig);
+    if (info) {
+        vcpu_set(t->cpu, xreg(t, 1), frame + offsetof(struct a64_frame, info));
+        vcpu_set(t->cpu, xreg(t, 2), frame + offsetof(struct a64_frame, uc_flags));
+    }
+    vcpu_set(t->cpu, xreg(t, 29), record);
+    vcpu_set(t->cpu, xreg(t, 30),
+             f->action.flags & SA_RESTORER ? f->action.restorer : t->process->sigreturn);
+    vcpu_set(t->cpu, t->process->regs.sp, frame);
+    vcpu_set_pc(t->cpu, f->action.handler);
+    return true;
+}
+
+/* Find the vector registers among the records. Others that we know of carry nothing to restore. */
+static bool read_records(const struct a64_frame *k, struct a64_fpsimd *fp)
+{
+    const u8 *at = k->mcontext.records, *end = at + sizeof(k->mcontext.records);
+    bool found = false;
+    while (end - at >= (ptrdiff_t)sizeof(struct a64_record)) {
+        struct a64_record r;
+        memcpy(&r, at, sizeof(r));
+        if (!r.magic)
+            return found && !r.size;
+        if (r.size < sizeof(r) || r.size & 15 || r.size > (size_t)(end - at))
+            return false;
+        if (r.magic == FPSIMD_MAGIC) {
+            if (found || r.size != sizeof(*fp))
+                return false;
+            memcpy(fp, at, sizeof(*fp));
+            found = true;
+        } else if (r.magic != ESR_MAGIC) {
+            return false;
+        }
+        at += r.size;
+    }
+    return false;
+}
+
+static bool frame_pop(struct thread *t, struct abi_return *r)
+{
+    struct vcpu *cpu = t->cpu;
+    struct a64_frame k;
+    struct a64_fpsimd fp;
+    u64 sp = vcpu_get(cpu, t->process->regs.sp);
+    if (sp & 15 || !space_read(&t->process->space, &k, sp, offsetof(struct a64_frame, fp)) ||
+        !read_records(&k, &fp))
+        return false;
+    for (unsigned i = 0; i < 31; i++)
+        vcpu_set(cpu, xreg(t, i), k.mcontext.regs[i]);
+    for (unsigned i = 0; i < 32; i++)
+        vcpu_reg_set(cpu, vreg(t, i), &fp.v[i]);
+    vcpu_set(cpu, reg(t, "fpsr"), fp.fpsr);
+    vcpu_set(cpu, reg(t, "fpcr"), fp.fpcr);
+    vcpu_set(cpu, reg(t, "nzcv"), k.mcontext.pstate & NZCV_BITS);
+    vcpu_set(cpu, t->process->regs.sp, k.mcontext.sp);
+    vcpu_set_pc(cpu, k.mcontext.pc);
+    r->mask = k.sigmask;
+    r->alt_sp = k.stack.sp;
+    r->alt_size = k.stack.size;
+    r->alt_flags = (u32)k.stack.flags;
+    return true;
+}
+
+/* mov x8, #139; svc #0: what the unwinder of the compiler's library looks for. */
+static const u8 sigreturn_code[] = {0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4};
+
+const struct abi abi_aarch64 = {
+    .isa = "aarch64",
+    .machine = "aarch64",
+    .platform = "aarch64",
+    .debian = "arm64",
+    .numbers = sys_numbers_generic,
+    .number_count = &sys_numbers_generic_count,
+    .reg_number = "x8",
+    .reg_arg = {"x0", "x1", "x2", "x3", "x4", "x5"},
+    .reg_result = "x0",
+    .reg_sp = "sp",
+    .reg_tls = "tpidr_el0",
+    .syscall_insn = 4,
+    .clone_tls_first = true,
+    .pie_base = 0x400000000000,
+    .min_sigstack = 4720,
+    .sigreturn_code = sigreturn_code,
+    .sigreturn_size = sizeof(sigreturn_code),
+    .open_flags = open_flags,
+    .layout =
+        {
+            [SYS_STRUCT_stat] = &a64_stat_layout,
+            [SYS_STRUCT_epoll_event] = &a64_epoll_layout,
+            [SYS_STRUCT_semid] = &a64_semid_layout,
+        },
+    .frame_push = frame_push,
+    .frame_pop = frame_pop,
+};

@@ -1,0 +1,151 @@
+/* Files and directories. */
+#include <errno.h>
+#include <linux/openat2.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#include "user/linux/abi.h"
+#include "user/linux/headers.h"
+#include "user/linux/path.h"
+#include "user/linux/proc.h"
+#include "user/linux/syscall.h"
+#include "user/process.h"
+
+/* The path of an open-like call: *r is 1 if the host shall open the path returned, else the result
+ * of the whole call. */
+static const char *open_path(struct thread *t, u64 guest, u64 flags, char *buf, s64 *r)
+{
+    char raw[4096];
+    *r = space_string(&t->process->space, raw, sizeof(raw), guest);
+    if (*r < 0)
+        return NULL;
+    const char *file = proc_self_file(raw);
+    *r = file && !(flags & O_PATH) ? proc_open(t, file, (int)flags) : 1;
+    if (*r != 1)
+        return NULL;
+    bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
+    const char *path = path_map(t->process, raw, buf, follow);
+    if (path == raw)
+        memcpy(buf, raw, strlen(raw) + 1);
+    return buf;
+}
+
+s64 sys_openat(struct thread *t, const u64 *a)
+{
+    char buf[PATH_BUF];
+    s64 r;
+    const char *path = open_path(t, a[1], a[2], buf, &r);
+    if (!path)
+        return r;
+    return host_call(t, SYS_openat, a[0], (u64)(uintptr_t)path, a[2], a[3], 0, 0);
+}
+
+s64 sys_openat2(struct thread *t, const u64 *a)
+{
+    char buf[PATH_BUF];
+    struct open_how how = {0};
+    s64 r;
+    if (a[3] < sizeof(how))
+        return -EINVAL;
+    if (a[3] > sizeof(how))
+        return -E2BIG; /* fields that we do not know */
+    if (!space_read(&t->process->space, &how, a[2], sizeof(how)))
+        return -EFAULT;
+    how.flags = flags_to_host(t->process, SYS_SET_open, how.flags);
+    const char *path = open_path(t, a[1], how.flags, buf, &r);
+    if (!path)
+        return r;
+    return host_call(t, SYS_openat2, a[0], (u64)(uintptr_t)path, (u64)(uintptr_t)&how, sizeof(how),
+                     0, 0);
+}
+
+s64 sys_close(struct thread *t, const u64 *a)
+{
+    return host_call(t, SYS_close, a[0], 0, 0, 0, 0, 0);
+}
+
+s64 sys_close_range(struct thread *t, const u64 *a)
+{
+    return host_call(t, SYS_close_range, a[0], a[1], a[2], 0, 0, 0);
+}
+
+s64 sys_dup3(struct thread *t, const u64 *a)
+{
+    return host_call(t, SYS_dup3, a[0], a[1], a[2], 0, 0, 0);
+}
+
+s64 sys_fcntl(struct thread *t, const u64 *a)
+{
+    u64 arg = a[2];
+    switch ((int)a[1]) {
+    case F_SETFL:
+        arg = flags_to_host(t->process, SYS_SET_open, arg);
+        break;
+    case F_GETLK:
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW:
+    case F_SETOWN_EX:
+    case F_GETOWN_EX:
+        if (!space_ok(&t->process->space, arg, 1))
+            return -EFAULT;
+        break;
+    }
+    s64 r = host_call(t, SYS_fcntl, a[0], a[1], arg, 0, 0, 0);
+    if ((int)a[1] == F_GETFL && r >= 0)
+        r = (s64)flags_to_guest(t->process, SYS_SET_open, (u64)r);
+    return r;
+}
+
+s64 sys_readlinkat(struct thread *t, const u64 *a)
+{
+    char raw[4096], buf[PATH_BUF];
+    struct process *p = t->process;
+    s64 r = space_string(&p->space, raw, sizeof(raw), a[1]);
+    if (r < 0)
+        return r;
+    if ((int)a[3] <= 0)
+        return -EINVAL;
+    const char *file = proc_self_file(raw);
+    if (file && !strcmp(file, "exe")) {
+        size_t n = MIN(strlen(p->exe), (size_t)(int)a[3]);
+        return space_write(&p->space, a[2], p->exe, n) ? (s64)n : -EFAULT;
+    }
+    const char *path = path_map(p, raw, buf, false);
+    return host_call(t, SYS_readlinkat, a[0], (u64)(uintptr_t)path, a[2], a[3], 0, 0);
+}
+
+s64 sys_getdents64(struct thread *t, const u64 *a)
+{
+    return host_call(t, SYS_getdents64, a[0], a[1], a[2], 0, 0, 0);
+}
+
+s64 sys_chroot(struct thread *t, const u64 *a)
+{
+    char buf[PATH_BUF];
+    s64 err;
+    const char *path = path_arg(t, a[0], buf, true, &err);
+    return path ? host_call(t, SYS_chroot, (u64)(uintptr_t)path, 0, 0, 0, 0, 0) : err;
+}
+
+s64 sys_pivot_root(struct thread *t, const u64 *a)
+{
+    char new[PATH_BUF], old[PATH_BUF];
+    s64 err;
+    if (!path_arg(t, a[0], new, true, &err) || !path_arg(t, a[1], old, true, &err))
+        return err;
+    return host_call(t, SYS_pivot_root, (u64)(uintptr_t) new, (u64)(uintptr_t)old, 0, 0, 0, 0);
+}
+
+s64 sys_ioctl(struct thread *t, const u64 *a)
+{
+    /* The numbers and layouts of 64-bit little-endian ports are the same. What is a pointer and what
+     * a number depends on the request; a number in lyre's range would be a strange one. */
+    if (a[2] >= t->process->space.top && a[2] >> 47 == 0)
+        return -EFAULT;
+    return host_call(t, SYS_ioctl, a[0], a[1], a[2], 0, 0, 0);
+}
+

@@ -1,0 +1,236 @@
+/* A process from its first breath to its end: process_new(), the exec loop, exceptions. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "accel/engine.h"
+#include "base/current.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "user/linux/abi.h"
+#include "user/linux/headers.h"
+#include "user/linux/load.h"
+#include "user/linux/signal.h"
+#include "user/linux/thread.h"
+
+/* ---- exceptions ---- */
+
+static void fault(struct thread *t, const struct vcpu_exit *x)
+{
+    struct space *sp = &t->process->space;
+    siginfo_t info = {.si_signo = x->sig == SIGBUS ? SIGBUS : SIGSEGV, .si_code = x->sicode};
+    pthread_mutex_lock(&sp->lock);
+    bool mapped = maptab_find(&sp->tab, x->addr) != NULL;
+    pthread_mutex_unlock(&sp->lock);
+    if (info.si_signo == SIGSEGV)
+        info.si_code = mapped ? SEGV_ACCERR : SEGV_MAPERR;
+    info.si_addr = (void *)(uintptr_t)x->addr;
+    struct abi_frame f = {.sig = info.si_signo, .fault = true, .addr = x->addr, .access = x->access,
+                          .mapped = mapped};
+    signal_force(t, &f, &info);
+}
+
+static int fpe_code(u64 flags)
+{
+    /* FP_* flags, in the order in which the kernel looks at them. */
+    static const int codes[] = {FPE_FLTINV, FPE_FLTDIV, FPE_FLTOVF, FPE_FLTUND, FPE_FLTRES};
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++) {
+        if (flags >> i & 1)
+            return codes[i];
+    }
+    return 0;
+}
+
+static void force(struct thread *t, int sig, int code, u64 addr)
+{
+    siginfo_t info = {.si_signo = sig, .si_code = code};
+    info.si_addr = (void *)(uintptr_t)addr;
+    struct abi_frame f = {.sig = sig};
+    signal_force(t, &f, &info);
+}
+
+static void raised(struct thread *t, const struct vcpu_exit *x)
+{
+    u64 pc = vcpu_pc(t->cpu);
+    switch ((enum isa_raise)x->code) {
+    case ISA_RAISE_SYSCALL:
+        syscall_run(t);
+        break;
+    case ISA_RAISE_BREAK:
+        force(t, SIGTRAP, TRAP_BRKPT, pc);
+        break;
+    case ISA_RAISE_UNDEFINED:
+        log_print(LOG_UNIMP, "undefined instruction %#llx at %#llx\n", (unsigned long long)x->arg,
+                  (unsigned long long)pc);
+        force(t, SIGILL, ILL_ILLOPC, pc);
+        break;
+    case ISA_RAISE_UNALIGNED:
+        force(t, SIGBUS, BUS_ADRALN, x->arg);
+        break;
+    case ISA_RAISE_PC_ALIGN:
+        force(t, SIGBUS, BUS_ADRALN, pc);
+        break;
+    case ISA_RAISE_FP_TRAP:
+        force(t, SIGFPE, fpe_code(x->arg), pc);
+        break;
+    case ISA_RAISE_CACHE:
+        space_code_changed(&t->process->space, ALIGN_DOWN(x->arg, 64), 64);
+        break;
+    case ISA_RAISE_RESYNC:
+        break;
+    }
+}
+
+void thread_loop(struct thread *t)
+{
+    while (!t->ended) {
+        struct vcpu_exit x;
+        vcpu_run(t->cpu, &x);
+        if (x.kind == VCPU_EXIT_RAISE)
+            raised(t, &x);
+        else if (x.kind == VCPU_EXIT_FAULT)
+            fault(t, &x);
+        if (!t->ended && (atomic_load_explicit(&t->pending, memory_order_relaxed) || t->restarting))
+            signal_deliver(t);
+    }
+}
+
+/* ---- start ---- */
+
+static bool find_regs(struct process *p, struct err *e)
+{
+    const struct abi *abi = p->abi;
+    const char *const names[] = {abi->reg_number, abi->reg_arg[0], abi->reg_arg[1], abi->reg_arg[2],
+                                 abi->reg_arg[3], abi->reg_arg[4], abi->reg_arg[5], abi->reg_result,
+                                 abi->reg_sp,     abi->reg_tls};
+    int *const regs[] = {&p->regs.number, &p->regs.arg[0], &p->regs.arg[1], &p->regs.arg[2],
+                         &p->regs.arg[3], &p->regs.arg[4], &p->regs.arg[5], &p->regs.result,
+                         &p->regs.sp,     &p->regs.tls};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        *regs[i] = isa_reg_find(p->isa, names[i]);
+        if (*regs[i] < 0)
+            return err_set(e, ENOTSUP, "%s has no register '%s'", p->isa->name, names[i]);
+    }
+    return true;
+}
+
+static char *canonical_sysroot(const char *path)
+{
+    if (!path || !*path || !strcmp(path, "/"))
+        return NULL;
+    char *full = realpath(path, NULL);
+    char *copy = xstrdup(full ? full : path);
+    free(full);
+    size_t n = strlen(copy);
+    while (n > 1 && copy[n - 1] == '/')
+        copy[--n] = 0;
+    return copy;
+}
+
+static char *file_name(int fd, const char *otherwise)
+{
+    char link[64], path[PATH_BUF];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(link, path, sizeof(path) - 1);
+    if (n <= 0)
+        return xstrdup(otherwise);
+    path[n] = 0;
+    return xstrdup(path);
+}
+
+/* The name that ps shows. */
+static void set_comm(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    prctl(PR_SET_NAME, slash ? slash + 1 : path);
+}
+
+static bool start(struct process *p, struct program *prog, struct err *e)
+{
+    const struct user_opts *o = p->opts;
+    struct engine_opts eo = o->engine;
+    p->abi = abi_for(p->isa);
+    if (!p->abi)
+        return err_set(e, ENOTSUP, "%s: programs for %s cannot be run in user mode", o->path,
+                       p->isa->name);
+    eo.fetch = space_fetch;
+    eo.opaque = &p->space;
+    p->engine = engine_new(p->isa, &eo, e);
+    if (!p->engine)
+        return false;
+    p->space.engine = p->engine;
+    if (!find_regs(p, e))
+        return false;
+    struct thread *t = p->main = thread_new(p, e);
+    if (!t)
+        return false;
+    t->tid = gettid();
+    thread_list(t);
+    current_set(t);
+    signal_init(t);
+    p->exe = file_name(prog->fd, prog->path);
+    return program_load(p, t, prog, o->envp, e);
+}
+
+struct process *process_new(const struct user_opts *opts, enum user_fail *fail, struct err *e)
+{
+    struct process *p = xcalloc(1, sizeof(*p));
+    struct program prog;
+    p->opts = opts;
+    p->isa = opts->isa;
+    p->sysroot = canonical_sysroot(opts->sysroot);
+    p->sighand = sighand_copy(NULL);
+    pthread_mutex_init(&p->lock, NULL);
+    *fail = USER_FAIL_NOT_RUNNABLE;
+    if (opts->strace)
+        log_enable(LOG_STRACE);
+    if (!space_init(&p->space, e))
+        return NULL;
+    if (!program_open(p, opts->path, opts->argv, &prog, fail, e))
+        return NULL;
+    *fail = USER_FAIL_IMAGE;
+    bool ok = start(p, &prog, e);
+    program_close(&prog);
+    if (!ok)
+        return NULL;
+    set_comm(opts->path);
+    return p;
+}
+
+struct user_end process_run(struct process *p)
+{
+    struct thread *t = p->main;
+    thread_loop(t);
+    signal_block_all();
+    if (t->end.kind == USER_END_THREAD)
+        thread_leader_left(t);
+    return t->end;
+}
+
+struct engine *process_engine(struct process *p)
+{
+    return p->engine;
+}
+
+const struct user_opts *process_opts(const struct process *p)
+{
+    return p->opts;
+}
+
+void process_free(struct process *p)
+{
+    if (p->main)
+        thread_free(p->main);
+    if (p->engine)
+        engine_free(p->engine);
+    space_free(&p->space);
+    free(p->sighand);
+    free(p->exe);
+    free(p->sysroot);
+    free(p->auxv);
+    free(p);
+}

@@ -1,0 +1,118 @@
+/* System calls: the table's types, dispatch, and what the bodies (sys_NAME) use. */
+#ifndef LYRE_USER_LINUX_SYSCALL_H
+#define LYRE_USER_LINUX_SYSCALL_H
+
+#include <stdio.h>
+
+#include "base/types.h"
+
+struct thread;
+struct process;
+
+#include "syscalls_gen.h"
+
+enum sys_arg_kind {
+    ARG_INT = 1,
+    ARG_UINT,
+    ARG_LONG,
+    ARG_ULONG,
+    ARG_SIZE,
+    ARG_OFF,
+    ARG_HEX,
+    ARG_OMODE,
+    ARG_PID,
+    ARG_SIG,
+    ARG_FD,
+    ARG_DIRFD,
+    ARG_PTR,
+    ARG_PATH,
+    ARG_LPATH,
+    ARG_NPATH,
+    ARG_ATPATH,
+    ARG_STR,
+    ARG_STRV,
+    ARG_IOVEC,
+    ARG_SIGSET,
+    ARG_FLAGS,
+    ARG_IN,
+    ARG_OUT,
+    ARG_INOUT,
+};
+
+struct sys_arg {
+    u8 kind;
+    u8 set;       /* of ARG_FLAGS: enum sys_set_id */
+    u8 type;      /* of ARG_IN, ARG_OUT, ARG_INOUT: enum sys_struct */
+    u8 count;     /* elements, if count_arg is -1 */
+    s8 count_arg; /* the argument that holds their number */
+};
+
+enum sys_result { RESULT_INT, RESULT_LONG, RESULT_HEX, RESULT_NONE };
+
+typedef s64 (*sys_fn)(struct thread *t, const u64 *a);
+
+struct sys_call {
+    const char *name;
+    sys_fn run;  /* NULL: the host's call does it, or it is denied */
+    s16 host;    /* the host's number, -1: none */
+    u16 deny;    /* errno, 0: not denied */
+    u8 result;   /* enum sys_result */
+    u8 args;
+    struct sys_arg arg[6];
+};
+
+struct sys_set_member {
+    const char *name; /* NULL ends the list */
+    u64 mask, value;
+};
+
+struct sys_set {
+    const struct sys_set_member *member;
+    bool values; /* one of them, not an or of them */
+};
+
+extern const u16 sys_struct_size[SYS_NSTRUCTS];
+extern const struct sys_set sys_sets[SYS_NSETS];
+extern const struct sys_call sys_calls[SYS_NCALLS];
+extern const u16 sys_numbers_generic[], sys_numbers_arm[], sys_numbers_i386[], sys_numbers_x86_64[];
+extern const unsigned sys_numbers_generic_count, sys_numbers_arm_count, sys_numbers_i386_count,
+    sys_numbers_x86_64_count;
+
+/* Results of bodies that are no errno values. */
+#define SYS_RESTART  (-512)  /* interrupted; done again unless a handler without SA_RESTART runs */
+#define SYS_UNDONE   (-4096) /* not executed: deliver the signal, then execute it */
+#define SYS_REGS_SET (-4097) /* all registers are as they should be (sigreturn, execve ...) */
+
+/* Do the system call that t's registers ask for and store its result there. */
+void syscall_run(struct thread *t);
+
+/* The host's system call, unless a signal is pending (SYS_UNDONE). Returns a result, -errno, or
+ * SYS_RESTART. Atomic against signals: see hostcall.c. */
+s64 host_call(struct thread *t, long number, u64 a0, u64 a1, u64 a2, u64 a3, u64 a4, u64 a5);
+
+/* For the signal handler: the context is inside host_call's stub; change it so that the call
+ * returns. */
+void host_call_interrupted(void *ucontext);
+
+/* A guest path as the host is to see it: mapped by -L. The result is `buf` (PATH_BUF bytes), or NULL
+ * with *err set to -errno. `follow`: the last component is followed if it is a link. A null guest
+ * pointer gives EFAULT. */
+#define PATH_BUF 8192
+const char *path_arg(struct thread *t, u64 guest, char *buf, bool follow, s64 *err);
+const char *path_map(struct process *p, const char *path, char *buf, bool follow);
+
+/* Flags of a set from guest to host form and back. */
+u64 flags_to_host(const struct process *p, enum sys_set_id set, u64 v);
+u64 flags_to_guest(const struct process *p, enum sys_set_id set, u64 v);
+
+/* Structures of the guest. Convert if the layout differs. False: EFAULT. */
+bool struct_read(struct thread *t, enum sys_struct type, void *host, u64 guest);
+bool struct_write(struct thread *t, enum sys_struct type, u64 guest, const void *host);
+u32 struct_guest_size(const struct process *p, enum sys_struct type);
+
+/* strace: the text of a call's arguments, before it runs; then its line. */
+void strace_args(struct thread *t, const struct sys_call *c, const u64 *a, char *text, size_t size);
+void strace_line(const struct sys_call *c, const char *args, s64 result);
+void strace_unknown(u64 number);
+
+#endif

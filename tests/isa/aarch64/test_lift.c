@@ -1,0 +1,116 @@
+/* Every line of the tables that has a lifter gives valid IR. */
+#include "check.h"
+#include "base/err.h"
+#include "cpu/lift.h"
+#include "isa/aarch64/decode.h"
+#include "isa/aarch64/state.h"
+
+enum { WORDS_PER_LINE = 50, PC = 0x400000 };
+
+static bool lift(struct ir_region *r, struct ir_builder *b, const u32 *code, unsigned count)
+{
+    struct err e = {0};
+    ir_region_start(r, &isa_aarch64.slots, PC);
+    ir_build_start(b, r);
+    struct lift l = {.b = b, .isa = &isa_aarch64, .model = a64_model_find("max", &e), .start = PC,
+                     .code = (const u8 *)code, .code_len = count * 4, .max_insns = count, .pc = PC};
+    isa_aarch64.lift(&l);
+    bool ok = l.ended && ir_verify(r, &e);
+    if (!ok) {
+        for (unsigned i = 0; i < count; i++) {
+            char text[64];
+            a64_disas(code[i], PC + i * 4, text, sizeof(text));
+            printf("# %08x %s\n", code[i], text);
+        }
+        char *ir = ir_print(r);
+        printf("# %s\n%s\n", e.text, ir);
+        free(ir);
+    }
+    return ok;
+}
+
+TEST(every_line_lifts_to_valid_ir)
+{
+    struct ir_region r;
+    struct ir_builder *b = malloc(sizeof(*b));
+    u64 rng = 1;
+    unsigned lines = 0;
+    ir_region_init(&r);
+    for (unsigned id = 1; id < A64_INSNS; id++) {
+        if (a64_insns[id].effects & A64_TODO)
+            continue;
+        lines++;
+        for (unsigned k = 0; k < WORDS_PER_LINE; k++) {
+            u32 insn = a64_random(id, &rng);
+            if (!lift(&r, b, &insn, 1)) {
+                CHECK(!"valid");
+                break;
+            }
+        }
+    }
+    printf("# %u of %u lines have a lifter\n", lines, A64_INSNS - 1);
+    ir_region_free(&r);
+    free(b);
+}
+
+/* Blocks of random instructions: state maps and folding across instructions. */
+TEST(random_blocks_lift_to_valid_ir)
+{
+    struct ir_region r;
+    struct ir_builder *b = malloc(sizeof(*b));
+    u64 rng = 7;
+    ir_region_init(&r);
+    for (unsigned k = 0; k < 2000; k++) {
+        u32 code[12];
+        for (unsigned i = 0; i < ARRAY_LEN(code); i++) {
+            do
+                code[i] = a64_random(1 + (unsigned)(rng >> 33) % (A64_INSNS - 1), &rng);
+            while (a64_decode(code[i])->effects & A64_TODO);
+        }
+        CHECK(lift(&r, b, code, ARRAY_LEN(code)));
+    }
+    ir_region_free(&r);
+    free(b);
+}
+
+TEST(block_ends)
+{
+    struct ir_region r;
+    struct ir_builder *b = malloc(sizeof(*b));
+    ir_region_init(&r);
+    const u32 straight[] = {0x91000400, 0x91000400}; /* add x0, x0, #1 */
+    CHECK(lift(&r, b, straight, 2));
+    CHECK_EQ(r.insns, 2);
+    const struct ir_node *end = &r.node[r.count - 1];
+    CHECK_EQ(end->op, IR_EXIT_LINK);
+    CHECK_EQ(end->imm, PC + 8);
+    const u32 undefined[] = {0x91000400, 0x00000000};
+    CHECK(lift(&r, b, undefined, 2));
+    end = &r.node[r.count - 1];
+    CHECK_EQ(end->op, IR_RAISE);
+    CHECK_EQ(end->imm, ISA_RAISE_UNDEFINED);
+    CHECK_EQ(r.map[end->c].pc, PC + 4);
+    const u32 call[] = {0x97ffffff}; /* bl .-4 */
+    CHECK(lift(&r, b, call, 1));
+    end = &r.node[r.count - 1];
+    CHECK_EQ(end->op, IR_CALL);
+    CHECK_EQ(end->imm, PC - 4);
+    ir_region_free(&r);
+    free(b);
+}
+
+TEST(models)
+{
+    struct err e = {0};
+    u64 cap[2], value;
+    CHECK(!a64_model_find("pentium", &e));
+    CHECK(strstr(e.text, "cortex-a53") != NULL);
+    const struct a64_model *m = a64_model_find(NULL, &e);
+    a64_hwcap(m, cap);
+    CHECK_EQ(cap[0] & 3, 3);
+    CHECK(a64_id_register(m, 0xc000, &value));
+    CHECK_EQ(value, m->midr);
+    CHECK(!a64_id_register(m, 0xc080, &value)); /* SCTLR_EL1 */
+}
+
+TEST_MAIN()

@@ -1,0 +1,200 @@
+#include "machine.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+#define X(n, p) {"x" #n, IR_I64, n * 8, p}
+#define V(n, p) {"q" #n, IR_V128, offsetof(struct m_state, v) + n * 16, p}
+
+static const struct ir_slot slot_table[M_NSLOTS] = {
+    X(0, 0),   X(1, 1),   X(2, 2),   X(3, 3),   X(4, -1),  X(5, -1),  X(6, -1),  X(7, -1),
+    X(8, -1),  X(9, -1),  X(10, -1), X(11, -1), X(12, -1), X(13, -1), X(14, -1), X(15, -1),
+    X(16, -1), X(17, -1), X(18, -1), X(19, 4),  X(20, 5),  X(21, 6),  X(22, -1), X(23, -1),
+    X(24, -1), X(25, -1), X(26, -1), X(27, -1), X(28, -1), X(29, 7),  X(30, 8),  X(31, 9),
+    {"pc", IR_I64, offsetof(struct m_state, pc), -1},
+    {"fl", IR_FL, offsetof(struct m_state, fl), -1},
+    V(0, 0),   V(1, 1),   V(2, 2),   V(3, 3),   V(4, 4),   V(5, 5),   V(6, 6),   V(7, 7),
+    V(8, -1),  V(9, -1),  V(10, -1), V(11, -1), V(12, -1), V(13, -1), V(14, -1), V(15, -1),
+};
+
+const struct ir_slots m_slots = {slot_table, M_NSLOTS, M_PC, sizeof(struct m_state)};
+
+static void add_helper(struct ir_env *env)
+{
+    env->helper_ret = (v128){.d = {env->helper_arg[0].d[0] * 3 + env->helper_arg[1].d[0]}};
+}
+
+static void read_helper(struct ir_env *env)
+{
+    struct m_state *s = (struct m_state *)(void *)env->slots;
+    u64 sum = 0;
+    for (unsigned i = 0; i < 32; i++)
+        sum = sum * 31 + s->x[i];
+    for (unsigned i = 0; i < 16; i++)
+        sum = sum * 31 + s->v[i].d[0] + s->v[i].d[1] * 7;
+    env->helper_ret = (v128){.d = {sum + ir_flags_eval(&s->fl)}};
+}
+
+const struct ir_helper m_helpers[] = {
+    {"add", add_helper, IR_HELPER_PURE},
+    {"read", read_helper, IR_HELPER_READS},
+    {NULL, NULL, 0},
+};
+
+static struct ir_env *running;
+
+static void on_trap(int sig, siginfo_t *info, void *context)
+{
+    if (!host_x86_64.fp_trap(running, context)) {
+        static const char text[] = "Bail out! a trap that the back end does not know\n";
+        (void)!write(1, text, sizeof(text) - 1);
+        _exit(1);
+    }
+}
+
+static void install_trap(void)
+{
+    static u8 stack[65536];
+    stack_t ss = {.ss_sp = stack, .ss_size = sizeof(stack)};
+    struct sigaction sa = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaltstack(&ss, NULL);
+    sigaction(SIGFPE, &sa, NULL);
+}
+
+static void no_wait(void *opaque, u64 epoch)
+{
+}
+
+void machine_init(struct machine *m, const char *level, unsigned pins)
+{
+    static const void *const fns[] = {(const void *)add_helper, (const void *)read_helper};
+    struct err e;
+    memset(m, 0, sizeof(*m));
+    ir_region_init(&m->ir);
+    ra_init(&m->ra);
+    m->cpu.slots = &m_slots;
+    m->cpu.helpers = m_helpers;
+    m->cpu.insn_align = 2;
+    if (!host_x86_64.detect(&m->cpu, level, pins, &e) ||
+        !cache_init(&m->cache, &host_x86_64, &m->cpu, 1 << 20, &e)) {
+        printf("Bail out! %s\n", e.text);
+        exit(1);
+    }
+    install_trap();
+    m->cache.wait = no_wait;
+    size_t size = ALIGN_UP(sizeof(struct ir_env) + sizeof(struct m_state), (size_t)64);
+    m->env = aligned_alloc(64, size);
+    memset(m->env, 0, size);
+    m->env->helpers = fns;
+    m->env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+    ir_jumps_clear(m->env->jumps);
+    m->env->c_call[IR_CALL_EVAL] = ir_call_eval;
+    m->env->c_call[IR_CALL_FLAGS] = ir_call_flags;
+    m->env->fp = &m_state(m)->fp;
+    m->interp.mem = &ir_mem_direct;
+    m->stack = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    m->memory = mmap(NULL, M_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+void machine_free(struct machine *m)
+{
+    ir_region_free(&m->ir);
+    ra_free(&m->ra);
+    cache_free(&m->cache);
+    ir_interp_free(&m->interp);
+    free(m->buf.link);
+    free(m->buf.fault);
+    free(m->env->jumps);
+    free(m->env);
+    munmap(m->stack, 65536);
+    munmap(m->memory, M_MEMORY);
+}
+
+static void keep(struct machine *m, struct m_result *out)
+{
+    out->state = *m_state(m);
+    out->exit = m->env->exit;
+    out->exit_code = m->env->exit_code;
+    out->exit_arg = m->env->exit_arg;
+    out->exit_addr = m->env->exit_addr;
+    memcpy(out->memory, m->memory, M_MEMORY);
+}
+
+void machine_interp(struct machine *m, struct m_result *out)
+{
+    m->env->exit_arg = m->env->exit_addr = m->env->exit_code = 0;
+    ir_interp_run(&m->interp, &m->ir, m->env, m_helpers, 100000);
+    keep(m, out);
+}
+
+bool machine_jit(struct machine *m, struct m_result *out)
+{
+    if (!ra_local(&m->ra, &m->ir, &m->cpu.ra, m_helpers))
+        return false;
+    struct err e;
+    if (!ra_check(&m->ra, &e)) {
+        printf("# broken allocation: %s\n", e.text);
+        return false;
+    }
+    cache_room(&m->cache, &m->buf);
+    if (!host_x86_64.emit(&m->cpu, &m->ra, &m->buf))
+        return false;
+    struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, 4);
+    struct ir_env *env = m->env;
+    env->exit_arg = env->exit_addr = env->exit_code = 0;
+    running = env;
+    host_x86_64.fp_setup(env);
+    env->ret_sp = (u64)m->stack + 65536 - 64;
+    *(const u8 **)(uintptr_t)env->ret_sp = host_x86_64.return_base(&m->cpu);
+    const u8 *left = host_x86_64.enter(&m->cpu, env, region_entry(&m->cache, r));
+    host_x86_64.fp_pull(env);
+    if (env->exit == HOST_EXIT_LINK) {
+        m_state(m)->pc = host_x86_64.stub_pc(left);
+        env->exit = IR_EXIT_LOOKUP;
+    }
+    keep(m, out);
+    return true;
+}
+
+bool m_differ(const struct m_result *a, const struct m_result *b, char *text, size_t size)
+{
+    const struct m_state *s = &a->state, *t = &b->state;
+    for (unsigned i = 0; i < 32; i++) {
+        if (s->x[i] != t->x[i]) {
+            snprintf(text, size, "x%u: %#llx, not %#llx", i, (unsigned long long)t->x[i],
+                     (unsigned long long)s->x[i]);
+            return true;
+        }
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        if (memcmp(&s->v[i], &t->v[i], 16)) {
+            snprintf(text, size, "q%u: %016llx%016llx, not %016llx%016llx", i,
+                     (unsigned long long)t->v[i].d[1], (unsigned long long)t->v[i].d[0],
+                     (unsigned long long)s->v[i].d[1], (unsigned long long)s->v[i].d[0]);
+            return true;
+        }
+    }
+    const char *what = NULL;
+    if (s->pc != t->pc)
+        what = "pc";
+    else if (ir_flags_eval(&s->fl) != ir_flags_eval(&t->fl))
+        what = "flags";
+    else if ((s->fp.flags ^ t->fp.flags) & ~(u32)FP_UNDERFLOW)
+        what = "FP flags";
+    else if (a->exit != b->exit || a->exit_code != b->exit_code || a->exit_arg != b->exit_arg ||
+             a->exit_addr != b->exit_addr)
+        what = "exit";
+    else if (memcmp(a->memory, b->memory, M_MEMORY))
+        what = "memory";
+    if (what)
+        snprintf(text, size, "%s: jit pc %#llx fl %x fpf %x, interp pc %#llx fl %x fpf %x", what,
+                 (unsigned long long)t->pc, ir_flags_eval(&t->fl), t->fp.flags,
+                 (unsigned long long)s->pc, ir_flags_eval(&s->fl), s->fp.flags);
+    return what != NULL;
+}

@@ -1,0 +1,553 @@
+/* Random regions: what the interpreter computes, host code computes, at every level of the host and
+ * with 0 and all pins. LYRE_TEST_SEED repeats a run, LYRE_TEST_COUNT lengthens it. */
+#include "check.h"
+#include "machine.h"
+
+
+static u64 rng_state;
+
+static u64 rnd(void)
+{
+    rng_state ^= rng_state << 13;
+    rng_state ^= rng_state >> 7;
+    rng_state ^= rng_state << 17;
+    return rng_state * 0x2545f4914f6cdd1dull;
+}
+
+static unsigned below(unsigned n)
+{
+    return (unsigned)(rnd() >> 32) % n;
+}
+
+static u64 edge64(void)
+{
+    static const u64 edges[] = {0, 1, 2, 31, 32, 63, 64, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fffffff,
+                                0x80000000, 0xffffffff, 0x7fffffffffffffff, 0x8000000000000000,
+                                ~0ull};
+    return below(3) ? rnd() : edges[below(ARRAY_LEN(edges))];
+}
+
+static u64 fp_bits(bool dbl)
+{
+    static const u64 d[] = {0, 1ull << 63, 0x3ff0000000000000, 0xbff0000000000000, 0x7ff0000000000000,
+                            0xfff0000000000000, 0x7ff8000000000000, 0x7ff8000000000123,
+                            0xfff8000000000456, 0x7ff0000000000001, 0x0000000000000001,
+                            0x000fffffffffffff, 0x0010000000000000, 0x7fefffffffffffff,
+                            0x41e0000000000000, 0x43e0000000000000, 0xc3e0000000000000,
+                            0x3fe0000000000000, 0x4330000000000001};
+    static const u32 s[] = {0, 0x80000000, 0x3f800000, 0x7f800000, 0xff800000, 0x7fc00000, 0x7fc00123,
+                            0x7f800001, 1, 0x007fffff, 0x00800000, 0x7f7fffff, 0x4f000000, 0x5f000000,
+                            0xcf000000, 0x3f000000};
+    if (!below(3))
+        return dbl ? d[below(ARRAY_LEN(d))] : s[below(ARRAY_LEN(s))];
+    if (!dbl) /* numbers near one, so that sums do not just absorb */
+        return (u32)(rnd() & 0x807fffff) | (u32)(120 + below(16)) << 23;
+    return (rnd() & 0x800fffffffffffff) | (u64)(1015 + below(16)) << 52;
+}
+
+static v128 random_vector(void)
+{
+    v128 v;
+    switch (below(3)) {
+    case 0:
+        v.d[0] = fp_bits(true);
+        v.d[1] = fp_bits(true);
+        break;
+    case 1:
+        for (unsigned i = 0; i < 4; i++)
+            v.s[i] = (u32)fp_bits(false);
+        break;
+    default:
+        v.d[0] = edge64();
+        v.d[1] = edge64();
+        break;
+    }
+    return v;
+}
+
+static void random_state(struct machine *m, struct m_state *s)
+{
+    memset(s, 0, sizeof(*s));
+    for (unsigned i = 0; i < 32; i++)
+        s->x[i] = edge64();
+    for (unsigned i = 0; i < 16; i++)
+        s->v[i] = random_vector();
+    s->x[19] = s->x[10] = (u64)m->memory + 1024 + (below(64) * 16); /* addresses */
+    s->fl.kind = below(7);
+    s->fl.a = s->fl.kind ? edge64() : below(16);
+    s->fl.b = edge64();
+    s->fp.nan_rule = FP_NAN_ARM;
+    s->fp.inf_zero_invalid = true;
+    s->fp.round = (u8)below(4);
+}
+
+/* Values made so far, by kind. */
+struct pool {
+    irv ints[400], vecs[400], fls[60], bools[60], scalars[2][60];
+    unsigned nints, nvecs, nfls, nbools, nscalars[2]; /* scalars: f32, f64 */
+};
+
+static irv pick(const irv *v, unsigned n)
+{
+    return v[below(n)];
+}
+
+static irv any_int(struct machine *m, struct pool *p)
+{
+    if (!below(5))
+        return ir_const(&m->b, IR_I64, below(2) ? below(100) : edge64());
+    return pick(p->ints, p->nints);
+}
+
+static void add_int(struct pool *p, irv v)
+{
+    if (p->nints < ARRAY_LEN(p->ints))
+        p->ints[p->nints++] = v;
+}
+
+/* An operation on vectors may not see what lies above a narrower value. */
+static void add_vec(struct machine *m, struct pool *p, irv v)
+{
+    unsigned type = ir_value_type(&m->ir, v);
+    if (type == IR_F32 || type == IR_F64) {
+        unsigned k = type == IR_F64;
+        if (p->nscalars[k] < ARRAY_LEN(p->scalars[k]))
+            p->scalars[k][p->nscalars[k]++] = v;
+    }
+    if (type != IR_V128)
+        v = ir_zx(&m->b, type, v);
+    if (p->nvecs < ARRAY_LEN(p->vecs))
+        p->vecs[p->nvecs++] = v;
+}
+
+static irv int_op(struct machine *m, struct pool *p)
+{
+    static const u8 two[] = {IR_ADD, IR_SUB, IR_MUL, IR_MULHU, IR_MULHS, IR_DIVU, IR_DIVS, IR_AND,
+                             IR_OR,  IR_XOR, IR_ANDN, IR_SHL,  IR_SHR,  IR_SAR,  IR_ROR};
+    static const u8 one[] = {IR_NOT, IR_NEG, IR_BSWAP, IR_CLZ, IR_CTZ, IR_BITREV};
+    struct ir_builder *b = &m->b;
+    unsigned t = below(2) ? IR_I64 : IR_I32, width = t == IR_I64 ? 64 : 32;
+    unsigned lsb = below(width), len = 1 + below(width - lsb);
+    irv x = any_int(m, p), y = any_int(m, p);
+    switch (below(9)) {
+    case 0:
+        return ir_emit(b, one[below(ARRAY_LEN(one))], t, 0, x, 0, 0, 0);
+    case 1:
+        return ir_emit(b, IR_SEXT, t, 8u << below(3), x, 0, 0, 0);
+    case 2:
+        return ir_emit(b, below(2) ? IR_UBFX : IR_SBFX, t, lsb | len << 8, x, 0, 0, 0);
+    case 3:
+        return ir_bfi(b, t, x, y, lsb, len);
+    case 4:
+        return ir_extr(b, t, x, y, lsb);
+    case 5:
+        return ir_select(b, t, pick(p->bools, p->nbools), x, y);
+    case 6:
+        return below(3) ? ir_adc(b, t, x, y, pick(p->bools, p->nbools))
+                        : ir_emit(b, IR_CRC32, IR_I32, below(4) | below(2) << 4, x, y, 0, 0);
+    default:
+        return ir_emit(b, two[below(ARRAY_LEN(two))], t, 0, x, y, 0, 0);
+    }
+}
+
+static void flag_op(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    unsigned width = below(2) ? 64 : 32;
+    irv x = any_int(m, p), y = any_int(m, p), fl, i1;
+    switch (below(6)) {
+    case 0:
+        fl = ir_fl(b, IR_FL_ADD, width, x, y, 0);
+        break;
+    case 1:
+        fl = ir_fl(b, IR_FL_LOGIC, width, x, 0, 0);
+        break;
+    case 2:
+        fl = ir_fl(b, IR_FL_ADC, width, x, y, pick(p->bools, p->nbools));
+        break;
+    case 3:
+        fl = ir_fl_select(b, pick(p->bools, p->nbools), pick(p->fls, p->nfls),
+                          pick(p->fls, p->nfls));
+        break;
+    case 4:
+        fl = ir_fl_fcmp(b, below(2) ? IR_F64 : IR_F32, below(2), pick(p->vecs, p->nvecs),
+                        pick(p->vecs, p->nvecs));
+        break;
+    default:
+        fl = ir_fl(b, IR_FL_SUB, width, x, y, 0);
+        break;
+    }
+    if (p->nfls < ARRAY_LEN(p->fls))
+        p->fls[p->nfls++] = fl;
+    switch (below(3)) {
+    case 0:
+        i1 = ir_icmp(b, (enum ir_icond)below(12), width, x, y);
+        break;
+    case 1:
+        i1 = ir_emit(b, IR_FCMP, IR_I1,
+                     (below(2) ? IR_F64 : IR_F32) | (below(5) | (below(2) ? 8 : 0)) << 4,
+                     pick(p->vecs, p->nvecs), pick(p->vecs, p->nvecs), 0, 0);
+        if ((b->r->node[i1].aux >> 4 & 15) == 8)
+            b->r->node[i1].aux &= 15;
+        break;
+    default:
+        i1 = ir_cc(b, (enum ir_cc)below(14), pick(p->fls, p->nfls));
+        break;
+    }
+    if (p->nbools < ARRAY_LEN(p->bools))
+        p->bools[p->nbools++] = i1;
+}
+
+static irv fp_op(struct machine *m, struct pool *p)
+{
+    static const u8 two[] = {IR_FADD, IR_FSUB, IR_FMUL, IR_FDIV, IR_FMIN, IR_FMAX, IR_FMINNM,
+                             IR_FMAXNM};
+    struct ir_builder *b = &m->b;
+    unsigned lane = below(2) ? IR_F64 : IR_F32;
+    unsigned type = below(2) ? lane : below(2) ? IR_V128 : IR_V64;
+    irv x = pick(p->vecs, p->nvecs), y = pick(p->vecs, p->nvecs), z = pick(p->vecs, p->nvecs);
+    unsigned k = lane == IR_F64;
+    if (type == lane && p->nscalars[k]) {
+        irv *arg[] = {&x, &y, &z};
+        for (unsigned i = 0; i < 3; i++)
+            *arg[i] = below(2) ? *arg[i] : pick(p->scalars[k], p->nscalars[k]);
+    }
+    switch (below(8)) {
+    case 0:
+        return ir_f1(b, IR_FSQRT, type, lane, x);
+    case 1:
+        return ir_fma(b, type, lane | below(4) << 8, x, y, z);
+    case 2:
+        return ir_f1(b, below(2) ? IR_FNEG : IR_FABS, type, lane, x);
+    case 3:
+        if (type == lane)
+            return ir_f1(b, IR_F2F, lane, lane == IR_F64 ? IR_F32 : IR_F64,
+                         pick(p->vecs, p->nvecs));
+        return ir_f2(b, IR_FCMPV, type, lane | (below(2) ? below(5) : 9 + below(4)) << 4, x, y);
+    case 4:
+        return ir_f1(b, IR_FROUND, type,
+                     lane | (below(2) ? below(5) : (unsigned)IR_ROUND_ENV) << 4 | below(2) << 8, x);
+    default:
+        return ir_f2(b, two[below(ARRAY_LEN(two))], type, lane, x, y);
+    }
+}
+
+static void convert_op(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    unsigned ft = below(2) ? IR_F64 : IR_F32, it = below(2) ? IR_I64 : IR_I32;
+    unsigned sign = below(2) << 7;
+    switch (below(4)) {
+    case 0:
+        add_int(p, ir_emit(b, IR_F2I, it,
+                           ft | (below(2) ? 3u : below(5)) << 4 | sign,
+                           pick(p->vecs, p->nvecs), 0, 0, below(4) ? 0 : below(32)));
+        break;
+    case 1:
+        add_vec(m, p, ir_emit(b, IR_I2F, ft, it | IR_ROUND_ENV << 4 | sign, any_int(m, p), 0, 0,
+                           below(4) ? 0 : below(32)));
+        break;
+    case 2:
+        add_vec(m, p, ir_fmov(b, ft, any_int(m, p)));
+        break;
+    default:
+        add_int(p, ir_fbits(b, it, pick(p->vecs, p->nvecs)));
+        break;
+    }
+}
+
+static irv vec_op(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    unsigned op = IR_VADD + below(IR_VAES - IR_VADD + 1), lane = below(4);
+    unsigned type = below(2) ? IR_V128 : IR_V64, size = type == IR_V128 ? 16 : 8;
+    irv x = pick(p->vecs, p->nvecs), y = pick(p->vecs, p->nvecs), z = pick(p->vecs, p->nvecs);
+    unsigned index = below(16u >> lane), low_index = below(size >> lane);
+    switch (op) {
+    case IR_VAND:
+    case IR_VOR:
+    case IR_VXOR:
+    case IR_VANDN:
+        return ir_v2(b, op, type, 0, x, y);
+    case IR_VNOT:
+    case IR_VCNT:
+        return ir_v1(b, op, type, 0, x);
+    case IR_VBSL:
+        return ir_vbsl(b, type, x, y, z);
+    case IR_VSHL:
+    case IR_VSHR:
+    case IR_VSAR:
+        return ir_v1(b, op, type, lane | below((8u << lane) + 1) << 4, x);
+    case IR_VMULL:
+        return ir_v2(b, op, IR_V128, below(3) | below(2) << 4 | below(2) << 5, x, y);
+    case IR_VEXTEND:
+        return ir_v1(b, op, IR_V128, below(3) | below(2) << 4 | below(2) << 5, x);
+    case IR_VNARROW:
+        return ir_v1(b, op, IR_V64, 1 + below(3), x);
+    case IR_VSPLAT:
+        return ir_v1(b, op, type, lane, any_int(m, p));
+    case IR_VDUP:
+        return ir_v1(b, op, type, lane | index << 4, x);
+    case IR_VINS:
+        return ir_v2(b, op, IR_V128, lane | index << 4, x, any_int(m, p));
+    case IR_VINSV:
+        return ir_v2(b, op, IR_V128, lane | index << 4 | below(16u >> lane) << 8, x, y);
+    case IR_VGET: {
+        irv v = ir_emit(b, op, below(2) ? IR_I64 : IR_I32, lane | index << 4 | below(2) << 8, x, 0,
+                        0, 0);
+        add_int(p, v);
+        return ir_v1(b, IR_VNOT, type, 0, y);
+    }
+    case IR_VREV:
+        lane = below(3);
+        return ir_v1(b, op, type, lane | (lane + 1 + below(3 - lane)) << 4, x);
+    case IR_VEXT:
+        return ir_v2(b, op, type, below(size), x, y);
+    case IR_VTBL:
+        return ir_v2(b, op, IR_V128, 0, x, y);
+    case IR_VPAIR:
+        return ir_v2(b, op, IR_V128, 0, any_int(m, p), any_int(m, p));
+    case IR_VPMULL:
+        return ir_v2(b, op, IR_V128, 3 | below(2) << 4, x, y);
+    case IR_VAES:
+        return ir_v2(b, op, IR_V128, below(4), x, y);
+    case IR_VQADDS:
+    case IR_VQADDU:
+    case IR_VQSUBS:
+    case IR_VQSUBU:
+    case IR_VAVGU:
+        return ir_v2(b, op, type, below(2), x, y);
+    case IR_VNEG:
+    case IR_VABS:
+        return ir_v1(b, op, type, lane, x);
+    default: /* two operands by lane; low_index keeps the generator's draws the same */
+        if (type == IR_V64 && lane == 3)
+            lane = low_index;
+        return ir_v2(b, op, type, lane, x, y);
+    }
+}
+
+static void memory_op(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    irv base = ir_get(b, below(2) ? M_X0 + 19 : M_X0 + 10);
+    unsigned size = below(5);
+    s32 disp = (s32)below(64) * 16 - 512;
+    irv index = 0;
+    if (!below(3)) {
+        index = ir_and(b, IR_I64, any_int(m, p), ir_const(b, IR_I64, 0x30));
+        disp &= ~15;
+    }
+    unsigned scale = index ? below(4) << IR_MEM_SCALE_SHIFT : 0;
+    if (index && below(2))
+        scale |= below(2) ? IR_MEM_SEXT32 : IR_MEM_ZEXT32;
+    static const u8 vec_type[] = {0, 0, IR_F32, IR_F64, IR_V128};
+    unsigned order = below(3) ? 0 : IR_MEM_ACQ;
+    switch (below(6)) {
+    case 0:
+    case 1:
+        if (size >= 2 && below(2))
+            add_vec(m, p, ir_ld(b, vec_type[size], size | scale | order, base, index, disp));
+        else
+            add_int(p, ir_ld(b, size >= 3 || below(2) ? IR_I64 : IR_I32,
+                             MIN(size, 3u) | scale | order | (below(2) ? IR_MEM_SIGNED : 0), base,
+                             index, disp));
+        break;
+    case 2:
+    case 3:
+        if (size >= 2 && below(2))
+            ir_st(b, size | scale, base, index, disp, pick(p->vecs, p->nvecs));
+        else
+            ir_st(b, MIN(size, 3u) | scale | (below(4) ? 0 : IR_MEM_SC), base, index, disp,
+                  any_int(m, p));
+        break;
+    case 4:
+        add_int(p, ir_rmw(b, size & 1 ? IR_I64 : IR_I32, (enum ir_rmw)below(9),
+                          size & 1 ? 3 : below(3), base, any_int(m, p)));
+        break;
+    default:
+        size = below(4);
+        if (below(3)) {
+            add_int(p, ir_cas(b, size == 3 ? IR_I64 : IR_I32, size, base, any_int(m, p),
+                              any_int(m, p)));
+        } else if (below(3)) {
+            add_vec(m, p, ir_cas(b, IR_V128, 4, base, pick(p->vecs, p->nvecs),
+                              pick(p->vecs, p->nvecs)));
+        } else {
+            add_int(p, ir_ll(b, size == 3 ? IR_I64 : IR_I32, size, base));
+            add_int(p, ir_sc(b, size, base, any_int(m, p)));
+        }
+        break;
+    }
+}
+
+static void random_puts(struct machine *m, struct pool *p)
+{
+    unsigned s = below(32);
+    if (s == 19 || s == 10)
+        return;
+    switch (below(4)) {
+    case 0:
+        ir_put(&m->b, M_X0 + s, any_int(m, p));
+        break;
+    case 1:
+        ir_put(&m->b, M_V0 + s % 16, pick(p->vecs, p->nvecs));
+        break;
+    case 2:
+        ir_put(&m->b, M_FL, pick(p->fls, p->nfls));
+        break;
+    default:
+        ir_put(&m->b, M_X0 + s, ir_get(&m->b, M_X0 + below(32)));
+        break;
+    }
+}
+
+static void random_end(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    switch (below(6)) {
+    case 0:
+        ir_exit(b, 0x5000);
+        break;
+    case 1:
+    case 2:
+        ir_exit_br(b, pick(p->bools, p->nbools), 0x5000, 0x6000);
+        break;
+    case 3:
+        ir_exit_ind(b, any_int(m, p));
+        break;
+    case 4:
+        ir_raise(b, 2, any_int(m, p), 0x7000);
+        break;
+    default:
+        ir_call(b, 0x8000, 0x4444);
+        break;
+    }
+}
+
+static void one_op(struct machine *m, struct pool *p)
+{
+    switch (below(12)) {
+    case 0:
+    case 1:
+    case 2:
+        add_int(p, int_op(m, p));
+        break;
+    case 3:
+        flag_op(m, p);
+        break;
+    case 4:
+        add_vec(m, p, fp_op(m, p));
+        break;
+    case 5:
+        convert_op(m, p);
+        break;
+    case 6:
+    case 7:
+        add_vec(m, p, vec_op(m, p));
+        break;
+    case 8:
+        memory_op(m, p);
+        break;
+    case 9:
+        if (!below(4))
+            add_int(p, ir_helper(&m->b, below(2), IR_I64, any_int(m, p), any_int(m, p), 0));
+        break;
+    default:
+        random_puts(m, p);
+        break;
+    }
+}
+
+static void random_region(struct machine *m, unsigned length)
+{
+    struct pool p = {0};
+    ir_region_start(&m->ir, &m_slots, 0x1000);
+    ir_build_start(&m->b, &m->ir);
+    ir_block_start(&m->b);
+    for (unsigned i = 0; i < 32; i++)
+        add_int(&p, ir_get(&m->b, M_X0 + i));
+    for (unsigned i = 0; i < 16; i++)
+        add_vec(m, &p, ir_get(&m->b, M_V0 + i));
+    p.fls[p.nfls++] = ir_get(&m->b, M_FL);
+    p.bools[p.nbools++] = ir_icmp(&m->b, IR_ULT, 64, p.ints[0], p.ints[1]);
+    for (unsigned i = 0; i < length; i++) {
+        if (!below(3))
+            ir_insn(&m->b, 0x1000 + i * 4);
+        one_op(m, &p);
+    }
+    random_end(m, &p);
+}
+
+static struct m_state saved_state;
+static u8 saved_memory[M_MEMORY];
+static struct m_result by_interp, by_jit;
+
+static bool compare_once(struct machine *m, char *text, size_t size)
+{
+    random_state(m, &saved_state);
+    for (unsigned i = 0; i < M_MEMORY; i += 8)
+        *(u64 *)(void *)(saved_memory + i) = edge64();
+    for (unsigned pass = 0; pass < 2; pass++) {
+        *m_state(m) = saved_state;
+        memcpy(m->memory, saved_memory, M_MEMORY);
+        m->env->excl = (struct ir_exclusive){0};
+        if (!pass)
+            machine_interp(m, &by_interp);
+        else if (!machine_jit(m, &by_jit))
+            return false; /* more spills than there is room: the engine would take less code */
+    }
+    return m_differ(&by_interp, &by_jit, text, size);
+}
+
+static void run(const char *level, unsigned pins)
+{
+    struct machine m;
+    const char *seed = getenv("LYRE_TEST_SEED"), *count = getenv("LYRE_TEST_COUNT");
+    u64 first = seed ? strtoull(seed, NULL, 0) : 1;
+    unsigned n = count ? (unsigned)atoi(count) : 3000;
+    machine_init(&m, level, pins);
+    for (unsigned i = 0; i < n; i++) {
+        char text[256];
+        struct err e;
+        u64 s = first + i;
+        rng_state = s * 0x9e3779b97f4a7c15ull + 1;
+        random_region(&m, 1 + below(i % 4 ? 12 : 120));
+        if (!ir_verify(&m.ir, &e)) {
+            printf("# seed %llu: broken IR: %s\n", (unsigned long long)s, e.text);
+            CHECK(!"verified");
+            break;
+        }
+        if (compare_once(&m, text, sizeof(text))) {
+            char *ir = ir_print(&m.ir);
+            printf("# level %s, %u pins, LYRE_TEST_SEED=%llu LYRE_TEST_COUNT=1: %s\n%s",
+                   level ? level : "host", pins, (unsigned long long)s, text, ir);
+            free(ir);
+            CHECK(!"same as the interpreter");
+            break;
+        }
+    }
+    machine_free(&m);
+}
+
+TEST(host_level_with_pins)
+{
+    run(NULL, 32);
+}
+
+TEST(host_level_without_pins)
+{
+    run(NULL, 0);
+}
+
+TEST(sse42_with_pins)
+{
+    run("sse4.2", 32);
+}
+
+TEST(sse42_without_pins)
+{
+    run("sse4.2", 0);
+}
+
+TEST_MAIN()

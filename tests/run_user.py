@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""Run the programs of tests/user/programs under lyre and compare what they print.
+
+    run_user.py --lyre build/lyre [--work DIR] [-j N] [--lyre-args "..."] [--bless] [NAME...]
+    run_user.py --peer [NAME...]      the same programs under Debian's qemu-aarch64
+
+Each program's first comment says how it is built and run:
+
+    link: static dynamic      which ways of linking are tested (default: static)
+    flags: -pthread           for the compiler
+    args: one "two"           its arguments
+    env: NAME=value           its environment, added
+    status: 1                 its exit status (default: whatever the .out file's last line says)
+    peer: REASON              the peer's output differs, and why
+
+NAME.out is the expected output with the exit status as its last line. Output is TAP.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+PROGRAMS = os.path.join(HERE, "user", "programs")
+CC, CXX = "aarch64-linux-gnu-gcc", "aarch64-linux-gnu-g++"
+SYSROOT = "/usr/aarch64-linux-gnu"
+TIMEOUT = 120
+
+
+class Program:
+    def __init__(self, path):
+        self.path = path
+        self.name = os.path.splitext(os.path.basename(path))[0]
+        self.expected = os.path.join(PROGRAMS, self.name + ".out")
+        head = open(path, encoding="utf-8").read(2000)
+        head = head.split("#include", 1)[0]
+        found = dict(re.findall(r"^[ /*]*(link|flags|args|env|peer): *(.*?)(?: *\*/)?$", head, re.M))
+        self.links = found.get("link", "static").split()
+        self.flags = found.get("flags", "").split()
+        self.args = shlex.split(found.get("args", ""))
+        self.env = dict(e.split("=", 1) for e in shlex.split(found.get("env", "")))
+        self.peer = found.get("peer")
+
+    def compiler(self):
+        return CXX if self.path.endswith(".cc") else CC
+
+    def build(self, link, work):
+        """The binary's path, or raise with the compiler's words."""
+        out = os.path.join(work, link, self.name)
+        os.makedirs(os.path.dirname(out), exist_ok=True)
+        if os.path.exists(out) and all(
+                os.path.getmtime(out) > os.path.getmtime(p)
+                for p in (self.path, os.path.join(PROGRAMS, "prog.h"))):
+            return out
+        temporary = f"{out}.{os.getpid()}"
+        command = [self.compiler(), "-O2", "-g", "-w", "-o", temporary, self.path, *self.flags]
+        if link == "static":
+            command.append("-static")
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        os.replace(temporary, out)
+        return out
+
+
+def run(command, program, binary, link):
+    """Output and status as text."""
+    prefix = list(command)
+    if link == "dynamic":
+        prefix += ["-L", SYSROOT]
+    env = dict(os.environ, **program.env)
+    for name in list(env):
+        if name.startswith(("QEMU_", "LYRE_")):
+            del env[name]
+    with tempfile.TemporaryDirectory(prefix="lyre-test-") as cwd:
+        try:
+            done = subprocess.run(prefix + [binary, *program.args], env=env, cwd=cwd,
+                                  stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=TIMEOUT)
+        except subprocess.TimeoutExpired as e:
+            return (e.stdout or b"").decode(errors="replace") + "timeout\n", ""
+    text = done.stdout.decode(errors="replace")
+    return text + f"status {done.returncode}\n", done.stderr.decode(errors="replace")
+
+
+def compare(want, got):
+    """Lines that differ, for people."""
+    import difflib
+    diff = difflib.unified_diff(want.splitlines(), got.splitlines(), "expected", "got", lineterm="")
+    return "\n".join("# " + line for line in list(diff)[:40])
+
+
+def one(command, program, link, options):
+    label = f"{program.name} ({link})"
+    if not shutil.which(program.compiler()):
+        return label, "skip", f"no {program.compiler()}; apt install it"
+    if link == "dynamic" and not os.path.isdir(SYSROOT):
+        return label, "skip", f"no {SYSROOT}"
+    if options.peer and program.peer:
+        return label, "skip", program.peer
+    try:
+        binary = program.build(link, options.work)
+    except RuntimeError as e:
+        return label, "fail", "\n".join("# " + line for line in str(e).splitlines())
+    got, errors = run(command, program, binary, link)
+    if options.bless and link == program.links[0]:
+        with open(program.expected, "w", encoding="utf-8") as f:
+            f.write(got)
+        return label, "ok", None
+    try:
+        want = open(program.expected, encoding="utf-8").read()
+    except FileNotFoundError:
+        return label, "fail", f"# no {program.expected}; check the output and use --bless"
+    if got == want:
+        return label, "ok", None
+    notes = "\n".join("# stderr: " + line for line in errors.splitlines()[:10])
+    return label, "fail", compare(want, got) + ("\n" + notes if notes else "")
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--lyre", help="the lyre to test")
+    p.add_argument("--lyre-args", default="", help="options for lyre run")
+    p.add_argument("--peer", action="store_true", help="run qemu-aarch64 instead")
+    p.add_argument("--work", help="where binaries are kept")
+    p.add_argument("--bless", action="store_true", help="write the expectations")
+    p.add_argument("-j", type=int, default=os.cpu_count() or 1)
+    p.add_argument("names", nargs="*")
+    options = p.parse_args()
+    if options.peer:
+        command = ["qemu-aarch64"]
+        if not shutil.which(command[0]):
+            print("1..0 # skip no qemu-aarch64; apt install qemu-user")
+            return 0
+    elif options.lyre:
+        command = [os.path.abspath(options.lyre), "run", *shlex.split(options.lyre_args)]
+    else:
+        p.error("--lyre or --peer is needed")
+    owned = None
+    if not options.work:
+        owned = tempfile.TemporaryDirectory(prefix="lyre-programs-")
+        options.work = owned.name
+    options.work = os.path.abspath(options.work)
+    programs = [Program(os.path.join(PROGRAMS, f)) for f in sorted(os.listdir(PROGRAMS))
+                if f.endswith((".c", ".cc"))]
+    if options.names:
+        programs = [q for q in programs if q.name in options.names]
+    jobs = [(q, link) for q in programs for link in q.links]
+    failed = 0
+    with concurrent.futures.ThreadPoolExecutor(options.j) as pool:
+        results = pool.map(lambda j: one(command, j[0], j[1], options), jobs)
+        for number, (label, state, text) in enumerate(results, 1):
+            if state == "skip":
+                print(f"ok {number} {label} # skip {text}")
+            elif state == "ok":
+                print(f"ok {number} {label}")
+            else:
+                failed += 1
+                print(f"not ok {number} {label}")
+                print(text)
+            sys.stdout.flush()
+    print(f"1..{len(jobs)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,260 @@
+/* Signals: what handlers get, masks, order, stacks, and going on after a fault.
+ * link: static dynamic
+ * peer: its si_code of an undefined instruction is not the kernel's */
+#include "prog.h"
+
+#include <setjmp.h>
+#include <ucontext.h>
+
+static volatile sig_atomic_t count;
+static char order[64];
+static sigjmp_buf back;
+static volatile siginfo_t got;
+static void *volatile handler_sp;
+
+static void note(int sig, siginfo_t *info, void *uc)
+{
+    memcpy((void *)&got, info, sizeof(got));
+    count++;
+}
+
+static void set(int sig, void (*f)(int, siginfo_t *, void *), int flags)
+{
+    struct sigaction sa = {.sa_sigaction = f, .sa_flags = SA_SIGINFO | flags};
+    sigemptyset(&sa.sa_mask);
+    if (sigaction(sig, &sa, NULL) < 0)
+        die("sigaction");
+}
+
+static void queued(int sig, siginfo_t *info, void *uc)
+{
+    char s[16];
+    snprintf(s, sizeof(s), "%d/%d ", sig - SIGRTMIN, info->si_value.sival_int);
+    strcat(order, s);
+}
+
+static void test_queue(void)
+{
+    sigset_t block, old, pend;
+    sigemptyset(&block);
+    for (int i = 0; i < 4; i++) {
+        set(SIGRTMIN + i, queued, 0);
+        sigaddset(&block, SIGRTMIN + i);
+    }
+    sigaddset(&block, SIGUSR1);
+    set(SIGUSR1, note, 0);
+    sigprocmask(SIG_BLOCK, &block, &old);
+    for (int i = 0; i < 3; i++) {
+        sigqueue(getpid(), SIGRTMIN + 2, (union sigval){10 + i});
+        sigqueue(getpid(), SIGRTMIN + 1, (union sigval){20 + i});
+        kill(getpid(), SIGUSR1);
+    }
+    sigpending(&pend);
+    say("pending", sigismember(&pend, SIGUSR1) && sigismember(&pend, SIGRTMIN + 1) &&
+                       !sigismember(&pend, SIGUSR2));
+    siginfo_t info;
+    struct timespec ts = {0};
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGRTMIN + 2);
+    int r = sigtimedwait(&one, &info, &ts);
+    printf("sigtimedwait %d value %d\n", r - SIGRTMIN, info.si_value.sival_int);
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    /* Handlers stack: each runs to its end before those queued for the same signal. */
+    printf("queue: %s\n", order);
+    printf("usr1 once: %d\n", (int)count);
+    say("si_pid", got.si_pid == getpid() && got.si_code == SI_USER);
+    ts.tv_nsec = 5000000;
+    result("sigtimedwait", sigtimedwait(&one, &info, &ts));
+}
+
+static void nested(int sig, siginfo_t *info, void *uc)
+{
+    sigset_t now;
+    sigprocmask(SIG_BLOCK, NULL, &now);
+    char s[32];
+    snprintf(s, sizeof(s), "%s%s%s ", sig == SIGUSR1 ? "usr1" : "usr2",
+             sigismember(&now, SIGUSR1) ? "+1" : "", sigismember(&now, SIGUSR2) ? "+2" : "");
+    strcat(order, s);
+    if (count++ < 2)
+        raise(SIGUSR1);
+    strcat(order, "< ");
+}
+
+static void test_flags(void)
+{
+    order[0] = 0;
+    count = 0;
+    set(SIGUSR1, nested, SA_NODEFER);
+    raise(SIGUSR1);
+    printf("nodefer: %s\n", order);
+    order[0] = 0;
+    count = 0;
+    set(SIGUSR1, nested, 0);
+    raise(SIGUSR1);
+    printf("defer: %s\n", order);
+    struct sigaction sa;
+    set(SIGUSR2, note, SA_RESETHAND);
+    raise(SIGUSR2);
+    sigaction(SIGUSR2, NULL, &sa);
+    say("resethand", sa.sa_handler == SIG_DFL);
+    signal(SIGUSR2, SIG_IGN);
+    raise(SIGUSR2);
+    say("ignored", 1);
+    result("sigaction of SIGKILL", sigaction(SIGKILL, &(struct sigaction){.sa_handler = SIG_IGN}, NULL));
+    result("raise of 0", kill(getpid(), 0));
+    result("raise of 65", kill(getpid(), 65));
+}
+
+static void on_fault(int sig, siginfo_t *info, void *uc)
+{
+    memcpy((void *)&got, info, sizeof(got));
+    siglongjmp(back, 1);
+}
+
+static void fault(const char *name, volatile char *p, int write)
+{
+    if (!sigsetjmp(back, 1)) {
+        if (write)
+            *p = 1;
+        else
+            (void)*p;
+        printf("%s: nothing happened\n", name);
+    } else {
+        printf("%s: signal %d code %d address %s\n", name, got.si_signo, got.si_code,
+               got.si_addr == p ? "right" : "WRONG");
+    }
+}
+
+static void test_faults(void)
+{
+    set(SIGSEGV, on_fault, 0);
+    set(SIGBUS, on_fault, 0);
+    char *p = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    munmap(p + 4096, 4096);
+    fault("unmapped read", p + 4096 + 123, 0);
+    fault("unmapped write", p + 4096 + 5, 1);
+    mprotect(p, 4096, PROT_READ);
+    fault("read-only", p + 7, 1);
+    mprotect(p, 4096, PROT_NONE);
+    fault("no access", p + 8, 0);
+    fault("null", (char *)8, 0);
+    int fd = memfd_create("short", 0);
+    ftruncate(fd, 100);
+    char *q = mmap(NULL, 8192, PROT_READ, MAP_SHARED, fd, 0);
+    fault("behind the file's end", q + 4096, 0);
+    if (!sigsetjmp(back, 1)) {
+        mprotect(p, 4096, PROT_READ | PROT_WRITE);
+        ((void (*)(void))p)();
+    } else {
+        printf("no exec: signal %d code %d address %s\n", got.si_signo, got.si_code,
+               got.si_addr == p ? "right" : "WRONG");
+    }
+    set(SIGILL, on_fault, 0);
+    if (!sigsetjmp(back, 1))
+        __asm__ volatile(".inst 0x00000000");
+    else
+        printf("udf: signal %d code %d\n", got.si_signo, got.si_code);
+    set(SIGTRAP, on_fault, 0);
+    if (!sigsetjmp(back, 1))
+        __asm__ volatile("brk #7");
+    else
+        printf("brk: signal %d code %d\n", got.si_signo, got.si_code);
+}
+
+static void skip(int sig, siginfo_t *info, void *ctx)
+{
+    ucontext_t *uc = ctx;
+    uc->uc_mcontext.pc += 4;
+    uc->uc_mcontext.regs[9] = 0x1234;
+}
+
+static void test_context(void)
+{
+    set(SIGSEGV, skip, 0);
+    long x8 = 7, x9 = 5;
+    double d = 1.5, e;
+    __asm__ volatile("mov x8, %2\n mov x9, %3\n fmov d8, %d4\n mov x10, #16\n"
+                     "ldr x11, [x10]\n" /* faults, is skipped */
+                     "mov %0, x8\n mov %1, x9\n"
+                     : "=&r"(x8), "=&r"(x9)
+                     : "r"(x8), "r"(x9), "w"(d)
+                     : "x8", "x9", "x10", "x11", "v8");
+    __asm__ volatile("fmov %d0, d8" : "=w"(e));
+    printf("registers: x8 %ld, changed x9 %lx, d8 %s\n", x8, x9, e == d ? "kept" : "lost");
+}
+
+static void on_stack(int sig, siginfo_t *info, void *uc)
+{
+    char here;
+    handler_sp = &here;
+    stack_t ss;
+    sigaltstack(NULL, &ss);
+    printf("in handler: onstack %d\n", (ss.ss_flags & SS_ONSTACK) != 0);
+    result("change while on it", sigaltstack(&ss, NULL));
+}
+
+static void test_altstack(void)
+{
+    static char area[65536];
+    stack_t ss = {.ss_sp = area, .ss_size = sizeof(area)}, old;
+    result("too small", sigaltstack(&(stack_t){.ss_sp = area, .ss_size = 1000}, NULL));
+    result("sigaltstack", sigaltstack(&ss, &old));
+    say("was off", old.ss_flags == SS_DISABLE);
+    set(SIGUSR1, on_stack, SA_ONSTACK);
+    raise(SIGUSR1);
+    say("ran there", (char *)handler_sp > area && (char *)handler_sp < area + sizeof(area));
+    sigaltstack(NULL, &ss);
+    say("still set", ss.ss_sp == area && ss.ss_size == sizeof(area) && ss.ss_flags == 0);
+    ss.ss_flags = SS_DISABLE;
+    sigaltstack(&ss, NULL);
+}
+
+static void test_suspend(void)
+{
+    sigset_t block, none;
+    sigemptyset(&block);
+    sigemptyset(&none);
+    sigaddset(&block, SIGUSR1);
+    sigprocmask(SIG_BLOCK, &block, NULL);
+    count = 0;
+    set(SIGUSR1, note, 0);
+    raise(SIGUSR1);
+    printf("blocked: %d\n", (int)count);
+    result("sigsuspend", sigsuspend(&none));
+    printf("then: %d\n", (int)count);
+    sigset_t now;
+    sigprocmask(SIG_BLOCK, NULL, &now);
+    say("mask is back", sigismember(&now, SIGUSR1));
+    raise(SIGUSR1);
+    struct timespec ts = {1, 0};
+    result("ppoll", syscall(SYS_ppoll, NULL, 0, &ts, &none, 8));
+    printf("then: %d\n", (int)count);
+    result("nothing left", ppoll(NULL, 0, &(struct timespec){0, 1000000}, &none));
+    sigprocmask(SIG_UNBLOCK, &block, NULL);
+}
+
+int main(void)
+{
+    setvbuf(stdout, NULL, _IONBF, 0);
+    test_queue();
+    test_flags();
+    test_faults();
+    test_context();
+    test_altstack();
+    test_suspend();
+    signal(SIGSEGV, SIG_DFL);
+    int status;
+    for (int i = 0; i < 3; i++) {
+        static const int sigs[] = {SIGTERM, SIGKILL, SIGUSR2};
+        pid_t pid = fork();
+        if (!pid) {
+            signal(SIGUSR2, SIG_DFL);
+            raise(sigs[i]);
+            _exit(1);
+        }
+        waitpid(pid, &status, 0);
+        printf("child %d: signaled %d by %d\n", i, WIFSIGNALED(status), WTERMSIG(status));
+    }
+    return 0;
+}
