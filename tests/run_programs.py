@@ -292,7 +292,7 @@ class Suite:
         if "dialog" in case:
             return []
         lines = [shlex.join(self.guest.command(w)[0]) for w in self.commands(case)]
-        return [f"cd {self.work / case['name'] / self.guest.name}", *lines[:8], *(["..."] if lines[8:] else [])]
+        return [f"cd {self.work / case['name'] / self.guest.name}", *lines[:3], *(["..."] if lines[3:] else [])]
 
     def coverage(self):
         """Every program that a file claims to cover has a case."""
