@@ -12,6 +12,7 @@
 #include "accel/engine_impl.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "jit/ir/fl.h"
 
 #define DEFAULT_CACHE ((size_t)64 << 20)
 
@@ -241,9 +242,25 @@ static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
     }
 }
 
+/* A flags slot may name other slots (IR_SITE): before anybody outside changes those, it gets the
+ * bits themselves. */
+static void settle_flags(struct vcpu *cpu)
+{
+    const struct ir_slots *slots = &cpu->isa->slots;
+    for (unsigned s = 0; s < slots->count; s++) {
+        if (slots->slot[s].type != IR_FL)
+            continue;
+        struct ir_flags *f = env_slot(cpu->env, slots->slot[s].offset);
+        if ((u32)f->kind & IR_SITE)
+            *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(cpu->env->slots, f), 0};
+    }
+}
+
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct ir_env *env = cpu->env;
+    if (env->exit != IR_EXIT_LOOKUP)
+        settle_flags(cpu);
     switch (env->exit) {
     case IR_EXIT_REQUEST:
         if (!(atomic_load(&env->request) & REQUEST_KICK))

@@ -24,6 +24,8 @@ struct compiler {
     struct ra ra;
     struct host_buf buf;
     u8 code[FETCH_BYTES];
+    struct jit_range peeked[JIT_RANGES - 1]; /* other guest code that the region depends on */
+    unsigned npeeked;
 };
 
 /* The engine's part of a vCPU. */

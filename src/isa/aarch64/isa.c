@@ -36,7 +36,7 @@ static const struct ir_slot slots[A64_NSLOTS] = {
 /* PSTATE as debuggers and signal frames hold it: N Z C V in bits 31..28; the rest is 0 at EL0. */
 static void get_pstate(struct vcpu *cpu, v128 *value)
 {
-    value->d[0] = (u64)ir_flags_eval(&a64_state(cpu->env)->nzcv) << 28;
+    value->d[0] = (u64)ir_flags_eval(cpu->env->slots, &a64_state(cpu->env)->nzcv) << 28;
 }
 
 static void set_pstate(struct vcpu *cpu, const v128 *value)
