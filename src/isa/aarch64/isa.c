@@ -90,7 +90,8 @@ static bool init(struct vcpu *cpu, const char *cpu_name, struct err *e)
 
 static u32 key(const struct vcpu *cpu)
 {
-    return a64_state(cpu->env)->fpcr & A64_FPCR_KEY;
+    const struct a64_state *s = a64_state(cpu->env);
+    return (s->fpcr & A64_FPCR_KEY) | (s->fpsr_written ? A64_KEY_TINY : 0);
 }
 
 static unsigned disas(const u8 *code, size_t len, u64 pc, char *text, size_t size)
