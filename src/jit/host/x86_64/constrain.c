@@ -322,7 +322,7 @@ static void constrain_mem(const struct ir_region *r, const struct ir_node *n, bo
     } else if (n->op == IR_ST) {
         bool sc = n->aux & IR_MEM_SC;
         add_src(con, r, n->c, sc ? 0 : ir_mem_bytes(n) == 8 ? 64 : 32);
-        if (sc || ir_value_type(r, n->c) == IR_F16)
+        if (sc || (ir_mem_bytes(n) == 2 && ir_type_is_vec(ir_value_type(r, n->c))))
             con->ntmp[0]++;
     } else if (n->op == IR_CAS) {
         add_src(con, r, n->b, 0);
