@@ -113,8 +113,8 @@ static bool ask_oracle(struct run *r)
         char text[64] = "";
         if (got < r->records)
             a64_disas(r->in[got].insn[0], RECORD_PC, text, sizeof(text));
-        printf("# the oracle stopped after %zu of %zu records (status %d), at %s\n", got, r->records,
-               status, text);
+        printf("# the oracle stopped after %zu of %zu records (status %d), at %s\n", got,
+               r->records, status, text);
     }
     unlink(in);
     unlink(out);
@@ -186,8 +186,8 @@ static void show_operands(const struct record *in)
     const unsigned at[] = {0, 5, 16, 10};
     for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
         unsigned n = insn >> at[i] & 31;
-        printf("#   before: v%u = %016llx %016llx  x%u = %#llx\n", n, (unsigned long long)in->v[n][1],
-               (unsigned long long)in->v[n][0], n,
+        printf("#   before: v%u = %016llx %016llx  x%u = %#llx\n", n,
+               (unsigned long long)in->v[n][1], (unsigned long long)in->v[n][0], n,
                (unsigned long long)(n == 31 ? in->sp : in->x[n]));
     }
     printf("#   before: nzcv %#x fpcr %#x fpsr %#x\n", in->nzcv, in->fpcr, in->fpsr);
@@ -243,8 +243,12 @@ static bool run_all(struct run *r)
 
 static bool parse(int argc, char **argv, struct run *r)
 {
-    r->o = (struct options){.oracle = argv[1], .server = argv[2], .known = argv[3], .count = 200,
-                            .seed = (u64)time(NULL), .runner = "interp"};
+    r->o = (struct options){.oracle = argv[1],
+                            .server = argv[2],
+                            .known = argv[3],
+                            .count = 200,
+                            .seed = (u64)time(NULL),
+                            .runner = "interp"};
     for (int i = 4; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--count"))
             r->o.count = (unsigned)strtoul(argv[i + 1], NULL, 0);
@@ -268,8 +272,10 @@ int main(int argc, char **argv)
 {
     struct run r = {0};
     if (argc < 4 || !parse(argc, argv, &r)) {
-        fprintf(stderr, "usage: %s ORACLE SERVER KNOWN [--count N] [--seed S] [--line NAME] "
-                        "[--runner NAME]\n", argv[0]);
+        fprintf(stderr,
+                "usage: %s ORACLE SERVER KNOWN [--count N] [--seed S] [--line NAME] "
+                "[--runner NAME]\n",
+                argv[0]);
         return 2;
     }
     if (!r.o.oracle[0] || !r.o.server[0]) {

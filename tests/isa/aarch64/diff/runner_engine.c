@@ -123,4 +123,5 @@ static void engine_run(void *opaque, struct record *r)
 }
 
 const struct runner runner_jit = {"jit", open_jit, engine_run, engine_close};
-const struct runner runner_jit_no_pins = {"jit-no-pins", open_jit_no_pins, engine_run, engine_close};
+const struct runner runner_jit_no_pins = {"jit-no-pins", open_jit_no_pins, engine_run,
+                                          engine_close};
