@@ -1,24 +1,63 @@
-# A thin front for Meson. `make help` lists the targets.
+# Short commands over Meson; `make help` lists them. Everything that is built or written lies below
+# $(BUILD).
 BUILD ?= build
+PREFIX ?= /usr/local
+TIME ?= 60
 
+MESON_OPTIONS ?=
+export PYTHONDONTWRITEBYTECODE = 1
+NINJA = ninja -C $(BUILD)
+
+# The programs alone where they exist, so that editing src/ does not wait for tests to compile.
 all: $(BUILD)/build.ninja
-	@ninja -C $(BUILD)
+	@targets=$$($(NINJA) -t targets all | sed -n 's/^\(lyre\|lyre-static\):.*/\1/p'); \
+	$(NINJA) --quiet $${targets:-all}
 
 $(BUILD)/build.ninja:
-	@meson setup $(BUILD)
+	@command -v meson >/dev/null && command -v ninja >/dev/null || \
+	    { echo "make: meson and ninja are needed: scripts/setup build" >&2; exit 1; }
+	meson setup -Dprefix='$(PREFIX)' $(MESON_OPTIONS) $(BUILD)
 
-# libFuzzer needs clang and its runtime (Debian: clang, libclang-rt-14-dev). FUZZ_SECONDS for each.
-FUZZ_SECONDS ?= 60
-FUZZ_CC ?= clang
-FUZZ_FLAGS = -g -O1 -std=gnu17 -D_GNU_SOURCE -Isrc -fsanitize=fuzzer,address,undefined
+check:
+	@scripts/setup build check fetch || echo "check: going on without; tests that need more will skip" >&2
+	@scripts/run-tests --build $(BUILD)
 
-$(BUILD)/fuzz/fuzz_elf: tests/fuzz/fuzz_elf.c src/base/elf.c src/base/err.c src/base/mem.c src/base/log.c
-	@mkdir -p $(@D)
-	$(FUZZ_CC) $(FUZZ_FLAGS) -o $@ $^
+check-full:
+	@scripts/setup build check fetch fuzz || echo "check: going on without; tests that need more will skip" >&2
+	@scripts/run-tests --build $(BUILD) --full
 
-fuzz: $(BUILD)/fuzz/fuzz_elf
-	@mkdir -p $(BUILD)/fuzz/corpus-elf
-	@cp -n /usr/aarch64-linux-gnu/lib/ld-linux-aarch64.so.1 /bin/true $(BUILD)/fuzz/corpus-elf/ 2>/dev/null || true
-	$(BUILD)/fuzz/fuzz_elf -max_total_time=$(FUZZ_SECONDS) -max_len=300000 $(BUILD)/fuzz/corpus-elf
+asan ubsan tsan:
+	@scripts/run-tests --build $(BUILD) --only $@
 
-.PHONY: all fuzz
+bench: all
+	@scripts/setup bench
+	@bench/run --build $(BUILD) $(BENCH)
+
+demo:
+	@scripts/demo --build $(BUILD)
+
+fuzz:
+	@scripts/setup build fuzz
+	@scripts/fuzz --build $(BUILD) --time $(TIME) $(TARGET)
+
+install: all
+	meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD)
+
+help:
+	@printf '%s\n' \
+	'make            build/lyre and build/lyre-static: release, with symbols' \
+	'make check      unit, IR, differential and user-mode tests, with gcc and clang' \
+	'make check-full the same, the long tests, and the sanitizer builds' \
+	'make bench      side by side with qemu-aarch64 and native; BENCH="--only calls --runs 3"' \
+	'make demo       fetch arm64 programs from Debian and run them' \
+	'make fuzz       every fuzz target for TIME=60 seconds; TARGET=name for one' \
+	'make asan       build/asan: unit tests under AddressSanitizer; also ubsan, tsan' \
+	'make install    below PREFIX=/usr/local (DESTDIR= is honoured)' \
+	'make clean      remove build/' \
+	'' \
+	'BUILD=dir       build somewhere else      MESON_OPTIONS=... for the first meson setup'
+
+.PHONY: all check check-full asan ubsan tsan bench demo fuzz install clean help

@@ -1,0 +1,5 @@
+/* Nothing: what is measured is starting and ending. */
+int main(void)
+{
+    return 0;
+}
