@@ -223,14 +223,23 @@ void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit)
                                .access = IR_ACCESS_EXEC, .sig = SIGSEGV, .sicode = SEGV_MAPERR};
 }
 
+/* A mode bit changed, by the guest or by whoever set a register between two runs. */
+static void resync(struct vcpu *cpu)
+{
+    u32 key = cpu->isa->key(cpu);
+    if (key == cpu->env->key)
+        return;
+    cpu->env->key = key;
+    engine_cpu_flush(cpu->engine, engine_cpu(cpu));
+}
+
 static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct engine *en = cpu->engine;
     struct ir_env *env = cpu->env;
     switch (env->exit_code) {
     case ISA_RAISE_RESYNC:
-        env->key = en->isa->key(cpu);
-        engine_cpu_flush(en, engine_cpu(cpu));
+        resync(cpu);
         return true;
     case ISA_RAISE_CACHE:
         engine_invalidate(en, env->exit_arg & ~63ull, 64);
@@ -287,6 +296,7 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
 
 void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
+    resync(cpu);
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         interp_run(cpu, exit);
     else if (cpu->engine->opts.kind == ENGINE_LOCKSTEP)
