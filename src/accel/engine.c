@@ -241,9 +241,6 @@ static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
     case ISA_RAISE_RESYNC:
         resync(cpu);
         return true;
-    case ISA_RAISE_CACHE:
-        engine_invalidate(en, env->exit_arg & ~63ull, 64);
-        return true;
     default:
         *exit = (struct vcpu_exit){.kind = VCPU_EXIT_RAISE, .code = env->exit_code,
                                    .arg = env->exit_arg};
@@ -281,10 +278,8 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
         return handle_raise(cpu, exit);
     case IR_EXIT_FAULT:
         *exit = engine_cpu(cpu)->fault;
-        if (cpu->engine->opts.kind == ENGINE_INTERP) {
-            exit->sig = SIGSEGV;
-            exit->sicode = SEGV_MAPERR;
-        }
+        if (cpu->engine->opts.kind == ENGINE_INTERP)
+            exit->sig = exit->sicode = 0; /* a guarded copy does not say */
         exit->kind = VCPU_EXIT_FAULT;
         exit->addr = env->exit_addr;
         exit->access = env->exit_code;
