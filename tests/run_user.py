@@ -6,7 +6,8 @@
 
 Each program's first comment says how it is built and run:
 
-    link: static dynamic      which ways of linking are tested (default: static)
+    link: static dynamic      which ways of linking are tested (default: static); also static-pie
+                              and no-pie (dynamic, at a fixed address)
     flags: -pthread           for the compiler
     args: one "two"           its arguments
     env: NAME=value           its environment, added
@@ -60,8 +61,8 @@ class Program:
             return out
         temporary = f"{out}.{os.getpid()}"
         command = [self.compiler(), "-O2", "-g", "-w", "-o", temporary, self.path, *self.flags]
-        if link == "static":
-            command.append("-static")
+        command += {"static": ["-static"], "static-pie": ["-static-pie"],
+                    "no-pie": ["-no-pie"], "dynamic": []}[link]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
@@ -72,7 +73,7 @@ class Program:
 def run(command, program, binary, link):
     """Output and status as text."""
     prefix = list(command)
-    if link == "dynamic":
+    if link in ("dynamic", "no-pie"):
         prefix += ["-L", SYSROOT]
     env = dict(os.environ, **program.env)
     for name in list(env):
@@ -100,7 +101,7 @@ def one(command, program, link, options):
     label = f"{program.name} ({link})"
     if not shutil.which(program.compiler()):
         return label, "skip", f"no {program.compiler()}; apt install it"
-    if link == "dynamic" and not os.path.isdir(SYSROOT):
+    if link in ("dynamic", "no-pie") and not os.path.isdir(SYSROOT):
         return label, "skip", f"no {SYSROOT}"
     if options.peer and program.peer:
         return label, "skip", program.peer

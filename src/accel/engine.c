@@ -94,6 +94,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->opts = *opts;
     en->host = &host_x86_64;
     pthread_mutex_init(&en->lock, NULL);
+    pthread_mutex_init(&en->lockstep_lock, NULL);
     compiler_init(&en->compiler);
     collect_helpers(en);
     en->host_cpu.slots = &isa->slots;
@@ -192,6 +193,7 @@ void vcpu_free(struct vcpu *cpu)
         compiler_free(ec->own);
         free(ec->own);
     }
+    lockstep_free(ec->lockstep);
     free(cpu->env->jumps);
     free(cpu->env);
     free(ec);
@@ -270,6 +272,8 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         interp_run(cpu, exit);
+    else if (cpu->engine->opts.kind == ENGINE_LOCKSTEP)
+        lockstep_run(cpu, exit);
     else
         jit_run(cpu, exit);
 }
@@ -278,12 +282,18 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 void engine_fork_prepare(struct engine *en)
 {
+    struct err e;
+    pthread_mutex_lock(&en->lockstep_lock);
     pthread_mutex_lock(&en->lock);
+    if (!cache_fork_prepare(&en->cache, &e))
+        log_warn("fork: %s\n", e.text);
 }
 
 void engine_fork_parent(struct engine *en)
 {
+    cache_fork_parent(&en->cache);
     pthread_mutex_unlock(&en->lock);
+    pthread_mutex_unlock(&en->lockstep_lock);
 }
 
 void engine_fork_child(struct engine *en, struct vcpu *cpu)
@@ -291,7 +301,13 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
     struct engine_cpu *ec = engine_cpu(cpu);
     struct err e;
     pthread_mutex_init(&en->lock, NULL);
-    en->cpus = ec; /* the other threads did not come along */
+    pthread_mutex_init(&en->lockstep_lock, NULL);
+    for (struct engine_cpu *o = en->cpus, *next; o; o = next) {
+        next = o->next; /* the other threads did not come along; their vCPUs may be freed yet */
+        o->next = NULL;
+        o->prev = &o->next;
+    }
+    en->cpus = ec;
     ec->next = NULL;
     ec->prev = &en->cpus;
     if (!cache_fork_child(&en->cache, &e)) {

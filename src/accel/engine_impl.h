@@ -36,7 +36,7 @@ struct engine_cpu {
     struct vcpu_exit fault; /* host signal of the last fault */
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
-    void *lockstep;
+    struct lockstep *lockstep;
 };
 
 struct engine {
@@ -44,6 +44,7 @@ struct engine {
     struct engine_opts opts;
     const struct host *host;
     struct host_cpu host_cpu;
+    pthread_mutex_t lockstep_lock; /* one vCPU at a time */
     pthread_mutex_t lock; /* translation, cache, list of vCPUs */
     struct jit_cache cache;
     struct compiler compiler;
@@ -76,6 +77,10 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
 
+/* Run one region as host code, from the vCPU's state back to it: nothing is linked. False when the
+ * code at pc cannot be read. */
+bool jit_step(struct vcpu *cpu);
+
 /* What the engine does with an exit from IR code. True: go on running; false: `exit` is filled. */
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
 void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
@@ -83,6 +88,8 @@ void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Bring the guest's state into the slots, from the context of a signal at a fault's place. */
 void jit_recover(const struct engine *en, struct ir_env *env, const struct jit_region *r,
                  const struct jit_fault *f, const void *ucontext);
+
+void lockstep_free(struct lockstep *ls);
 
 void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);

@@ -108,6 +108,23 @@ static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
     return NULL;
 }
 
+bool jit_step(struct vcpu *cpu)
+{
+    struct engine *en = cpu->engine;
+    struct engine_cpu *ec = engine_cpu(cpu);
+    const u8 *entry = find_entry(en, ec, vcpu_pc(cpu), NULL);
+    if (!entry)
+        return false;
+    ir_jumps_clear(cpu->env->jumps); /* indirect exits leave, too */
+    const u8 *left = en->host->enter(&en->host_cpu, cpu->env, entry);
+    if (cpu->env->exit == HOST_EXIT_LINK) {
+        vcpu_set_pc(cpu, en->host->stub_pc(left));
+        cpu->env->exit = IR_EXIT_LOOKUP;
+    }
+    atomic_store(&ec->in_code, false);
+    return true;
+}
+
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct engine *en = cpu->engine;

@@ -83,8 +83,19 @@ bool log_open(const char *path, struct err *e)
     int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_APPEND, 0666);
     if (fd < 0)
         return err_set(e, errno, "cannot open log file '%s': %s", name, strerror(errno));
+    /* Out of the way of those who count on low numbers. */
+    int high = fcntl(fd, F_DUPFD_CLOEXEC, 900);
+    if (high >= 0) {
+        close(fd);
+        fd = high;
+    }
     logger.fd = fd;
     return true;
+}
+
+int log_fd(void)
+{
+    return logger.fd == 2 ? -1 : logger.fd;
 }
 
 static void emit(const char *prefix, const char *fmt, va_list ap)

@@ -35,6 +35,9 @@ bool log_on(u32 classes);
 /* Write to `path` from now on ("%d" stands for the process id); stderr until then. */
 bool log_open(const char *path, struct err *e);
 
+/* The descriptor that log_open() opened, -1: none. */
+int log_fd(void);
+
 /* Print if the class is on. One call is one write, so that lines of threads do not mix. */
 void log_print(u32 classes, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -473,9 +473,9 @@ static int run_program(struct run *r, char **argv)
     if (!p) {
         if (!r->qemu) {
             complain(r, "%s", e.text);
-            return fail == USER_FAIL_NOT_FOUND ? 127 : 126;
+            return fail == USER_FAIL_NOT_FOUND ? 127 : fail == USER_FAIL_SETUP ? 2 : 126;
         }
-        if (fail == USER_FAIL_IMAGE)
+        if (fail == USER_FAIL_IMAGE || fail == USER_FAIL_SETUP)
             complain(r, "%s", e.text);
         else
             fprintf(stderr, "Error while loading %s\n", e.text);
@@ -528,6 +528,9 @@ int cmd_qemu_user(const struct isa *isa, int argc, char **argv)
 {
     char *name = xprintf("qemu-%s", isa->name);
     struct run r = {.qemu = true, .self = argv[0], .name = name, .isa = isa};
+    char *prefix = xprintf("/etc/qemu-binfmt/%s", isa->name);
+    if (access(prefix, F_OK) == 0)
+        r.user.sysroot = prefix; /* Debian's place for it */
     /* From binfmt_misc with the P flag: our name, the program's path, its argv[0], the rest. */
     if (getauxval(AT_FLAGS) & AT_FLAGS_PRESERVE_ARGV0 && argc >= 3) {
         r.argv0 = argv[2];

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 #include <sys/types.h>
 
 #include "cpu/vcpu.h"
@@ -47,6 +48,7 @@ struct process {
     size_t auxv_words;
     u64 sigreturn;       /* guest address of code that calls rt_sigreturn */
     _Atomic u32 personality;
+    struct rlimit limit_as, limit_data, limit_stack; /* the guest's; see sys_prlimit64 */
 
     pthread_mutex_t lock; /* the list of threads */
     struct thread *threads;

@@ -138,16 +138,19 @@ bool space_init(struct space *sp, struct err *e)
     size_t size = EXEC_CHUNKS * sizeof(*sp->exec);
     sp->exec = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                     -1, 0);
-    if (sp->exec == MAP_FAILED)
+    if (sp->exec == MAP_FAILED) {
+        sp->exec = NULL;
         return err_set(e, errno, "no room for the page table: %s", strerror(errno));
+    }
     return true;
 }
 
 void space_free(struct space *sp)
 {
-    for (u32 i = 0; i < EXEC_CHUNKS; i++)
+    for (u32 i = 0; sp->exec && i < EXEC_CHUNKS; i++)
         free((void *)sp->exec[i]);
-    munmap(sp->exec, EXEC_CHUNKS * sizeof(*sp->exec));
+    if (sp->exec)
+        munmap(sp->exec, EXEC_CHUNKS * sizeof(*sp->exec));
     maptab_free(&sp->tab);
     pthread_mutex_destroy(&sp->lock);
 }

@@ -47,6 +47,7 @@ enum user_fail {
     USER_FAIL_NOT_FOUND = 1, /* there is no such file */
     USER_FAIL_NOT_RUNNABLE,  /* it is none that could be run */
     USER_FAIL_IMAGE,         /* it is an ELF file, but not for us, damaged, or without its loader */
+    USER_FAIL_SETUP,         /* the options ask for what is not there (a CPU model) */
 };
 
 /* Load the program; nothing of it has run yet. NULL: `e` says why and e->code is an errno value;

@@ -139,8 +139,9 @@ bool machine_jit(struct machine *m, struct m_result *out)
         return false;
     struct err e;
     if (!ra_check(&m->ra, &e)) {
-        printf("# broken allocation: %s\n", e.text);
-        return false;
+        char *text = ir_print(&m->ir);
+        printf("Bail out! broken allocation: %s\n%s", e.text, text);
+        exit(1);
     }
     cache_room(&m->cache, &m->buf);
     if (!host_x86_64.emit(&m->cpu, &m->ra, &m->buf))

@@ -35,6 +35,7 @@ void a64_lift_block(struct lift *l)
     if (l->pc & 3) {
         ir_raise(b, ISA_RAISE_PC_ALIGN, ir_const(b, IR_I64, l->pc), l->pc);
         l->ended = true;
+        l->pc += 4; /* the block has a length all the same */
     }
     for (unsigned n = 0; !l->ended; n++, l->pc += 4) {
         const u8 *code = lift_bytes(l, 4);

@@ -46,7 +46,7 @@ static inline void put_reg_sp(struct lift *l, unsigned n, irv v)
 /* A register-sized result that may be an unchanged operand: a W register loses its upper half. */
 static inline irv as_reg(struct lift *l, unsigned sf, irv v)
 {
-    return sf || ir_value_type(l->b->r, v) != IR_I64 ? v : ir_ubfx(l->b, IR_I64, v, 0, 32);
+    return sf || ir_value_type(l->b->r, v) != IR_I64 ? v : ir_ubfx(l->b, IR_I32, v, 0, 32);
 }
 
 static inline irv vreg(struct lift *l, unsigned n)

@@ -9,35 +9,25 @@
 #include "base/mem.h"
 #include "jit/cache/where.h"
 
-static bool map_memory(struct jit_cache *c, bool fixed, struct err *e)
+static int make_memory(size_t size, struct err *e)
 {
-    int flags = MAP_SHARED | (fixed ? MAP_FIXED : 0);
     int fd = memfd_create("lyre-code", MFD_CLOEXEC);
-    if (fd < 0 || ftruncate(fd, (off_t)c->size)) {
-        if (fd >= 0)
-            close(fd);
-        return err_set(e, errno, "cannot make %zu MiB of code memory: %s", c->size >> 20,
-                       strerror(errno));
-    }
-    if (fixed) { /* fill the new file before the old mapping goes */
-        size_t used = (c->current + 1) * c->segment_size + c->thunk_size;
-        size_t all = c->stat_evicted ? c->size : used;
-        for (size_t done = 0; done < all;) {
-            ssize_t n = pwrite(fd, c->rw + done, all - done, (off_t)done);
-            if (n <= 0) {
-                close(fd);
-                return err_set(e, errno, "cannot copy code memory: %s", strerror(errno));
-            }
-            done += (size_t)n;
-        }
-    }
-    void *rw = mmap(fixed ? c->rw : NULL, c->size, PROT_READ | PROT_WRITE, flags, fd, 0);
-    void *rx = mmap(fixed ? (void *)(uintptr_t)c->rx : NULL, c->size, PROT_READ | PROT_EXEC, flags,
-                    fd, 0);
-    if (rw == MAP_FAILED || rx == MAP_FAILED) {
+    if (fd >= 0 && !ftruncate(fd, (off_t)size))
+        return fd;
+    err_set(e, errno, "cannot make %zu MiB of code memory: %s", size >> 20, strerror(errno));
+    if (fd >= 0)
         close(fd);
+    return -1;
+}
+
+/* Map the memory twice: anywhere, or over what is at c->rw and c->rx. */
+static bool map_memory(struct jit_cache *c, int fd, struct err *e)
+{
+    int flags = MAP_SHARED | (c->rw ? MAP_FIXED : 0);
+    void *rw = mmap(c->rw, c->size, PROT_READ | PROT_WRITE, flags, fd, 0);
+    void *rx = mmap((void *)(uintptr_t)c->rx, c->size, PROT_READ | PROT_EXEC, flags, fd, 0);
+    if (rw == MAP_FAILED || rx == MAP_FAILED)
         return err_set(e, errno, "cannot map code memory: %s", strerror(errno));
-    }
     c->fd = fd;
     c->rw = rw;
     c->rx = rx;
@@ -53,18 +43,53 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
     c->segment_size = ALIGN_UP(MAX(size / JIT_SEGMENTS, (size_t)2 * JIT_MAX_CODE), 4096);
     c->size = c->thunk_size + JIT_SEGMENTS * c->segment_size;
     c->epoch = 1;
-    if (!map_memory(c, false, e))
+    c->fork_fd = -1;
+    int fd = make_memory(c->size, e);
+    if (fd < 0)
         return false;
+    if (!map_memory(c, fd, e)) {
+        close(fd);
+        return false;
+    }
     struct host_buf buf = {.rw = c->rw, .rx = c->rx, .size = c->thunk_size};
     if (!host->make_thunks(cpu, &buf))
         return err_set(e, 0, "the shared code does not fit its %zu bytes", c->thunk_size);
     return true;
 }
 
+/* The copy is made before the fork, by the parent: afterwards it goes on to change its own. */
+bool cache_fork_prepare(struct jit_cache *c, struct err *e)
+{
+    size_t used = c->thunk_size + c->current * c->segment_size + c->used;
+    size_t all = c->stat_evicted ? c->size : used; /* after the first round all segments count */
+    c->fork_fd = make_memory(c->size, e);
+    for (size_t done = 0; c->fork_fd >= 0 && done < all;) {
+        ssize_t n = pwrite(c->fork_fd, c->rw + done, all - done, (off_t)done);
+        if (n <= 0) {
+            err_set(e, errno, "cannot copy code memory: %s", strerror(errno));
+            close(c->fork_fd);
+            c->fork_fd = -1;
+            break;
+        }
+        done += (size_t)n;
+    }
+    return c->fork_fd >= 0;
+}
+
+void cache_fork_parent(struct jit_cache *c)
+{
+    if (c->fork_fd >= 0)
+        close(c->fork_fd);
+    c->fork_fd = -1;
+}
+
 bool cache_fork_child(struct jit_cache *c, struct err *e)
 {
-    int old = c->fd;
-    if (!map_memory(c, true, e))
+    int old = c->fd, fd = c->fork_fd;
+    c->fork_fd = -1;
+    if (fd < 0)
+        return err_set(e, ENOMEM, "there is no copy of the code memory");
+    if (!map_memory(c, fd, e))
         return false;
     close(old);
     return true;

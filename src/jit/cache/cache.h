@@ -71,6 +71,7 @@ struct jit_segment {
 struct jit_cache {
     const struct host *host;
     int fd;
+    int fork_fd; /* between cache_fork_prepare() and its end: the child's memory */
     u8 *rw;
     const u8 *rx;
     size_t size, segment_size, thunk_size;
@@ -92,7 +93,10 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
                 struct err *e);
 void cache_free(struct jit_cache *c);
 
-/* In the child of a fork: a copy of the code in memory of its own, at the same addresses. */
+/* Around a fork: the child gets a copy of the code in memory of its own, at the same addresses. When
+ * prepare fails, so does the child's part. */
+bool cache_fork_prepare(struct jit_cache *c, struct err *e);
+void cache_fork_parent(struct jit_cache *c);
 bool cache_fork_child(struct jit_cache *c, struct err *e);
 
 struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);

@@ -26,12 +26,11 @@ static void swap_operands(struct ir_node *n)
     n->b = t;
 }
 
-/* x as a value of type `type`: itself unless an i64 is read as an i32. */
+/* x as a value of the node's type: itself, or its low half. */
 static irv same(struct ir_builder *b, const struct ir_node *n, irv x)
 {
-    unsigned t = ir_value_type(b->r, x);
-    if (n->type == IR_I32 && t == IR_I64)
-        return 0;
+    if (n->type == IR_I32 && ir_value_type(b->r, x) == IR_I64)
+        return ir_ubfx(b, IR_I32, x, 0, 32);
     return x;
 }
 
@@ -154,6 +153,13 @@ static irv fold_icmp(struct ir_builder *b, struct ir_node *n)
     return 0;
 }
 
+/* The low half of what has no other. */
+static irv fold_ubfx(struct ir_builder *b, struct ir_node *n)
+{
+    unsigned lsb = n->aux & 0xff, len = n->aux >> 8, type = ir_value_type(b->r, n->a);
+    return !lsb && len >= 32 && (type == IR_I32 || type == IR_I1) ? n->a : 0;
+}
+
 /* Trailing zeros, for guests that count them with the bits reversed. */
 static void fold_clz(struct ir_builder *b, struct ir_node *n)
 {
@@ -194,9 +200,8 @@ static irv fold_cc(struct ir_builder *b, struct ir_node *n)
 static irv fold_select(struct ir_builder *b, struct ir_node *n)
 {
     u64 k;
-    if (n->b == n->c && (ir_value_type(b->r, n->b) == n->type ||
-                         (ir_type_is_int(n->type) && same(b, n, n->b))))
-        return n->b;
+    if (n->b == n->c && (ir_value_type(b->r, n->b) == n->type || ir_type_is_int(n->type)))
+        return same(b, n, n->b);
     if (is_const(b, n->a, &k)) {
         irv pick = k ? n->b : n->c;
         if (ir_value_type(b->r, pick) == n->type)
@@ -266,6 +271,8 @@ irv ir_fold(struct ir_builder *b, struct ir_node *n)
     case IR_SAR:
     case IR_ROR:
         return fold_shift(b, n);
+    case IR_UBFX:
+        return fold_ubfx(b, n);
     case IR_CLZ:
         fold_clz(b, n);
         return 0;

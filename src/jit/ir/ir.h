@@ -232,6 +232,7 @@ enum {
     IR_HELPER_WRITES = 2, /* writes slots: entry values and earlier gets are stale after it */
     IR_HELPER_FP = 4,     /* reads or changes the FP environment */
     IR_HELPER_PURE = 8,   /* depends on its arguments alone */
+    IR_HELPER_VARIES = 16, /* two calls need not agree (a clock) */
 };
 
 /* Text form; print.c, parse.c. The printer returns malloced text. The parser makes a region that has

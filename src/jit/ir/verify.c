@@ -259,7 +259,10 @@ static bool check_aux(struct verifier *v, irv id)
     if (!strcmp(kind, "width"))
         RULE(n->aux == 32 || n->aux == 64, "v%u: width %u", id, n->aux);
     if (!strcmp(kind, "mem"))
-        RULE((n->aux & IR_MEM_SIZE) <= (n->type == IR_I32 ? 2 : n->type == IR_I64 ? 3 : 4),
+        RULE((n->aux & IR_MEM_SIZE) <= (n->op == IR_SC         ? 4
+                                             : n->type == IR_I32 ? 2
+                                             : n->type == IR_I64 ? 3
+                                                                 : 4),
              "v%u: access size", id);
     if (!strcmp(kind, "icond"))
         RULE((n->aux & 15) < 12 && (n->aux >> 4 == 1 || n->aux >> 4 == 2), "v%u: comparison", id);

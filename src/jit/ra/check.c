@@ -210,6 +210,10 @@ static bool check_node(struct checker *c, const struct ra_ins *i)
         u8 flags = c->ra->helpers[(u32)n->imm].flags;
         if (flags & (IR_HELPER_READS | IR_HELPER_WRITES) && !check_home(c, ir_node_map(n)))
             return false;
+        for (unsigned s = 0; s < c->ra->r->slots->count; s++) { /* C sees pins in their slots */
+            if (flags & (IR_HELPER_READS | IR_HELPER_WRITES) && pin_of(c, s) >= 0)
+                c->slot[s] = c->reg[pin_of(c, s)];
+        }
         c->gone |= flags & IR_HELPER_WRITES;
     }
     return apply_op(c, i);

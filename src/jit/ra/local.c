@@ -823,15 +823,37 @@ static void finish_exit(struct ra *ra, u32 p)
     *emit(ra, RA_OP) = op;
 }
 
+/* A call that shows the state to C writes pinned registers to their slots: what else lived there
+ * moves out first. */
+static void clear_pinned_slots(struct ra *ra, u32 p)
+{
+    struct work *w = ra->work;
+    for (u32 i = 0; i < w->npinned; i++) {
+        unsigned s = w->pin_slots[i];
+        irv u = w->mem_val[s];
+        if (u && u != w->cur[s] && !dead_after(ra, u, p - 1) && !ra->value[u].spill) {
+            w->locked = 0;
+            want_in_reg(ra, u, 0, p);
+            u32 k = new_spill(ra);
+            ra->value[u].spill = (u16)(k + 1);
+            store(ra, loc(RA_IN_SPILL, k), u);
+        }
+    }
+}
+
 static void allocate_helper(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
     u8 flags = ra->helpers[(u32)ra->r->node[p].imm].flags;
     u32 pins = 0;
     if (flags & (IR_HELPER_READS | IR_HELPER_WRITES)) {
+        clear_pinned_slots(ra, p);
         sync_state(ra, p - 1, NULL, 0);
-        for (u32 i = 0; i < w->npinned; i++)
-            pins |= 1u << w->pin_of[w->pin_slots[i]];
+        for (u32 i = 0; i < w->npinned; i++) {
+            unsigned s = w->pin_slots[i];
+            pins |= 1u << w->pin_of[s];
+            w->mem_val[s] = 0; /* about to be written; no need to rely on it */
+        }
     }
     allocate_op(ra, p, pins);
     if (flags & IR_HELPER_WRITES)

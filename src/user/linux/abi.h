@@ -56,6 +56,8 @@ struct abi {
     const struct abi_bits *open_flags;
     const struct abi_layout *layout[SYS_NSTRUCTS]; /* NULL: as the host's */
 
+    /* One CPU's part of /proc/cpuinfo; `cap` as in AT_HWCAP and AT_HWCAP2. */
+    void (*cpuinfo)(FILE *out, unsigned cpu, const u64 cap[2]);
     /* Write a signal frame and set the registers for the handler. False: the stack cannot be
      * written. */
     bool (*frame_push)(struct thread *t, const struct abi_frame *f);

@@ -189,7 +189,7 @@ static void fill_frame(struct thread *t, const struct abi_frame *f, struct a64_f
         k->mcontext.regs[i] = vcpu_get(cpu, xreg(t, i));
     k->mcontext.sp = vcpu_get(cpu, t->process->regs.sp);
     k->mcontext.pc = vcpu_pc(cpu);
-    k->mcontext.pstate = vcpu_get(cpu, reg(t, "nzcv"));
+    k->mcontext.pstate = vcpu_get(cpu, reg(t, "pstate"));
     struct a64_fpsimd fp = {{FPSIMD_MAGIC, sizeof(fp)},
                             (u32)vcpu_get(cpu, reg(t, "fpsr")),
                             (u32)vcpu_get(cpu, reg(t, "fpcr")),
@@ -270,7 +270,7 @@ static bool frame_pop(struct thread *t, struct abi_return *r)
         vcpu_reg_set(cpu, vreg(t, i), &fp.v[i]);
     vcpu_set(cpu, reg(t, "fpsr"), fp.fpsr);
     vcpu_set(cpu, reg(t, "fpcr"), fp.fpcr);
-    vcpu_set(cpu, reg(t, "nzcv"), k.mcontext.pstate & NZCV_BITS);
+    vcpu_set(cpu, reg(t, "pstate"), k.mcontext.pstate & NZCV_BITS);
     vcpu_set(cpu, t->process->regs.sp, k.mcontext.sp);
     vcpu_set_pc(cpu, k.mcontext.pc);
     r->mask = k.sigmask;
@@ -278,6 +278,30 @@ static bool frame_pop(struct thread *t, struct abi_return *r)
     r->alt_size = k.stack.size;
     r->alt_flags = (u32)k.stack.flags;
     return true;
+}
+
+/* ---- /proc/cpuinfo ---- */
+
+static void cpuinfo(FILE *out, unsigned cpu, const u64 cap[2])
+{
+    /* By bit of AT_HWCAP and AT_HWCAP2. */
+    static const char *const names[2][32] = {
+        {"fp",      "asimd", "evtstrm", "aes",     "pmull",   "sha1",   "sha2",    "crc32",
+         "atomics", "fphp",  "asimdhp", "cpuid",   "asimdrdm", "jscvt", "fcma",    "lrcpc",
+         "dcpop",   "sha3",  "sm3",     "sm4",     "asimddp", "sha512", "sve",     "asimdfhm",
+         "dit",     "uscat", "ilrcpc",  "flagm",   "ssbs",    "sb",     "paca",    "pacg"},
+        {"dcpodp",    "sve2",     "sveaes",   "svepmull", "svebitperm", "svesha3", "svesm4",
+         "flagm2",    "frint",    "svei8mm",  "svef32mm", "svef64mm",   "svebf16", "i8mm",
+         "bf16",      "dgh",      "rng",      "bti",      "mte",        "ecv",     "afp",
+         "rpres",     "mte3",     "sme"},
+    };
+    fprintf(out, "processor\t: %u\nBogoMIPS\t: 100.00\nFeatures\t:", cpu);
+    for (unsigned i = 0; i < 64; i++) {
+        if (cap[i / 32] >> (i % 32) & 1 && names[i / 32][i % 32])
+            fprintf(out, " %s", names[i / 32][i % 32]);
+    }
+    fprintf(out, "\nCPU implementer\t: 0x00\nCPU architecture: 8\nCPU variant\t: 0x0\n"
+                 "CPU part\t: 0x000\nCPU revision\t: 0\n\n");
 }
 
 /* mov x8, #139; svc #0: what the unwinder of the compiler's library looks for. */
@@ -308,6 +332,7 @@ const struct abi abi_aarch64 = {
             [SYS_STRUCT_epoll_event] = &a64_epoll_layout,
             [SYS_STRUCT_semid] = &a64_semid_layout,
         },
+    .cpuinfo = cpuinfo,
     .frame_push = frame_push,
     .frame_pop = frame_pop,
 };

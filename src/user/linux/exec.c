@@ -59,11 +59,15 @@ struct exec {
 static s64 exec_host(struct thread *t, const struct exec *x, const char *path, char **argv,
                      char **envp)
 {
+    struct rlimit ours;
+    getrlimit(RLIMIT_STACK, &ours);
+    setrlimit(RLIMIT_STACK, &t->process->limit_stack);
     signal_exec_begin(t);
     s64 r = host_call(t, SYS_execveat, path ? (u64)AT_FDCWD : (u64)x->dirfd,
                       (u64)(uintptr_t)(path ? path : x->path), (u64)(uintptr_t)argv,
                       (u64)(uintptr_t)envp, path ? 0 : (u64)x->flags, 0);
     signal_exec_failed(t);
+    setrlimit(RLIMIT_STACK, &ours);
     return r;
 }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "base/log.h"
 #include "user/linux/abi.h"
 #include "user/linux/headers.h"
 #include "user/linux/path.h"
@@ -20,8 +21,7 @@ static const char *open_path(struct thread *t, u64 guest, u64 flags, char *buf, 
     *r = space_string(&t->process->space, raw, sizeof(raw), guest);
     if (*r < 0)
         return NULL;
-    const char *file = proc_self_file(raw);
-    *r = file && !(flags & O_PATH) ? proc_open(t, file, (int)flags) : 1;
+    *r = raw[0] == '/' && !(flags & O_PATH) ? proc_open(t, raw, (int)flags) : 1;
     if (*r != 1)
         return NULL;
     bool follow = !(flags & O_NOFOLLOW) && (flags & (O_CREAT | O_EXCL)) != (O_CREAT | O_EXCL);
@@ -60,18 +60,35 @@ s64 sys_openat2(struct thread *t, const u64 *a)
                      0, 0);
 }
 
+/* Is it one of lyre's descriptors? The guest does not see them: to it they are not open. */
+static bool is_own(u64 fd)
+{
+    return (int)fd >= 0 && (int)fd == log_fd();
+}
+
 s64 sys_close(struct thread *t, const u64 *a)
 {
-    return host_call(t, SYS_close, a[0], 0, 0, 0, 0, 0);
+    return is_own(a[0]) ? -EBADF : host_call(t, SYS_close, a[0], 0, 0, 0, 0, 0);
 }
 
 s64 sys_close_range(struct thread *t, const u64 *a)
 {
-    return host_call(t, SYS_close_range, a[0], a[1], a[2], 0, 0, 0);
+    u32 first = (u32)a[0], last = (u32)a[1];
+    int own = log_fd();
+    if (own < 0 || first > (u32)own || last < (u32)own)
+        return host_call(t, SYS_close_range, first, last, a[2], 0, 0, 0);
+    s64 r = 0;
+    if (first < (u32)own)
+        r = host_call(t, SYS_close_range, first, (u32)own - 1, a[2], 0, 0, 0);
+    if (!r && last > (u32)own)
+        r = host_call(t, SYS_close_range, (u32)own + 1, last, a[2], 0, 0, 0);
+    return r;
 }
 
 s64 sys_dup3(struct thread *t, const u64 *a)
 {
+    if (is_own(a[0]) || is_own(a[1]))
+        return -EBADF;
     return host_call(t, SYS_dup3, a[0], a[1], a[2], 0, 0, 0);
 }
 

@@ -380,10 +380,9 @@ static void push_word(struct stack *s, u64 v)
 
 static u64 stack_bytes(const struct process *p)
 {
-    struct rlimit lim;
     u64 size = p->opts->stack_size;
-    if (!size && getrlimit(RLIMIT_STACK, &lim) == 0 && lim.rlim_cur != RLIM_INFINITY)
-        size = lim.rlim_cur;
+    if (!size && p->limit_stack.rlim_cur != RLIM_INFINITY)
+        size = p->limit_stack.rlim_cur;
     if (!size)
         size = 8ull << 20;
     return ALIGN_UP(MIN(MAX(size, 128ull << 10), 64ull << 30), SPACE_PAGE);

@@ -13,6 +13,7 @@
 
 #include "base/guard.h"
 #include "user/linux/abi.h"
+#include "user/linux/path.h"
 
 /* The host's line for a range, cut to what the guest has there. */
 static void maps_piece(FILE *out, const struct map *m, u64 start, u64 end, u64 host_start,
@@ -99,18 +100,41 @@ static void write_stat(struct process *p, FILE *out)
     fclose(in);
 }
 
-s64 proc_open(struct thread *t, const char *file, int flags)
+static void write_cpuinfo(struct process *p, FILE *out)
 {
-    static const char *const ours[] = {"maps", "auxv", "cmdline", "environ", "stat"};
-    struct process *p = t->process;
-    size_t which = 0;
-    while (which < ARRAY_LEN(ours) && strcmp(ours[which], file))
-        which++;
-    if (which == ARRAY_LEN(ours))
-        return 1;
-    if ((flags & O_ACCMODE) != O_RDONLY)
-        return -EACCES;
-    int fd = memfd_create(file, MFD_CLOEXEC);
+    u64 cap[2] = {0};
+    p->isa->hwcap(p->main->cpu, cap);
+    for (long i = 0, n = sysconf(_SC_NPROCESSORS_ONLN); i < n; i++)
+        p->abi->cpuinfo(out, (unsigned)i, cap);
+}
+
+static void write_auxv(struct process *p, FILE *out)
+{
+    fwrite(p->auxv, 8, p->auxv_words, out);
+}
+
+static void write_cmdline(struct process *p, FILE *out)
+{
+    write_range(out, p->arg_start, p->arg_end);
+}
+
+static void write_environ(struct process *p, FILE *out)
+{
+    write_range(out, p->env_start, p->env_end);
+}
+
+static const struct proc_file {
+    const char *name; /* under /proc/self, or absolute */
+    void (*write)(struct process *p, FILE *out);
+} files[] = {
+    {"maps", write_maps}, {"auxv", write_auxv}, {"cmdline", write_cmdline},
+    {"environ", write_environ}, {"stat", write_stat}, {"/proc/cpuinfo", write_cpuinfo},
+};
+
+/* An anonymous file with what f->write says. */
+static s64 make_file(struct process *p, const struct proc_file *f, int flags)
+{
+    int fd = memfd_create(f->name, MFD_CLOEXEC);
     if (fd < 0)
         return -errno;
     int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -119,26 +143,23 @@ s64 proc_open(struct thread *t, const char *file, int flags)
         close(fd);
         return -EMFILE;
     }
-    switch (which) {
-    case 0:
-        write_maps(p, out);
-        break;
-    case 1:
-        fwrite(p->auxv, 8, p->auxv_words, out);
-        break;
-    case 2:
-        write_range(out, p->arg_start, p->arg_end);
-        break;
-    case 3:
-        write_range(out, p->env_start, p->env_end);
-        break;
-    case 4:
-        write_stat(p, out);
-        break;
-    }
+    f->write(p, out);
     fclose(out);
     lseek(fd, 0, SEEK_SET);
     if (!(flags & O_CLOEXEC))
         fcntl(fd, F_SETFD, 0);
     return fd;
+}
+
+s64 proc_open(struct thread *t, const char *path, int flags)
+{
+    const char *file = proc_self_file(path);
+    if (!file)
+        file = path;
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        if (strcmp(files[i].name, file))
+            continue;
+        return (flags & O_ACCMODE) == O_RDONLY ? make_file(t->process, &files[i], flags) : -EACCES;
+    }
+    return 1;
 }

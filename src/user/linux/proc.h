@@ -4,8 +4,8 @@
 
 #include "user/process.h"
 
-/* A descriptor for reading the guest's version of /proc/self/<file>, -errno, or 1 if the host's own
- * file is right. `flags` are open's, in host form. */
-s64 proc_open(struct thread *t, const char *file, int flags);
+/* A descriptor for reading the guest's version of `path`, -errno, or 1 if the host's own file is
+ * right. `flags` are open's, in host form. */
+s64 proc_open(struct thread *t, const char *path, int flags);
 
 #endif

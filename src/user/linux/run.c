@@ -149,7 +149,7 @@ static void set_comm(const char *path)
     prctl(PR_SET_NAME, slash ? slash + 1 : path);
 }
 
-static bool start(struct process *p, struct program *prog, struct err *e)
+static bool start(struct process *p, struct program *prog, enum user_fail *fail, struct err *e)
 {
     const struct user_opts *o = p->opts;
     struct engine_opts eo = o->engine;
@@ -159,6 +159,7 @@ static bool start(struct process *p, struct program *prog, struct err *e)
                        p->isa->name);
     eo.fetch = space_fetch;
     eo.opaque = &p->space;
+    *fail = USER_FAIL_SETUP;
     p->engine = engine_new(p->isa, &eo, e);
     if (!p->engine)
         return false;
@@ -168,12 +169,28 @@ static bool start(struct process *p, struct program *prog, struct err *e)
     struct thread *t = p->main = thread_new(p, e);
     if (!t)
         return false;
+    *fail = USER_FAIL_IMAGE;
     t->tid = gettid();
     thread_list(t);
     current_set(t);
     signal_init(t);
     p->exe = file_name(prog->fd, prog->path);
     return program_load(p, t, prog, o->envp, e);
+}
+
+/* What becomes the guest's. The main thread's host stack grows as far as its limit says; a small one
+ * is meant for the guest. */
+static void take_limits(struct process *p)
+{
+    const rlim_t enough = 4 << 20;
+    getrlimit(RLIMIT_AS, &p->limit_as);
+    getrlimit(RLIMIT_DATA, &p->limit_data);
+    getrlimit(RLIMIT_STACK, &p->limit_stack);
+    if (p->limit_stack.rlim_cur < enough) {
+        struct rlimit more = p->limit_stack;
+        more.rlim_cur = MIN(more.rlim_max, enough);
+        setrlimit(RLIMIT_STACK, &more);
+    }
 }
 
 struct process *process_new(const struct user_opts *opts, enum user_fail *fail, struct err *e)
@@ -188,15 +205,17 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
     *fail = USER_FAIL_NOT_RUNNABLE;
     if (opts->strace)
         log_enable(LOG_STRACE);
-    if (!space_init(&p->space, e))
+    take_limits(p);
+    bool ok = space_init(&p->space, e) && program_open(p, opts->path, opts->argv, &prog, fail, e);
+    if (ok) {
+        *fail = USER_FAIL_IMAGE;
+        ok = start(p, &prog, fail, e);
+        program_close(&prog);
+    }
+    if (!ok) {
+        process_free(p);
         return NULL;
-    if (!program_open(p, opts->path, opts->argv, &prog, fail, e))
-        return NULL;
-    *fail = USER_FAIL_IMAGE;
-    bool ok = start(p, &prog, e);
-    program_close(&prog);
-    if (!ok)
-        return NULL;
+    }
     set_comm(opts->path);
     return p;
 }
@@ -223,8 +242,11 @@ const struct user_opts *process_opts(const struct process *p)
 
 void process_free(struct process *p)
 {
-    if (p->main)
+    if (p->main) {
+        current_set(NULL);
+        signal_thread_end(p->main);
         thread_free(p->main);
+    }
     if (p->engine)
         engine_free(p->engine);
     space_free(&p->space);

@@ -26,7 +26,7 @@
 #include "user/linux/abi.h"
 #include "user/linux/headers.h"
 
-#define HOST_STACK (64u << 10)
+#define HOST_STACK (256u << 10) /* the engine may work in a handler */
 #define UNBLOCKABLE (sig_bit(SIGKILL) | sig_bit(SIGSTOP))
 
 /* Those whose default is to dump core, apart from the five. */
@@ -164,6 +164,11 @@ void signal_thread_end(struct thread *t)
 {
     stack_t off = {.ss_flags = SS_DISABLE};
     sigaltstack(&off, NULL);
+    signal_stack_free(t);
+}
+
+void signal_stack_free(struct thread *t)
+{
     if (t->host_stack)
         munmap(t->host_stack, HOST_STACK);
     t->host_stack = NULL;
@@ -214,7 +219,8 @@ void signal_exec_begin(struct thread *t)
 
 void signal_exec_failed(struct thread *t)
 {
-    signal_mask_apply(t);
+    if (!atomic_load(&t->caught)) /* one may have come in between */
+        signal_mask_apply(t);
     for (int sig = 1; sig < 32; sig++) {
         if (is_sync(sig))
             host_action_ours(sig, 0);
@@ -293,8 +299,13 @@ static void push_frame(struct thread *t, struct abi_frame *f)
         f->sp = t->alt_sp + t->alt_size;
     t->cpu->env->excl.size = 0;
     if (!p->abi->frame_push(t, f)) {
-        /* As the kernel: a SIGSEGV that no handler can take. */
-        die(t, SIGSEGV);
+        /* As the kernel: a SIGSEGV, which may have a stack of its own; not a second time. */
+        siginfo_t info = {.si_signo = SIGSEGV, .si_code = SI_KERNEL};
+        struct abi_frame again = {.sig = SIGSEGV};
+        if (f->sig == SIGSEGV)
+            die(t, SIGSEGV);
+        else
+            signal_force(t, &again, &info);
         return;
     }
     if (t->alt_flags & SS_AUTODISARM)

@@ -16,6 +16,9 @@ void signal_init(struct thread *t);
 void signal_thread_start(struct thread *t);
 void signal_thread_end(struct thread *t);
 
+/* Only the memory of that stack: for a thread that ended in another process. */
+void signal_stack_free(struct thread *t);
+
 /* Deliver what has been caught, finish interrupted system calls. Afterwards either t->ended is set
  * or the registers are as they should be and nothing deliverable is left. */
 void signal_deliver(struct thread *t);

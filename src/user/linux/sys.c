@@ -35,25 +35,54 @@ s64 sys_personality(struct thread *t, const u64 *a)
 
 /* ---- limits ---- */
 
-/* Of the address space, lyre needs a part for itself; the guest must not take it away. The kernel
- * enforces these on the process as a whole, so they are passed on only when they end nothing. */
-static bool limit_is_kept(unsigned resource)
+/* Limits of memory are kept as the guest's own: the host's kernel would count lyre's memory, too, and
+ * lyre would be the one to run out of it. Programs that it starts inherit the stack's. NULL: any
+ * other limit. */
+static struct rlimit *kept_limit(struct process *p, unsigned resource)
 {
-    return resource == RLIMIT_AS || resource == RLIMIT_DATA || resource == RLIMIT_STACK;
+    switch (resource) {
+    case RLIMIT_AS:
+        return &p->limit_as;
+    case RLIMIT_DATA:
+        return &p->limit_data;
+    case RLIMIT_STACK:
+        return &p->limit_stack;
+    default:
+        return NULL;
+    }
+}
+
+static s64 kept_prlimit(struct process *p, struct rlimit *kept, const struct rlimit *new,
+                        struct rlimit *old)
+{
+    s64 r = 0;
+    pthread_mutex_lock(&p->lock);
+    *old = *kept;
+    if (new && new->rlim_cur > new->rlim_max)
+        r = -EINVAL;
+    else if (new && new->rlim_max > old->rlim_max && geteuid() != 0)
+        r = -EPERM;
+    else if (new)
+        *kept = *new;
+    pthread_mutex_unlock(&p->lock);
+    return r;
 }
 
 s64 sys_prlimit64(struct thread *t, const u64 *a)
 {
+    struct process *p = t->process;
     struct rlimit new, old;
     unsigned resource = (unsigned)a[1];
+    bool self = !(int)a[0] || (int)a[0] == getpid();
+    struct rlimit *kept = self ? kept_limit(p, resource) : NULL;
+    s64 r;
     if (a[2] && !struct_read(t, SYS_STRUCT_rlimit, &new, a[2]))
         return -EFAULT;
-    bool self = !(int)a[0] || (int)a[0] == getpid();
-    bool keep = self && a[2] && limit_is_kept(resource) && resource != RLIMIT_STACK;
-    s64 r = host_call(t, SYS_prlimit64, a[0], resource, a[2] && !keep ? (u64)(uintptr_t)&new : 0,
+    if (kept)
+        r = kept_prlimit(p, kept, a[2] ? &new : NULL, &old);
+    else
+        r = host_call(t, SYS_prlimit64, a[0], resource, a[2] ? (u64)(uintptr_t)&new : 0,
                       (u64)(uintptr_t)&old, 0, 0);
-    if (!r && keep && new.rlim_cur > new.rlim_max)
-        return -EINVAL;
     if (!r && a[3] && !struct_write(t, SYS_STRUCT_rlimit, a[3], &old))
         return -EFAULT;
     return r;
@@ -164,6 +193,30 @@ s64 sys_ptrace(struct thread *t, const u64 *a)
 s64 sys_membarrier(struct thread *t, const u64 *a)
 {
     return host_call(t, SYS_membarrier, a[0], a[1], a[2], 0, 0, 0);
+}
+
+/* ---- time ---- */
+
+/* Through the host's vDSO, without entering its kernel. */
+s64 sys_clock_gettime(struct thread *t, const u64 *a)
+{
+    struct timespec ts;
+    if (clock_gettime((clockid_t)a[0], &ts) < 0)
+        return -errno;
+    return struct_write(t, SYS_STRUCT_timespec, a[1], &ts) ? 0 : -EFAULT;
+}
+
+s64 sys_gettimeofday(struct thread *t, const u64 *a)
+{
+    struct timeval tv;
+    struct timezone tz = {0};
+    if (a[1]) /* the C library's function leaves it alone */
+        syscall(SYS_gettimeofday, NULL, &tz);
+    gettimeofday(&tv, NULL);
+    if ((a[0] && !struct_write(t, SYS_STRUCT_timeval, a[0], &tv)) ||
+        (a[1] && !struct_write(t, SYS_STRUCT_timezone, a[1], &tz)))
+        return -EFAULT;
+    return 0;
 }
 
 /* ---- timers, children ---- */

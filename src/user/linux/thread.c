@@ -365,18 +365,24 @@ static void fork_child(struct thread *t, const struct clone *k)
 
 static s64 raw_fork(const struct clone *k)
 {
+    u64 flags = k->flags & ~PLAIN_FORK;
+    long r;
+    if (!k->set_tid_size && !(flags >> 32)) {
+        r = syscall(SYS_clone, flags | (u64)k->exit_signal, NULL, k->pidfd, NULL, NULL);
+        return r < 0 ? -errno : r;
+    }
     struct {
         u64 flags, pidfd, child_tid, parent_tid, exit_signal, stack, stack_size, tls, set_tid,
             set_tid_size, cgroup;
     } args = {
-        .flags = k->flags & ~PLAIN_FORK,
+        .flags = flags,
         .pidfd = k->pidfd,
         .exit_signal = (u64)k->exit_signal,
         .set_tid = k->set_tid,
         .set_tid_size = k->set_tid_size,
         .cgroup = k->cgroup,
     };
-    long r = syscall(SYS_clone3, &args, sizeof(args));
+    r = syscall(SYS_clone3, &args, sizeof(args));
     return r < 0 ? -errno : r;
 }
 
@@ -468,8 +474,7 @@ static s64 clone_vfork(struct thread *t, const struct clone *k)
         current_set(t);
         if (pid > 0 && k->flags & CLONE_PARENT_SETTID)
             write_tid(t, k->ptid, pid);
-        if (c->host_stack)
-            munmap(c->host_stack, 64u << 10);
+        signal_stack_free(c);
         free(c->sighand);
         signal_mask_apply(t);
     }

@@ -1,5 +1,5 @@
 /* Start-up: arguments, environment, the auxiliary vector, brk, clocks.
- * link: static dynamic
+ * link: static dynamic static-pie no-pie
  * args: one "two three" ""
  * env: TEST_VALUE=here */
 #include "prog.h"

@@ -210,6 +210,28 @@ static void test_altstack(void)
     sigaltstack(&ss, NULL);
 }
 
+static int recurse(int n)
+{
+    volatile char pad[1000];
+    pad[0] = (char)n;
+    return recurse(n + 1) + pad[0];
+}
+
+/* The stack is used up: the handler has another. */
+static void test_overflow(void)
+{
+    static char area[65536];
+    stack_t ss = {.ss_sp = area, .ss_size = sizeof(area)};
+    sigaltstack(&ss, NULL);
+    set(SIGSEGV, on_fault, SA_ONSTACK);
+    if (!sigsetjmp(back, 1))
+        recurse(0);
+    else
+        printf("overflow: signal %d\n", got.si_signo);
+    ss.ss_flags = SS_DISABLE;
+    sigaltstack(&ss, NULL);
+}
+
 static void test_suspend(void)
 {
     sigset_t block, none;
@@ -242,6 +264,7 @@ int main(void)
     test_faults();
     test_context();
     test_altstack();
+    test_overflow();
     test_suspend();
     signal(SIGSEGV, SIG_DFL);
     int status;

@@ -317,19 +317,19 @@ static void constrain_mem(const struct ir_region *r, const struct ir_node *n, bo
             con->ntmp[0]++;
     }
     if (n->op == IR_LD) {
-        if (n->type == IR_F16)
+        if (ir_type_is_vec(n->type) && ir_mem_bytes(n) == 2)
             con->ntmp[0]++;
     } else if (n->op == IR_ST) {
         bool sc = n->aux & IR_MEM_SC;
         add_src(con, r, n->c, sc ? 0 : ir_mem_bytes(n) == 8 ? 64 : 32);
-        if (sc || ir_value_type(r, n->c) == IR_F16)
+        if (sc || (ir_type_is_vec(ir_value_type(r, n->c)) && ir_mem_bytes(n) == 2))
             con->ntmp[0]++;
     } else if (n->op == IR_CAS) {
         add_src(con, r, n->b, 0);
         add_src(con, r, n->c, 0);
     } else if (n->op == IR_SC || n->op == IR_RMW) {
         add_src(con, r, n->b, 0);
-    } else if (n->op == IR_LL && n->type == IR_F16) {
+    } else if (n->op == IR_LL && ir_type_is_vec(n->type) && ir_mem_bytes(n) == 2) {
         con->ntmp[0]++;
     }
     constrain_atomic(n, needed, con);

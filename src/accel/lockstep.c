@@ -1,0 +1,232 @@
+/* Two engines at once: the interpreter runs each region on a copy of the state, with its stores in a
+ * log beside memory; then host code runs the same region for real, and the outcomes must agree. The
+ * first difference is reported with its guest code and ends the process.
+ *
+ * Threads take turns, one region at a time, so that they cannot disturb each other's memory in
+ * between. */
+#include <inttypes.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "accel/engine_impl.h"
+#include "base/guard.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "jit/ir/fl.h"
+
+struct stored {
+    u64 addr;
+    unsigned bytes;
+    v128 value;
+};
+
+struct lockstep {
+    struct ir_env *env; /* the interpreter's */
+    struct stored *log;
+    u32 count, cap;
+    struct ir_mem mem;
+};
+
+static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
+{
+    struct lockstep *ls = opaque;
+    if (guard_copy(to, (const void *)(uintptr_t)addr, bytes))
+        return false;
+    for (u32 i = 0; i < ls->count; i++) {
+        const struct stored *s = &ls->log[i];
+        for (unsigned k = 0; k < bytes; k++) {
+            if (addr + k - s->addr < s->bytes)
+                ((u8 *)to)[k] = s->value.b[addr + k - s->addr];
+        }
+    }
+    return true;
+}
+
+/* Writing a word back to itself finds out whether it may be written. */
+static bool writable(u64 addr)
+{
+    u32 seen = 0;
+    return guard_cas32((u32 *)(uintptr_t)(addr & ~3ull), &seen, 0);
+}
+
+static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
+{
+    struct lockstep *ls = opaque;
+    if (!writable(addr) || !writable(addr + bytes - 1))
+        return false;
+    struct stored s = {.addr = addr, .bytes = bytes};
+    memcpy(&s.value, from, bytes);
+    VEC_PUSH(ls->log, ls->count, ls->cap) = s;
+    return true;
+}
+
+static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desired, v128 *old,
+                unsigned bytes)
+{
+    *old = (v128){0};
+    if (!load(opaque, addr, old, bytes) || !writable(addr))
+        return false;
+    return memcmp(old, expected, bytes) || store(opaque, addr, desired, bytes);
+}
+
+static struct lockstep *make(struct vcpu *cpu)
+{
+    struct lockstep *ls = xcalloc(1, sizeof(*ls));
+    size_t size = ALIGN_UP(sizeof(struct ir_env) + cpu->isa->slots.size, (size_t)64);
+    ls->env = aligned_alloc(64, size);
+    if (!ls->env)
+        abort();
+    memset(ls->env, 0, size);
+    ls->mem = (struct ir_mem){load, store, cas, ls};
+    return ls;
+}
+
+void lockstep_free(struct lockstep *ls)
+{
+    if (!ls)
+        return;
+    free(ls->env);
+    free(ls->log);
+    free(ls);
+}
+
+static void nothing(struct ir_env *env)
+{
+}
+
+/* The copy that the interpreter works on. */
+static void copy_env(struct lockstep *ls, struct vcpu *cpu)
+{
+    struct ir_env *to = ls->env, *from = cpu->env;
+    from->fp_pull(from);
+    memcpy(to->slots, from->slots, cpu->isa->slots.size);
+    to->key = from->key;
+    to->excl = from->excl;
+    to->fp = (struct fp_env *)(void *)(to->slots + ((u8 *)from->fp - from->slots));
+    to->fp_pull = to->fp_push = nothing;
+    to->cpu = cpu;
+    to->exit_code = from->exit_code;
+    to->exit_arg = from->exit_arg;
+    to->exit_addr = from->exit_addr;
+    ls->count = 0;
+}
+
+static bool same_slot(const struct ir_slot *s, const struct ir_env *a, const struct ir_env *b)
+{
+    v128 x, y;
+    ir_slot_load(s, a, &x);
+    ir_slot_load(s, b, &y);
+    return !memcmp(&x, &y, sizeof(x));
+}
+
+static bool differ(struct vcpu *cpu, struct lockstep *ls, char *text, size_t size)
+{
+    const struct ir_slots *slots = &cpu->isa->slots;
+    const struct ir_env *i = ls->env, *j = cpu->env;
+    for (unsigned s = 0; s < slots->count; s++) {
+        v128 x, y;
+        if (same_slot(&slots->slot[s], i, j))
+            continue;
+        ir_slot_load(&slots->slot[s], i, &x);
+        ir_slot_load(&slots->slot[s], j, &y);
+        snprintf(text, size, "%s is %016" PRIx64 "%016" PRIx64 " in host code, %016" PRIx64
+                 "%016" PRIx64 " in the interpreter", slots->slot[s].name, y.d[1], y.d[0], x.d[1],
+                 x.d[0]);
+        return true;
+    }
+    if (i->exit != j->exit || (i->exit >= IR_EXIT_RAISE && i->exit_code != j->exit_code) ||
+        (i->exit == IR_EXIT_FAULT && i->exit_addr != j->exit_addr)) {
+        snprintf(text, size, "host code leaves by %u (code %u, %#" PRIx64 "), the interpreter by %u "
+                 "(code %u, %#" PRIx64 ")", j->exit, j->exit_code, j->exit_addr, i->exit,
+                 i->exit_code, i->exit_addr);
+        return true;
+    }
+    for (u32 k = 0; k < ls->count; k++) { /* what was stored last at each place */
+        v128 want = {0}, got = {0};
+        const struct stored *s = &ls->log[k];
+        u32 all = ls->count;
+        load(ls, s->addr, &want, s->bytes);
+        ls->count = 0;
+        load(ls, s->addr, &got, s->bytes);
+        ls->count = all;
+        if (memcmp(&want, &got, s->bytes)) {
+            snprintf(text, size, "memory at %#" PRIx64 " is %016" PRIx64 " after host code, %016"
+                     PRIx64 " after the interpreter", s->addr, got.d[0], want.d[0]);
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool varies(const struct vcpu *cpu, const struct ir_region *r)
+{
+    for (irv v = IR_FIRST_NODE; v < r->count; v++) {
+        if (r->node[v].op == IR_HELPER &&
+            cpu->isa->helpers[(u32)r->node[v].imm].flags & IR_HELPER_VARIES)
+            return true;
+    }
+    return false;
+}
+
+static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, u32 len,
+                            const char *text)
+{
+    char *ir = ir_print(&c->ir);
+    log_warn("lockstep: after the code at %#" PRIx64 ": %s\n", pc, text);
+    for (u32 at = 0; at < len;) {
+        char insn[128];
+        unsigned n = cpu->isa->disas(c->code + at, len - at, pc + at, insn, sizeof(insn));
+        if (!n)
+            break;
+        log_warn("  %#" PRIx64 ":  %s\n", pc + at, insn);
+        at += n;
+    }
+    log_warn("%s", ir);
+    free(ir);
+    abort();
+}
+
+/* One region in both. False when there is no code at pc. */
+static bool step(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    struct lockstep *ls = ec->lockstep;
+    u64 pc = vcpu_pc(cpu);
+    char text[256];
+    u32 len = compiler_lift(ec->own, cpu, pc, cpu->engine->opts.one_insn ? 1 : 64);
+    if (!len)
+        return false;
+    copy_env(ls, cpu);
+    ec->interp.mem = &ls->mem;
+    ir_interp_run(&ec->interp, &ec->own->ir, ls->env, cpu->isa->helpers, 0);
+    if (!jit_step(cpu))
+        return false;
+    if (cpu->env->exit == IR_EXIT_REQUEST)
+        return true; /* asked to stop before it ran */
+    cpu->env->fp_pull(cpu->env);
+    if (!varies(cpu, &ec->own->ir) && differ(cpu, ls, text, sizeof(text)))
+        report(cpu, ec->own, pc, len, text);
+    return true;
+}
+
+void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (!ec->own) {
+        ec->own = xcalloc(1, sizeof(*ec->own));
+        compiler_init(ec->own);
+        ec->lockstep = make(cpu);
+    }
+    for (;;) {
+        pthread_mutex_lock(&cpu->engine->lockstep_lock);
+        bool ok = step(cpu);
+        pthread_mutex_unlock(&cpu->engine->lockstep_lock);
+        if (!ok) {
+            engine_fetch_fault(cpu, exit);
+            return;
+        }
+        if (!engine_exit(cpu, exit))
+            return;
+    }
+}

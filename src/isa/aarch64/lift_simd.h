@@ -1,0 +1,23 @@
+/* What the Advanced SIMD lifters share. */
+#ifndef LYRE_ISA_AARCH64_LIFT_SIMD_H
+#define LYRE_ISA_AARCH64_LIFT_SIMD_H
+
+#include "base/bits.h"
+#include "isa/aarch64/lift.h"
+
+enum a64_vcmp { VCMP_EQ, VCMP_GT, VCMP_GE, VCMP_HI, VCMP_HS, VCMP_TST };
+
+/* Call a64_simd(); y may be 0. */
+irv a64_simd_call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned,
+                  unsigned amount, irv x, irv y);
+
+/* Lanes of ones where the comparison holds. */
+irv a64_compare(struct lift *l, unsigned type, unsigned size, enum a64_vcmp how, irv x, irv y);
+
+/* The lowest lane of 1 << size bytes, zero above. */
+irv a64_lane_zx(struct lift *l, unsigned size, irv v);
+
+/* The lane h:l:m of v<m:rm> (of v<rm> for 16 bits) in every lane. */
+irv a64_index_lane(struct lift *l, unsigned size, unsigned hlm, unsigned mrm);
+
+#endif

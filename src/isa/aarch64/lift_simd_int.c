@@ -1,0 +1,562 @@
+/* Advanced SIMD: integer arithmetic. Common operations are IR, rare ones a call (a64_simd). */
+#include "isa/aarch64/lift_simd.h"
+
+irv a64_simd_call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned,
+                  unsigned amount, irv x, irv y)
+{
+    irv what = ir_const(l->b, IR_I64,
+                        op | lane << 8 | lanes << 12 | (unsigned)is_unsigned << 18 | amount << 20);
+    return ir_helper(l->b, A64_HELPER_SIMD, IR_V128, x, y ? y : x, what);
+}
+
+irv a64_lane_zx(struct lift *l, unsigned size, irv v)
+{
+    static const u8 type[] = {0, IR_F16, IR_F32, IR_F64};
+    if (!size)
+        return ir_fmov(l->b, IR_F32, ir_v1(l->b, IR_VGET, IR_I32, 0, v));
+    return ir_zx(l->b, type[size], v);
+}
+
+/* A result: one lane of a scalar form, or the lower or whole register. */
+static void put_lanes(struct lift *l, unsigned sc, unsigned size, unsigned q, unsigned rd, irv v)
+{
+    if (sc)
+        v = a64_lane_zx(l, size, v);
+    else if (!q)
+        v = ir_zx(l->b, IR_V64, v);
+    put_vreg(l, rd, v);
+}
+
+/* A narrow result goes to the lower half, or for q to the upper half beside what is there. */
+static void put_narrow(struct lift *l, unsigned q, unsigned rd, irv v)
+{
+    if (q)
+        v = ir_v2(l->b, IR_VINSV, IR_V128, 3 | 1 << 4, vreg(l, rd), v);
+    else
+        v = ir_zx(l->b, IR_V64, v);
+    put_vreg(l, rd, v);
+}
+
+static unsigned lanes_of(unsigned sc, unsigned q, unsigned size)
+{
+    return sc ? 1 : (q ? 16u : 8u) >> size;
+}
+
+static irv zero(struct lift *l)
+{
+    return ir_const(l->b, IR_V128, 0);
+}
+
+/* A 64-bit pattern of equal lanes. */
+static irv splat(struct lift *l, unsigned size, u64 x)
+{
+    static const u64 ones[] = {0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1};
+    return ir_const(l->b, IR_V128, (x & mask64(8u << size)) * ones[size]);
+}
+
+static irv call_same(struct lift *l, const struct a64_simd_3same *f, enum a64_simd_op op)
+{
+    return a64_simd_call(l, op, f->size, lanes_of(f->sc, f->q, f->size), f->u, 0, vreg(l, f->rn),
+                         vreg(l, f->rm));
+}
+
+bool a64_lift_simd_halving(struct lift *l, const struct a64_simd_3same *f)
+{
+    irv v;
+    if (f->op == 2 && f->u && f->size < 2) /* urhadd */
+        v = ir_v2(l->b, IR_VAVGU, vec_type(f->q), f->size, vreg(l, f->rn), vreg(l, f->rm));
+    else
+        v = call_same(l, f, f->op == 0 ? A64_SIMD_HADD : f->op == 2 ? A64_SIMD_RHADD : A64_SIMD_HSUB);
+    put_lanes(l, 0, f->size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_sat_addsub(struct lift *l, const struct a64_simd_3same *f)
+{
+    irv v = call_same(l, f, f->op == 1 ? A64_SIMD_QADD : A64_SIMD_QSUB);
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+irv a64_compare(struct lift *l, unsigned type, unsigned size, enum a64_vcmp how, irv x, irv y)
+{
+    struct ir_builder *b = l->b;
+    switch (how) {
+    case VCMP_EQ:
+        return ir_v2(b, IR_VCMPEQ, type, size, x, y);
+    case VCMP_GT:
+        return ir_v2(b, IR_VCMPGTS, type, size, x, y);
+    case VCMP_HI:
+        return ir_v2(b, IR_VCMPGTU, type, size, x, y);
+    case VCMP_GE:
+        return ir_v1(b, IR_VNOT, type, 0, ir_v2(b, IR_VCMPGTS, type, size, y, x));
+    case VCMP_HS:
+        return ir_v1(b, IR_VNOT, type, 0, ir_v2(b, IR_VCMPGTU, type, size, y, x));
+    default: /* VCMP_TST */
+        x = ir_v2(b, IR_VAND, type, 0, x, y);
+        return ir_v1(b, IR_VNOT, type, 0, ir_v2(b, IR_VCMPEQ, type, size, x, zero(l)));
+    }
+}
+
+bool a64_lift_simd_compare(struct lift *l, const struct a64_simd_3same *f)
+{
+    static const u8 how[2][3] = {{VCMP_GT, VCMP_GE, VCMP_TST}, {VCMP_HI, VCMP_HS, VCMP_EQ}};
+    unsigned row = f->op == 6 ? 0 : f->op == 7 ? 1 : 2;
+    irv v = a64_compare(l, vec_type(f->q), f->size, (enum a64_vcmp)how[f->u][row], vreg(l, f->rn),
+                        vreg(l, f->rm));
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_compare_zero(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv x = vreg(l, f->rn), z = zero(l), v;
+    unsigned type = vec_type(f->q);
+    if (f->op == 8)
+        v = a64_compare(l, type, f->size, f->u ? VCMP_GE : VCMP_GT, x, z);
+    else if (f->op == 9)
+        v = a64_compare(l, type, f->size, f->u ? VCMP_GE : VCMP_EQ, f->u ? z : x, f->u ? x : z);
+    else
+        v = a64_compare(l, type, f->size, VCMP_GT, z, x);
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_shift_reg(struct lift *l, const struct a64_simd_3same *f)
+{
+    static const u8 op[] = {A64_SIMD_SHL, A64_SIMD_QSHL, A64_SIMD_RSHL, A64_SIMD_QRSHL};
+    irv v = call_same(l, f, (enum a64_simd_op)op[f->op & 3]);
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+static irv minmax(struct lift *l, unsigned type, unsigned size, bool min, bool is_unsigned, irv x,
+                  irv y)
+{
+    static const u8 op[2][2] = {{IR_VMAXS, IR_VMAXU}, {IR_VMINS, IR_VMINU}};
+    return ir_v2(l->b, op[min][is_unsigned], type, size, x, y);
+}
+
+bool a64_lift_simd_minmax(struct lift *l, const struct a64_simd_3same *f)
+{
+    put_vreg(l, f->rd, minmax(l, vec_type(f->q), f->size, f->op & 1, f->u, vreg(l, f->rn),
+                              vreg(l, f->rm)));
+    return true;
+}
+
+static irv abs_diff(struct lift *l, unsigned type, unsigned size, bool is_unsigned, irv x, irv y)
+{
+    return ir_v2(l->b, IR_VSUB, type, size, minmax(l, type, size, false, is_unsigned, x, y),
+                 minmax(l, type, size, true, is_unsigned, x, y));
+}
+
+bool a64_lift_simd_absdiff(struct lift *l, const struct a64_simd_3same *f)
+{
+    unsigned type = vec_type(f->q);
+    irv v = abs_diff(l, type, f->size, f->u, vreg(l, f->rn), vreg(l, f->rm));
+    if (f->op & 1)
+        v = ir_v2(l->b, IR_VADD, type, f->size, vreg(l, f->rd), v);
+    put_vreg(l, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_addsub(struct lift *l, const struct a64_simd_3same *f)
+{
+    irv v = ir_v2(l->b, f->u ? IR_VSUB : IR_VADD, vec_type(f->q), f->size, vreg(l, f->rn),
+                  vreg(l, f->rm));
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+static irv multiply(struct lift *l, unsigned q, unsigned size, int accumulate, unsigned rd, irv x,
+                    irv y)
+{
+    unsigned type = vec_type(q);
+    irv v = ir_v2(l->b, IR_VMUL, type, size, x, y);
+    if (accumulate)
+        v = ir_v2(l->b, accumulate > 0 ? IR_VADD : IR_VSUB, type, size, vreg(l, rd), v);
+    return v;
+}
+
+bool a64_lift_simd_mul(struct lift *l, const struct a64_simd_3same *f)
+{
+    int accumulate = f->op == 19 ? 0 : f->u ? -1 : 1;
+    put_vreg(l, f->rd, multiply(l, f->q, f->size, accumulate, f->rd, vreg(l, f->rn), vreg(l, f->rm)));
+    return true;
+}
+
+bool a64_lift_simd_pmul(struct lift *l, const struct a64_simd_3same *f)
+{
+    put_lanes(l, 0, 0, f->q, f->rd, call_same(l, f, A64_SIMD_PMUL));
+    return true;
+}
+
+/* Neighbours, of the first operand and then of the second: even lanes against odd lanes. */
+bool a64_lift_simd_pairwise(struct lift *l, const struct a64_simd_3same *f)
+{
+    unsigned type = vec_type(f->q);
+    irv x = vreg(l, f->rn), y = vreg(l, f->rm), v;
+    if (f->op == 23 && f->size) {
+        v = ir_v2(l->b, IR_VADDP, type, f->size, x, y);
+    } else {
+        irv even = ir_v2(l->b, IR_VUZP1, type, f->size, x, y);
+        irv odd = ir_v2(l->b, IR_VUZP2, type, f->size, x, y);
+        v = f->op == 23 ? ir_v2(l->b, IR_VADD, type, f->size, even, odd)
+                        : minmax(l, type, f->size, f->op & 1, f->u, even, odd);
+    }
+    put_vreg(l, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_sqdmulh(struct lift *l, const struct a64_simd_3same *f)
+{
+    irv v = a64_simd_call(l, f->u ? A64_SIMD_QRDMULH : A64_SIMD_QDMULH, f->size,
+                          lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn),
+                          vreg(l, f->rm));
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+/* ---- long, wide, narrow ---- */
+
+static irv extend(struct lift *l, unsigned size, bool is_signed, unsigned high, irv v)
+{
+    return ir_v1(l->b, IR_VEXTEND, IR_V128, size | (unsigned)is_signed << 4 | high << 5, v);
+}
+
+bool a64_lift_simd_addsub_long(struct lift *l, const struct a64_simd_3diff *f)
+{
+    irv x = vreg(l, f->rn), y = extend(l, f->size, !f->u, f->q, vreg(l, f->rm));
+    if (!(f->op & 1))
+        x = extend(l, f->size, !f->u, f->q, x);
+    put_vreg(l, f->rd, ir_v2(l->b, f->op & 2 ? IR_VSUB : IR_VADD, IR_V128, f->size + 1u, x, y));
+    return true;
+}
+
+/* The high half of each sum or difference, rounded for u. */
+bool a64_lift_simd_addsub_narrow(struct lift *l, const struct a64_simd_3diff *f)
+{
+    unsigned wide = f->size + 1u, bits = 8u << f->size;
+    irv v = ir_v2(l->b, f->op & 2 ? IR_VSUB : IR_VADD, IR_V128, wide, vreg(l, f->rn), vreg(l, f->rm));
+    if (f->u)
+        v = ir_v2(l->b, IR_VADD, IR_V128, wide, v, splat(l, wide, 1ull << (bits - 1)));
+    v = ir_v1(l->b, IR_VSHR, IR_V128, wide | bits << 4, v);
+    put_narrow(l, f->q, f->rd, ir_v1(l->b, IR_VNARROW, IR_V64, wide, v));
+    return true;
+}
+
+bool a64_lift_simd_absdiff_long(struct lift *l, const struct a64_simd_3diff *f)
+{
+    irv v = abs_diff(l, IR_V128, f->size, f->u, vreg(l, f->rn), vreg(l, f->rm));
+    v = extend(l, f->size, false, f->q, v);
+    if (f->op == 5)
+        v = ir_v2(l->b, IR_VADD, IR_V128, f->size + 1u, vreg(l, f->rd), v);
+    put_vreg(l, f->rd, v);
+    return true;
+}
+
+static void multiply_long(struct lift *l, unsigned op, unsigned u, unsigned q, unsigned size,
+                          unsigned rd, irv x, irv y)
+{
+    irv v = ir_v2(l->b, IR_VMULL, IR_V128, size | (u ? 0 : 1u << 4) | q << 5, x, y);
+    if (op)
+        v = ir_v2(l->b, op == 1 ? IR_VADD : IR_VSUB, IR_V128, size + 1u, vreg(l, rd), v);
+    put_vreg(l, rd, v);
+}
+
+bool a64_lift_simd_mul_long(struct lift *l, const struct a64_simd_3diff *f)
+{
+    unsigned op = f->op == 8 ? 1 : f->op == 10 ? 2 : 0;
+    multiply_long(l, op, f->u, f->q, f->size, f->rd, vreg(l, f->rn), vreg(l, f->rm));
+    return true;
+}
+
+/* Doubled products, then perhaps a saturating sum: two saturations, as the architecture says. */
+static void sqdmul_long(struct lift *l, unsigned op, unsigned sc, unsigned q, unsigned size,
+                        unsigned rd, irv x, irv y)
+{
+    unsigned lanes = sc ? 1 : 8u >> size;
+    irv v = a64_simd_call(l, A64_SIMD_QDMULL, size, lanes, false, sc || !q ? 0 : lanes, x, y);
+    if (op)
+        v = a64_simd_call(l, op == 1 ? A64_SIMD_QADD : A64_SIMD_QSUB, size + 1u, lanes, false, 0,
+                          vreg(l, rd), v);
+    put_lanes(l, sc, size + 1u, 1, rd, v);
+}
+
+bool a64_lift_simd_sqdmul_long(struct lift *l, const struct a64_simd_3diff *f)
+{
+    unsigned op = f->op == 9 ? 1 : f->op == 11 ? 2 : 0;
+    sqdmul_long(l, op, f->sc, f->q, f->size, f->rd, vreg(l, f->rn), vreg(l, f->rm));
+    return true;
+}
+
+bool a64_lift_simd_pmull(struct lift *l, const struct a64_simd_3diff *f)
+{
+    put_vreg(l, f->rd, a64_simd_call(l, A64_SIMD_PMULL, 0, 8, true, f->q ? 8 : 0, vreg(l, f->rn),
+                                     vreg(l, f->rm)));
+    return true;
+}
+
+bool a64_lift_simd_pmull_1q(struct lift *l, const struct a64_simd_pmull_1q *f)
+{
+    put_vreg(l, f->rd, ir_v2(l->b, IR_VPMULL, IR_V128, 3 | (unsigned)f->q << 4, vreg(l, f->rn),
+                             vreg(l, f->rm)));
+    return true;
+}
+
+/* ---- two registers ---- */
+
+bool a64_lift_simd_rev(struct lift *l, const struct a64_simd_2misc *f)
+{
+    unsigned group = f->op ? 1 : f->u ? 2 : 3;
+    put_vreg(l, f->rd, ir_v1(l->b, IR_VREV, vec_type(f->q), f->size | group << 4, vreg(l, f->rn)));
+    return true;
+}
+
+/* Sums of neighbours: the low and the high half of each lane of twice the size. */
+bool a64_lift_simd_addlp(struct lift *l, const struct a64_simd_2misc *f)
+{
+    unsigned type = vec_type(f->q), wide = f->size + 1u, bits = 8u << f->size;
+    unsigned right = f->u ? IR_VSHR : IR_VSAR, aux = wide | bits << 4;
+    irv x = vreg(l, f->rn);
+    irv low, high;
+    if (f->size == 2 && !f->u) { /* no arithmetic shift of 64 bits: sign-extend through lanes */
+        low = ir_v1(l->b, IR_VEXTEND, IR_V128, 2 | 1 << 4, ir_v2(l->b, IR_VUZP1, IR_V128, 2, x, x));
+        high = ir_v1(l->b, IR_VEXTEND, IR_V128, 2 | 1 << 4, ir_v2(l->b, IR_VUZP2, IR_V128, 2, x, x));
+    } else {
+        low = ir_v1(l->b, right, type, aux, ir_v1(l->b, IR_VSHL, type, aux, x));
+        high = ir_v1(l->b, right, type, aux, x);
+    }
+    irv v = ir_v2(l->b, IR_VADD, type, wide, low, high);
+    if (f->op == 6)
+        v = ir_v2(l->b, IR_VADD, type, wide, vreg(l, f->rd), v);
+    put_vreg(l, f->rd, v);
+    return true;
+}
+
+static irv call_misc(struct lift *l, const struct a64_simd_2misc *f, enum a64_simd_op op)
+{
+    return a64_simd_call(l, op, f->size, lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn), 0);
+}
+
+bool a64_lift_simd_sat_accum(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv v = a64_simd_call(l, f->u ? A64_SIMD_USQADD : A64_SIMD_SUQADD, f->size,
+                          lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn), vreg(l, f->rd));
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_count(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv v;
+    if (f->op == 5)
+        v = ir_v1(l->b, IR_VCNT, vec_type(f->q), 0, vreg(l, f->rn));
+    else
+        v = call_misc(l, f, f->u ? A64_SIMD_CLZ : A64_SIMD_CLS);
+    put_lanes(l, 0, f->size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_not(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv v;
+    if (f->size)
+        v = a64_simd_call(l, A64_SIMD_RBIT, 0, f->q ? 16 : 8, true, 0, vreg(l, f->rn), 0);
+    else
+        v = ir_v1(l->b, IR_VNOT, vec_type(f->q), 0, vreg(l, f->rn));
+    put_lanes(l, 0, 0, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_abs(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv v;
+    if (f->op == 7)
+        v = call_misc(l, f, f->u ? A64_SIMD_QNEG : A64_SIMD_QABS);
+    else
+        v = ir_v1(l->b, f->u ? IR_VNEG : IR_VABS, vec_type(f->q), f->size, vreg(l, f->rn));
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_narrow(struct lift *l, const struct a64_simd_2misc *f)
+{
+    bool plain = f->op == 18 && !f->u;
+    irv v;
+    if (plain)
+        v = ir_v1(l->b, IR_VNARROW, IR_V64, f->size + 1u, vreg(l, f->rn));
+    else
+        v = a64_simd_call(l, f->op == 18 ? A64_SIMD_QNARROWU : A64_SIMD_QNARROW, f->size,
+                          f->sc ? 1 : 8u >> f->size, f->op == 20 && f->u, 0, vreg(l, f->rn), 0);
+    if (f->sc)
+        put_lanes(l, 1, f->size, 0, f->rd, v);
+    else
+        put_narrow(l, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_shll(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv v = extend(l, f->size, false, f->q, vreg(l, f->rn));
+    put_vreg(l, f->rd, ir_v1(l->b, IR_VSHL, IR_V128, (f->size + 1u) | (8u << f->size) << 4, v));
+    return true;
+}
+
+bool a64_lift_simd_estimate(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv v = call_misc(l, f, f->u ? A64_SIMD_RSQRTE : A64_SIMD_RECPE);
+    put_lanes(l, 0, f->size, f->q, f->rd, v);
+    return true;
+}
+
+/* ---- across lanes ---- */
+
+bool a64_lift_simd_across(struct lift *l, const struct a64_simd_across *f)
+{
+    enum a64_simd_op op = f->op == 3    ? A64_SIMD_ADDLV
+                          : f->op == 27 ? A64_SIMD_ADDV
+                          : f->op == 10 ? A64_SIMD_MAXV
+                                        : A64_SIMD_MINV;
+    put_vreg(l, f->rd, a64_simd_call(l, op, f->size, lanes_of(0, f->q, f->size), f->u, 0,
+                                     vreg(l, f->rn), 0));
+    return true;
+}
+
+/* ---- shifts by an immediate ---- */
+
+/* The highest set bit of immh, the upper four bits of imm. */
+static unsigned shift_size(unsigned imm)
+{
+    return 31u - clz32(imm >> 3);
+}
+
+/* Shift right with optional rounding: add the last bit that falls out. */
+static irv shift_right(struct lift *l, unsigned type, unsigned size, unsigned by, bool is_unsigned,
+                       bool round, irv x)
+{
+    unsigned op = is_unsigned ? IR_VSHR : IR_VSAR;
+    irv v = ir_v1(l->b, op, type, size | by << 4, x);
+    if (round) {
+        irv last = ir_v1(l->b, IR_VSHR, type, size | (by - 1) << 4, x);
+        last = ir_v2(l->b, IR_VAND, type, 0, last, splat(l, size, 1));
+        v = ir_v2(l->b, IR_VADD, type, size, v, last);
+    }
+    return v;
+}
+
+bool a64_lift_simd_shr(struct lift *l, const struct a64_simd_shift_imm *f)
+{
+    unsigned size = shift_size(f->imm), by = (16u << size) - f->imm, type = vec_type(f->q);
+    irv v = shift_right(l, type, size, by, f->u, f->op & 4, vreg(l, f->rn));
+    if (f->op & 2)
+        v = ir_v2(l->b, IR_VADD, type, size, vreg(l, f->rd), v);
+    put_lanes(l, f->sc, size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_shl(struct lift *l, const struct a64_simd_shift_imm *f)
+{
+    unsigned size = shift_size(f->imm), by = f->imm - (8u << size);
+    irv v = ir_v1(l->b, IR_VSHL, vec_type(f->q), size | by << 4, vreg(l, f->rn));
+    put_lanes(l, f->sc, size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_shift_insert(struct lift *l, const struct a64_simd_shift_imm *f)
+{
+    unsigned size = shift_size(f->imm), bits = 8u << size, type = vec_type(f->q);
+    bool left = f->op == 10;
+    unsigned by = left ? f->imm - bits : 2 * bits - f->imm;
+    u64 keep = left ? mask64(by) : by == bits ? mask64(bits) : ~(mask64(bits) >> by);
+    irv v = ir_v1(l->b, left ? IR_VSHL : IR_VSHR, type, size | by << 4, vreg(l, f->rn));
+    irv old = ir_v2(l->b, IR_VAND, type, 0, vreg(l, f->rd), splat(l, size, keep));
+    put_lanes(l, f->sc, size, f->q, f->rd, ir_v2(l->b, IR_VOR, type, 0, v, old));
+    return true;
+}
+
+bool a64_lift_simd_sat_shl(struct lift *l, const struct a64_simd_shift_imm *f)
+{
+    unsigned size = shift_size(f->imm), by = f->imm - (8u << size);
+    enum a64_simd_op op = f->op == 12 ? A64_SIMD_QSHLU_IMM : A64_SIMD_QSHL_IMM;
+    irv v = a64_simd_call(l, op, size, lanes_of(f->sc, f->q, size), f->op == 14 && f->u, by,
+                          vreg(l, f->rn), 0);
+    put_lanes(l, f->sc, size, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_shrn(struct lift *l, const struct a64_simd_shift_imm *f)
+{
+    unsigned size = shift_size(f->imm), by = (16u << size) - f->imm, wide = size + 1;
+    bool round = f->op & 1, saturating = f->u || f->op & 2;
+    irv v;
+    if (!saturating) {
+        v = shift_right(l, IR_V128, wide, by, true, round, vreg(l, f->rn));
+        v = ir_v1(l->b, IR_VNARROW, IR_V64, wide, v);
+    } else {
+        bool to_unsigned = f->u && !(f->op & 2);
+        enum a64_simd_op op = to_unsigned ? (round ? A64_SIMD_QRNARROWU : A64_SIMD_QNARROWU)
+                                          : (round ? A64_SIMD_QRNARROW : A64_SIMD_QNARROW);
+        v = a64_simd_call(l, op, size, f->sc ? 1 : 8u >> size, f->u && (f->op & 2), by,
+                          vreg(l, f->rn), 0);
+    }
+    if (f->sc)
+        put_lanes(l, 1, size, 0, f->rd, v);
+    else
+        put_narrow(l, f->q, f->rd, v);
+    return true;
+}
+
+bool a64_lift_simd_shll_imm(struct lift *l, const struct a64_simd_shift_imm *f)
+{
+    unsigned size = shift_size(f->imm), by = f->imm - (8u << size);
+    irv v = extend(l, size, !f->u, f->q, vreg(l, f->rn));
+    if (by)
+        v = ir_v1(l->b, IR_VSHL, IR_V128, (size + 1) | by << 4, v);
+    put_vreg(l, f->rd, v);
+    return true;
+}
+
+/* ---- by one lane ---- */
+
+irv a64_index_lane(struct lift *l, unsigned size, unsigned hlm, unsigned mrm)
+{
+    unsigned index = size == 1 ? hlm : size == 2 ? hlm >> 1 : hlm >> 2;
+    unsigned reg_number = size == 1 ? mrm & 15 : mrm;
+    return ir_v1(l->b, IR_VDUP, IR_V128, size | index << 4, vreg(l, reg_number));
+}
+
+static irv index_lane(struct lift *l, const struct a64_simd_index *f)
+{
+    return a64_index_lane(l, f->size, f->hlm, f->mrm);
+}
+
+bool a64_lift_simd_mul_index(struct lift *l, const struct a64_simd_index *f)
+{
+    int accumulate = f->op == 0 ? 1 : f->op == 4 ? -1 : 0;
+    put_vreg(l, f->rd, multiply(l, f->q, f->size, accumulate, f->rd, vreg(l, f->rn), index_lane(l, f)));
+    return true;
+}
+
+bool a64_lift_simd_mul_long_index(struct lift *l, const struct a64_simd_index *f)
+{
+    unsigned op = f->op == 2 ? 1 : f->op == 6 ? 2 : 0;
+    multiply_long(l, op, f->u, f->q, f->size, f->rd, vreg(l, f->rn), index_lane(l, f));
+    return true;
+}
+
+bool a64_lift_simd_sqdmul_long_index(struct lift *l, const struct a64_simd_index *f)
+{
+    unsigned op = f->op == 3 ? 1 : f->op == 7 ? 2 : 0;
+    sqdmul_long(l, op, f->sc, f->q, f->size, f->rd, vreg(l, f->rn), index_lane(l, f));
+    return true;
+}
+
+bool a64_lift_simd_sqdmulh_index(struct lift *l, const struct a64_simd_index *f)
+{
+    irv v = a64_simd_call(l, f->op == 12 ? A64_SIMD_QDMULH : A64_SIMD_QRDMULH, f->size,
+                          lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn),
+                          index_lane(l, f));
+    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}

@@ -1,0 +1,126 @@
+/* Run as guests are run: by an engine, here the JIT, with real memory and real faults. */
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "accel/engine.h"
+#include "base/mem.h"
+#include "isa/aarch64/state.h"
+#include "runner.h"
+
+struct self {
+    struct engine *engine;
+    struct vcpu *cpu;
+    const struct record *now; /* for fetch() */
+};
+
+static struct vcpu *running; /* signal handlers get no argument */
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    if (!running || !engine_host_signal(running, sig, info, context))
+        signal(sig, SIG_DFL);
+}
+
+static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
+{
+    const struct record *r = ((struct self *)opaque)->now;
+    u64 offset = addr - RECORD_CODE;
+    if (offset >= RECORD_PAGE)
+        return 0;
+    len = MIN(len, RECORD_PAGE - offset);
+    for (size_t i = 0; i < len; i++) {
+        u64 at = addr + i - RECORD_PC;
+        ((u8 *)to)[i] = at < 4 * r->count ? ((const u8 *)r->insn)[at] : 0;
+    }
+    return len;
+}
+
+static void engine_close(void *opaque)
+{
+    struct self *s = opaque;
+    if (s->cpu)
+        vcpu_free(s->cpu);
+    if (s->engine)
+        engine_free(s->engine);
+    munmap((void *)RECORD_DATA, RECORD_PAGE);
+    free(s);
+}
+
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    const size_t size = 1 << 16;
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaltstack(&(stack_t){.ss_sp = xmalloc(size), .ss_size = size}, NULL);
+    for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
+        sigaction(signals[i], &action, NULL);
+}
+
+static void *open_with(unsigned pins, struct err *e)
+{
+    struct self *s = xcalloc(1, sizeof(*s));
+    const struct engine_opts opts = {.kind = ENGINE_JIT, .fetch = fetch, .opaque = s, .pins = pins};
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
+    void *data = mmap((void *)RECORD_DATA, RECORD_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (data == MAP_FAILED) {
+        err_set(e, errno, "cannot map memory at %#llx", RECORD_DATA);
+        free(s);
+        return NULL;
+    }
+    s->engine = engine_new(&isa_aarch64, &opts, e);
+    s->cpu = s->engine ? vcpu_new(s->engine, "max", e) : NULL;
+    if (!s->cpu) {
+        engine_close(s);
+        return NULL;
+    }
+    catch_signals();
+    running = s->cpu;
+    return s;
+}
+
+static void *open_jit(struct err *e)
+{
+    return open_with(UINT_MAX, e);
+}
+
+static void *open_jit_no_pins(struct err *e)
+{
+    return open_with(0, e);
+}
+
+static u32 signal_of(const struct vcpu_exit *exit)
+{
+    if (exit->kind == VCPU_EXIT_FAULT)
+        return (u32)exit->sig;
+    switch (exit->code) {
+    case ISA_RAISE_BREAK:
+        return SIGTRAP;
+    case ISA_RAISE_UNALIGNED:
+        return SIGBUS;
+    default:
+        return SIGILL;
+    }
+}
+
+static void engine_run(void *opaque, struct record *r)
+{
+    struct self *s = opaque;
+    struct ir_env *env = s->cpu->env;
+    struct vcpu_exit exit;
+    s->now = r;
+    state_from_record(env, r);
+    memcpy((void *)RECORD_WINDOW, r->mem, RECORD_MEM);
+    env->key = isa_aarch64.key(s->cpu);
+    engine_invalidate(s->engine, RECORD_CODE, RECORD_PAGE);
+    vcpu_run(s->cpu, &exit);
+    state_to_record(env, r);
+    memcpy(r->mem, (void *)RECORD_WINDOW, RECORD_MEM);
+    r->signal = r->pc - RECORD_PC < 4 * r->count ? signal_of(&exit) : 0;
+}
+
+const struct runner runner_jit = {"jit", open_jit, engine_run, engine_close};
+const struct runner runner_jit_no_pins = {"jit-no-pins", open_jit_no_pins, engine_run, engine_close};

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+"""The command line of `lyre run` and of the same binary as qemu-aarch64: options, errors, exit codes.
+
+    test_user_cli.py --lyre build/lyre
+
+Whatever is wrong with a program, the answer is one line and an exit code, never a crash. TAP.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+CC = "aarch64-linux-gnu-gcc"
+SOURCE = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+int main(int argc, char **argv)
+{
+    if (argc > 1 && !strcmp(argv[1], "crash"))
+        *(volatile int *)8 = 1;
+    if (argc > 1 && !strcmp(argv[1], "stack")) {
+        volatile char big[4 << 20];
+        big[0] = big[sizeof(big) - 1] = 1;
+    }
+    struct utsname u;
+    uname(&u);
+    printf("argv0=%s args=%d A=%s B=%s release=%s\n", argv[0], argc - 1, getenv("A"), getenv("B"),
+           u.release);
+    return 7;
+}
+"""
+
+
+class Tests:
+    def __init__(self, lyre, work):
+        self.lyre, self.work = os.path.abspath(lyre), work
+        self.count = self.failed = 0
+        self.qemu = os.path.join(work, "qemu-aarch64")
+        os.symlink(self.lyre, self.qemu)
+
+    def path(self, name, data=None, mode=0o755):
+        p = os.path.join(self.work, name)
+        if data is not None:
+            with open(p, "wb") as f:
+                f.write(data)
+            os.chmod(p, mode)
+        return p
+
+    def run(self, command, env=None):
+        full = {k: v for k, v in os.environ.items() if not k.startswith(("QEMU_", "LYRE_"))}
+        full.update(env or {})
+        return subprocess.run(command, env=full, cwd=self.work, stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=60)
+
+    def report(self, name, problem):
+        self.count += 1
+        self.failed += bool(problem)
+        print(f"{'not ok' if problem else 'ok'} {self.count} {name}")
+        if problem:
+            print("\n".join("# " + line for line in problem.splitlines()))
+
+    def check(self, name, command, status, out=None, err=None, env=None, lines=None):
+        done = self.run(command, env)
+        stdout, stderr = done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+        problem = ""
+        if done.returncode != status:
+            problem += f"status {done.returncode}, expected {status}\n"
+        if out is not None and out not in stdout:
+            problem += f"stdout has no '{out}': {stdout[:500]}\n"
+        if err is not None and err not in stderr:
+            problem += f"stderr has no '{err}': {stderr[:500]}\n"
+        if lines is not None and len(stderr.splitlines()) != lines:
+            problem += f"stderr has not {lines} lines: {stderr[:500]}\n"
+        self.report(name, problem)
+
+    def both(self, name, args, run_status, qemu_status, err, lines=1):
+        self.check(f"lyre run: {name}", [self.lyre, "run", *args], run_status, err=err, lines=lines)
+        self.check(f"qemu: {name}", [self.qemu, *args], qemu_status, err=err, lines=lines)
+
+
+def test_errors(t, static, dynamic):
+    t.both("no such file", ["/nonexistent/x"], 127, 1, "No such file or directory")
+    t.both("a directory", [t.work], 126, 1, "directory")
+    t.both("a text file", [t.path("text", b"hello\n")], 126, 1, "neither a program")
+    t.both("an empty file", [t.path("empty", b"")], 126, 1, "neither a program")
+    t.both("not executable", [t.path("plain", open(static, "rb").read(), 0o644)], 126, 1,
+           "Permission denied")
+    t.both("another architecture", [shutil.which("true")], 126, 255, "x86-64")
+    t.both("no loader", [dynamic], 126, 255, "Could not open '/lib/ld-linux-aarch64.so.1'")
+    t.both("an object file", [t.path("object.o")], 126, 255, "object file")
+    t.both("a script of nothing", [t.path("s0", b"#!\n")], 126, 1, "no interpreter")
+    t.both("a script of another system", [t.path("s1", b"#!/bin/sh\n")], 126, 255, "interpreter")
+    t.both("a script of a missing one", [t.path("s2", b"#!/none\n")], 127, 1, "interpreter")
+    loop = t.path("s3")
+    t.both("a script of itself", [t.path("s3", b"#!" + loop.encode() + b"\n")], 126, 1, "too many")
+    t.check("unknown option", [t.lyre, "run", "-foo"], 2, err="unknown option 'foo'", lines=1)
+    t.check("qemu: unknown option", [t.qemu, "-foo"], 1, err="qemu: unknown option 'foo'", lines=1)
+    t.check("missing argument", [t.qemu, "-L"], 1, err="qemu: missing argument for option 'L'")
+    t.check("no program", [t.qemu], 1, err="qemu: no user program specified")
+    t.check("no program", [t.lyre, "run"], 2, err="which program")
+    t.check("no command", [t.lyre], 2, err="usage")
+    t.check("bad command", [t.lyre, "nonsense"], 2, err="'nonsense' is no command")
+    t.both("bad log class", ["-d", "nonsense", static], 2, 1, "nonsense")
+    t.both("bad stack size", ["-s", "nonsense", static], 2, 1, "no stack size")
+    t.both("reserved addresses", ["-R", "4G", static], 2, 1, "-R 4G is not supported")
+    t.both("plugin", ["-plugin", "x", static], 2, 1, "-plugin is not supported")
+    t.both("unknown CPU", ["-cpu", "z80", static], 2, 1, "z80")
+
+
+def test_options(t, static, dynamic, sysroot):
+    run, qemu = [t.lyre, "run"], [t.qemu]
+    for name, cmd in (("lyre run", run), ("qemu", qemu)):
+        t.check(f"{name}: exit status", [*cmd, static], 7, out=f"argv0={static} args=0 A=(null)")
+        t.check(f"{name}: -0", [*cmd, "-0", "other", static, "x", "y"], 7, out="argv0=other args=2")
+        t.check(f"{name}: -E", [*cmd, "-E", "A=1,B=2", "-U", "B", static], 7, out="A=1 B=(null)")
+        t.check(f"{name}: -r", [*cmd, "-r", "9.9.9", static], 7, out="release=9.9.9")
+        t.check(f"{name}: -strace", [*cmd, "-strace", static], 7, err="exit_group(7)")
+        t.check(f"{name}: killed", [*cmd, static, "crash"], -11,
+                err="uncaught target signal 11 (Segmentation fault)")
+        t.check(f"{name}: -s", [*cmd, "-s", "65536", static, "stack"], -11)
+        t.check(f"{name}: -s", [*cmd, "-s", "16M", static, "stack"], 7)
+        t.check(f"{name}: -h", [*cmd, "-h"], 0, out="-strace")
+        t.check(f"{name}: -L", [*cmd, "-L", sysroot, dynamic], 7, out="args=0")
+    t.check("-version", [t.qemu, "-version"], 0, out="qemu-aarch64 version ")
+    t.check("--version", [t.lyre, "--version"], 0, out="lyre ")
+    t.check("QEMU_LD_PREFIX", [t.qemu, dynamic], 7, env={"QEMU_LD_PREFIX": sysroot})
+    t.check("QEMU_STRACE", [t.qemu, static], 7, err="exit_group(7)", env={"QEMU_STRACE": "1"})
+    t.check("QEMU_SET_ENV", [t.qemu, static], 7, out="A=x", env={"QEMU_SET_ENV": "A=x"})
+    t.check("QEMU_CPU", [t.qemu, static], 1, err="z80", env={"QEMU_CPU": "z80"})
+    log = t.path("log")
+    t.check("-D", [t.qemu, "-D", log, "-strace", static], 7, lines=0)
+    t.report("-D has it", "" if b"exit_group(7)" in open(log, "rb").read() else "no trace in the log")
+    script = t.path("script", f"#!{static}   an argument\n".encode())
+    t.check("script", [t.lyre, "run", script, "x"], 7, out=f"argv0={static} args=3")
+
+
+def test_hostile(t, static):
+    data = open(static, "rb").read()
+    bad = ""
+    for n in list(range(0, 800, 7)) + [len(data) // 2]:
+        done = t.run([t.lyre, "run", t.path("cut", data[:n])])
+        if done.returncode != 126 or len(done.stderr.splitlines()) != 1:
+            bad += f"{n} bytes: status {done.returncode}, {done.stderr[:200]}\n"
+    t.report("truncated programs", bad)
+    bad = ""
+    rng = random.Random(4711)
+    phoff, = struct.unpack_from("<Q", data, 32)
+    for i in range(150):
+        m = bytearray(data)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.choice([rng.randrange(16, 64), phoff + rng.randrange(56 * 6)])
+            m[at] = rng.choice([0, 1, 0x7f, 0x80, 0xff, rng.randrange(256)])
+        try:
+            done = t.run(["timeout", "10", t.lyre, "run", t.path("mutant", bytes(m))])
+        except subprocess.TimeoutExpired:
+            bad += f"mutant {i} hangs\n"
+            continue
+        if b"internal error" in done.stderr:
+            bad += f"mutant {i}: {done.stderr[:300]}\n"
+    t.report("damaged programs", bad)
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("--lyre", required=True)
+    p.add_argument("--sysroot", default="/usr/aarch64-linux-gnu")
+    options = p.parse_args()
+    if not shutil.which(CC):
+        print(f"1..0 # skip no {CC}; apt install gcc-aarch64-linux-gnu")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="lyre-cli-") as work:
+        t = Tests(options.lyre, work)
+        source = t.path("program.c", SOURCE.encode())
+        static, dynamic = t.path("static"), t.path("dynamic")
+        subprocess.run([CC, "-O1", "-static", "-o", static, source], check=True)
+        subprocess.run([CC, "-O1", "-o", dynamic, source], check=True)
+        subprocess.run([CC, "-c", "-o", t.path("object.o"), source], check=True)
+        os.chmod(t.path("object.o"), 0o755)
+        test_errors(t, static, dynamic)
+        test_options(t, static, dynamic, options.sysroot)
+        test_hostile(t, static)
+        print(f"1..{t.count}")
+        return 1 if t.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
