@@ -21,7 +21,8 @@ cases is TOML:
   expect = "text"                        what to print, where native differs by its nature
   status = 1                             with expect: exit status (0), -N for signal N
   ignore = ["stdout", "tree"]            what not to compare
-  dialog = [["send", "regular expression to wait for"], ...]   on a terminal; not compared with native
+  dialog = [["send", "regular expression to wait for", 0.5], ...]   on a terminal, not compared with
+                                         native; the number is how long to wait before sending
   skip = "reason"                        not run; says why
   skip_qemu = "reason"                   not run when the emulator is qemu
 """
@@ -236,7 +237,8 @@ class Suite:
             os.execve(argv[0], argv, self.environment(case, top))
         seen, start = b"", 0
         try:
-            for send, wanted in case["dialog"]:
+            for send, wanted, *pause in case["dialog"]:
+                time.sleep(pause[0] if pause else 0)
                 os.write(fd, send.encode())
                 end = time.monotonic() + timeout
                 while True:
