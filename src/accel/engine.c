@@ -235,7 +235,6 @@ static void resync(struct vcpu *cpu)
 
 static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
 {
-    struct engine *en = cpu->engine;
     struct ir_env *env = cpu->env;
     switch (env->exit_code) {
     case ISA_RAISE_RESYNC:
