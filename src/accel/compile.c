@@ -117,13 +117,6 @@ static void verify_allocation(const struct ra *ra)
         broken("allocation", &e, ra->r);
 }
 
-static void perf_entry(struct engine *en, const struct jit_region *r)
-{
-    if (en->perf_map)
-        fprintf(en->perf_map, "%" PRIxPTR " %x guest_%" PRIx64 "\n",
-                (uintptr_t)region_entry(&en->cache, r), r->size, r->pc);
-}
-
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
@@ -145,7 +138,7 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len, c->peeked, c->npeeked);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;
-        perf_entry(en, r);
+        perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, pc);
         return r;
     }
 }

@@ -101,9 +101,11 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
     en->host_cpu.insn_align = isa->insn_align;
-    if (!en->host->detect(&en->host_cpu, opts->host_cpu, opts->pins, e) ||
+    if (!perf_open(&en->perf, opts->perf_map, opts->jitdump, e) ||
+        !en->host->detect(&en->host_cpu, opts->host_cpu, opts->pins, e) ||
         !cache_init(&en->cache, en->host, &en->host_cpu,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
+        perf_close(&en->perf);
         compiler_free(&en->compiler);
         free(en->helper_fns);
         free(en);
@@ -111,13 +113,6 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     }
     en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
-    if (opts->perf_map) {
-        char name[64];
-        snprintf(name, sizeof(name), "/tmp/perf-%d.map", (int)getpid());
-        en->perf_map = fopen(name, "w");
-        if (en->perf_map)
-            setlinebuf(en->perf_map);
-    }
     start_stress(en);
     return en;
 }
@@ -127,8 +122,7 @@ void engine_free(struct engine *en)
     atomic_store(&en->stop, true);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
-    if (en->perf_map)
-        fclose(en->perf_map);
+    perf_close(&en->perf);
     cache_free(&en->cache);
     compiler_free(&en->compiler);
     pthread_mutex_destroy(&en->lock);
@@ -331,6 +325,7 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
     en->cpus = ec;
     ec->next = NULL;
     ec->prev = &en->cpus;
+    perf_close(&en->perf); /* they name the parent */
     if (!cache_fork_child(&en->cache, &e)) {
         log_warn("fork: %s\n", e.text);
         abort();
