@@ -78,7 +78,8 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
         return 0;
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = cpu->model, .key = cpu->env->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
-                     .max_insns = max_insns, .peek = peek, .opaque = en};
+                     .max_insns = max_insns, .peek = peek, .opaque = en, .tagged = en->tagged, .ntagged = en->ntagged,
+                     .all_tagged = en->ntagged == MAX_TAGGED};
     ir_region_start(&c->ir, &en->isa->slots, pc);
     c->ir.key = cpu->env->key;
     ir_build_start(&c->builder, &c->ir);

@@ -24,6 +24,8 @@ static void fp_nothing(struct ir_env *env)
 
 static void ask_flush(struct engine *en)
 {
+    if (en->opts.kind == ENGINE_INTERP)
+        return; /* it keeps nothing */
     for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next)
         atomic_fetch_or(&ec->vcpu->env->request, REQUEST_FLUSH);
 }
@@ -227,6 +229,32 @@ static void resync(struct vcpu *cpu)
     engine_cpu_flush(cpu->engine, engine_cpu(cpu));
 }
 
+/* A program may keep data in the ignored bits of a pointer. Accesses do not clear them, as nearly none
+ * has any: the first fault of an instruction by a tagged address has it translated again, with the
+ * tag cleared. */
+static bool met_tag(struct vcpu *cpu)
+{
+    struct engine *en = cpu->engine;
+    u64 pc = vcpu_pc(cpu), addr = cpu->env->exit_addr;
+    unsigned bits = en->isa->tag_bits;
+    if (!bits || !(addr >> (64 - bits)) || addr >> (63 - bits) & 1)
+        return false;
+    pthread_mutex_lock(&en->lock);
+    bool known = en->ntagged == MAX_TAGGED;
+    for (unsigned i = 0; i < en->ntagged && !known; i++)
+        known = en->tagged[i] == pc;
+    if (!known) {
+        en->tagged[en->ntagged++] = pc;
+        if (en->ntagged == MAX_TAGGED)
+            cache_flush(&en->cache);
+        else
+            cache_invalidate(&en->cache, pc, en->isa->max_insn);
+        ask_flush(en);
+    }
+    pthread_mutex_unlock(&en->lock);
+    return !known;
+}
+
 static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct ir_env *env = cpu->env;
@@ -270,6 +298,8 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
     case IR_EXIT_RAISE:
         return handle_raise(cpu, exit);
     case IR_EXIT_FAULT:
+        if (met_tag(cpu))
+            return true;
         *exit = engine_cpu(cpu)->fault;
         if (cpu->engine->opts.kind == ENGINE_INTERP)
             exit->sig = exit->sicode = 0; /* a guarded copy does not say */

@@ -16,6 +16,7 @@ enum {
     REQUEST_FLUSH = 2, /* code went away: forget predictions and inline look-ups */
 };
 
+#define MAX_TAGGED  32
 #define FETCH_BYTES 256 /* guest code that one region is made from, at most */
 
 /* Everything that one compilation needs; kept between compilations. */
@@ -52,6 +53,8 @@ struct engine {
     struct jit_cache cache;
     struct compiler compiler;
     struct engine_cpu *cpus;
+    u64 tagged[MAX_TAGGED]; /* instructions that met a tagged address */
+    unsigned ntagged;       /* MAX_TAGGED: from then on all are expected to */
     const void **helper_fns;
     pthread_t stress_thread;
     bool stress_on;

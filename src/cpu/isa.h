@@ -40,6 +40,7 @@ struct isa {
     bool big_endian;
     u8 insn_align; /* log2 of the alignment of instructions */
     u8 max_insn;   /* bytes */
+    u8 tag_bits;   /* top bits of a data address that are ignored for programs */
 
     struct ir_slots slots;
     const struct isa_reg *regs; /* derived registers, ended by a NULL name */

@@ -22,6 +22,11 @@ struct lift {
     bool ended;      /* the block has its exit */
     void *isa_data;  /* free for the isa during one lift */
 
+    /* Instructions whose accesses met a tagged address, and whether all count as such. */
+    const u64 *tagged;
+    unsigned ntagged;
+    bool all_tagged;
+
     /* Look at guest code elsewhere: copies what can be read of `len` bytes at pc to `to` and returns
      * how much. The region then depends on those bytes, too. At most LIFT_PEEKS looks succeed. */
     size_t (*peek)(struct lift *l, u64 pc, void *to, size_t len);
@@ -32,6 +37,15 @@ struct lift {
     unsigned npeeked;
     void *opaque;    /* for peek */
 };
+
+/* How many top bits of its addresses the instruction at l->pc must clear. */
+static inline u8 lift_strip(const struct lift *l)
+{
+    bool tagged = l->all_tagged;
+    for (unsigned i = 0; i < l->ntagged && !tagged; i++)
+        tagged = l->tagged[i] == l->pc;
+    return tagged ? l->isa->tag_bits : 0;
+}
 
 /* The bytes at l->pc, or NULL when fewer than `len` are there: the block then ends with an exit to
  * l->pc (the fault, if any, is found when control gets there). */

@@ -120,6 +120,7 @@ const struct isa isa_aarch64 = {
     .helpers = a64_helpers,
     .init = init,
     .reset = reset,
+    .tag_bits = 8,
     .key = key,
     .lift = a64_lift_block,
     .disas = disas,

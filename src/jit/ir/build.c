@@ -13,6 +13,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->map_puts = 0;
     b->block = UINT32_MAX;
     b->raw = false;
+    b->strip = 0;
     for (unsigned s = 0; s < r->slots->count; s++)
         b->cur[s] = s + 1;
 }
@@ -145,6 +146,32 @@ irv ir_zx(struct ir_builder *b, unsigned lane, irv x)
     return ir_emit(b, IR_ZX, IR_V128, lane, x, 0, 0, 0);
 }
 
+/* The address of an access as one value without its tag. */
+static void strip_tag(struct ir_builder *b, struct ir_node *n)
+{
+    u8 bits = b->strip;
+    b->strip = 0; /* what follows are no accesses */
+    irv addr = n->a;
+    if (n->op == IR_LD || n->op == IR_ST) {
+        if (n->b) {
+            irv index = n->b;
+            if (n->aux & IR_MEM_SEXT32)
+                index = ir_sext(b, IR_I64, index, 32);
+            if (n->aux & IR_MEM_ZEXT32)
+                index = ir_ubfx(b, IR_I64, index, 0, 32);
+            index = ir_shl(b, IR_I64, index,
+                           ir_const(b, IR_I64, (n->aux & IR_MEM_SCALE) >> IR_MEM_SCALE_SHIFT));
+            addr = ir_add(b, IR_I64, addr, index);
+        }
+        addr = ir_addi(b, IR_I64, addr, ir_node_disp(n));
+        n->aux &= (u16) ~(IR_MEM_SCALE | IR_MEM_SEXT32 | IR_MEM_ZEXT32);
+        n->b = 0;
+        n->imm = 0;
+    }
+    n->a = ir_ubfx(b, IR_I64, addr, 0, 64u - bits);
+    b->strip = bits;
+}
+
 irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv x, irv y, irv z,
             u64 imm)
 {
@@ -158,6 +185,8 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
                     *arg[i] = ir_zx(b, IR_V64, *arg[i]);
             }
         }
+        if (b->strip && op >= IR_LD && op <= IR_SC)
+            strip_tag(b, &n);
         irv v = ir_fold(b, &n);
         if (v)
             return v;

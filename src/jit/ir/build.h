@@ -18,6 +18,7 @@ struct ir_builder {
     u32 map;      /* the newest state map of this block */
     u32 map_puts; /* r->nputs when it was made */
     u32 block;    /* the open block; UINT32_MAX when none */
+    u8 strip;     /* clear so many top bits of each address: this instruction met a tagged one */
     bool raw;     /* build exactly what is asked for: no folding (parser, tests) */
     irv cur[IR_MAX_SLOTS];
 };
