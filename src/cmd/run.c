@@ -428,10 +428,11 @@ static void end(struct process *p, struct user_end how, bool vfork_child)
         engine_stats(process_engine(p), stderr);
     if (how.kind == USER_END_EXIT)
         _exit(how.code);
-    /* Its own signal again, so that whoever waits for us sees the right status. */
-    if (user_signal_dumps_core(how.code))
-        fprintf(stderr, "%s: uncaught target signal %d (%s) - core dumped\n",
-                process_opts(p)->compatible ? "qemu" : "lyre", how.code, strsignal(how.code));
+    /* Its own signal again, so that whoever waits for us sees the right status. A shell says what
+     * happened; the line is for those who look for it. */
+    if (process_opts(p)->compatible && user_signal_dumps_core(how.code))
+        fprintf(stderr, "qemu: uncaught target signal %d (%s) - core dumped\n", how.code,
+                strsignal(how.code));
     user_die_by_signal(how.code);
 }
 

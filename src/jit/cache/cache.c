@@ -9,27 +9,25 @@
 #include "base/mem.h"
 #include "jit/cache/where.h"
 
-static int make_memory(size_t size, struct err *e)
+/* Shared memory without a file: no descriptor that the guest could see or close, no limit on file
+ * sizes that it could set. */
+static void *make_memory(size_t size, struct err *e)
 {
-    int fd = memfd_create("lyre-code", MFD_CLOEXEC);
-    if (fd >= 0 && !ftruncate(fd, (off_t)size))
-        return fd;
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+                   -1, 0);
+    if (p != MAP_FAILED)
+        return p;
     err_set(e, errno, "cannot make %zu MiB of code memory: %s", size >> 20, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    return -1;
+    return NULL;
 }
 
-/* Map the memory twice: anywhere, or over what is at c->rw and c->rx. */
-static bool map_memory(struct jit_cache *c, int fd, struct err *e)
+/* Map what is at c->rw a second time, executable: at c->rx if that is set. */
+static bool map_again(struct jit_cache *c, struct err *e)
 {
-    int flags = MAP_SHARED | (c->rw ? MAP_FIXED : 0);
-    void *rw = mmap(c->rw, c->size, PROT_READ | PROT_WRITE, flags, fd, 0);
-    void *rx = mmap((void *)(uintptr_t)c->rx, c->size, PROT_READ | PROT_EXEC, flags, fd, 0);
-    if (rw == MAP_FAILED || rx == MAP_FAILED)
+    int flags = MREMAP_MAYMOVE | (c->rx ? MREMAP_FIXED : 0);
+    void *rx = mremap(c->rw, 0, c->size, flags, (void *)(uintptr_t)c->rx);
+    if (rx == MAP_FAILED || mprotect(rx, c->size, PROT_READ | PROT_EXEC) < 0)
         return err_set(e, errno, "cannot map code memory: %s", strerror(errno));
-    c->fd = fd;
-    c->rw = rw;
     c->rx = rx;
     return true;
 }
@@ -43,14 +41,9 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
     c->segment_size = ALIGN_UP(MAX(size / JIT_SEGMENTS, (size_t)2 * JIT_MAX_CODE), 4096);
     c->size = c->thunk_size + JIT_SEGMENTS * c->segment_size;
     c->epoch = 1;
-    c->fork_fd = -1;
-    int fd = make_memory(c->size, e);
-    if (fd < 0)
+    c->rw = make_memory(c->size, e);
+    if (!c->rw || !map_again(c, e))
         return false;
-    if (!map_memory(c, fd, e)) {
-        close(fd);
-        return false;
-    }
     struct host_buf buf = {.rw = c->rw, .rx = c->rx, .size = c->thunk_size};
     if (!host->make_thunks(cpu, &buf))
         return err_set(e, 0, "the shared code does not fit its %zu bytes", c->thunk_size);
@@ -62,37 +55,28 @@ bool cache_fork_prepare(struct jit_cache *c, struct err *e)
 {
     size_t used = c->thunk_size + c->current * c->segment_size + c->used;
     size_t all = c->stat_evicted ? c->size : used; /* after the first round all segments count */
-    c->fork_fd = make_memory(c->size, e);
-    for (size_t done = 0; c->fork_fd >= 0 && done < all;) {
-        ssize_t n = pwrite(c->fork_fd, c->rw + done, all - done, (off_t)done);
-        if (n <= 0) {
-            err_set(e, errno, "cannot copy code memory: %s", strerror(errno));
-            close(c->fork_fd);
-            c->fork_fd = -1;
-            break;
-        }
-        done += (size_t)n;
-    }
-    return c->fork_fd >= 0;
+    c->fork_copy = make_memory(c->size, e);
+    if (c->fork_copy)
+        memcpy(c->fork_copy, c->rw, all);
+    return c->fork_copy != NULL;
 }
 
 void cache_fork_parent(struct jit_cache *c)
 {
-    if (c->fork_fd >= 0)
-        close(c->fork_fd);
-    c->fork_fd = -1;
+    if (c->fork_copy)
+        munmap(c->fork_copy, c->size);
+    c->fork_copy = NULL;
 }
 
 bool cache_fork_child(struct jit_cache *c, struct err *e)
 {
-    int old = c->fd, fd = c->fork_fd;
-    c->fork_fd = -1;
-    if (fd < 0)
+    void *copy = c->fork_copy;
+    c->fork_copy = NULL;
+    if (!copy)
         return err_set(e, ENOMEM, "there is no copy of the code memory");
-    if (!map_memory(c, fd, e))
-        return false;
-    close(old);
-    return true;
+    if (mremap(copy, c->size, c->size, MREMAP_MAYMOVE | MREMAP_FIXED, c->rw) == MAP_FAILED)
+        return err_set(e, errno, "cannot map code memory: %s", strerror(errno));
+    return map_again(c, e);
 }
 
 static struct jit_region **bucket(const struct jit_cache *c, u64 pc, u32 key)
@@ -217,7 +201,6 @@ void cache_free(struct jit_cache *c)
     }
     munmap(c->rw, c->size);
     munmap((void *)(uintptr_t)c->rx, c->size);
-    close(c->fd);
 }
 
 static size_t segment_offset(const struct jit_cache *c, unsigned k)

@@ -1,6 +1,6 @@
 /* Code memory and the regions in it.
  *
- * The memory is one memfd mapped twice: writable at `rw`, executable at `rx`; no page is both. It is a
+ * The memory is shared anonymous memory mapped twice: writable at `rw`, executable at `rx`; no page is both. It is a
  * ring of segments. Regions are appended to the current segment; when it is full the next one is
  * emptied, so the oldest code goes first and the cost of making room is bounded by a segment. A
  * region that is invalidated stays where it is until its segment's turn comes, so code that another
@@ -81,8 +81,7 @@ struct jit_segment {
 
 struct jit_cache {
     const struct host *host;
-    int fd;
-    int fork_fd; /* between cache_fork_prepare() and its end: the child's memory */
+    void *fork_copy; /* between cache_fork_prepare() and its end: the child's memory */
     u8 *rw;
     const u8 *rx;
     size_t size, segment_size, thunk_size;
