@@ -58,6 +58,17 @@ static void log_host_code(const u8 *code, size_t len, const u8 *rx)
     }
 }
 
+static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
+{
+    const struct engine *en = l->opaque;
+    if (l->npeeked == LIFT_PEEKS)
+        return 0;
+    size_t n = en->opts.fetch(en->opts.opaque, pc, to, len);
+    l->peeked[l->npeeked].start = pc;
+    l->peeked[l->npeeked++].len = (u32)n;
+    return n;
+}
+
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns)
 {
     struct engine *en = cpu->engine;
@@ -67,7 +78,7 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
         return 0;
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = cpu->model, .key = cpu->env->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
-                     .max_insns = max_insns};
+                     .max_insns = max_insns, .peek = peek, .opaque = en};
     ir_region_start(&c->ir, &en->isa->slots, pc);
     c->ir.key = cpu->env->key;
     ir_build_start(&c->builder, &c->ir);
@@ -76,6 +87,11 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
     if (log_on(LOG_IN_ASM))
         log_guest_code(en->isa, c->code, MIN(len, (size_t)(l.pc - pc)), pc);
     log_ir(LOG_IR, "IR", &c->ir);
+    c->npeeked = l.npeeked;
+    for (unsigned i = 0; i < l.npeeked; i++) {
+        c->peeked[i].start = l.peeked[i].start;
+        c->peeked[i].len = l.peeked[i].len;
+    }
     return (u32)(l.pc - pc);
 }
 
@@ -101,13 +117,6 @@ static void verify_allocation(const struct ra *ra)
         broken("allocation", &e, ra->r);
 }
 
-static void perf_entry(struct engine *en, const struct jit_region *r)
-{
-    if (en->perf_map)
-        fprintf(en->perf_map, "%" PRIxPTR " %x guest_%" PRIx64 "\n",
-                (uintptr_t)region_entry(&en->cache, r), r->size, r->pc);
-}
-
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
@@ -126,10 +135,10 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
         if (log_on(LOG_OUT_ASM))
             log_host_code(c->buf.rw, c->buf.used, c->buf.rx);
-        struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len);
+        struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len, c->peeked, c->npeeked);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;
-        perf_entry(en, r);
+        perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, pc);
         return r;
     }
 }

@@ -12,6 +12,7 @@
 #include "accel/engine_impl.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "jit/ir/fl.h"
 
 #define DEFAULT_CACHE ((size_t)64 << 20)
 
@@ -100,9 +101,11 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
     en->host_cpu.insn_align = isa->insn_align;
-    if (!en->host->detect(&en->host_cpu, opts->host_cpu, opts->pins, e) ||
+    if (!perf_open(&en->perf, opts->perf_map, opts->jitdump, e) ||
+        !en->host->detect(&en->host_cpu, opts->host_cpu, opts->pins, e) ||
         !cache_init(&en->cache, en->host, &en->host_cpu,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
+        perf_close(&en->perf);
         compiler_free(&en->compiler);
         free(en->helper_fns);
         free(en);
@@ -110,13 +113,6 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     }
     en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
-    if (opts->perf_map) {
-        char name[64];
-        snprintf(name, sizeof(name), "/tmp/perf-%d.map", (int)getpid());
-        en->perf_map = fopen(name, "w");
-        if (en->perf_map)
-            setlinebuf(en->perf_map);
-    }
     start_stress(en);
     return en;
 }
@@ -126,8 +122,7 @@ void engine_free(struct engine *en)
     atomic_store(&en->stop, true);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
-    if (en->perf_map)
-        fclose(en->perf_map);
+    perf_close(&en->perf);
     cache_free(&en->cache);
     compiler_free(&en->compiler);
     pthread_mutex_destroy(&en->lock);
@@ -222,17 +217,22 @@ void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit)
                                .access = IR_ACCESS_EXEC, .sig = SIGSEGV, .sicode = SEGV_MAPERR};
 }
 
+/* A mode bit changed, by the guest or by whoever set a register between two runs. */
+static void resync(struct vcpu *cpu)
+{
+    u32 key = cpu->isa->key(cpu);
+    if (key == cpu->env->key)
+        return;
+    cpu->env->key = key;
+    engine_cpu_flush(cpu->engine, engine_cpu(cpu));
+}
+
 static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
 {
-    struct engine *en = cpu->engine;
     struct ir_env *env = cpu->env;
     switch (env->exit_code) {
     case ISA_RAISE_RESYNC:
-        env->key = en->isa->key(cpu);
-        engine_cpu_flush(en, engine_cpu(cpu));
-        return true;
-    case ISA_RAISE_CACHE:
-        engine_invalidate(en, env->exit_arg & ~63ull, 64);
+        resync(cpu);
         return true;
     default:
         *exit = (struct vcpu_exit){.kind = VCPU_EXIT_RAISE, .code = env->exit_code,
@@ -241,9 +241,25 @@ static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
     }
 }
 
+/* A flags slot may name other slots (IR_SITE): before anybody outside changes those, it gets the
+ * bits themselves. */
+static void settle_flags(struct vcpu *cpu)
+{
+    const struct ir_slots *slots = &cpu->isa->slots;
+    for (unsigned s = 0; s < slots->count; s++) {
+        if (slots->slot[s].type != IR_FL)
+            continue;
+        struct ir_flags *f = env_slot(cpu->env, slots->slot[s].offset);
+        if ((u32)f->kind & IR_SITE)
+            *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(cpu->env->slots, f), 0};
+    }
+}
+
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct ir_env *env = cpu->env;
+    if (env->exit != IR_EXIT_LOOKUP)
+        settle_flags(cpu);
     switch (env->exit) {
     case IR_EXIT_REQUEST:
         if (!(atomic_load(&env->request) & REQUEST_KICK))
@@ -255,10 +271,8 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
         return handle_raise(cpu, exit);
     case IR_EXIT_FAULT:
         *exit = engine_cpu(cpu)->fault;
-        if (cpu->engine->opts.kind == ENGINE_INTERP) {
-            exit->sig = SIGSEGV;
-            exit->sicode = SEGV_MAPERR;
-        }
+        if (cpu->engine->opts.kind == ENGINE_INTERP)
+            exit->sig = exit->sicode = 0; /* a guarded copy does not say */
         exit->kind = VCPU_EXIT_FAULT;
         exit->addr = env->exit_addr;
         exit->access = env->exit_code;
@@ -270,6 +284,7 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
 
 void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
+    resync(cpu);
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         interp_run(cpu, exit);
     else if (cpu->engine->opts.kind == ENGINE_LOCKSTEP)
@@ -310,6 +325,7 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
     en->cpus = ec;
     ec->next = NULL;
     ec->prev = &en->cpus;
+    perf_close(&en->perf); /* they name the parent */
     if (!cache_fork_child(&en->cache, &e)) {
         log_warn("fork: %s\n", e.text);
         abort();

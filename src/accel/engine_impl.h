@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "accel/engine.h"
+#include "accel/perf.h"
 #include "cpu/lift.h"
 #include "jit/cache/cache.h"
 #include "jit/ir/interp.h"
@@ -24,6 +25,8 @@ struct compiler {
     struct ra ra;
     struct host_buf buf;
     u8 code[FETCH_BYTES];
+    struct jit_range peeked[JIT_RANGES - 1]; /* other guest code that the region depends on */
+    unsigned npeeked;
 };
 
 /* The engine's part of a vCPU. */
@@ -54,7 +57,7 @@ struct engine {
     bool stress_on;
     _Atomic bool stop;
     u64 stat_exits, stat_guest_insns, stat_guest_bytes;
-    FILE *perf_map;
+    struct perf perf;
 };
 
 static inline struct engine_cpu *engine_cpu(const struct vcpu *cpu)

@@ -200,6 +200,8 @@ void jit_recover(const struct engine *en, struct ir_env *env, const struct jit_r
                                          w.arg[1].imm, &v);
         } else {
             read_place(en, env, context, w.place, w.index, w.imm, &list[n].value);
+            if (w.place == RA_IN_IMM && slots->slot[w.slot].type == IR_V128)
+                list[n].value.d[1] = w.imm; /* vector constants are splats */
             list[n].flags = (struct ir_flags){IR_FLK_BITS, list[n].value.d[0] & 15, 0};
         }
     }

@@ -5,6 +5,8 @@
 #include "cpu/isa.h"
 #include "jit/ir/build.h"
 
+#define LIFT_PEEKS 2
+
 struct lift {
     struct ir_builder *b;
     const struct isa *isa;
@@ -19,6 +21,16 @@ struct lift {
     u64 pc;          /* of the instruction being lifted; afterwards, behind the last one */
     bool ended;      /* the block has its exit */
     void *isa_data;  /* free for the isa during one lift */
+
+    /* Look at guest code elsewhere: copies what can be read of `len` bytes at pc to `to` and returns
+     * how much. The region then depends on those bytes, too. At most LIFT_PEEKS looks succeed. */
+    size_t (*peek)(struct lift *l, u64 pc, void *to, size_t len);
+    struct {
+        u64 start;
+        u32 len;
+    } peeked[2];
+    unsigned npeeked;
+    void *opaque;    /* for peek */
 };
 
 /* The bytes at l->pc, or NULL when fewer than `len` are there: the block then ends with an exit to

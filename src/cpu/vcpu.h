@@ -18,7 +18,8 @@ struct vcpu_exit {
     u64 arg;
     u64 addr;              /* guest address of a fault */
     enum ir_access access;
-    int sig, sicode;       /* a fault: host signal and si_code (SIGSEGV, SEGV_MAPERR ...) */
+    int sig, sicode;       /* a fault: host signal and si_code (SIGSEGV, SEGV_MAPERR ...); sig 0:
+                            * the engine does not know */
 };
 
 struct engine; /* accel/engine.h */

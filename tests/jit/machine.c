@@ -38,7 +38,7 @@ static void read_helper(struct ir_env *env)
         sum = sum * 31 + s->x[i];
     for (unsigned i = 0; i < 16; i++)
         sum = sum * 31 + s->v[i].d[0] + s->v[i].d[1] * 7;
-    env->helper_ret = (v128){.d = {sum + ir_flags_eval(&s->fl)}};
+    env->helper_ret = (v128){.d = {sum + ir_flags_eval((const u8 *)s, &s->fl)}};
 }
 
 const struct ir_helper m_helpers[] = {
@@ -146,7 +146,7 @@ bool machine_jit(struct machine *m, struct m_result *out)
     cache_room(&m->cache, &m->buf);
     if (!host_x86_64.emit(&m->cpu, &m->ra, &m->buf))
         return false;
-    struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, 4);
+    struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, 4, NULL, 0);
     struct ir_env *env = m->env;
     env->exit_arg = env->exit_addr = env->exit_code = 0;
     running = env;
@@ -184,7 +184,7 @@ bool m_differ(const struct m_result *a, const struct m_result *b, char *text, si
     const char *what = NULL;
     if (s->pc != t->pc)
         what = "pc";
-    else if (ir_flags_eval(&s->fl) != ir_flags_eval(&t->fl))
+    else if (ir_flags_eval((const u8 *)s, &s->fl) != ir_flags_eval((const u8 *)t, &t->fl))
         what = "flags";
     else if ((s->fp.flags ^ t->fp.flags) & ~(u32)FP_UNDERFLOW)
         what = "FP flags";
@@ -195,7 +195,7 @@ bool m_differ(const struct m_result *a, const struct m_result *b, char *text, si
         what = "memory";
     if (what)
         snprintf(text, size, "%s: jit pc %#llx fl %x fpf %x, interp pc %#llx fl %x fpf %x", what,
-                 (unsigned long long)t->pc, ir_flags_eval(&t->fl), t->fp.flags,
-                 (unsigned long long)s->pc, ir_flags_eval(&s->fl), s->fp.flags);
+                 (unsigned long long)t->pc, ir_flags_eval((const u8 *)t, &t->fl), t->fp.flags,
+                 (unsigned long long)s->pc, ir_flags_eval((const u8 *)s, &s->fl), s->fp.flags);
     return what != NULL;
 }

@@ -64,6 +64,7 @@ u32 a64_get_fpsr(struct ir_env *env)
 void a64_set_fpsr(struct ir_env *env, u32 fpsr)
 {
     struct a64_state *s = a64_state(env);
+    s->fpsr_written = 1;
     s->qc = fpsr & FPSR_QC ? 1 : 0;
     s->fp.flags = 0;
     for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)

@@ -63,8 +63,8 @@ void a64_fp_lanes(struct ir_env *env)
     unsigned lane = what >> 8 & 15, lanes = what >> 12 & 15, how = what >> 16 & 0xff;
     v128 r = {0};
     for (unsigned i = 0; i < lanes; i++)
-        set_lane(&r, lane, i, one_lane(op, lane, how, get_lane(&a, lane, i), get_lane(&b, lane, i),
-                                       env->fp));
+        set_lane(&r, lane, i,
+                 one_lane(op, lane, how, get_lane(&a, lane, i), get_lane(&b, lane, i), env->fp));
     env->helper_ret = r;
 }
 

@@ -36,7 +36,7 @@ static const struct ir_slot slots[A64_NSLOTS] = {
 /* PSTATE as debuggers and signal frames hold it: N Z C V in bits 31..28; the rest is 0 at EL0. */
 static void get_pstate(struct vcpu *cpu, v128 *value)
 {
-    value->d[0] = (u64)ir_flags_eval(&a64_state(cpu->env)->nzcv) << 28;
+    value->d[0] = (u64)ir_flags_eval(cpu->env->slots, &a64_state(cpu->env)->nzcv) << 28;
 }
 
 static void set_pstate(struct vcpu *cpu, const v128 *value)
@@ -90,7 +90,8 @@ static bool init(struct vcpu *cpu, const char *cpu_name, struct err *e)
 
 static u32 key(const struct vcpu *cpu)
 {
-    return a64_state(cpu->env)->fpcr & A64_FPCR_KEY;
+    const struct a64_state *s = a64_state(cpu->env);
+    return (s->fpcr & A64_FPCR_KEY) | (s->fpsr_written ? A64_KEY_TINY : 0);
 }
 
 static unsigned disas(const u8 *code, size_t len, u64 pc, char *text, size_t size)

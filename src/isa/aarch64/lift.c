@@ -29,8 +29,8 @@ void a64_lift_block(struct lift *l)
     struct ir_builder *b = l->b;
     if (b->block == UINT32_MAX)
         ir_block_start(b);
-    if (l->key)
-        b->r->soft_fp = true;
+    b->r->soft_fp = l->key & A64_FPCR_KEY;
+    b->r->tiny = l->key & A64_KEY_TINY;
     l->ended = false;
     if (l->pc & 3) {
         ir_raise(b, ISA_RAISE_PC_ALIGN, ir_const(b, IR_I64, l->pc), l->pc);

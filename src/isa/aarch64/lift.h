@@ -96,6 +96,10 @@ static inline u64 next_pc(const struct lift *l)
     return l->pc + 4;
 }
 
+/* Before the exit of a block that goes on at one of two addresses: store no flags that nobody will
+ * see (lift_flags.c). */
+void a64_end_flags(struct lift *l, u64 yes, u64 no);
+
 /* struct isa.lift. */
 void a64_lift_block(struct lift *l);
 

@@ -9,8 +9,8 @@ static irv aligned(struct lift *l, unsigned rn, unsigned size)
     return addr;
 }
 
-/* Two registers as one access of twice their size (size: log2 of the bytes of one), the first in the
- * low half. */
+/* Two registers as one access of twice their size (size: log2 of the bytes of one), the first in
+ * the low half. */
 static irv join(struct lift *l, unsigned size, unsigned first, unsigned second)
 {
     irv lo = reg(l, first), hi = reg(l, second);

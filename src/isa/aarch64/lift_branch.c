@@ -8,6 +8,7 @@ static u64 target(const struct lift *l, s32 words)
 
 static bool branch_if(struct lift *l, irv cond, u64 yes)
 {
+    a64_end_flags(l, yes, next_pc(l));
     ir_exit_br(l->b, cond, yes, next_pc(l));
     l->ended = true;
     return true;
@@ -43,8 +44,10 @@ bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
     u64 to = target(l, f->imm26);
     if (f->op) {
         put_link(l);
+        a64_end_flags(l, to, to);
         ir_call(l->b, to, next_pc(l));
     } else {
+        a64_end_flags(l, to, to);
         ir_exit(l->b, to);
     }
     l->ended = true;

@@ -41,7 +41,7 @@ bool a64_lift_fp_bfcvt(struct lift *l, const struct a64_fp_1src *f)
 /* frintn p m z a - x i by the low bits of op; only x raises Inexact. */
 bool a64_lift_fp_round(struct lift *l, const struct a64_fp_1src *f)
 {
-    static const u8 round[] = {FP_ROUND_EVEN, FP_ROUND_UP,  FP_ROUND_DOWN, FP_ROUND_ZERO,
+    static const u8 round[] = {FP_ROUND_EVEN, FP_ROUND_UP,   FP_ROUND_DOWN, FP_ROUND_ZERO,
                                FP_ROUND_AWAY, FP_ROUND_AWAY, IR_ROUND_ENV,  IR_ROUND_ENV};
     unsigned type = fp_type(f->ftype), way = f->op & 7;
     unsigned aux = type | (unsigned)round[way] << 4 | (way == 6) << 8;
@@ -53,8 +53,7 @@ bool a64_lift_fp_round(struct lift *l, const struct a64_fp_1src *f)
 bool a64_lift_fp_round_int(struct lift *l, const struct a64_fp_1src *f)
 {
     unsigned how = (f->op & 1 ? IR_ROUND_ENV : FP_ROUND_ZERO) | (f->op & 2 ? 64 : 32);
-    put_vreg(l, f->rd,
-             fp_lanes(l, A64_FP_ROUND_FIT, fp_type(f->ftype), 1, how, vreg(l, f->rn), 0));
+    put_vreg(l, f->rd, fp_lanes(l, A64_FP_ROUND_FIT, fp_type(f->ftype), 1, how, vreg(l, f->rn), 0));
     return true;
 }
 
@@ -80,8 +79,8 @@ bool a64_lift_fp_3src(struct lift *l, const struct a64_fp_3src *f)
 {
     unsigned type = fp_type(f->ftype);
     unsigned negate = (f->o1 ^ f->o0 ? IR_FMA_NEG_PROD : 0) | (f->o1 ? IR_FMA_NEG_ADD : 0);
-    put_vreg(l, f->rd, ir_fma(l->b, type, type | negate, vreg(l, f->rn), vreg(l, f->rm),
-                              vreg(l, f->ra)));
+    put_vreg(l, f->rd,
+             ir_fma(l->b, type, type | negate, vreg(l, f->rn), vreg(l, f->rm), vreg(l, f->ra)));
     return true;
 }
 
@@ -172,13 +171,15 @@ bool a64_lift_fp_move(struct lift *l, const struct a64_fp_int *f)
     struct ir_builder *b = l->b;
     if (f->op & 1) {
         irv x = reg(l, f->rn);
-        put_vreg(l, f->rd, f->rmode ? ir_v2(b, IR_VINS, IR_V128, top, vreg(l, f->rd), x)
-                                    : ir_fmov(b, type, x));
+        put_vreg(l, f->rd,
+                 f->rmode ? ir_v2(b, IR_VINS, IR_V128, top, vreg(l, f->rd), x)
+                          : ir_fmov(b, type, x));
     } else {
         irv x = vreg(l, f->rn);
-        put_reg(l, f->rd, f->rmode         ? ir_v1(b, IR_VGET, IR_I64, top, x)
-                          : type == IR_F16 ? ir_v1(b, IR_VGET, IR_I32, 1, x)
-                                           : ir_fbits(b, gpr_type(type == IR_F64), x));
+        put_reg(l, f->rd,
+                f->rmode         ? ir_v1(b, IR_VGET, IR_I64, top, x)
+                : type == IR_F16 ? ir_v1(b, IR_VGET, IR_I32, 1, x)
+                                 : ir_fbits(b, gpr_type(type == IR_F64), x));
     }
     return true;
 }
@@ -189,6 +190,7 @@ bool a64_lift_fjcvtzs(struct lift *l, const struct a64_fp_int *f)
     irv r = ir_helper(l->b, A64_HELPER_FJCVTZS, IR_I64, vreg(l, f->rn), 0, 0);
     irv z = ir_shr(l->b, IR_I64, r, ir_const(l->b, IR_I64, 32));
     put_reg(l, f->rd, ir_ubfx(l->b, IR_I64, r, 0, 32));
-    put_flags(l, ir_fl(l->b, IR_FL_BITS, 0, ir_shl(l->b, IR_I64, z, ir_const(l->b, IR_I64, 2)), 0, 0));
+    put_flags(l,
+              ir_fl(l->b, IR_FL_BITS, 0, ir_shl(l->b, IR_I64, z, ir_const(l->b, IR_I64, 2)), 0, 0));
     return true;
 }

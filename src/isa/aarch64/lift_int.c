@@ -217,8 +217,9 @@ bool a64_lift_shift_var(struct lift *l, const struct a64_dp_2src *f)
 bool a64_lift_crc32(struct lift *l, const struct a64_dp_2src *f)
 {
     unsigned castagnoli = f->op >> 2 & 1;
-    put_reg(l, f->rd, ir_emit(l->b, IR_CRC32, IR_I32, (f->op & 3u) | castagnoli << 4,
-                              reg(l, f->rn), reg(l, f->rm), 0, 0));
+    put_reg(l, f->rd,
+            ir_emit(l->b, IR_CRC32, IR_I32, (f->op & 3u) | castagnoli << 4, reg(l, f->rn),
+                    reg(l, f->rm), 0, 0));
     return true;
 }
 
@@ -280,7 +281,8 @@ bool a64_lift_rmif(struct lift *l, const struct a64_rmif *f)
     irv old = ir_emit(l->b, IR_FL_GET, IR_I32, 0, get_flags(l), 0, 0, 0);
     irv new = shift_imm(l, IR_I64, ROR, reg(l, f->rn), f->imm6);
     irv mask = ir_const(l->b, IR_I32, f->mask);
-    irv bits = ir_or(l->b, IR_I32, ir_andn(l->b, IR_I32, old, mask), ir_and(l->b, IR_I32, new, mask));
+    irv bits =
+        ir_or(l->b, IR_I32, ir_andn(l->b, IR_I32, old, mask), ir_and(l->b, IR_I32, new, mask));
     put_flags(l, ir_fl(l->b, IR_FL_BITS, 0, bits, 0, 0));
     return true;
 }

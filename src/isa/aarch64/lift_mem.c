@@ -8,8 +8,8 @@ struct address {
     unsigned aux;
 };
 
-/* Load into or store from a general register. size: log2 of bytes; opc: 0 store, 1 load, 2 load with
- * sign extension to 64 bits, 3 to 32 bits. The value of a load is returned, not put. */
+/* Load into or store from a general register. size: log2 of bytes; opc: 0 store, 1 load, 2 load
+ * with sign extension to 64 bits, 3 to 32 bits. The value of a load is returned, not put. */
 static irv access_gpr(struct lift *l, unsigned size, unsigned opc, const struct address *a,
                       unsigned rt)
 {
@@ -25,7 +25,8 @@ static irv access_gpr(struct lift *l, unsigned size, unsigned opc, const struct 
 
 /* The same for a vector register; size 4 is all of it. The smallest FP type has 16 bits, so bytes
  * go through an integer. */
-static irv access_vec(struct lift *l, unsigned size, bool load, const struct address *a, unsigned rt)
+static irv access_vec(struct lift *l, unsigned size, bool load, const struct address *a,
+                      unsigned rt)
 {
     static const u8 type[] = {IR_I32, IR_F16, IR_F32, IR_F64, IR_V128};
     unsigned aux = size | a->aux;
@@ -68,8 +69,8 @@ static bool ldst_gpr(struct lift *l, unsigned size, unsigned opc, unsigned rn, s
     return true;
 }
 
-static bool ldst_vec(struct lift *l, unsigned size, bool load, unsigned rn, s32 offset, unsigned mode,
-                     unsigned rt)
+static bool ldst_vec(struct lift *l, unsigned size, bool load, unsigned rn, s32 offset,
+                     unsigned mode, unsigned rt)
 {
     struct address a = at_offset(l, rn, offset, mode);
     irv v = access_vec(l, size, load, &a, rt);
@@ -113,7 +114,8 @@ bool a64_lift_ldst_unpriv(struct lift *l, const struct a64_ldst_imm9 *f)
 }
 
 /* [rn + rm], the index extended by option and scaled if s. */
-static struct address at_index(struct lift *l, unsigned rn, unsigned rm, unsigned option, unsigned scale)
+static struct address at_index(struct lift *l, unsigned rn, unsigned rm, unsigned option,
+                               unsigned scale)
 {
     struct address a = {.base = reg_sp(l, rn), .index = reg(l, rm)};
     if (option == 2)
@@ -225,7 +227,8 @@ bool a64_lift_prfm_reg(struct lift *l, const struct a64_ldst_reg *f)
 
 /* LDAR and STLR are ordered with each other (RCsc); the LORegion forms LDLAR and STLLR as well, as
  * no region is smaller than all memory. */
-static bool ordered(struct lift *l, unsigned size, bool load, unsigned order, unsigned rn, unsigned rt)
+static bool ordered(struct lift *l, unsigned size, bool load, unsigned order, unsigned rn,
+                    unsigned rt)
 {
     struct address a = {.base = reg_sp(l, rn), .aux = order};
     if (size)

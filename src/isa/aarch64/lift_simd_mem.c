@@ -19,8 +19,8 @@ static irv zip(struct lift *l, unsigned op, unsigned type, unsigned size, irv x,
     return ir_v2(l->b, op, type, size, x, y);
 }
 
-/* Three-way (de)interleaving. Byte i of output `out` comes from byte `byte` of input `from`; vectors
- * have `len` bytes, elements 1 << size. */
+/* Three-way (de)interleaving. Byte i of output `out` comes from byte `byte` of input `from`;
+ * vectors have `len` bytes, elements 1 << size. */
 struct place {
     unsigned from, byte;
 };
@@ -37,7 +37,8 @@ static struct place place3(bool load, unsigned len, unsigned size, unsigned out,
 }
 
 /* One table look-up for each input; what is not there gives zero. */
-static irv shuffle3(struct lift *l, bool load, unsigned len, unsigned size, unsigned out, const irv v[3])
+static irv shuffle3(struct lift *l, bool load, unsigned len, unsigned size, unsigned out,
+                    const irv v[3])
 {
     irv r = 0;
     for (unsigned from = 0; from < 3; from++) {
@@ -66,8 +67,10 @@ static void deinterleave(struct lift *l, unsigned n, unsigned q, unsigned size, 
         for (unsigned i = 0; i < 3; i++)
             r[i] = shuffle3(l, true, 8u << q, size, i, v);
     } else {
-        irv even0 = zip(l, IR_VUZP1, t, size, v[0], v[1]), odd0 = zip(l, IR_VUZP2, t, size, v[0], v[1]);
-        irv even1 = zip(l, IR_VUZP1, t, size, v[2], v[3]), odd1 = zip(l, IR_VUZP2, t, size, v[2], v[3]);
+        irv even0 = zip(l, IR_VUZP1, t, size, v[0], v[1]);
+        irv even1 = zip(l, IR_VUZP1, t, size, v[2], v[3]);
+        irv odd0 = zip(l, IR_VUZP2, t, size, v[0], v[1]);
+        irv odd1 = zip(l, IR_VUZP2, t, size, v[2], v[3]);
         r[0] = zip(l, IR_VUZP1, t, size, even0, even1);
         r[1] = zip(l, IR_VUZP1, t, size, odd0, odd1);
         r[2] = zip(l, IR_VUZP2, t, size, even0, even1);
@@ -88,8 +91,10 @@ static void interleave(struct lift *l, unsigned n, unsigned q, unsigned size, ir
         for (unsigned i = 0; i < 3; i++)
             r[i] = shuffle3(l, false, 8u << q, size, i, v);
     } else {
-        irv even0 = zip(l, IR_VZIP1, t, size, v[0], v[2]), even1 = zip(l, IR_VZIP2, t, size, v[0], v[2]);
-        irv odd0 = zip(l, IR_VZIP1, t, size, v[1], v[3]), odd1 = zip(l, IR_VZIP2, t, size, v[1], v[3]);
+        irv even0 = zip(l, IR_VZIP1, t, size, v[0], v[2]);
+        irv even1 = zip(l, IR_VZIP2, t, size, v[0], v[2]);
+        irv odd0 = zip(l, IR_VZIP1, t, size, v[1], v[3]);
+        irv odd1 = zip(l, IR_VZIP2, t, size, v[1], v[3]);
         r[0] = zip(l, IR_VZIP1, t, size, even0, odd0);
         r[1] = zip(l, IR_VZIP2, t, size, even0, odd0);
         r[2] = zip(l, IR_VZIP1, t, size, even1, odd1);

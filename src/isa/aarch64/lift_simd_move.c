@@ -1,4 +1,4 @@
-/* Advanced SIMD without arithmetic: moves between lanes, immediates, logic, permutations, tables. */
+/* Advanced SIMD without arithmetic: lanes, immediates, logic, permutations, tables. */
 #include "isa/aarch64/lift.h"
 
 /* One lane and nothing else. There is no FP type of 8 bits, so bytes go through an integer. */
@@ -15,8 +15,9 @@ bool a64_lift_simd_dup(struct lift *l, const struct a64_simd_copy *f)
 {
     unsigned size = (unsigned)a64_ctz(f->imm5), index = f->imm5 >> (size + 1);
     irv v = vreg(l, f->rn);
-    put_vreg(l, f->rd, f->sc ? lane_alone(l, size, index, v)
-                             : ir_v1(l->b, IR_VDUP, vec_type(f->q), size | index << 4, v));
+    put_vreg(l, f->rd,
+             f->sc ? lane_alone(l, size, index, v)
+                   : ir_v1(l->b, IR_VDUP, vec_type(f->q), size | index << 4, v));
     return true;
 }
 
@@ -31,9 +32,8 @@ bool a64_lift_simd_dup_gen(struct lift *l, const struct a64_simd_copy *f)
 bool a64_lift_simd_mov_gen(struct lift *l, const struct a64_simd_copy *f)
 {
     unsigned size = (unsigned)a64_ctz(f->imm5), index = f->imm5 >> (size + 1);
-    unsigned is_signed = f->id == A64_SMOV;
-    put_reg(l, f->rd, ir_v1(l->b, IR_VGET, gpr_type(f->q), size | index << 4 | is_signed << 8,
-                            vreg(l, f->rn)));
+    unsigned aux = size | index << 4 | (f->id == A64_SMOV) << 8;
+    put_reg(l, f->rd, ir_v1(l->b, IR_VGET, gpr_type(f->q), aux, vreg(l, f->rn)));
     return true;
 }
 
@@ -82,8 +82,8 @@ bool a64_lift_simd_bitselect(struct lift *l, const struct a64_simd_logic *f)
 bool a64_lift_simd_permute(struct lift *l, const struct a64_simd_permute *f)
 {
     static const u8 op[] = {0, IR_VUZP1, IR_VTRN1, IR_VZIP1, 0, IR_VUZP2, IR_VTRN2, IR_VZIP2};
-    put_vreg(l, f->rd, ir_v2(l->b, op[f->op], vec_type(f->q), f->size, vreg(l, f->rn),
-                             vreg(l, f->rm)));
+    put_vreg(l, f->rd,
+             ir_v2(l->b, op[f->op], vec_type(f->q), f->size, vreg(l, f->rn), vreg(l, f->rm)));
     return true;
 }
 
@@ -132,7 +132,7 @@ static u64 expand_imm(const struct a64_simd_imm *f)
     }
     case 7:
         if (f->cmode & 1)
-            return f->o2  ? a64_fpimm16(f->imm8) * 0x0001000100010001ull
+            return f->o2   ? a64_fpimm16(f->imm8) * 0x0001000100010001ull
                    : f->op ? a64_fpimm64(f->imm8)
                            : a64_fpimm32(f->imm8) * 0x0000000100000001ull;
         return f->op ? a64_bytemask(f->imm8) : v * 0x0101010101010101ull;
@@ -141,16 +141,16 @@ static u64 expand_imm(const struct a64_simd_imm *f)
     }
 }
 
-/* MOVI and FMOV set; odd cmode below 12 is ORR or BIC; op inverts, except for whole bit patterns. */
+/* MOVI and FMOV set; odd cmode below 12 is ORR or BIC; op inverts, except for bit patterns. */
 bool a64_lift_simd_imm(struct lift *l, const struct a64_simd_imm *f)
 {
     unsigned type = vec_type(f->q);
-    u64 v = expand_imm(f);
-    irv r;
-    if (f->cmode < 12 && f->cmode & 1)
-        r = ir_v2(l->b, f->op ? IR_VANDN : IR_VOR, type, 0, vreg(l, f->rd), ir_const(l->b, type, v));
+    bool combine = f->cmode < 12 && f->cmode & 1, invert = f->op && f->cmode < 14 && !combine;
+    irv imm = ir_const(l->b, type, invert ? ~expand_imm(f) : expand_imm(f)), r;
+    if (combine)
+        r = ir_v2(l->b, f->op ? IR_VANDN : IR_VOR, type, 0, vreg(l, f->rd), imm);
     else
-        r = ir_const(l->b, type, f->op && f->cmode < 14 ? ~v : v);
+        r = imm;
     put_vreg(l, f->rd, r);
     return true;
 }

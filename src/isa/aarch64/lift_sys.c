@@ -77,6 +77,10 @@ bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
         return true;
     case FPSR:
         ir_helper(l->b, A64_HELPER_SET_FPSR, IR_VOID, v, 0, 0);
+        if (!(l->key & A64_KEY_TINY)) { /* code from here on is another translation */
+            ir_raise(l->b, ISA_RAISE_RESYNC, 0, next_pc(l));
+            l->ended = true;
+        }
         return true;
     case TPIDR_EL0:
         ir_put(l->b, A64_TPIDR, v);

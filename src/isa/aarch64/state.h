@@ -18,6 +18,7 @@ struct a64_state {
     /* Not slots: read and written by helpers alone. */
     struct fp_env fp; /* FPCR as rules, and the sticky flags of FPSR */
     u32 fpcr;
+    u32 fpsr_written; /* FPSR was written: from then on UFC is exact (docs/deviations.md) */
     u32 qc;           /* FPSR.QC: a saturating operation saturated */
 };
 
@@ -40,6 +41,7 @@ enum {
 #define A64_FPCR_FZ   (1u << 24)
 #define A64_FPCR_FZ16 (1u << 19)
 #define A64_FPCR_KEY  (A64_FPCR_AHP | A64_FPCR_DN | A64_FPCR_FZ | A64_FPCR_FZ16)
+#define A64_KEY_TINY  1u /* beside the FPCR bits: the thread looks at FPSR, so UFC is exact */
 #define A64_FPCR_MASK (A64_FPCR_KEY | 3u << 22)
 
 static inline struct a64_state *a64_state(struct ir_env *env)

@@ -145,6 +145,21 @@ static void add_page(struct jit_cache *c, struct jit_region *r, unsigned i, u64 
     *head = ref;
 }
 
+static void add_range(struct jit_cache *c, struct jit_region *r, u64 start, u32 len)
+{
+    u64 first = start >> 12, last = (start + MAX(len, 1u) - 1) >> 12;
+    r->range[r->nranges++] = (struct jit_range){start, MAX(len, 1u)};
+    for (u64 page = first; page <= last; page++) {
+        bool known = false;
+        for (unsigned i = 0; i < r->npages; i++)
+            known |= r->page_number[i] == page;
+        if (!known && r->npages < JIT_PAGES) {
+            r->page_number[r->npages] = page;
+            add_page(c, r, r->npages++, page);
+        }
+    }
+}
+
 /* Take a region out of every index; its memory stays as it is. */
 static void remove_region(struct jit_cache *c, struct jit_region *r)
 {
@@ -154,9 +169,7 @@ static void remove_region(struct jit_cache *c, struct jit_region *r)
     *r->hash_prev = r->hash_next;
     if (r->hash_next)
         r->hash_next->hash_prev = r->hash_prev;
-    for (unsigned i = 0; i < 2; i++) {
-        if (!r->page[i].region)
-            continue;
+    for (unsigned i = 0; i < r->npages; i++) {
         *r->page[i].prev = r->page[i].next;
         if (r->page[i].next)
             r->page[i].next->prev = r->page[i].prev;
@@ -234,12 +247,12 @@ void cache_room(struct jit_cache *c, struct host_buf *buf)
 }
 
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             u32 len)
+                             u32 len, const struct jit_range *more, unsigned nmore)
 {
     const struct ir_region *ir = ra->r;
     struct jit_region *r = xcalloc(1, sizeof(*r));
     struct jit_segment *seg = &c->segment[c->current];
-    *r = (struct jit_region){.pc = ir->pc, .key = ir->key, .len = len, .insns = ir->insns,
+    *r = (struct jit_region){.pc = ir->pc, .key = ir->key, .insns = ir->insns,
                              .off = (u32)(buf->rx - c->rx), .size = (u32)buf->used,
                              .body = buf->body, .nlinks = buf->nlinks, .nfaults = buf->nfaults};
     r->link = xcalloc(buf->nlinks, sizeof(*r->link));
@@ -255,10 +268,9 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     if (*head)
         (*head)->hash_prev = &r->hash_next;
     *head = r;
-    u64 first = r->pc >> 12, last = (r->pc + MAX(len, 1u) - 1) >> 12;
-    add_page(c, r, 0, first);
-    if (last != first)
-        add_page(c, r, 1, last);
+    add_range(c, r, r->pc, len);
+    for (unsigned i = 0; i < nmore; i++)
+        add_range(c, r, more[i].start, more[i].len);
     VEC_PUSH(seg->region, seg->count, seg->cap) = r;
     c->used = ALIGN_UP(c->used + buf->used, 16);
     c->stat_regions++;
@@ -268,21 +280,26 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
 
 static bool overlaps(const struct jit_region *r, u64 start, u64 last)
 {
-    return r->pc <= last && r->pc + MAX(r->len, 1u) - 1 >= start;
+    for (unsigned i = 0; i < r->nranges; i++) {
+        if (r->range[i].start <= last && r->range[i].start + r->range[i].len - 1 >= start)
+            return true;
+    }
+    return false;
 }
 
 static unsigned invalidate_chain(struct jit_cache *c, struct jit_page_ref *ref, u64 start, u64 last)
 {
     unsigned n = 0;
-    for (struct jit_page_ref *next; ref; ref = next) {
-        next = ref->next;
-        if (!overlaps(ref->region, start, last))
-            continue;
-        /* both references of a region may stand in this chain */
-        if (next && next->region == ref->region)
-            next = next->next;
-        remove_region(c, ref->region);
-        n++;
+    while (ref) {
+        struct jit_page_ref *next = ref->next;
+        if (overlaps(ref->region, start, last)) {
+            /* other references of the region may stand in this chain, and go with it */
+            while (next && next->region == ref->region)
+                next = next->next;
+            remove_region(c, ref->region);
+            n++;
+        }
+        ref = next;
     }
     return n;
 }

@@ -35,6 +35,15 @@ struct jit_fault {
     u32 where;  /* offset of its list of stale slots in region->where */
 };
 
+/* Guest code that a region depends on: what it was made from, then what was looked at. */
+struct jit_range {
+    u64 start;
+    u32 len;
+};
+
+#define JIT_RANGES 3
+#define JIT_PAGES  4
+
 /* A place in a region's index of guest pages. */
 struct jit_page_ref {
     struct jit_region *region;
@@ -44,7 +53,9 @@ struct jit_page_ref {
 struct jit_region {
     u64 pc;
     u32 key;
-    u32 len;                 /* bytes of guest code it was made from */
+    struct jit_range range[JIT_RANGES];
+    u8 nranges, npages;
+    u64 page_number[JIT_PAGES];
     u32 insns;
     u32 off, size, body;     /* in code memory; body: entry that does not poll */
     u32 nlinks, nfaults;
@@ -53,7 +64,7 @@ struct jit_region {
     u8 *where;
     struct jit_link *incoming;
     struct jit_region *hash_next, **hash_prev;
-    struct jit_page_ref page[2];
+    struct jit_page_ref page[JIT_PAGES];
     bool dead;
 };
 
@@ -105,9 +116,10 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
  * changed. */
 void cache_room(struct jit_cache *c, struct host_buf *buf);
 
-/* Keep what was emitted into buf. pc, key, len and insns describe the guest code. */
+/* Keep what was emitted into buf, made from `len` bytes of guest code at the region's pc; `more`: other
+ * ranges that it depends on, each within a page, at most JIT_RANGES - 1. */
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             u32 len);
+                             u32 len, const struct jit_range *more, unsigned nmore);
 
 /* Make a link lead straight to a region. */
 void cache_link(struct jit_cache *c, struct jit_link *link, struct jit_region *to);

@@ -10,9 +10,33 @@ enum ir_fl_kind { IR_FLK_BITS, IR_FLK_ADD32, IR_FLK_ADD64, IR_FLK_SUB32, IR_FLK_
                   IR_FLK_LOGIC32, IR_FLK_LOGIC64 };
 
 struct ir_flags {
-    u64 kind;
+    u64 kind; /* enum ir_fl_kind, or a site: the low 32 bits count */
     u64 a, b;
 };
+
+/* A site: flags of an operation whose operands can still be found in slots, so that one constant
+ * store keeps them for a fault that most likely never comes. Whoever makes one sees to it that the
+ * slots stay as they are until the flags are written again.
+ *
+ *  31   30       29..26   25..18        17..5                4..0
+ *  1    b=slot   kind     slot a / 8    immediate or slot/8  how a is found
+ */
+#define IR_SITE      (1u << 31)
+#define IR_SITE_SLOT (1u << 30)
+enum ir_fl_site_a { IR_FL_A_IS, IR_FL_A_PLUS_B, IR_FL_A_MINUS_B }; /* slot a, or with b added */
+
+static inline u32 ir_fl_site(enum ir_fl_kind kind, enum ir_fl_site_a how, u32 a_offset, bool b_slot,
+                             u32 b)
+{
+    return IR_SITE | (b_slot ? IR_SITE_SLOT : 0) | (u32)kind << 26 | (a_offset / 8) << 18 |
+           (b_slot ? b / 8 : b) << 5 | how;
+}
+
+/* Immediates are 12 bits, perhaps shifted left by 12 (bit 12). */
+static inline u64 ir_fl_site_imm(u32 field)
+{
+    return (u64)(field & 0xfff) << (field >> 12 & 1 ? 12 : 0);
+}
 
 enum { IR_FL_V = 1, IR_FL_C = 2, IR_FL_Z = 4, IR_FL_N = 8 };
 
@@ -39,25 +63,44 @@ static inline u32 ir_fl_logic(u64 a, unsigned width)
     return (a >> (width - 1) ? IR_FL_N : 0) | (a ? 0 : IR_FL_Z);
 }
 
-/* The four bits that a slot stands for. */
-static inline u32 ir_flags_eval(const struct ir_flags *f)
+static inline u32 ir_fl_eval_recipe(unsigned kind, u64 a, u64 b, u64 bits)
 {
-    switch (f->kind) {
+    switch (kind) {
     case IR_FLK_ADD32:
-        return ir_fl_adc(f->a, f->b, 0, 32);
+        return ir_fl_adc(a, b, 0, 32);
     case IR_FLK_ADD64:
-        return ir_fl_adc(f->a, f->b, 0, 64);
+        return ir_fl_adc(a, b, 0, 64);
     case IR_FLK_SUB32:
-        return ir_fl_sub(f->a, f->b, 32);
+        return ir_fl_sub(a, b, 32);
     case IR_FLK_SUB64:
-        return ir_fl_sub(f->a, f->b, 64);
+        return ir_fl_sub(a, b, 64);
     case IR_FLK_LOGIC32:
-        return ir_fl_logic(f->a, 32);
+        return ir_fl_logic(a, 32);
     case IR_FLK_LOGIC64:
-        return ir_fl_logic(f->a, 64);
+        return ir_fl_logic(a, 64);
     default:
-        return (u32)f->a & 15;
+        return (u32)bits & 15;
     }
+}
+
+/* The four bits that a slot stands for; `slots`: the guest state around it. */
+static inline u32 ir_flags_eval(const u8 *slots, const struct ir_flags *f)
+{
+    u32 site = (u32)f->kind;
+    if (!(site & IR_SITE))
+        return ir_fl_eval_recipe(site, f->a, f->b, f->a);
+    u64 a, b;
+    u32 field = site >> 5 & 0x1fff;
+    __builtin_memcpy(&a, slots + (site >> 18 & 0xff) * 8, sizeof(a));
+    if (site & IR_SITE_SLOT)
+        __builtin_memcpy(&b, slots + field * 8, sizeof(b));
+    else
+        b = ir_fl_site_imm(field);
+    if ((site & 31) == IR_FL_A_PLUS_B)
+        a += b;
+    else if ((site & 31) == IR_FL_A_MINUS_B)
+        a -= b;
+    return ir_fl_eval_recipe(site >> 26 & 15, a, b, 0);
 }
 
 /* Bit n of the result: is the condition true for N Z C V = n? */

@@ -34,7 +34,7 @@ void ir_slot_load(const struct ir_slot *slot, const struct ir_env *env, v128 *va
         memcpy(value, p, 16);
         break;
     case IR_FL:
-        value->d[0] = ir_flags_eval((const struct ir_flags *)p);
+        value->d[0] = ir_flags_eval(env->slots, (const struct ir_flags *)p);
         break;
     }
 }
@@ -288,7 +288,7 @@ static u32 run_flags(struct run *x, const struct ir_node *n)
         return ir_cc_mask(n->aux) >> a & 1;
     case IR_FL_FCMP:
         return ir_eval_fcmp(n, val(x, n->a), val(x, n->b), x->env->fp);
-    default: /* IR_FL_BITS, IR_FL_GET */
+    default: /* IR_FL_BITS, IR_FL_SITE, IR_FL_GET */
         return (u32)a & 15;
     }
 }
@@ -441,7 +441,7 @@ void ir_call_eval(struct ir_env *env)
 void ir_call_flags(struct ir_env *env)
 {
     struct ir_flags *f = env_slot(env, (u32)env->tmp[0]);
-    *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(f), 0};
+    *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(env->slots, f), 0};
 }
 
 static bool direct_load(void *opaque, u64 addr, void *to, unsigned bytes)

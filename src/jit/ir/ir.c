@@ -71,7 +71,7 @@ void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc)
     r->pc = pc;
     r->key = 0;
     r->insns = 0;
-    r->soft_fp = false;
+    r->soft_fp = r->tiny = false;
     r->count = IR_FIRST_NODE;
     r->nblocks = r->nedges = r->nargs = r->nputs = 0;
     r->nmaps = 0;

@@ -114,6 +114,7 @@ struct ir_region {
     u64 pc;
     u32 key;
     u32 insns;    /* guest instructions */
+    bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
 
     struct ir_node *node;

@@ -65,7 +65,7 @@ static void start_block(struct checker *c, u32 block)
 static bool is_recipe(const struct checker *c, irv v)
 {
     unsigned op = v >= IR_FIRST_NODE ? c->ra->r->node[v].op : IR_NOPS;
-    return op == IR_FL_ADD || op == IR_FL_SUB || op == IR_FL_LOGIC;
+    return op == IR_FL_ADD || op == IR_FL_SUB || op == IR_FL_LOGIC || op == IR_FL_SITE;
 }
 
 static irv content(const struct checker *c, struct ra_loc at)
@@ -266,8 +266,9 @@ static bool step(struct checker *c, const struct ra_ins *i, struct checker *bran
         return true;
     case RA_STORE_FL: {
         const struct ir_node *n = &c->ra->r->node[i->v];
-        RULE(is_recipe(c, i->v) && (i->src[0] == RA_IMM || c->reg[i->src[0]] == n->a) &&
-                 (!n->b || i->src[1] == RA_IMM || c->reg[i->src[1]] == n->b),
+        RULE(n->op == IR_FL_SITE ||
+             (is_recipe(c, i->v) && (i->src[0] == RA_IMM || c->reg[i->src[0]] == n->a) &&
+                 (!n->b || i->src[1] == RA_IMM || c->reg[i->src[1]] == n->b)),
              "step %u: the recipe of v%u has other operands", c->at, i->v);
         set_memory(c, i->loc, i->v);
         return true;

@@ -58,7 +58,7 @@ void ra_free(struct ra *ra)
 static bool recipe(const struct ir_region *r, irv v)
 {
     unsigned op = v >= IR_FIRST_NODE ? r->node[v].op : IR_NOPS;
-    return op == IR_FL_ADD || op == IR_FL_SUB || op == IR_FL_LOGIC;
+    return op == IR_FL_ADD || op == IR_FL_SUB || op == IR_FL_LOGIC || op == IR_FL_SITE;
 }
 
 /* ---- backward ---- */
@@ -70,7 +70,7 @@ static void extend_state(struct ra *ra, irv v, u32 until)
     if (recipe(ra->r, v)) {
         const struct ir_node *n = &ra->r->node[v];
         const irv arg[2] = {n->a, n->b};
-        for (unsigned i = 0; i < 2; i++) {
+        for (unsigned i = 0; i < 2 && n->op != IR_FL_SITE; i++) {
             if (arg[i]) {
                 ra->value[arg[i]].state_last = MAX(ra->value[arg[i]].state_last, until);
                 ra->value[arg[i]].needed = true;
@@ -681,7 +681,7 @@ static void store_slot(struct ra *ra, unsigned s, u32 p)
         const struct ir_node *n = &ra->r->node[v];
         u8 src[2] = {RA_IMM, RA_IMM};
         const irv arg[2] = {n->a, n->b};
-        for (unsigned k = 0; k < 2; k++) {
+        for (unsigned k = 0; k < 2 && n->op != IR_FL_SITE; k++) {
             if (arg[k] && !ir_is_const(ra->r, arg[k]))
                 src[k] = (u8)want_in_reg(ra, arg[k], 0, p);
         }

@@ -19,15 +19,26 @@
 
 /* ---- exceptions ---- */
 
+/* If the page allows the access, then what it maps is not there: the file behind it is too short. */
+static int fault_signal(const struct vcpu_exit *x, const struct map *m)
+{
+    static const u32 needs[] = {[IR_ACCESS_READ] = MAP_READ | MAP_EXEC, [IR_ACCESS_WRITE] = MAP_WRITE,
+                                [IR_ACCESS_EXEC] = MAP_EXEC};
+    if (x->sig && x->access != IR_ACCESS_EXEC)
+        return x->sig == SIGBUS ? SIGBUS : SIGSEGV;
+    return m && m->prot & needs[x->access] ? SIGBUS : SIGSEGV;
+}
+
 static void fault(struct thread *t, const struct vcpu_exit *x)
 {
     struct space *sp = &t->process->space;
-    siginfo_t info = {.si_signo = x->sig == SIGBUS ? SIGBUS : SIGSEGV, .si_code = x->sicode};
+    siginfo_t info = {0};
     pthread_mutex_lock(&sp->lock);
-    bool mapped = maptab_find(&sp->tab, x->addr) != NULL;
+    const struct map *m = maptab_find(&sp->tab, x->addr);
+    bool mapped = m != NULL;
+    info.si_signo = fault_signal(x, m);
     pthread_mutex_unlock(&sp->lock);
-    if (info.si_signo == SIGSEGV)
-        info.si_code = mapped ? SEGV_ACCERR : SEGV_MAPERR;
+    info.si_code = info.si_signo == SIGBUS ? BUS_ADRERR : mapped ? SEGV_ACCERR : SEGV_MAPERR;
     info.si_addr = (void *)(uintptr_t)x->addr;
     struct abi_frame f = {.sig = info.si_signo, .fault = true, .addr = x->addr, .access = x->access,
                           .mapped = mapped};

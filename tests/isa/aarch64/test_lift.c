@@ -12,8 +12,14 @@ static bool lift(struct ir_region *r, struct ir_builder *b, const u32 *code, uns
     struct err e = {0};
     ir_region_start(r, &isa_aarch64.slots, PC);
     ir_build_start(b, r);
-    struct lift l = {.b = b, .isa = &isa_aarch64, .model = a64_model_find("max", &e), .start = PC,
-                     .code = (const u8 *)code, .code_len = count * 4, .max_insns = count, .pc = PC};
+    struct lift l = {.b = b,
+                     .isa = &isa_aarch64,
+                     .model = a64_model_find("max", &e),
+                     .start = PC,
+                     .code = (const u8 *)code,
+                     .code_len = count * 4,
+                     .max_insns = count,
+                     .pc = PC};
     isa_aarch64.lift(&l);
     bool ok = l.ended && ir_verify(r, &e);
     if (!ok) {

@@ -340,7 +340,15 @@ static bool two_operand(const struct host_cpu *cpu)
     return cpu->level < X64_AVX2;
 }
 
-static void constrain_fp(const struct host_cpu *cpu, const struct ir_node *n, struct ra_con *con)
+/* Must the result be looked at for the least normal number? */
+bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n)
+{
+    return r->tiny && (n->op == IR_FMUL || n->op == IR_FDIV || n->op == IR_FMA ||
+                       (n->op == IR_F2F && n->type == IR_F32));
+}
+
+static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
+                         const struct ir_node *n, struct ra_con *con)
 {
     bool vector = n->type == IR_V64 || n->type == IR_V128;
     switch (n->op) {
@@ -371,6 +379,10 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_node *n, st
         break;
     default:
         break;
+    }
+    if (x64_checks_tiny(r, n)) { /* the cold path reads the operands again */
+        con->apart = 7;
+        con->ntmp[0] = vector;
     }
 }
 
@@ -463,7 +475,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)
         constrain_mem(r, n, needed, con);
     else if (n->op >= IR_FADD && n->op <= IR_ZX)
-        constrain_fp(cpu, n, con);
+        constrain_fp(cpu, r, n, con);
     else if (n->op >= IR_VADD && n->op <= IR_VAES)
         constrain_vec(cpu, n, con);
 }

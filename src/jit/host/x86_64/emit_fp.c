@@ -66,6 +66,32 @@ static void jump_if_unordered(struct x64_gen *g, const struct ra_ins *i, unsigne
     x64_cold_from(c, jump);
 }
 
+/* The host finds tininess after rounding, the guest may ask for before: they differ only for results
+ * that rounded up to the least normal number. C does those again. */
+static void jump_if_tiny(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    unsigned col = n->op == IR_F2F ? COL_SS : column(n);
+    bool dbl = col & 1;
+    v128 mask, least;
+    for (unsigned k = 0; k < 2; k++) {
+        mask.d[k] = dbl ? 0x7fffffffffffffff : 0x7fffffff7fffffff;
+        least.d[k] = dbl ? 0x0010000000000000 : 0x0080000000800000;
+    }
+    u8 *jump;
+    x64_v3lit(g, X_PAND, X64_SCRATCH, xr(i->dst), mask);
+    if (col >= COL_SS) { /* the comparison of unordered operands jumps, too: NaNs are rare */
+        x64_v2lit(g, dbl ? X_UCOMISD : X_UCOMISS, X64_SCRATCH, least);
+        jump = x64_jcc(&g->a, XCC_E, false);
+    } else {
+        x64_v3lit(g, dbl ? X_PCMPEQQ : X_PCMPEQD, X64_SCRATCH, X64_SCRATCH, least);
+        x64_vg(&g->a, X_MOVMSKPS, false, i->tmp[0], X64_SCRATCH);
+        x64_test_rr(&g->a, false, i->tmp[0], i->tmp[0]);
+        jump = x64_jcc(&g->a, XCC_NE, false);
+    }
+    x64_cold_from(x64_cold_eval(g, i), jump);
+}
+
 static void emit_fma(struct x64_gen *g, const struct ra_ins *i)
 {
     static const u16 insn[4][4] = {
@@ -259,4 +285,6 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
         emit_arith(g, i);
         break;
     }
+    if (x64_checks_tiny(g->r, n))
+        jump_if_tiny(g, i);
 }

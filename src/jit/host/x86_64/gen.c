@@ -146,6 +146,10 @@ static void store_recipe(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     const irv arg[2] = {n->a, n->b};
+    if (n->op == IR_FL_SITE) {
+        x64_mov_mi(&g->a, false, loc_mem(g, i->loc), (s32)n->imm);
+        return;
+    }
     x64_mov_mi(&g->a, true, loc_mem(g, i->loc), (s32)recipe_kind(n));
     for (unsigned k = 0; k < 2; k++) {
         struct x64_mem m = loc_mem(g, i->loc);

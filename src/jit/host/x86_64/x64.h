@@ -132,6 +132,8 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
 /* Is there an emitter for this node at this level, or does C run it? */
 bool x64_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, const struct ir_node *n);
 
+bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n);
+
 /* Emitters by group. Each takes the allocated node. */
 void x64_emit_int(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_flags(struct x64_gen *g, const struct ra_ins *i);

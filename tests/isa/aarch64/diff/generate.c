@@ -19,8 +19,8 @@ static bool named(unsigned line, const char *prefix)
 
 bool generate_wants(unsigned line)
 {
-    static const char *const never[] = {"svc", "hvc", "smc", "hlt", "dcps", "wf", "eret", "drps",
-                                        "spsel", "daif", "sysl"};
+    static const char *const never[] = {"svc",  "hvc",  "smc",   "hlt",  "dcps", "wf",
+                                        "eret", "drps", "spsel", "daif", "sysl"};
     struct err e;
     if (line == GENERATE_SEQUENCE)
         return true;
@@ -107,30 +107,6 @@ static void random_state(struct rng *g, struct record *r, u32 insn)
         r->fpsr = (u32)rng_next(g) & 0x0800009f;
 }
 
-/* One instruction of a sequence: with registers 0..3 where that leaves it what it is. */
-static u32 sequence_insn(struct rng *g, const bool *plain)
-{
-    const unsigned not = A64_LOADS | A64_STORES | A64_ENDS_BLOCK;
-    unsigned line;
-    do
-        line = 1 + rng_below(g, A64_INSNS - 1);
-    while (!plain[line] || a64_insns[line].effects & not);
-    u64 words = rng_next(g) | 1;
-    u32 insn = a64_random(line, &words);
-    u32 few = (insn & ~(0x1cu | 0x1c << 5 | 0x1c << 16));
-    return a64_decode_id(few) == line ? few : insn;
-}
-
-static void generate_sequence(struct record *r, struct rng *g, const bool *plain)
-{
-    r->count = 2 + rng_below(g, RECORD_INSNS - 1);
-    for (unsigned i = 0; i < r->count; i++)
-        r->insn[i] = sequence_insn(g, plain);
-    random_state(g, r, r->insn[0]);
-    if (rng_below(g, 2)) /* end with a branch on the flags, far away */
-        r->insn[r->count - 1] = 0x54010000 | rng_below(g, 16);
-}
-
 static u64 *base_register(struct record *r, unsigned n)
 {
     return n == 31 ? &r->sp : &r->x[n];
@@ -162,7 +138,9 @@ static s64 address_offset(struct rng *g, struct record *r, u32 insn)
             return 0;
         if (rng_below(g, 2))
             r->x[rm] = rng_next(g);
-        u64 index = option == 2 ? (u32)r->x[rm] : option == 6 ? (u64)sext64(r->x[rm], 32) : r->x[rm];
+        u64 index = option == 2   ? (u32)r->x[rm]
+                    : option == 6 ? (u64)sext64(r->x[rm], 32)
+                                  : r->x[rm];
         return (s64)(index << (field(insn, 12, 1) ? size : 0));
     }
     return 0;
@@ -227,13 +205,82 @@ static bool unpredictable(unsigned line, u32 insn)
     bool v = field(insn, 26, 1);
     if ((insn & 0x3a000000) == 0x28000000) { /* pairs */
         bool writes_back = field(insn, 23, 1);
-        return (effects & A64_LOADS && rt == rt2) || (!v && writes_back && (rt == rn || rt2 == rn) && rn != 31);
+        return (effects & A64_LOADS && rt == rt2) ||
+               (!v && writes_back && (rt == rn || rt2 == rn) && rn != 31);
     }
     if ((insn & 0x3b200400) == 0x38000400 && !v)
         return rt == rn && rn != 31;
     if ((insn & 0x3f800000) == 0x08000000) /* exclusives */
-        return rs == rt || (rs == rn && rn != 31) || (field(insn, 21, 1) && (rs == rt2 || rt == rt2));
+        return rs == rt || (rs == rn && rn != 31) ||
+               (field(insn, 21, 1) && (rs == rt2 || rt == rt2));
     return (insn & 0x3b200c00) == 0x38200800 && rn == field(insn, 16, 5);
+}
+
+/* Registers that sequences use for addresses, and never write: one that leads to the window, one
+ * that leads to nothing. */
+enum { GOOD_BASE = 28, BAD_BASE = 27 };
+
+static bool keeps_bases(u32 insn)
+{
+    const unsigned at[] = {0, 10, 16};
+    for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
+        unsigned n = field(insn, at[i], 5);
+        if (n == GOOD_BASE || n == BAD_BASE)
+            return false;
+    }
+    return true;
+}
+
+/* One instruction of a sequence: with registers 0..3 where that leaves it what it is. */
+static u32 sequence_insn(struct rng *g, const bool *plain)
+{
+    const unsigned never = A64_LOADS | A64_STORES | A64_ENDS_BLOCK;
+    for (;;) {
+        unsigned line = 1 + rng_below(g, A64_INSNS - 1);
+        if (!plain[line] || a64_insns[line].effects & never)
+            continue;
+        u64 words = rng_next(g) | 1;
+        u32 insn = a64_random(line, &words), few = insn & ~(0x1cu | 0x1c << 5 | 0x1c << 16);
+        if (a64_decode_id(few) == line)
+            return few;
+        if (keeps_bases(insn))
+            return insn;
+    }
+}
+
+/* A load or store near one of the bases: unsigned offset, signed offset, pair. */
+static u32 sequence_access(struct rng *g, const bool *plain)
+{
+    u32 base = rng_below(g, 32) ? GOOD_BASE : BAD_BASE;
+    for (;;) {
+        unsigned line = 1 + rng_below(g, A64_INSNS - 1);
+        if (!plain[line] || !(a64_insns[line].effects & (A64_LOADS | A64_STORES)))
+            continue;
+        u64 words = rng_next(g) | 1;
+        u32 insn = (a64_random(line, &words) & ~(0x1cu | 0x1f << 5)) | base << 5;
+        if ((insn & 0x3b000000) == 0x39000000)
+            insn &= ~(0xffcu << 10);
+        else if ((insn & 0x3b200000) == 0x38000000)
+            insn &= insn & 1u << 10 ? ~(0x1f8u << 12) : ~(0x1c0u << 12);
+        else if ((insn & 0x3a000000) == 0x28000000)
+            insn &= insn & 1u << 23 ? ~(0x7fu << 15 | 0x1c << 10) : ~(0x7cu << 15 | 0x1c << 10);
+        else
+            continue;
+        if (a64_decode_id(insn) == line && !unpredictable(line, insn))
+            return insn;
+    }
+}
+
+static void generate_sequence(struct record *r, struct rng *g, const bool *plain)
+{
+    r->count = 2 + rng_below(g, RECORD_INSNS - 1);
+    for (unsigned i = 0; i < r->count; i++)
+        r->insn[i] = rng_below(g, 4) ? sequence_insn(g, plain) : sequence_access(g, plain);
+    random_state(g, r, r->insn[0]);
+    r->x[GOOD_BASE] = RECORD_WINDOW + 64 + rng_below(g, 32);
+    r->x[BAD_BASE] = RECORD_DATA + 2 * RECORD_PAGE + rng_below(g, 32);
+    if (rng_below(g, 2)) /* end with a branch on the flags, far away */
+        r->insn[r->count - 1] = 0x54010000 | rng_below(g, 16);
 }
 
 /* A store exclusive needs a load exclusive, of its own address as a rule. */
@@ -244,11 +291,12 @@ static void pair_exclusive(struct rng *g, struct record *r, u32 store)
         return;
     /* registers that neither the address nor the data comes from */
     unsigned free = 0;
-    while (free == field(store, 5, 5) || free == field(store, 0, 5) || free == field(store, 10, 5) ||
-           free + 1 == field(store, 5, 5) || free + 1 == field(store, 0, 5) ||
-           free + 1 == field(store, 10, 5))
+    while (free == field(store, 5, 5) || free == field(store, 0, 5) ||
+           free == field(store, 10, 5) || free + 1 == field(store, 5, 5) ||
+           free + 1 == field(store, 0, 5) || free + 1 == field(store, 10, 5))
         free++;
-    r->insn[0] = (load & ~0x1f7c1fu) | 31 << 16 | (field(store, 21, 1) ? free + 1 : 31) << 10 | free;
+    r->insn[0] =
+        (load & ~0x1f7c1fu) | 31 << 16 | (field(store, 21, 1) ? free + 1 : 31) << 10 | free;
     r->insn[1] = store;
     r->count = 2;
 }
@@ -277,7 +325,8 @@ void generate(struct record *r, unsigned line, u64 seed, unsigned index, const b
                            a64_insns[line].feature == A64_FEAT_LRCPC2;
             aim(&g, r, line, insn, !ordered);
         }
-        if (named(line, "msr") && field(insn, 8, 8) == 0x44) /* fields of AArch32 stay there, or not */
+        if (named(line, "msr") &&
+            field(insn, 8, 8) == 0x44) /* what AArch32 has in there stays, or not */
             r->x[field(insn, 0, 5) % 31] &= field(insn, 5, 3) ? 0x0800009f : A64_FPCR_MASK;
         if (named(line, "stx"))
             pair_exclusive(&g, r, insn);

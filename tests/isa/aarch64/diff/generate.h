@@ -5,8 +5,8 @@
 #include "base/types.h"
 #include "record.h"
 
-/* Does the harness try this line (enum a64_id)? Not those without a lifter, and not those that leave
- * for the system or depend on the machine. */
+/* Does the harness try this line (enum a64_id)? Not those without a lifter, and not those that
+ * leave for the system or depend on the machine. */
 bool generate_wants(unsigned line);
 
 /* In place of a line: sequences of instructions that compute, with few registers, so that results

@@ -27,7 +27,7 @@ void state_to_record(struct ir_env *env, struct record *r)
     r->sp = a->sp;
     r->pc = a->pc;
     r->tpidr = a->tpidr_el0;
-    r->nzcv = ir_flags_eval(&a->nzcv) << 28;
+    r->nzcv = ir_flags_eval((const u8 *)a, &a->nzcv) << 28;
     r->fpcr = a->fpcr;
     r->fpsr = a64_get_fpsr(env);
 }

@@ -114,7 +114,6 @@ static void engine_run(void *opaque, struct record *r)
     s->now = r;
     state_from_record(env, r);
     memcpy((void *)RECORD_WINDOW, r->mem, RECORD_MEM);
-    env->key = isa_aarch64.key(s->cpu);
     engine_invalidate(s->engine, RECORD_CODE, RECORD_PAGE);
     vcpu_run(s->cpu, &exit);
     state_to_record(env, r);
@@ -123,4 +122,5 @@ static void engine_run(void *opaque, struct record *r)
 }
 
 const struct runner runner_jit = {"jit", open_jit, engine_run, engine_close};
-const struct runner runner_jit_no_pins = {"jit-no-pins", open_jit_no_pins, engine_run, engine_close};
+const struct runner runner_jit_no_pins = {"jit-no-pins", open_jit_no_pins, engine_run,
+                                          engine_close};

@@ -111,10 +111,15 @@ static void interp_run(void *opaque, struct record *r)
         u64 pc = vcpu_pc(&s->cpu);
         ir_region_start(&s->region, &isa_aarch64.slots, pc);
         ir_build_start(&s->builder, &s->region);
-        struct lift l = {.b = &s->builder, .isa = &isa_aarch64, .model = s->cpu.model,
-                         .key = isa_aarch64.key(&s->cpu), .start = RECORD_PC,
-                         .code = (const u8 *)r->insn, .code_len = 4 * r->count,
-                         .max_insns = RECORD_INSNS, .pc = pc};
+        struct lift l = {.b = &s->builder,
+                         .isa = &isa_aarch64,
+                         .model = s->cpu.model,
+                         .key = isa_aarch64.key(&s->cpu),
+                         .start = RECORD_PC,
+                         .code = (const u8 *)r->insn,
+                         .code_len = 4 * r->count,
+                         .max_insns = RECORD_INSNS,
+                         .pc = pc};
         isa_aarch64.lift(&l);
         ir_interp_run(&s->interp, &s->region, s->env, isa_aarch64.helpers, 0);
     } while (!signal_of(s->env) && vcpu_pc(&s->cpu) > RECORD_PC && vcpu_pc(&s->cpu) < end);

@@ -1,8 +1,10 @@
 /* Runs records: reads them from stdin, executes the instructions, writes them to stdout with the
- * state that came out. Built statically for AArch64 and run under an emulator that serves as oracle.
+ * state that came out. Built statically for AArch64 and run under an emulator that serves as
+ * oracle.
  *
- * All is done in a signal handler: the undefined instruction behind the ones to test brings us there
- * with the whole state in the context, and going back sets the whole state of the next record. */
+ * All is done in a signal handler: the undefined instruction behind the ones to test brings us
+ * there with the whole state in the context, and going back sets the whole state of the next
+ * record. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdlib.h>

@@ -1,0 +1,148 @@
+/* NZCV at the end of a block. Most flags are dead by then, but nothing in the block says so; a look at
+ * the code that follows often does. What is written again before anything can see it is not stored
+ * at all; what a fault could still see, but can be computed again from registers that stay as they
+ * are, costs one constant store (IR_SITE). What the next block reads is stored as bits. */
+#include <string.h>
+
+#include "isa/aarch64/lift.h"
+#include "jit/ir/fl.h"
+
+#define LOOK 16 /* instructions ahead */
+
+/* What may still see the flags, from least to most. */
+enum fate { FATE_DEAD, FATE_FAULT, FATE_LIVE, FATE_READ };
+
+/* Registers that an instruction may write, as far as a look at its bits tells: a set of x0..x30. All
+ * when it cannot tell. */
+static u32 written(u32 insn, const struct a64_insn *e)
+{
+    u32 rd = 1u << (insn & 31), rn = 1u << (insn >> 5 & 31), rt2 = 1u << (insn >> 10 & 31);
+    if (!(e->effects & (A64_LOADS | A64_STORES)))
+        return rd;
+    if ((insn >> 27 & 7) == 5) /* pairs */
+        return (insn >> 22 & 1 ? rd | rt2 : 0) | (insn >> 23 & 1 ? rn : 0);
+    if ((insn >> 27 & 7) != 7 || (!(insn >> 24 & 1) && (insn >> 21 & 1) && (insn >> 10 & 3) != 2))
+        return ~0u; /* exclusives, atomics, structures */
+    bool writeback = !(insn >> 24 & 1) && !(insn >> 21 & 1) && (insn >> 10 & 1);
+    return rd | (writeback ? rn : 0);
+}
+
+/* One path: `polls`: control may be taken away at its start. operands: registers that must stay. */
+static enum fate look(struct lift *l, u64 pc, bool polls, u32 operands)
+{
+    u32 code[LOOK];
+    enum fate fate = polls ? FATE_FAULT : FATE_DEAD;
+    u32 changed = 0;
+    size_t n = l->peek ? l->peek(l, pc, code, sizeof(code)) / 4 : 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct a64_insn *e = a64_decode(code[i]);
+        if (!e || !has_feature(l, e->feature) || e->effects & A64_TODO)
+            return FATE_LIVE;
+        if (e->effects & A64_READS_FLAGS)
+            return FATE_READ;
+        if (e->effects & A64_WRITES_FLAGS)
+            return fate == FATE_FAULT && (changed & operands) ? FATE_LIVE : fate;
+        if (e->effects & A64_ENDS_BLOCK)
+            return FATE_LIVE;
+        if (e->effects & (A64_LOADS | A64_STORES)) {
+            if (changed & operands)
+                return FATE_LIVE;
+            fate = FATE_FAULT;
+        }
+        changed |= written(code[i], e);
+    }
+    return FATE_LIVE;
+}
+
+/* The register that holds a value now; -1: none. */
+static int holder(const struct lift *l, irv v)
+{
+    for (unsigned r = 0; r <= A64_SP; r++) {
+        if (l->b->cur[A64_X0 + r] == v)
+            return (int)r;
+    }
+    return -1;
+}
+
+/* The register that holds a + k. */
+static int holder_of_sum(const struct lift *l, irv a, u64 k, unsigned type)
+{
+    const struct ir_region *r = l->b->r;
+    for (unsigned s = 0; s <= A64_SP; s++) {
+        irv v = l->b->cur[A64_X0 + s];
+        if (v < IR_FIRST_NODE || r->node[v].op != IR_ADD || r->node[v].a != a ||
+            r->node[v].type != type || !ir_is_const(r, r->node[v].b))
+            continue;
+        u64 mask = type == IR_I32 ? 0xffffffff : ~0ull;
+        if (!((r->node[r->node[v].b].imm ^ k) & mask))
+            return (int)s;
+    }
+    return -1;
+}
+
+static bool immediate(u64 k, u32 *field)
+{
+    if (k < 4096) {
+        *field = (u32)k;
+        return true;
+    }
+    *field = (u32)(k >> 12) | 1u << 12;
+    return !(k & 0xfff) && k >> 24 == 0;
+}
+
+/* The flags as a site, and the registers that it rests on; 0 when they cannot be found again. */
+static irv make_site(struct lift *l, irv fl, u32 *operands)
+{
+    const struct ir_region *r = l->b->r;
+    if (fl < IR_FIRST_NODE)
+        return 0;
+    const struct ir_node n = r->node[fl];
+    bool sub = n.op == IR_FL_SUB, wide = n.aux == 64;
+    if (!sub && n.op != IR_FL_ADD)
+        return 0;
+    enum ir_fl_kind kind = (sub ? IR_FLK_SUB32 : IR_FLK_ADD32) + wide;
+    enum ir_fl_site_a how = IR_FL_A_IS;
+    int a = holder(l, n.a), b = -1;
+    u32 field = 0;
+    if (ir_is_const(r, n.b)) {
+        u64 k = r->node[n.b].imm;
+        if (!immediate(k, &field))
+            return 0;
+        if (a < 0) {
+            a = holder_of_sum(l, n.a, sub ? 0 - k : k, wide ? IR_I64 : IR_I32);
+            how = sub ? IR_FL_A_PLUS_B : IR_FL_A_MINUS_B;
+        }
+    } else {
+        b = holder(l, n.b);
+        if (b < 0)
+            return 0;
+        field = (u32)b * 8;
+    }
+    if (a < 0)
+        return 0;
+    *operands = 1u << a | (b >= 0 ? 1u << b : 0);
+    return ir_emit(l->b, IR_FL_SITE, IR_FL, 0, fl, 0, 0,
+                   ir_fl_site(kind, how, (u32)a * 8, b >= 0, field));
+}
+
+void a64_end_flags(struct lift *l, u64 yes, u64 no)
+{
+    irv fl = get_flags(l);
+    u32 operands = 0;
+    u64 start = l->b->r->pc;
+    if (fl == A64_NZCV + 1)
+        return; /* as they were at the block's start */
+    irv site = make_site(l, fl, &operands);
+    enum fate fate = look(l, yes, yes <= start, operands);
+    if (no != yes) {
+        enum fate other = look(l, no, no <= start, operands);
+        fate = MAX(fate, other);
+    }
+    if (fate == FATE_DEAD)
+        put_flags(l, A64_NZCV + 1);
+    else if (fate == FATE_FAULT && site)
+        put_flags(l, site);
+    else if (fate == FATE_READ && fl >= IR_FIRST_NODE) /* plain bits are quick to test */
+        put_flags(l, ir_emit(l->b, IR_FL_BITS, IR_FL, 0,
+                             ir_emit(l->b, IR_FL_GET, IR_I32, 0, fl, 0, 0, 0), 0, 0, 0));
+}

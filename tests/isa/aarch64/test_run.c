@@ -1,0 +1,179 @@
+/* What the differential test cannot compare: how control leaves, and what the machine tells about
+ * itself. Runs with the reference interpreter. */
+#include "base/err.h"
+#include "base/mem.h"
+#include "check.h"
+#include "cpu/lift.h"
+#include "cpu/vcpu.h"
+#include "isa/aarch64/state.h"
+#include "jit/ir/interp.h"
+
+enum { PC = 0x400000 };
+
+struct machine {
+    struct vcpu cpu;
+    struct ir_region region;
+    struct ir_builder builder;
+    struct ir_interp interp;
+};
+
+static struct machine *machine_new(const char *model)
+{
+    struct machine *m = xcalloc(1, sizeof(*m));
+    size_t size = ALIGN_UP(sizeof(struct ir_env) + sizeof(struct a64_state), (size_t)64);
+    struct err e;
+    m->cpu = (struct vcpu){.isa = &isa_aarch64, .env = aligned_alloc(64, size)};
+    memset(m->cpu.env, 0, size);
+    m->interp.mem = &ir_mem_direct;
+    ir_region_init(&m->region);
+    CHECK(isa_aarch64.init(&m->cpu, model, &e));
+    return m;
+}
+
+static void machine_free(struct machine *m)
+{
+    ir_region_free(&m->region);
+    ir_interp_free(&m->interp);
+    free(m->cpu.env);
+    free(m);
+}
+
+/* Run one instruction at `pc`; returns how control left. */
+static enum ir_exit run_at(struct machine *m, u64 pc, u32 insn)
+{
+    vcpu_set_pc(&m->cpu, pc);
+    ir_region_start(&m->region, &isa_aarch64.slots, pc);
+    ir_build_start(&m->builder, &m->region);
+    struct lift l = {.b = &m->builder, .isa = &isa_aarch64, .model = m->cpu.model,
+                     .key = isa_aarch64.key(&m->cpu), .start = pc, .code = (const u8 *)&insn,
+                     .code_len = 4, .max_insns = 1, .pc = pc};
+    isa_aarch64.lift(&l);
+    ir_interp_run(&m->interp, &m->region, m->cpu.env, isa_aarch64.helpers, 0);
+    return (enum ir_exit)m->cpu.env->exit;
+}
+
+static enum ir_exit run(struct machine *m, u32 insn)
+{
+    return run_at(m, PC, insn);
+}
+
+static void check_raise(struct machine *m, u32 code, u64 arg, u64 pc)
+{
+    CHECK_EQ(m->cpu.env->exit, IR_EXIT_RAISE);
+    CHECK_EQ(m->cpu.env->exit_code, code);
+    CHECK_EQ(m->cpu.env->exit_arg, arg);
+    CHECK_EQ(vcpu_pc(&m->cpu), pc);
+}
+
+TEST(exceptions)
+{
+    struct machine *m = machine_new(NULL);
+    run(m, 0xd4000001 | 8 << 5); /* svc #8 */
+    check_raise(m, ISA_RAISE_SYSCALL, 8, PC + 4);
+    run(m, 0xd4200000 | 1000 << 5); /* brk #1000 */
+    check_raise(m, ISA_RAISE_BREAK, 1000, PC);
+    run(m, 0xd4400000); /* hlt #0 */
+    check_raise(m, ISA_RAISE_UNDEFINED, 0xd4400000, PC);
+    run(m, 0x00000000); /* udf #0 */
+    check_raise(m, ISA_RAISE_UNDEFINED, 0, PC);
+    run_at(m, PC + 2, 0xd503201f);
+    check_raise(m, ISA_RAISE_PC_ALIGN, PC + 2, PC + 2);
+    machine_free(m);
+}
+
+TEST(features_of_the_model)
+{
+    struct machine *m = machine_new("cortex-a53");
+    run(m, 0xf8200020); /* ldadd x0, x0, [x1]: LSE */
+    check_raise(m, ISA_RAISE_UNDEFINED, 0xf8200020, PC);
+    CHECK_EQ(run(m, 0x9ac04c00), IR_EXIT_LOOKUP); /* crc32x w0, w0, x0 */
+    machine_free(m);
+}
+
+TEST(unaligned_exclusives)
+{
+    struct machine *m = machine_new(NULL);
+    u64 data[2] = {1, 2};
+    struct a64_state *s = a64_state(m->cpu.env);
+    s->x[1] = (u64)data + 4;
+    s->x[0] = 99;
+    run(m, 0xc85f7c20); /* ldxr x0, [x1] */
+    check_raise(m, ISA_RAISE_UNALIGNED, s->x[1], PC);
+    CHECK_EQ(s->x[0], 99);
+    machine_free(m);
+}
+
+TEST(cache_maintenance)
+{
+    struct machine *m = machine_new(NULL);
+    struct a64_state *s = a64_state(m->cpu.env);
+    u8 data[256] __attribute__((aligned(64)));
+    memset(data, 0xff, sizeof(data));
+    s->x[3] = (u64)data + 64 + 17;
+    CHECK_EQ(run(m, 0xd50b7423), IR_EXIT_LOOKUP); /* dc zva, x3 */
+    for (unsigned i = 0; i < sizeof(data); i++)
+        CHECK_EQ(data[i], i / 64 == 1 ? 0 : 0xff);
+    run(m, 0xd50b7523); /* ic ivau, x3 */
+    check_raise(m, ISA_RAISE_CACHE, s->x[3], PC + 4);
+    run(m, 0xd53b00e0); /* mrs x0, dczid_el0: 64 bytes */
+    CHECK_EQ(s->x[0], 4);
+    run(m, 0xd53b0020); /* mrs x0, ctr_el0: lines of 64 bytes, no DIC */
+    CHECK_EQ(s->x[0] & 0x200f000f, 0x00040004);
+    machine_free(m);
+}
+
+TEST(fpcr_changes_the_key)
+{
+    struct machine *m = machine_new(NULL);
+    struct a64_state *s = a64_state(m->cpu.env);
+    s->x[0] = A64_FPCR_DN | 1 << 22;
+    run(m, 0xd51b4400); /* msr fpcr, x0 */
+    check_raise(m, ISA_RAISE_RESYNC, 0, PC + 4);
+    CHECK_EQ(isa_aarch64.key(&m->cpu), A64_FPCR_DN);
+    CHECK_EQ(s->fp.round, FP_ROUND_UP);
+    CHECK(s->fp.default_nan);
+    CHECK_EQ(vcpu_get(&m->cpu, isa_reg_find(&isa_aarch64, "fpcr")), s->x[0]);
+    machine_free(m);
+}
+
+TEST(identity)
+{
+    struct machine *m = machine_new("cortex-a72");
+    struct a64_state *s = a64_state(m->cpu.env);
+    run(m, 0xd5380000); /* mrs x0, midr_el1 */
+    CHECK_EQ(s->x[0], 0x410fd083);
+    run(m, 0xd53b2400); /* mrs x0, rndr: not there */
+    check_raise(m, ISA_RAISE_UNDEFINED, 0xd53b2400, PC);
+    run(m, 0xd53be040); /* mrs x0, cntvct_el0 */
+    u64 before = s->x[0];
+    run(m, 0xd53be040);
+    CHECK(s->x[0] >= before);
+    machine_free(m);
+}
+
+TEST(registers_by_name)
+{
+    struct machine *m = machine_new(NULL);
+    const struct isa *isa = &isa_aarch64;
+    vcpu_set(&m->cpu, isa_reg_find(isa, "pstate"), 0xa0000000);
+    CHECK_EQ(vcpu_get(&m->cpu, isa_reg_find(isa, "nzcv")), 0xa);
+    CHECK_EQ(vcpu_get(&m->cpu, isa_reg_find(isa, "pstate")), 0xa0000000);
+    vcpu_set(&m->cpu, isa_reg_find(isa, "sp"), 0x1234);
+    CHECK_EQ(a64_state(m->cpu.env)->sp, 0x1234);
+    v128 v = {.d = {1, 2}}, got;
+    vcpu_reg_set(&m->cpu, isa_reg_find(isa, "v31"), &v);
+    vcpu_reg_get(&m->cpu, isa_reg_find(isa, "v31"), &got);
+    CHECK(!memcmp(&v, &got, sizeof(v)));
+    CHECK_EQ(isa_reg_bytes(isa, isa_reg_find(isa, "v0")), 16);
+    CHECK_EQ(isa_reg_bytes(isa, isa_reg_find(isa, "x0")), 8);
+    CHECK_EQ(isa_reg_bytes(isa, isa_reg_find(isa, "fpsr")), 4);
+    CHECK_EQ(isa_reg_find(isa, "eax"), -1);
+    vcpu_set(&m->cpu, isa_reg_find(isa, "fpsr"), 0x08000011);
+    CHECK_EQ(vcpu_get(&m->cpu, isa_reg_find(isa, "fpsr")), 0x08000011);
+    CHECK(isa_by_name("aarch64") == isa);
+    CHECK(isa_by_elf(183, 2, false) == isa);
+    CHECK(!isa_by_elf(183, 2, true));
+    machine_free(m);
+}
+
+TEST_MAIN()
