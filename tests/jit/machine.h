@@ -11,7 +11,11 @@
 #include "jit/ir/interp.h"
 
 enum { M_X0 = 0, M_PC = 32, M_FL = 33, M_V0 = 34, M_NSLOTS = 50 };
-#define M_MEMORY 4096
+#define M_PAGE   4096
+#define M_MEMORY (4 * M_PAGE)
+
+/* What may be done to a page of the memory. */
+enum m_access { M_WRITE, M_READ, M_NOTHING };
 
 struct m_state {
     u64 x[32];
@@ -31,6 +35,8 @@ struct machine {
     struct host_buf buf;
     struct ir_env *env;
     struct ir_interp interp;
+    struct ir_mem mem;
+    enum m_access access[M_MEMORY / M_PAGE];
     u8 *stack;
     u8 *memory;
 };
@@ -41,6 +47,9 @@ extern const struct ir_helper m_helpers[];
 /* level: host level, NULL for the best. Fails the test process when the machine lacks it. */
 void machine_init(struct machine *m, const char *level, unsigned pins);
 void machine_free(struct machine *m);
+
+/* From now on other accesses to the page fault, in both engines. */
+void machine_protect(struct machine *m, unsigned page, enum m_access access);
 
 struct m_result {
     struct m_state state;
