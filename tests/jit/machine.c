@@ -166,7 +166,10 @@ void machine_init(struct machine *m, const char *level, unsigned pins)
     m->mem = (struct ir_mem){mem_load, mem_store, mem_cas, m};
     m->interp.mem = &m->mem;
     m->stack = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    m->memory = mmap(NULL, M_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* what lies around the memory faults */
+    u8 *around = mmap(NULL, M_MEMORY + 2 * M_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    m->memory = around + M_PAGE;
+    mprotect(m->memory, M_MEMORY, PROT_READ | PROT_WRITE);
 }
 
 void machine_free(struct machine *m)
@@ -180,7 +183,7 @@ void machine_free(struct machine *m)
     free(m->env->jumps);
     free(m->env);
     munmap(m->stack, 65536);
-    munmap(m->memory, M_MEMORY);
+    munmap(m->memory - M_PAGE, M_MEMORY + 2 * M_PAGE);
 }
 
 static void keep(struct machine *m, struct m_result *out)
