@@ -98,11 +98,14 @@ static void install_signals(void)
 
 /* ---- memory ---- */
 
-void machine_protect(struct machine *m, unsigned page, enum m_access access)
+/* While host code runs, the kernel refuses what m->access does not allow. */
+static void protect(struct machine *m, bool on)
 {
     static const int prot[] = {PROT_READ | PROT_WRITE, PROT_READ, PROT_NONE};
-    m->access[page] = access;
-    mprotect(m->memory + page * M_PAGE, M_PAGE, prot[access]);
+    for (unsigned i = 0; i < M_MEMORY / M_PAGE; i++) {
+        if (m->access[i] != M_WRITE)
+            mprotect(m->memory + i * M_PAGE, M_PAGE, prot[on ? m->access[i] : M_WRITE]);
+    }
 }
 
 /* The interpreter asks first. Like the host, it takes no part of an access that faults. */
@@ -220,11 +223,13 @@ bool machine_jit(struct machine *m, struct m_result *out)
     struct ir_env *env = m->env;
     env->exit_arg = env->exit_addr = env->exit_code = 0;
     running = m;
+    protect(m, true);
     host_x86_64.fp_setup(env);
     env->ret_sp = (u64)m->stack + 65536 - 64;
     *(const u8 **)(uintptr_t)env->ret_sp = host_x86_64.return_base(&m->cpu);
     const u8 *left = host_x86_64.enter(&m->cpu, env, region_entry(&m->cache, r));
     running = NULL;
+    protect(m, false);
     host_x86_64.fp_pull(env);
     if (env->exit == HOST_EXIT_LINK) {
         m_state(m)->pc = host_x86_64.stub_pc(left);

@@ -36,7 +36,7 @@ struct machine {
     struct ir_env *env;
     struct ir_interp interp;
     struct ir_mem mem;
-    enum m_access access[M_MEMORY / M_PAGE];
+    enum m_access access[M_MEMORY / M_PAGE]; /* other accesses fault, in both engines */
     u8 *stack;
     u8 *memory;
 };
@@ -47,9 +47,6 @@ extern const struct ir_helper m_helpers[];
 /* level: host level, NULL for the best. Fails the test process when the machine lacks it. */
 void machine_init(struct machine *m, const char *level, unsigned pins);
 void machine_free(struct machine *m);
-
-/* From now on other accesses to the page fault, in both engines. */
-void machine_protect(struct machine *m, unsigned page, enum m_access access);
 
 struct m_result {
     struct m_state state;
