@@ -91,10 +91,6 @@ bool jit_step(struct vcpu *cpu);
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
 void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 
-/* Bring the guest's state into the slots, from the context of a signal at a fault's place. */
-void jit_recover(const struct engine *en, struct ir_env *env, const struct jit_region *r,
-                 const struct jit_fault *f, const void *ucontext);
-
 void lockstep_free(struct lockstep *ls);
 
 void prediction_stack_make(struct engine *en, struct engine_cpu *ec);

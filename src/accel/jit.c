@@ -9,7 +9,7 @@
 #include "accel/engine_impl.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "jit/ir/fl.h"
+#include "jit/cache/recover.h"
 
 #define STACK_SIZE  65536
 #define STACK_GUARD 4096
@@ -157,119 +157,6 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 /* ---- faults ---- */
 
-static u64 read_place(const struct engine *en, const struct ir_env *env, const void *context,
-                      u8 place, u16 index, u64 imm, v128 *out)
-{
-    *out = (v128){0};
-    switch (place) {
-    case RA_IN_REG:
-        en->host->context_reg(context, index, out);
-        break;
-    case RA_IN_SLOT:
-        ir_slot_load(&en->isa->slots.slot[index], env, out);
-        break;
-    case RA_IN_SPILL:
-        *out = env->spill[index];
-        break;
-    default:
-        out->d[0] = imm;
-        break;
-    }
-    return out->d[0];
-}
-
-void jit_recover(const struct engine *en, struct ir_env *env, const struct jit_region *r,
-                 const struct jit_fault *f, const void *context)
-{
-    struct {
-        u8 slot;
-        struct ir_flags flags; /* recipe, for slots of type fl */
-        v128 value;
-    } list[IR_MAX_SLOTS];
-    const struct ir_slots *slots = &en->isa->slots;
-    struct jit_where w;
-    unsigned n = 0;
-    for (const u8 *p = r->where + f->where; (p = where_next(p, &w)); n++) {
-        list[n].slot = w.slot;
-        if (w.place == RA_IN_FL) {
-            v128 v;
-            list[n].flags.kind = w.kind;
-            list[n].flags.a = read_place(en, env, context, w.arg[0].place, w.arg[0].index,
-                                         w.arg[0].imm, &v);
-            list[n].flags.b = read_place(en, env, context, w.arg[1].place, w.arg[1].index,
-                                         w.arg[1].imm, &v);
-        } else {
-            read_place(en, env, context, w.place, w.index, w.imm, &list[n].value);
-            if (w.place == RA_IN_IMM && slots->slot[w.slot].type == IR_V128)
-                list[n].value.d[1] = w.imm; /* vector constants are splats */
-            list[n].flags = (struct ir_flags){IR_FLK_BITS, list[n].value.d[0] & 15, 0};
-        }
-    }
-    for (unsigned s = 0; s < slots->count; s++) { /* pinned slots are at home unless listed */
-        unsigned class = ra_class_of_type(slots->slot[s].type);
-        v128 value;
-        if (slots->slot[s].pin < 0 || slots->slot[s].pin >= en->host_cpu.ra.npins[class])
-            continue;
-        en->host->context_reg(context, en->host_cpu.ra.pin[class][slots->slot[s].pin], &value);
-        ir_slot_store(&slots->slot[s], env, &value);
-    }
-    for (unsigned i = 0; i < n; i++) {
-        const struct ir_slot *slot = &slots->slot[list[i].slot];
-        if (slot->type == IR_FL)
-            memcpy(env->slots + slot->offset, &list[i].flags, sizeof(struct ir_flags));
-        else
-            ir_slot_store(slot, env, &list[i].value);
-    }
-    v128 pc = {.d = {r->pc + (u64)(s64)f->pc}};
-    ir_slot_store(&slots->slot[slots->pc], env, &pc);
-}
-
-/* The guest address of an access. The kernel gives none for non-canonical addresses. */
-static u64 fault_address(const struct engine *en, const struct jit_fault *f, const siginfo_t *info,
-                         const void *context)
-{
-    v128 v;
-    if (info->si_signo == SIGSEGV && info->si_code > 0 && info->si_code != SI_KERNEL)
-        return (u64)info->si_addr;
-    if (info->si_signo == SIGBUS && info->si_addr)
-        return (u64)info->si_addr;
-    u64 addr = (u64)(s64)f->disp;
-    if (f->base != 0xff) {
-        en->host->context_reg(context, f->base, &v);
-        addr += v.d[0];
-    }
-    if (f->index != 0xff) {
-        en->host->context_reg(context, f->index, &v);
-        addr += v.d[0] << f->scale;
-    }
-    return addr;
-}
-
-static void leave_by_fault(struct engine *en, struct engine_cpu *ec, const struct jit_fault *f,
-                           const siginfo_t *info, const void *context)
-{
-    struct ir_env *env = ec->vcpu->env;
-    v128 v;
-    switch (f->what) {
-    case HOST_LEAVE_ALIGN:
-        env->exit = IR_EXIT_RAISE;
-        env->exit_code = IR_RAISE_UNALIGNED;
-        en->host->context_reg(context, f->base, &v);
-        env->exit_arg = v.d[0];
-        break;
-    case HOST_LEAVE_POLL:
-        env->exit = IR_EXIT_REQUEST;
-        break;
-    default:
-        env->exit = IR_EXIT_FAULT;
-        env->exit_code = f->write ? IR_ACCESS_WRITE : IR_ACCESS_READ;
-        env->exit_addr = fault_address(en, f, info, context);
-        ec->fault.sig = info->si_signo;
-        ec->fault.sicode = info->si_code;
-        break;
-    }
-}
-
 bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
 {
     struct engine *en = cpu->engine;
@@ -289,8 +176,10 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
     const struct jit_fault *f = r ? region_fault_at(&en->cache, r, pc) : NULL;
     if (!f)
         return false;
-    leave_by_fault(en, ec, f, info, context);
-    jit_recover(en, cpu->env, r, f, context);
+    region_leave(en->host, cpu->env, f, info, context);
+    ec->fault.sig = info->si_signo;
+    ec->fault.sicode = info->si_code;
+    region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
     en->host->context_abandon(&en->host_cpu, context);
     return true;
 }

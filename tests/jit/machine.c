@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "jit/cache/recover.h"
 
 #define X(n, p) {"x" #n, IR_I64, n * 8, p}
 #define V(n, p) {"q" #n, IR_V128, offsetof(struct m_state, v) + n * 16, p}
@@ -41,30 +42,97 @@ static void read_helper(struct ir_env *env)
     env->helper_ret = (v128){.d = {sum + ir_flags_eval((const u8 *)s, &s->fl)}};
 }
 
+/* As another thread would: the next poll leaves. */
+static void ask_helper(struct ir_env *env)
+{
+    env->request = 1;
+}
+
 const struct ir_helper m_helpers[] = {
     {"add", add_helper, IR_HELPER_PURE},
     {"read", read_helper, IR_HELPER_READS},
+    {"ask", ask_helper, 0},
     {NULL, NULL, 0},
 };
 
-static struct ir_env *running;
+/* ---- signals ---- */
 
-static void on_trap(int sig, siginfo_t *info, void *context)
+static struct machine *running;
+
+static bool recover(struct machine *m, const siginfo_t *info, void *context)
 {
-    if (!host_x86_64.fp_trap(running, context)) {
-        static const char text[] = "Bail out! a trap that the back end does not know\n";
+    const u8 *pc = host_x86_64.context_pc(context);
+    if (!m || !cache_contains(&m->cache, pc))
+        return false;
+    if (info->si_signo == SIGFPE)
+        return host_x86_64.fp_trap(m->env, context);
+    const struct jit_region *r = cache_at(&m->cache, pc);
+    const struct jit_fault *f = r ? region_fault_at(&m->cache, r, pc) : NULL;
+    if (!f)
+        return false;
+    region_leave(&host_x86_64, m->env, f, info, context);
+    region_recover(&host_x86_64, &m->cpu, m->env, r, f, context);
+    host_x86_64.context_abandon(&m->cpu, context);
+    return true;
+}
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    if (!recover(running, info, context)) {
+        static const char text[] = "Bail out! a signal that the back end does not know\n";
         (void)!write(1, text, sizeof(text) - 1);
         _exit(1);
     }
 }
 
-static void install_trap(void)
+static void install_signals(void)
 {
+    static const int sigs[] = {SIGFPE, SIGSEGV, SIGBUS, SIGILL, SIGTRAP};
     static u8 stack[65536];
     stack_t ss = {.ss_sp = stack, .ss_size = sizeof(stack)};
-    struct sigaction sa = {.sa_sigaction = on_trap, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigaltstack(&ss, NULL);
-    sigaction(SIGFPE, &sa, NULL);
+    for (unsigned i = 0; i < ARRAY_LEN(sigs); i++)
+        sigaction(sigs[i], &sa, NULL);
+}
+
+/* ---- memory ---- */
+
+/* While host code runs, the kernel refuses what m->access does not allow. */
+static void protect(struct machine *m, bool on)
+{
+    static const int prot[] = {PROT_READ | PROT_WRITE, PROT_READ, PROT_NONE};
+    for (unsigned i = 0; i < M_MEMORY / M_PAGE; i++) {
+        if (m->access[i] != M_WRITE)
+            mprotect(m->memory + i * M_PAGE, M_PAGE, prot[on ? m->access[i] : M_WRITE]);
+    }
+}
+
+/* The interpreter asks first. Like the host, it takes no part of an access that faults. */
+static bool allowed(const struct machine *m, u64 addr, unsigned bytes, enum m_access worst)
+{
+    u64 at = addr - (u64)m->memory, last = at + bytes - 1;
+    return last < M_MEMORY && at <= last && m->access[at / M_PAGE] <= worst &&
+           m->access[last / M_PAGE] <= worst;
+}
+
+static bool mem_load(void *opaque, u64 addr, void *to, unsigned bytes)
+{
+    return allowed(opaque, addr, bytes, M_READ) &&
+           ir_mem_direct.load(NULL, addr, to, bytes);
+}
+
+static bool mem_store(void *opaque, u64 addr, const void *from, unsigned bytes)
+{
+    return allowed(opaque, addr, bytes, M_WRITE) &&
+           ir_mem_direct.store(NULL, addr, from, bytes);
+}
+
+static bool mem_cas(void *opaque, u64 addr, const v128 *expected, const v128 *desired, v128 *old,
+                    unsigned bytes)
+{
+    return allowed(opaque, addr, bytes, M_WRITE) &&
+           ir_mem_direct.cas(NULL, addr, expected, desired, old, bytes);
 }
 
 static void no_wait(void *opaque, u64 epoch)
@@ -73,7 +141,8 @@ static void no_wait(void *opaque, u64 epoch)
 
 void machine_init(struct machine *m, const char *level, unsigned pins)
 {
-    static const void *const fns[] = {(const void *)add_helper, (const void *)read_helper};
+    static const void *const fns[] = {(const void *)add_helper, (const void *)read_helper,
+                                     (const void *)ask_helper};
     struct err e;
     memset(m, 0, sizeof(*m));
     ir_region_init(&m->ir);
@@ -86,7 +155,7 @@ void machine_init(struct machine *m, const char *level, unsigned pins)
         printf("Bail out! %s\n", e.text);
         exit(1);
     }
-    install_trap();
+    install_signals();
     m->cache.wait = no_wait;
     size_t size = ALIGN_UP(sizeof(struct ir_env) + sizeof(struct m_state), (size_t)64);
     m->env = aligned_alloc(64, size);
@@ -97,9 +166,13 @@ void machine_init(struct machine *m, const char *level, unsigned pins)
     m->env->c_call[IR_CALL_EVAL] = ir_call_eval;
     m->env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     m->env->fp = &m_state(m)->fp;
-    m->interp.mem = &ir_mem_direct;
+    m->mem = (struct ir_mem){mem_load, mem_store, mem_cas, m};
+    m->interp.mem = &m->mem;
     m->stack = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    m->memory = mmap(NULL, M_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    /* what lies around the memory faults */
+    u8 *around = mmap(NULL, M_MEMORY + 2 * M_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    m->memory = around + M_PAGE;
+    mprotect(m->memory, M_MEMORY, PROT_READ | PROT_WRITE);
 }
 
 void machine_free(struct machine *m)
@@ -113,7 +186,7 @@ void machine_free(struct machine *m)
     free(m->env->jumps);
     free(m->env);
     munmap(m->stack, 65536);
-    munmap(m->memory, M_MEMORY);
+    munmap(m->memory - M_PAGE, M_MEMORY + 2 * M_PAGE);
 }
 
 static void keep(struct machine *m, struct m_result *out)
@@ -149,11 +222,14 @@ bool machine_jit(struct machine *m, struct m_result *out)
     struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, 4, NULL, 0);
     struct ir_env *env = m->env;
     env->exit_arg = env->exit_addr = env->exit_code = 0;
-    running = env;
+    running = m;
+    protect(m, true);
     host_x86_64.fp_setup(env);
     env->ret_sp = (u64)m->stack + 65536 - 64;
     *(const u8 **)(uintptr_t)env->ret_sp = host_x86_64.return_base(&m->cpu);
     const u8 *left = host_x86_64.enter(&m->cpu, env, region_entry(&m->cache, r));
+    running = NULL;
+    protect(m, false);
     host_x86_64.fp_pull(env);
     if (env->exit == HOST_EXIT_LINK) {
         m_state(m)->pc = host_x86_64.stub_pc(left);

@@ -11,7 +11,11 @@
 #include "jit/ir/interp.h"
 
 enum { M_X0 = 0, M_PC = 32, M_FL = 33, M_V0 = 34, M_NSLOTS = 50 };
-#define M_MEMORY 4096
+#define M_PAGE   4096
+#define M_MEMORY (4 * M_PAGE)
+
+/* What may be done to a page of the memory. */
+enum m_access { M_WRITE, M_READ, M_NOTHING };
 
 struct m_state {
     u64 x[32];
@@ -31,6 +35,8 @@ struct machine {
     struct host_buf buf;
     struct ir_env *env;
     struct ir_interp interp;
+    struct ir_mem mem;
+    enum m_access access[M_MEMORY / M_PAGE]; /* other accesses fault, in both engines */
     u8 *stack;
     u8 *memory;
 };

@@ -1,8 +1,19 @@
 /* Random regions: what the interpreter computes, host code computes, at every level of the host and
- * with 0 and all pins. LYRE_TEST_SEED repeats a run, LYRE_TEST_COUNT lengthens it. */
+ * with 0 and all pins. The second half of the tests lets one access of each region fault, and compares
+ * the state that comes out of the exit map. LYRE_TEST_SEED repeats a run, LYRE_TEST_COUNT lengthens
+ * it. */
 #include "check.h"
 #include "machine.h"
 
+/* Which access of the region is to fault: the one number `at`, through a register that leads to a
+ * page which is protected. 0: none. */
+static struct {
+    unsigned at, count;
+    bool cross; /* a load or store that starts on the page before */
+} fault;
+
+#define FAULT_BASE 18
+#define FAULT_PAGE 2
 
 static u64 rng_state;
 
@@ -73,6 +84,7 @@ static void random_state(struct machine *m, struct m_state *s)
     for (unsigned i = 0; i < 16; i++)
         s->v[i] = random_vector();
     s->x[19] = s->x[10] = (u64)m->memory + 1024 + (below(64) * 16); /* addresses */
+    s->x[FAULT_BASE] = (u64)m->memory + FAULT_PAGE * M_PAGE;
     s->fl.kind = below(7);
     s->fl.a = s->fl.kind ? edge64() : below(16);
     s->fl.b = edge64();
@@ -327,6 +339,21 @@ static irv vec_op(struct machine *m, struct pool *p)
     }
 }
 
+/* A plain access whose last bytes lie on the protected page. */
+static void crossing_op(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    unsigned size = 1 + below(4), vector = size == 4;
+    s32 disp = -(s32)(1 + below((1u << size) - 1));
+    irv base = ir_get(b, M_X0 + FAULT_BASE);
+    if (below(2) && vector)
+        add_vec(m, p, ir_ld(b, IR_V128, size, base, 0, disp));
+    else if (below(2) && !vector)
+        add_int(p, ir_ld(b, IR_I64, size, base, 0, disp));
+    else
+        ir_st(b, size, base, 0, disp, vector ? pick(p->vecs, p->nvecs) : any_int(m, p));
+}
+
 static void memory_op(struct machine *m, struct pool *p)
 {
     struct ir_builder *b = &m->b;
@@ -334,6 +361,19 @@ static void memory_op(struct machine *m, struct pool *p)
     unsigned size = below(5);
     s32 disp = (s32)below(64) * 16 - 512;
     irv index = 0;
+    bool faults = ++fault.count == fault.at;
+    if (faults && fault.cross) {
+        crossing_op(m, p);
+        return;
+    }
+    if (faults && !below(8)) { /* not an access, but it leaves as well */
+        ir_chkalign(b, ir_addi(b, IR_I64, base, 1 + below(7)), 16);
+        return;
+    }
+    if (faults) {
+        base = ir_get(b, M_X0 + FAULT_BASE);
+        disp = (s32)below(32) * 16;
+    }
     if (!below(3)) {
         index = ir_and(b, IR_I64, any_int(m, p), ir_const(b, IR_I64, 0x30));
         disp &= ~15;
@@ -384,7 +424,7 @@ static void memory_op(struct machine *m, struct pool *p)
 static void random_puts(struct machine *m, struct pool *p)
 {
     unsigned s = below(32);
-    if (s == 19 || s == 10)
+    if (s == 19 || s == 10 || s == FAULT_BASE)
         return;
     switch (below(4)) {
     case 0:
@@ -459,7 +499,8 @@ static void one_op(struct machine *m, struct pool *p)
     }
 }
 
-static void random_region(struct machine *m, unsigned length)
+/* fault_at: see `fault`. */
+static void random_region(struct machine *m, unsigned length, unsigned fault_at)
 {
     struct pool p = {0};
     ir_region_start(&m->ir, &m_slots, 0x1000);
@@ -471,11 +512,19 @@ static void random_region(struct machine *m, unsigned length)
         add_vec(m, &p, ir_get(&m->b, M_V0 + i));
     p.fls[p.nfls++] = ir_get(&m->b, M_FL);
     p.bools[p.nbools++] = ir_icmp(&m->b, IR_ULT, 64, p.ints[0], p.ints[1]);
+    fault.at = fault_at;
+    fault.count = 0;
+    fault.cross = fault_at && !below(6);
     for (unsigned i = 0; i < length; i++) {
         if (!below(3))
             ir_insn(&m->b, 0x1000 + i * 4);
-        one_op(m, &p);
+        if (fault_at && !below(6))
+            memory_op(m, &p);
+        else
+            one_op(m, &p);
     }
+    while (fault.count < fault.at) /* it has to come */
+        memory_op(m, &p);
     random_end(m, &p);
 }
 
@@ -497,57 +546,98 @@ static bool compare_once(struct machine *m, char *text, size_t size)
         else if (!machine_jit(m, &by_jit))
             return false; /* more spills than there is room: the engine would take less code */
     }
+    /* The host names the first byte that it cannot reach, which is the page's when an access crosses
+     * into it. */
+    u64 page = saved_state.x[FAULT_BASE];
+    if (by_jit.exit == IR_EXIT_FAULT && by_jit.exit_addr == page && page - by_interp.exit_addr < 16)
+        by_interp.exit_addr = page;
     return m_differ(&by_interp, &by_jit, text, size);
 }
 
-static void run(const char *level, unsigned pins)
+static unsigned number(const char *variable, unsigned otherwise)
+{
+    const char *s = getenv(variable);
+    return s ? (unsigned)strtoul(s, NULL, 0) : otherwise;
+}
+
+/* Region i of a run; false when the two engines differ. */
+static bool one_region(struct machine *m, u64 seed, unsigned length, bool faults, char *text,
+                       size_t size)
+{
+    struct err e;
+    rng_state = seed * 0x9e3779b97f4a7c15ull + 1 + faults;
+    random_region(m, 1 + below(length), faults ? 1 + below(6) : 0);
+    m->access[FAULT_PAGE] = !faults ? M_WRITE : below(2) ? M_NOTHING : M_READ;
+    if (!ir_verify(&m->ir, &e)) {
+        snprintf(text, size, "broken IR: %s", e.text);
+        return false;
+    }
+    return !compare_once(m, text, size);
+}
+
+static void run(const char *level, unsigned pins, bool faults)
 {
     struct machine m;
-    const char *seed = getenv("LYRE_TEST_SEED"), *count = getenv("LYRE_TEST_COUNT");
-    u64 first = seed ? strtoull(seed, NULL, 0) : 1;
-    unsigned n = count ? (unsigned)atoi(count) : 3000;
+    char text[768];
+    u64 first = number("LYRE_TEST_SEED", 1);
+    unsigned n = number("LYRE_TEST_COUNT", 3000), left = 0;
     machine_init(&m, level, pins);
     for (unsigned i = 0; i < n; i++) {
-        char text[256];
-        struct err e;
-        u64 s = first + i;
-        rng_state = s * 0x9e3779b97f4a7c15ull + 1;
-        random_region(&m, 1 + below(i % 4 ? 12 : 120));
-        if (!ir_verify(&m.ir, &e)) {
-            printf("# seed %llu: broken IR: %s\n", (unsigned long long)s, e.text);
-            CHECK(!"verified");
-            break;
-        }
-        if (compare_once(&m, text, sizeof(text))) {
+        u64 seed = first + i;
+        if (!one_region(&m, seed, seed % 4 == 1 ? 120 : 12, faults, text, sizeof(text))) {
             char *ir = ir_print(&m.ir);
             printf("# level %s, %u pins, LYRE_TEST_SEED=%llu LYRE_TEST_COUNT=1: %s\n%s",
-                   level ? level : "host", pins, (unsigned long long)s, text, ir);
+                   level ? level : "host", pins, (unsigned long long)seed, text, ir);
             free(ir);
             CHECK(!"same as the interpreter");
             break;
         }
+        left += by_jit.exit == IR_EXIT_FAULT ||
+                (by_jit.exit == IR_EXIT_RAISE && by_jit.exit_code == IR_RAISE_UNALIGNED);
     }
+    if (faults && n > 100)
+        CHECK(left > n / 2);
     machine_free(&m);
 }
 
 TEST(host_level_with_pins)
 {
-    run(NULL, 32);
+    run(NULL, 32, false);
 }
 
 TEST(host_level_without_pins)
 {
-    run(NULL, 0);
+    run(NULL, 0, false);
 }
 
 TEST(sse42_with_pins)
 {
-    run("sse4.2", 32);
+    run("sse4.2", 32, false);
 }
 
 TEST(sse42_without_pins)
 {
-    run("sse4.2", 0);
+    run("sse4.2", 0, false);
+}
+
+TEST(faults_host_level_with_pins)
+{
+    run(NULL, 32, true);
+}
+
+TEST(faults_host_level_without_pins)
+{
+    run(NULL, 0, true);
+}
+
+TEST(faults_sse42_with_pins)
+{
+    run("sse4.2", 32, true);
+}
+
+TEST(faults_sse42_without_pins)
+{
+    run("sse4.2", 0, true);
 }
 
 TEST_MAIN()

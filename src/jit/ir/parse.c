@@ -37,6 +37,13 @@ static void fail(struct parser *ps, const char *fmt, ...)
     err_set(ps->e, EINVAL, "line %u: %s", ps->line, what);
 }
 
+/* What the parser looks at, for messages: the rest of the line, but not much of it. */
+static int ahead(const struct parser *ps)
+{
+    size_t n = strcspn(ps->p, "\n");
+    return (int)(n < 20 ? n : 20);
+}
+
 static void spaces(struct parser *ps)
 {
     while (*ps->p == ' ' || *ps->p == '\t')
@@ -56,7 +63,7 @@ static bool accept(struct parser *ps, const char *s)
 static void expect(struct parser *ps, const char *s)
 {
     if (!ps->failed && !accept(ps, s))
-        fail(ps, "expected '%s' before '%.20s'", s, ps->p);
+        fail(ps, "expected '%s' before '%.*s'", s, ahead(ps), ps->p);
 }
 
 /* A word of letters, digits, '_' and '.'; at most size - 1 characters. */
@@ -80,7 +87,7 @@ static u64 number(struct parser *ps)
     char *end;
     bool minus = *ps->p == '-';
     if (!isdigit((unsigned char)ps->p[minus])) {
-        fail(ps, "expected a number before '%.20s'", ps->p);
+        fail(ps, "expected a number before '%.*s'", ahead(ps), ps->p);
         return 0;
     }
     u64 v = strtoull(ps->p + minus, &end, 0);
@@ -426,7 +433,7 @@ bool ir_parse(struct ir_region *r, const struct ir_slots *slots, const char *tex
                 ps.p++;
         }
         if (!ps.failed && *ps.p && *ps.p != '\n')
-            fail(&ps, "unexpected '%.20s'", ps.p);
+            fail(&ps, "unexpected '%.*s'", ahead(&ps), ps.p);
         if (*ps.p == '\n') {
             ps.p++;
             ps.line++;

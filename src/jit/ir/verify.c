@@ -7,7 +7,7 @@
  * 3. Operand and result types fit the signature in ops.def: integer operands may be wider or
  *    narrower than the operation, FP operands are read by their low lane.
  * 4. Edges lead to existing blocks, not to block 0, with as many arguments as the block has
- *    parameters, of the parameters' types.
+ *    parameters, of the parameters' types (or a narrower integer: an edge does not cut off).
  * 5. State maps exist; their slots exist, their values dominate the node and have the slot's type
  *    (an i32 value may stand for an i64 slot).
  * 6. A helper that writes state is followed by an exit, and the exit's map lists nothing that the
@@ -300,7 +300,7 @@ static bool check_edge_args(struct verifier *v, irv id)
                  arg);
             unsigned want = r->node[r->block[e->block].first + k].type;
             unsigned has = ir_value_type(r, arg);
-            RULE(want == has || (ir_type_is_int(want) && ir_type_is_int(has)),
+            RULE(want == has || (ir_type_is_int(has) && has < want && ir_type_is_int(want)),
                  "v%u: edge argument %u is %s, not %s", id, k, ir_type_name(has),
                  ir_type_name(want));
         }
