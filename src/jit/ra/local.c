@@ -33,7 +33,7 @@ struct work {
     u32 block_first, block_end;
     bool chained;              /* maps of this block build on each other */
     bool multi;                /* several blocks */
-    bool has_helper;
+    bool observed; /* some node further on may leave or call: sticky flags are to be there */
     bool state_gone;           /* a helper wrote the state: all is at home */
     bool failed;
 };
@@ -142,14 +142,15 @@ static void backward(struct ra *ra)
     const struct ir_region *r = ra->r;
     u32 later = 0;
     w->chained = true;
-    w->has_helper = false;
+    w->observed = false;
     memset(w->superseded, 0, r->slots->count * sizeof(u32));
     for (u32 p = w->block_end; p-- > w->block_first;) {
         const struct ir_node *n = &r->node[p];
         struct ra_use *u = &ra->use[p];
         if (ir_has_map(n->op))
             backward_map(ra, p, &later);
-        w->has_helper |= n->op == IR_HELPER;
+        w->observed |= n->op == IR_HELPER ||
+                       (ir_effects[n->op] & (IR_E_LEAVE | IR_E_TERM)) == IR_E_LEAVE;
         u->con.sunk = true;
         if (n->op == IR_CONST || n->op == IR_PARAM)
             continue;
@@ -159,8 +160,9 @@ static void backward(struct ra *ra)
                 continue;
             ra->host->constrain(ra->host->opaque, r, p, ra->value[p].needed, w->block_first,
                                 &u->con);
-            /* A comparison that sets sticky flags is made once even if nobody else makes it. */
-            if (u->con.sunk && !pure && (!ra->value[p].fused || w->has_helper))
+            /* A comparison that sets sticky flags is made where it stands if nobody else makes it, or
+             * if somebody may look at the flags before that. */
+            if (u->con.sunk && !pure && (!ra->value[p].fused || w->observed))
                 u->con.sunk = false;
             if (!u->con.sunk)
                 use_operands(ra, p);
