@@ -2,8 +2,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "accel/engine_impl.h"
+#include "base/bits.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -118,6 +120,21 @@ static void verify_allocation(const struct ra *ra)
         broken("allocation", &e, ra->r);
 }
 
+static u64 now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+static void make_room(struct engine *en)
+{
+    u64 epoch = en->cache.epoch, start = now();
+    cache_room(&en->cache, &en->compiler.buf);
+    if (en->cache.epoch != epoch)
+        en->stat_stall[MIN(64 - clz64(now() - start), 31u)]++;
+}
+
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
@@ -130,7 +147,7 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
             continue;
         verify_allocation(&c->ra);
-        cache_room(&en->cache, &c->buf);
+        make_room(en);
         if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
             continue;
         log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);

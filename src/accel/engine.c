@@ -365,6 +365,21 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
 
 /* ---- statistics ---- */
 
+/* The time within which 99 of 100 evictions were done, as a power of two. */
+static void print_stalls(const struct engine *en, FILE *to)
+{
+    u64 all = 0, seen = 0;
+    unsigned i = 0;
+    for (unsigned k = 0; k < ARRAY_LEN(en->stat_stall); k++)
+        all += en->stat_stall[k];
+    if (!all)
+        return;
+    while ((seen += en->stat_stall[i]) * 100 < all * 99)
+        i++;
+    fprintf(to, "evictions           %" PRIu64 ", 99 %% within %.3f ms\n", all,
+            (double)(1ull << i) / 1e6);
+}
+
 void engine_stats(struct engine *en, FILE *to)
 {
     const struct jit_cache *c = &en->cache;
@@ -375,5 +390,6 @@ void engine_stats(struct engine *en, FILE *to)
     fprintf(to, "host per guest byte %.2f\n",
             en->stat_guest_bytes ? (double)c->stat_bytes / (double)en->stat_guest_bytes : 0.0);
     fprintf(to, "regions evicted     %" PRIu64 "\n", c->stat_evicted);
+    print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
 }

@@ -59,7 +59,8 @@ struct engine {
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
-    u64 stat_exits, stat_guest_insns, stat_guest_bytes;
+    u64 stat_guest_insns, stat_guest_bytes;
+    u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;
 };
 
