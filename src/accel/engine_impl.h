@@ -101,5 +101,6 @@ void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
 
 /* Memory as the interpreter may touch it: faults come back as false. */
 extern const struct ir_mem guarded_mem;
+bool guest_writable(u64 addr);
 
 #endif

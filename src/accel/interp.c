@@ -16,14 +16,17 @@ static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
     return !guard_copy((void *)(uintptr_t)addr, from, bytes);
 }
 
-/* Whether the page can be written is found out by a 32-bit exchange that changes nothing. */
+bool guest_writable(u64 addr)
+{
+    u32 seen = 0; /* an exchange that changes nothing */
+    return guard_cas32((u32 *)(uintptr_t)(addr & ~3ull), &seen, 0);
+}
+
 static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desired, v128 *old,
                 unsigned bytes)
 {
-    u32 seen = 0;
-    if (!guard_cas32((u32 *)(uintptr_t)(addr & ~3ull), &seen, 0))
-        return false;
-    return ir_mem_direct.cas(opaque, addr, expected, desired, old, bytes);
+    return guest_writable(addr) &&
+           ir_mem_direct.cas(opaque, addr, expected, desired, old, bytes);
 }
 
 const struct ir_mem guarded_mem = {load, store, cas, NULL};

@@ -43,17 +43,10 @@ static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
     return true;
 }
 
-/* Writing a word back to itself finds out whether it may be written. */
-static bool writable(u64 addr)
-{
-    u32 seen = 0;
-    return guard_cas32((u32 *)(uintptr_t)(addr & ~3ull), &seen, 0);
-}
-
 static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
 {
     struct lockstep *ls = opaque;
-    if (!writable(addr) || !writable(addr + bytes - 1))
+    if (!guest_writable(addr) || !guest_writable(addr + bytes - 1))
         return false;
     struct stored s = {.addr = addr, .bytes = bytes};
     memcpy(&s.value, from, bytes);
@@ -65,7 +58,7 @@ static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desire
                 unsigned bytes)
 {
     *old = (v128){0};
-    if (!load(opaque, addr, old, bytes) || !writable(addr))
+    if (!load(opaque, addr, old, bytes) || !guest_writable(addr))
         return false;
     return memcmp(old, expected, bytes) || store(opaque, addr, desired, bytes);
 }

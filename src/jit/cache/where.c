@@ -34,14 +34,6 @@ static void put_place(struct bytes *b, const struct ir_region *r, struct ra_loc 
         put8(b, at.index);
 }
 
-static unsigned flags_kind(const struct ir_node *n)
-{
-    unsigned base = n->op == IR_FL_ADD   ? IR_FLK_ADD32
-                    : n->op == IR_FL_SUB ? IR_FLK_SUB32
-                                         : IR_FLK_LOGIC32;
-    return base + (n->aux == 64);
-}
-
 static void put_list(struct bytes *b, const struct ra *ra, const struct ra_state *st)
 {
     for (u32 i = 0; i < st->count; i++) {
@@ -53,7 +45,7 @@ static void put_list(struct bytes *b, const struct ra *ra, const struct ra_state
         }
         const struct ir_node *n = &ra->r->node[w->at.index];
         put8(b, RA_IN_FL);
-        put8(b, flags_kind(n));
+        put8(b, ir_recipe_kind(n));
         put_place(b, ra->r, w->a);
         if (n->op != IR_FL_LOGIC)
             put_place(b, ra->r, w->b);

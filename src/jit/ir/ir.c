@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "jit/ir/fl.h"
 
 static const char *const type_names[IR_NTYPES] = {
     "void", "i1", "i32", "i64", "f16", "f32", "f64", "v64", "v128", "fl",
@@ -56,6 +57,14 @@ struct ir_opinfo ir_info(unsigned op)
     if (*p)
         info.aux = p + 1;
     return info;
+}
+
+unsigned ir_recipe_kind(const struct ir_node *n)
+{
+    unsigned base = n->op == IR_FL_ADD   ? IR_FLK_ADD32
+                    : n->op == IR_FL_SUB ? IR_FLK_SUB32
+                                         : IR_FLK_LOGIC32;
+    return base + (n->aux == 64);
 }
 
 void ir_region_init(struct ir_region *r)

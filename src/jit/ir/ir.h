@@ -220,6 +220,9 @@ static inline bool ir_type_is_vec(unsigned t)
  * `out` has room for IR_MAX_SLOTS. Returns how many. */
 unsigned ir_map_resolve(const struct ir_region *r, u32 m, struct ir_put *out);
 
+/* The kind of recipe (enum ir_fl_kind, fl.h) that the flags of a fl.add, fl.sub or fl.logic are. */
+unsigned ir_recipe_kind(const struct ir_node *n);
+
 /* Helper functions of a guest, called by `helper` nodes. Arguments are env->helper_arg[], the result
  * goes to env->helper_ret. */
 struct ir_helper {

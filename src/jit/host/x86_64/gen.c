@@ -133,15 +133,6 @@ static void store_const(struct x64_gen *g, const struct ra_ins *i)
         store_imm64(g, m, x64_const(g, i->v));
 }
 
-static unsigned recipe_kind(const struct ir_node *n)
-{
-    bool wide = n->aux == 64;
-    unsigned base = n->op == IR_FL_ADD   ? IR_FLK_ADD32
-                    : n->op == IR_FL_SUB ? IR_FLK_SUB32
-                                         : IR_FLK_LOGIC32;
-    return base + wide;
-}
-
 static void store_recipe(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -150,7 +141,7 @@ static void store_recipe(struct x64_gen *g, const struct ra_ins *i)
         x64_mov_mi(&g->a, false, loc_mem(g, i->loc), (s32)n->imm);
         return;
     }
-    x64_mov_mi(&g->a, true, loc_mem(g, i->loc), (s32)recipe_kind(n));
+    x64_mov_mi(&g->a, true, loc_mem(g, i->loc), (s32)ir_recipe_kind(n));
     for (unsigned k = 0; k < 2; k++) {
         struct x64_mem m = loc_mem(g, i->loc);
         m.disp += (s32)(k ? offsetof(struct ir_flags, b) : offsetof(struct ir_flags, a));
@@ -403,12 +394,9 @@ static void conditional_exit(struct x64_gen *g, const struct ir_node *n)
     direct_jump(g, other);
 }
 
-/* Inline look-up of rax; rdx: offset in the table, rcx: the table. Returns the jump taken when it is
- * not there. */
-static u8 *probe(struct x64_gen *g)
+u8 *x64_probe(struct x64_asm *a, const struct host_cpu *cpu)
 {
-    struct x64_asm *a = &g->a;
-    unsigned shift = 4 - g->cpu->insn_align;
+    unsigned shift = 4 - cpu->insn_align;
     x64_load(a, true, RCX, ENV_MEM(jumps));
     x64_mov32(a, RDX, RAX);
     if (shift)
@@ -435,7 +423,7 @@ static void return_site(struct x64_gen *g, u64 pc)
 
 static void indirect_call(struct x64_gen *g, u64 ret)
 {
-    u8 *miss = probe(g);
+    u8 *miss = x64_probe(&g->a, g->cpu);
     x64_call_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
     struct x64_cold *c = x64_cold_add(g, X64_COLD_CALL_MISS);
     x64_cold_from(c, miss);
@@ -502,7 +490,7 @@ void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
         indirect_call(g, x64_const(g, n->b));
         break;
     case IR_EXIT_IND: {
-        u8 *miss = probe(g);
+        u8 *miss = x64_probe(&g->a, g->cpu);
         x64_cold_from(x64_cold_add(g, X64_COLD_MISS), miss);
         x64_jmp_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
         break;

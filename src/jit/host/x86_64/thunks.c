@@ -124,15 +124,8 @@ static void make_exits(struct gen *g)
 static void make_miss(struct gen *g)
 {
     struct x64_asm *a = &g->a;
-    unsigned shift = 4 - g->cpu->insn_align;
     begin(g, X64_T_MISS);
-    x64_load(a, true, RCX, ENV_MEM(jumps));
-    x64_mov32(a, RDX, RAX);
-    if (shift)
-        x64_shift_ri(a, XSH_SHL, false, RDX, (u8)shift);
-    x64_alu_ri(a, XALU_AND, false, RDX, ((1 << IR_JUMP_BITS) - 1) << 4);
-    x64_alu_rm(a, XALU_CMP, true, RAX, (struct x64_mem){RCX, RDX, 0, 0});
-    u8 *miss = x64_jcc(a, XCC_NE, false);
+    u8 *miss = x64_probe(a, g->cpu);
     x64_jmp_mem(a, (struct x64_mem){RCX, RDX, 0, 8});
     x64_patch(miss, a->p);
     x64_mov_mi(a, false, ENV_MEM(exit), IR_EXIT_LOOKUP);

@@ -163,6 +163,10 @@ void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value);
 void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start, bool write,
                      const struct x64_mem *m);
 
+/* Look rax, a guest pc, up in the inline table; rcx + rdx is then its entry. Returns the jump that is
+ * taken when it is not there. */
+u8 *x64_probe(struct x64_asm *a, const struct host_cpu *cpu);
+
 void x64_call_thunk(struct x64_gen *g, enum x64_thunk t);
 u32 x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls);
 
