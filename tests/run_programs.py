@@ -3,6 +3,7 @@
 
   tests/run_programs.py tests/programs/coreutils.toml          all cases of a file
   tests/run_programs.py tests/programs/bash.toml -k trap -v    some, with their output
+  tests/run_programs.py --args "-engine lockstep" ...          with more options for the emulator
   EMULATOR=qemu-aarch64 tests/run_programs.py ...              test the cases with another emulator
 
 A case runs in a fresh directory under the emulator and in another natively, with the same files and
@@ -25,6 +26,8 @@ cases is TOML:
                                          native; the number is how long to wait before sending
   skip = "reason"                        not run; says why
   skip_qemu = "reason"                   not run when the emulator is qemu
+  heavy = true                           left out with --quick
+  timeout = 60                           seconds for one command, before LYRE_TIMEOUT_FACTOR (20)
 """
 
 import argparse
@@ -52,7 +55,7 @@ import emulator
 from tap import Tap, skip_all
 
 KEYS = {"name", "run", "script", "shell", "stdin", "env", "expect", "status", "ignore", "dialog", "skip",
-        "skip_qemu", "timeout", "files"}
+        "skip_qemu", "timeout", "files", "heavy"}
 TIMEOUT = 20  # seconds for one command, times LYRE_TIMEOUT_FACTOR
 
 
@@ -145,7 +148,8 @@ class Suite:
         for c in self.cases:
             if set(c) - KEYS:
                 raise ValueError(f"{path}: {c['name']}: unknown keys {set(c) - KEYS}")
-        self.work = emulator.build_dir() / "programs" / self.name
+        mode = re.sub(r"[^\w.]+", "", args.args.replace(" -", "_"))
+        self.work = emulator.build_dir() / "programs" / "_".join(filter(None, [self.name, mode]))
         self.tap = Tap()
 
     def start(self):
@@ -154,6 +158,7 @@ class Suite:
         argv, why = emulator.command(guest)
         if why:
             skip_all(why)
+        argv += shlex.split(self.args.args)
         root, why = emulator.debian_root(arch)
         if why:
             skip_all(why)
@@ -261,7 +266,8 @@ class Suite:
     def run_case(self, case):
         name = case["name"]
         start = time.monotonic()
-        skip = case.get("skip") or self.peer and case.get("skip_qemu")
+        skip = (case.get("skip") or self.peer and case.get("skip_qemu") or
+                self.args.quick and case.get("heavy") and "heavy, and this is a slow engine")
         if skip:
             self.tap.skip(name, skip)
             return
@@ -335,6 +341,8 @@ def main():
     parser.add_argument("file", type=Path)
     parser.add_argument("-k", metavar="RE", help="only cases whose names match")
     parser.add_argument("-v", action="store_true", help="show what was printed")
+    parser.add_argument("--args", default="", help="more options for the emulator")
+    parser.add_argument("--quick", action="store_true", help="leave out heavy cases, for slow engines")
     parser.add_argument("--jobs", type=int)
     return Suite(parser.parse_args().file, parser.parse_args()).run()
 

@@ -47,13 +47,15 @@ def source_of(obj, top):
 
 
 def scan(objects, nm="nm"):
+    """{(source, symbol)} of all objects below a directory, in one run of nm."""
+    paths = [o for o in sorted(objects.rglob("*.o")) if not source_of(o, objects).startswith(EXEMPT)]
+    if not paths:
+        return set()
+    run = subprocess.run([nm, "--format=sysv", *paths], text=True, capture_output=True, check=True)
     found = set()
-    for obj in sorted(objects.rglob("*.o")):
-        source = source_of(obj, objects)
-        if source.startswith(EXEMPT):
-            continue
-        run = subprocess.run([nm, "--format=sysv", obj], text=True, capture_output=True, check=True)
-        found.update((source, name) for name in writable(run.stdout))
+    for part in re.split(r"^Symbols from ", run.stdout, flags=re.M)[1:]:
+        name, _, text = part.partition(":\n")
+        found.update((source_of(Path(name), objects), symbol) for symbol in writable(text))
     return found
 
 

@@ -39,9 +39,10 @@ class Runner(unittest.TestCase):
         for name in ("cat", "sort", "bash", "touch", "sleep"):
             (self.root / "bin" / name).symlink_to(shutil.which(name))
 
-    def results(self, cases, **env):
+    def results(self, cases, options=(), **env):
         (self.dir / "t.toml").write_text(cases)
-        run = subprocess.run([sys.executable, ROOT / "tests/run_programs.py", self.dir / "t.toml", "--jobs", "1"],
+        run = subprocess.run([sys.executable, ROOT / "tests/run_programs.py", self.dir / "t.toml", "--jobs", "1",
+                              *options],
                              text=True, capture_output=True,
                              env={**os.environ, "EMULATOR": str(self.fake), "LYRE_DEBIAN_ARM64": str(self.root),
                                   "LYRE_BUILD": str(self.dir / "build"), "LYRE_TIMEOUT_FACTOR": "1", **env})
@@ -89,6 +90,13 @@ class Runner(unittest.TestCase):
         self.assertEqual(out, "ok 1 a # SKIP later\nok 2 b # SKIP no native nosuch, or none for the guest\n"
                               "ok 3 c # SKIP bug\n1..3\n")
 
+    def test_more_options(self):
+        self.fake.write_text(FAKE.replace("-L)", "-engine) export ENGINE=$2; shift 2;; -L)"))
+        (self.dir / "t.toml").write_text('[[case]]\nname = "a"\nscript = "echo $ENGINE"\nexpect = "slow\\n"\n'
+                                         '[[case]]\nname = "b"\nrun = "cat"\nheavy = true\n')
+        out = self.results((self.dir / "t.toml").read_text(), options=["--args", "-engine slow", "--quick"])
+        self.assertEqual(out, "ok 1 a\nok 2 b # SKIP heavy, and this is a slow engine\n1..2\n")
+
     def test_other_version(self):
         out = self.results('native_version = ["cat --version", "999.9"]\n[[case]]\nname = "a"\nrun = "cat"\n')
         self.assertTrue(out.startswith("1..0 # SKIP native 'cat --version' does not say 999.9"), out)
@@ -115,7 +123,7 @@ class Runner(unittest.TestCase):
 
     def test_unknown_key(self):
         (self.dir / "t.toml").write_text('[[case]]\nname = "a"\nrnu = "cat"\n')
-        args = run_programs.argparse.Namespace(k=None)
+        args = run_programs.argparse.Namespace(k=None, args="", quick=False)
         with self.assertRaises(ValueError):
             run_programs.Suite(self.dir / "t.toml", args)
 
