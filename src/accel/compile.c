@@ -135,6 +135,12 @@ static void make_room(struct engine *en)
         en->stat_stall[MIN(64 - clz64(now() - start), 31u)]++;
 }
 
+static void mutate(const struct engine *en, enum engine_stage stage, void *product)
+{
+    if (en->opts.mutate)
+        en->opts.mutate(en->opts.opaque, stage, product);
+}
+
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
@@ -144,16 +150,23 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         if (!len)
             return NULL;
         verify_ir(&c->ir);
+        mutate(en, ENGINE_IR, &c->ir);
         if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
             continue;
         verify_allocation(&c->ra);
+<<<<<<< HEAD
         make_room(en);
+=======
+        mutate(en, ENGINE_ALLOCATION, &c->ra);
+        cache_room(&en->cache, &c->buf);
+>>>>>>> engine-tests
         if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
             continue;
         log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
         if (log_on(LOG_OUT_ASM))
             log_host_code(c->buf.rw, c->buf.used, c->buf.rx);
         struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len, c->peeked, c->npeeked);
+        mutate(en, ENGINE_CODE, r);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;
         perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, pc);

@@ -10,6 +10,10 @@
 
 enum engine_kind { ENGINE_JIT, ENGINE_INTERP, ENGINE_LOCKSTEP };
 
+/* Where a planted bug comes in; the product of the stage is a struct ir_region, a struct ra, or a
+ * struct jit_region. */
+enum engine_stage { ENGINE_IR, ENGINE_ALLOCATION, ENGINE_CODE };
+
 struct engine_opts {
     enum engine_kind kind;
     const char *host_cpu;  /* NULL: as found; "sse4.2", "avx2", "avx512": at most this level */
@@ -24,6 +28,10 @@ struct engine_opts {
 
     bool one_insn;         /* one guest instruction per region, for debugging (-singlestep) */
     bool perf_map, jitdump;
+
+    /* For the test of lockstep, NULL otherwise: may spoil what a stage of the compilation of host
+     * code has made. The interpreter's regions are not touched. */
+    void (*mutate)(void *opaque, enum engine_stage stage, void *product);
 };
 
 /* NULL on failure. */

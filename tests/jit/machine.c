@@ -139,6 +139,13 @@ static void no_wait(void *opaque, u64 epoch)
 {
 }
 
+bool machine_can(const char *level)
+{
+    struct host_cpu cpu = {.slots = &m_slots, .helpers = m_helpers};
+    struct err e;
+    return host_x86_64.detect(&cpu, level, 0, &e);
+}
+
 void machine_init(struct machine *m, const char *level, unsigned pins)
 {
     static const void *const fns[] = {(const void *)add_helper, (const void *)read_helper,

@@ -44,6 +44,9 @@ struct machine {
 extern const struct ir_slots m_slots;
 extern const struct ir_helper m_helpers[];
 
+/* Does this computer have the level? */
+bool machine_can(const char *level);
+
 /* level: host level, NULL for the best. Fails the test process when the machine lacks it. */
 void machine_init(struct machine *m, const char *level, unsigned pins);
 void machine_free(struct machine *m);

@@ -581,6 +581,10 @@ static void run(const char *level, unsigned pins, bool faults)
     char text[768];
     u64 first = number("LYRE_TEST_SEED", 1);
     unsigned n = number("LYRE_TEST_COUNT", 3000), left = 0;
+    if (level && !machine_can(level)) {
+        printf("# this computer has no %s\n", level);
+        return;
+    }
     machine_init(&m, level, pins);
     for (unsigned i = 0; i < n; i++) {
         u64 seed = first + i;
@@ -610,6 +614,16 @@ TEST(host_level_without_pins)
     run(NULL, 0, false);
 }
 
+TEST(avx2_with_pins)
+{
+    run("avx2", 32, false);
+}
+
+TEST(avx2_without_pins)
+{
+    run("avx2", 0, false);
+}
+
 TEST(sse42_with_pins)
 {
     run("sse4.2", 32, false);
@@ -628,6 +642,16 @@ TEST(faults_host_level_with_pins)
 TEST(faults_host_level_without_pins)
 {
     run(NULL, 0, true);
+}
+
+TEST(faults_avx2_with_pins)
+{
+    run("avx2", 32, true);
+}
+
+TEST(faults_avx2_without_pins)
+{
+    run("avx2", 0, true);
 }
 
 TEST(faults_sse42_with_pins)

@@ -35,6 +35,7 @@ struct host_buf {
     size_t size;
     size_t used;     /* out */
     u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
+    u32 cold;        /* out: offset of what lies behind the body: code out of line, constants */
     struct host_link *link;
     u32 nlinks, link_cap;
     struct host_fault *fault;

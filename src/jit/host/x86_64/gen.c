@@ -601,6 +601,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         emit_ins(&g, &ra->ins[k], &edges);
     for (u32 k = 0; k < g.nfixes && !g.a.overflow; k++)
         x64_patch(g.fix[k].rel32, g.block_at[g.fix[k].block]);
+    buf->cold = x64_offset(&g, g.a.p);
     x64_finish_cold(&g);
     emit_literals(&g);
     buf->used = (size_t)(g.a.p - buf->rw);
