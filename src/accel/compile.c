@@ -154,12 +154,8 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
             continue;
         verify_allocation(&c->ra);
-<<<<<<< HEAD
-        make_room(en);
-=======
         mutate(en, ENGINE_ALLOCATION, &c->ra);
-        cache_room(&en->cache, &c->buf);
->>>>>>> engine-tests
+        make_room(en);
         if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
             continue;
         log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
