@@ -158,6 +158,7 @@ int *f(int x) { static int calls; calls += x + table[x & 1] + names[x & 1][0]; m
 
 
 class Sizes(Tree):
+    @unittest.skipUnless(shutil.which("ctags"), "no universal-ctags")
     def test_functions(self):
         body = "    x++;\n" * 205
         self.put("a.c", f"int small(int x)\n{{\n    return x;\n}}\n\nint big(int x)\n{{\n{body}    return x;\n}}\n")
