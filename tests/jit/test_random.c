@@ -499,6 +499,29 @@ static void one_op(struct machine *m, struct pool *p)
     }
 }
 
+/* All slots, and a condition. */
+static void start_pool(struct machine *m, struct pool *p)
+{
+    for (unsigned i = 0; i < 32; i++)
+        add_int(p, ir_get(&m->b, M_X0 + i));
+    for (unsigned i = 0; i < 16; i++)
+        add_vec(m, p, ir_get(&m->b, M_V0 + i));
+    p->fls[p->nfls++] = ir_get(&m->b, M_FL);
+    p->bools[p->nbools++] = ir_icmp(&m->b, IR_ULT, 64, p->ints[0], p->ints[1]);
+}
+
+static void random_ops(struct machine *m, struct pool *p, unsigned length, bool faults)
+{
+    for (unsigned i = 0; i < length; i++) {
+        if (!below(3))
+            ir_insn(&m->b, m->b.pc + 4);
+        if (faults && !below(6))
+            memory_op(m, p);
+        else
+            one_op(m, p);
+    }
+}
+
 /* fault_at: see `fault`. */
 static void random_region(struct machine *m, unsigned length, unsigned fault_at)
 {
@@ -506,26 +529,124 @@ static void random_region(struct machine *m, unsigned length, unsigned fault_at)
     ir_region_start(&m->ir, &m_slots, 0x1000);
     ir_build_start(&m->b, &m->ir);
     ir_block_start(&m->b);
-    for (unsigned i = 0; i < 32; i++)
-        add_int(&p, ir_get(&m->b, M_X0 + i));
-    for (unsigned i = 0; i < 16; i++)
-        add_vec(m, &p, ir_get(&m->b, M_V0 + i));
-    p.fls[p.nfls++] = ir_get(&m->b, M_FL);
-    p.bools[p.nbools++] = ir_icmp(&m->b, IR_ULT, 64, p.ints[0], p.ints[1]);
+    start_pool(m, &p);
     fault.at = fault_at;
     fault.count = 0;
     fault.cross = fault_at && !below(6);
-    for (unsigned i = 0; i < length; i++) {
-        if (!below(3))
-            ir_insn(&m->b, 0x1000 + i * 4);
-        if (fault_at && !below(6))
-            memory_op(m, &p);
-        else
-            one_op(m, &p);
-    }
+    random_ops(m, &p, length, fault_at);
     while (fault.count < fault.at) /* it has to come */
         memory_op(m, &p);
     random_end(m, &p);
+}
+
+/* ---- regions of several blocks ---- */
+
+#define MAX_BLOCKS 7
+#define MAX_PARAMS 6
+
+/* What the blocks of the region take; the first parameter is a counter that bounds its loops. */
+static struct {
+    unsigned count; /* of blocks but the first */
+    u8 nparams[MAX_BLOCKS + 1], type[MAX_BLOCKS + 1][MAX_PARAMS];
+    struct pool outer; /* values of the first block, which dominate all */
+} shape;
+
+static void random_shape(void)
+{
+    static const u8 types[] = {IR_I64, IR_I64, IR_I64, IR_V128, IR_FL};
+    memset(&shape, 0, sizeof(shape));
+    shape.count = 2 + below(MAX_BLOCKS - 1);
+    for (unsigned i = 1; i <= shape.count; i++) {
+        shape.nparams[i] = (u8)(1 + below(MAX_PARAMS));
+        for (unsigned k = 0; k < shape.nparams[i]; k++)
+            shape.type[i][k] = k ? types[below(ARRAY_LEN(types))] : IR_I64;
+    }
+}
+
+static u32 random_edge(struct machine *m, struct pool *p, unsigned to, irv counter)
+{
+    irv args[MAX_PARAMS] = {counter};
+    for (unsigned k = 1; k < shape.nparams[to]; k++) {
+        unsigned type = shape.type[to][k];
+        args[k] = type == IR_V128 ? pick(p->vecs, p->nvecs)
+                  : type == IR_FL ? pick(p->fls, p->nfls)
+                                  : any_int(m, p);
+    }
+    return ir_edge(&m->b, to, args, shape.nparams[to]);
+}
+
+/* Starts a block; returns its counter. */
+static irv start_block(struct machine *m, struct pool *p, unsigned i)
+{
+    irv counter = 0;
+    ir_block_start(&m->b);
+    irv params[MAX_PARAMS];
+    for (unsigned k = 0; k < shape.nparams[i]; k++) {
+        unsigned slot = below(3) ? 0 : shape.type[i][k] == IR_V128 ? M_V0 + below(16)
+                                   : shape.type[i][k] == IR_FL     ? M_FL
+                                                                   : below(9);
+        params[k] = ir_param(&m->b, shape.type[i][k], slot ? slot + 1 : 0);
+    }
+    counter = params[0];
+    start_pool(m, p);
+    for (unsigned k = 0; k < shape.nparams[i]; k++) {
+        for (unsigned again = 0; again < 4; again++) { /* make them likely */
+            if (shape.type[i][k] == IR_I64)
+                add_int(p, params[k]);
+            else if (shape.type[i][k] == IR_V128)
+                add_vec(m, p, params[k]);
+            else
+                p->fls[p->nfls++] = params[k];
+        }
+    }
+    for (unsigned k = 0; k < 4 && k < shape.outer.nints; k++)
+        add_int(p, shape.outer.ints[shape.outer.nints - 1 - k]);
+    for (unsigned k = 0; k < 3 && k < shape.outer.nvecs; k++)
+        add_vec(m, p, shape.outer.vecs[shape.outer.nvecs - 1 - k]);
+    return counter;
+}
+
+static void middle_block(struct machine *m, unsigned i)
+{
+    struct ir_builder *b = &m->b;
+    struct pool p = {0};
+    irv counter = start_block(m, &p, i);
+    random_ops(m, &p, below(10), fault.at);
+    if (!below(3)) { /* forward to one of two places */
+        unsigned ahead = shape.count - i;
+        u32 yes = random_edge(m, &p, i + 1, counter); /* every block can be reached */
+        u32 no = random_edge(m, &p, i + 1 + below(ahead), counter);
+        ir_br(b, pick(p.bools, p.nbools), yes, no);
+        return;
+    }
+    irv left = ir_sub(b, IR_I64, counter, ir_const(b, IR_I64, 1));
+    irv more = ir_icmp(b, IR_SGT, 64, left, ir_const(b, IR_I64, 0));
+    ir_emit(b, IR_POLL, IR_VOID, 0, 0, 0, ir_state_map(b, b->pc), 0);
+    u32 back = random_edge(m, &p, 1 + below(shape.count - 1), left);
+    u32 on = random_edge(m, &p, i + 1, left);
+    ir_br(b, more, back, on);
+}
+
+static void random_blocks(struct machine *m, unsigned fault_at)
+{
+    struct pool p = {0};
+    random_shape();
+    ir_region_start(&m->ir, &m_slots, 0x1000);
+    ir_build_start(&m->b, &m->ir);
+    ir_block_start(&m->b);
+    fault.at = fault_at;
+    fault.count = 0;
+    fault.cross = fault_at && !below(6);
+    start_pool(m, &p);
+    random_ops(m, &p, below(8), false);
+    shape.outer = p;
+    ir_jmp(&m->b, random_edge(m, &p, 1, ir_const(&m->b, IR_I64, 1 + below(6))));
+    for (unsigned i = 1; i < shape.count; i++)
+        middle_block(m, i);
+    struct pool last = {0};
+    start_block(m, &last, shape.count);
+    random_ops(m, &last, below(8), fault_at);
+    random_end(m, &last);
 }
 
 static struct m_state saved_state;
@@ -564,9 +685,14 @@ static unsigned number(const char *variable, unsigned otherwise)
 static bool one_region(struct machine *m, u64 seed, unsigned length, bool faults, char *text,
                        size_t size)
 {
+    unsigned fault_at;
     struct err e;
     rng_state = seed * 0x9e3779b97f4a7c15ull + 1 + faults;
-    random_region(m, 1 + below(length), faults ? 1 + below(6) : 0);
+    fault_at = faults ? 1 + below(6) : 0;
+    if (seed % 3)
+        random_region(m, 1 + below(length), fault_at);
+    else
+        random_blocks(m, fault_at);
     m->access[FAULT_PAGE] = !faults ? M_WRITE : below(2) ? M_NOTHING : M_READ;
     if (!ir_verify(&m->ir, &e)) {
         snprintf(text, size, "broken IR: %s", e.text);

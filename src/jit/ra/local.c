@@ -668,12 +668,22 @@ static unsigned pending_pins(struct ra *ra, struct pending *pend, bool entry_val
     return n;
 }
 
+/* At an exit entry values are no longer wanted, though in regions of several blocks they count as
+ * live to the end. It matters for flags: loading them would change the host's between a comparison and
+ * its jump. */
+static bool done_with_flags(const struct ra *ra, irv old, u32 p)
+{
+    unsigned op = ra->r->node[p].op;
+    return type_of(ra, old) == IR_FL && (ir_effects[op] & IR_E_TERM) && op != IR_JMP &&
+           op != IR_BR;
+}
+
 static void store_slot(struct ra *ra, unsigned s, u32 p)
 {
     struct work *w = ra->work;
     irv v = w->cur[s], old = w->mem_val[s];
-    if (old && old != v && !dead_after(ra, old, p) && ra->value[old].reg == RA_NOREG &&
-        !ra->value[old].spill) {
+    if (old && old != v && !dead_after(ra, old, p) && !done_with_flags(ra, old, p) &&
+        ra->value[old].reg == RA_NOREG && !ra->value[old].spill) {
         w->locked = 0;
         want_in_reg(ra, old, 0, p);
     }
@@ -764,6 +774,18 @@ static void copy_args(struct ra *ra, u32 edge, u32 p)
     }
 }
 
+/* A helper that reads the state had it in the slots: between blocks the entry values are there. */
+static void restore_slots(struct ra *ra, u32 p)
+{
+    struct work *w = ra->work;
+    for (unsigned s = 0; s < ra->r->slots->count; s++) {
+        if (w->pin_of[s] == RA_NOREG && w->mem_val[s] != s + 1) {
+            w->cur[s] = s + 1;
+            store_slot(ra, s, p);
+        }
+    }
+}
+
 static void finish_branch(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
@@ -771,6 +793,7 @@ static void finish_branch(struct ra *ra, u32 p)
     const struct ra_con *con = &ra->use[p].con;
     struct ra_ins op = {.kind = RA_COND, .v = p};
     struct pending pend[2 * RA_MAX_PINS];
+    restore_slots(ra, p);
     w->locked = 0;
     for (unsigned k = 0; k < con->nsrc; k++)
         op.src[k] = con->imm >> k & 1 ? RA_IMM : (u8)want_in_reg(ra, con->src[k], 0, p);
