@@ -166,6 +166,9 @@ static void backward(struct ra *ra)
                 u->con.sunk = false;
             if (!u->con.sunk)
                 use_operands(ra, p);
+            /* what is only widened on its way to a pinned slot may as well be made there */
+            if (n->op == IR_ZX && ra->value[n->a].hint == RA_NOREG && !ir_is_entry(n->a))
+                ra->value[n->a].hint = ra->value[p].hint;
         }
     }
     if (!w->chained || w->multi)
