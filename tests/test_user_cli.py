@@ -130,6 +130,7 @@ def test_options(t, static, dynamic, sysroot):
         t.check(f"{name}: -s", [*cmd, "-s", "16M", static, "stack"], 7)
         t.check(f"{name}: -h", [*cmd, "-h"], 0, out="-strace")
         t.check(f"{name}: -L", [*cmd, "-L", sysroot, dynamic], 7, out="args=0")
+    t.check("-cpu help", [t.qemu, "-cpu", "help"], 1, out="Available CPUs:\n  max\n")
     t.check("-version", [t.qemu, "-version"], 0, out="qemu-aarch64 version ")
     t.check("--version", [t.lyre, "--version"], 0, out="lyre ")
     t.check("QEMU_LD_PREFIX", [t.qemu, dynamic], 7, env={"QEMU_LD_PREFIX": sysroot})

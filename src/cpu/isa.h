@@ -60,6 +60,9 @@ struct isa {
     /* Bytes of the instruction at `code` and its text; 0 bytes when `len` is too short. */
     unsigned (*disas)(const u8 *code, size_t len, u64 pc, char *text, size_t size);
 
+    /* Name of the i-th CPU model; NULL behind the last. The first is the default. */
+    const char *(*model_name)(unsigned i);
+
     /* Linux HWCAP words of the model, for AT_HWCAP and AT_HWCAP2. */
     void (*hwcap)(const struct vcpu *cpu, u64 cap[2]);
 };

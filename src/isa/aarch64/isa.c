@@ -124,5 +124,6 @@ const struct isa isa_aarch64 = {
     .key = key,
     .lift = a64_lift_block,
     .disas = disas,
+    .model_name = a64_model_name,
     .hwcap = hwcap,
 };

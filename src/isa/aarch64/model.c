@@ -23,6 +23,11 @@ static const struct a64_model models[] = {
     {"cortex-a72", {V8_0 | CRYPTO}, 0x410fd083},
 };
 
+const char *a64_model_name(unsigned i)
+{
+    return i < ARRAY_LEN(models) ? models[i].name : NULL;
+}
+
 const struct a64_model *a64_model_find(const char *name, struct err *e)
 {
     char names[256] = "";

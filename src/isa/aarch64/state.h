@@ -76,6 +76,7 @@ static inline bool a64_has(const struct a64_model *m, unsigned feature)
 
 /* The model of that name, NULL (and an error that lists the names) if there is none. */
 const struct a64_model *a64_model_find(const char *name, struct err *e);
+const char *a64_model_name(unsigned i); /* NULL behind the last */
 
 /* What the model offers to programs: a feature whose instructions are not all lifted is not
  * mentioned. The words of AT_HWCAP and AT_HWCAP2; an ID register (key: op0:op1:CRn:CRm:op2) as
