@@ -3,7 +3,7 @@
 
   tests/run_programs.py tests/programs/coreutils.toml          all cases of a file
   tests/run_programs.py tests/programs/bash.toml -k trap -v    some, with their output
-  tests/run_programs.py --args "-engine lockstep" ...          with more options for the emulator
+  tests/run_programs.py --args="-engine lockstep" ...          with more options for the emulator
   EMULATOR=qemu-aarch64 tests/run_programs.py ...              test the cases with another emulator
 
 A case runs in a fresh directory under the emulator and in another natively, with the same files and

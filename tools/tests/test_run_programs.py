@@ -94,7 +94,7 @@ class Runner(unittest.TestCase):
         self.fake.write_text(FAKE.replace("-L)", "-engine) export ENGINE=$2; shift 2;; -L)"))
         (self.dir / "t.toml").write_text('[[case]]\nname = "a"\nscript = "echo $ENGINE"\nexpect = "slow\\n"\n'
                                          '[[case]]\nname = "b"\nrun = "cat"\nheavy = true\n')
-        out = self.results((self.dir / "t.toml").read_text(), options=["--args", "-engine slow", "--quick"])
+        out = self.results((self.dir / "t.toml").read_text(), options=["--args=-engine slow", "--quick"])
         self.assertEqual(out, "ok 1 a\nok 2 b # SKIP heavy, and this is a slow engine\n1..2\n")
 
     def test_other_version(self):
