@@ -14,6 +14,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->block = UINT32_MAX;
     b->raw = false;
     b->strip = 0;
+    memset(b->known, 0, sizeof(b->known));
     for (unsigned s = 0; s < r->slots->count; s++)
         b->cur[s] = s + 1;
 }
@@ -27,6 +28,20 @@ static irv append(struct ir_builder *b, const struct ir_node *n)
     }
     r->node[r->count] = *n;
     return r->count++;
+}
+
+/* The earlier node of this block that computes the same, or a new one. The table is a cache: an entry
+ * counts only if it still names an equal node, so nothing ever clears it. */
+static irv number(struct ir_builder *b, const struct ir_node *n)
+{
+    const struct ir_region *r = b->r;
+    u64 h = n->imm ^ n->op ^ (u64)n->type << 8 ^ (u64)n->aux << 16 ^ (u64)n->a << 32 ^
+            (u64)n->b << 44 ^ (u64)n->c << 24;
+    irv *known = &b->known[h * 0x9e3779b97f4a7c15ull >> (64 - IR_KNOWN_BITS)];
+    if (*known < r->block[b->block].first || *known >= r->count ||
+        memcmp(&r->node[*known], n, sizeof(*n)))
+        *known = append(b, n);
+    return *known;
 }
 
 u32 ir_block_start(struct ir_builder *b)
@@ -195,6 +210,8 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
         n.aux |= IR_AUX_UPZ;
     if (op >= IR_LD && op <= IR_CHKALIGN && (ir_effects[op] & IR_E_LEAVE))
         n.imm = (u32)n.imm | (u64)ir_state_map(b, b->pc) << 32;
+    if (!b->raw && (ir_effects[op] & IR_E_PURE))
+        return number(b, &n);
     return append(b, &n);
 }
 
@@ -204,7 +221,7 @@ irv ir_const(struct ir_builder *b, unsigned type, u64 value)
                         .imm = type == IR_I32 ? (u32)value : value};
     if (type >= IR_F16 && type <= IR_V64)
         n.aux = IR_AUX_UPZ;
-    return append(b, &n);
+    return b->raw ? append(b, &n) : number(b, &n);
 }
 
 irv ir_helper(struct ir_builder *b, unsigned index, unsigned type, irv x, irv y, irv z)

@@ -12,6 +12,8 @@
 
 #include "jit/ir/ir.h"
 
+#define IR_KNOWN_BITS 7
+
 struct ir_builder {
     struct ir_region *r;
     u64 pc;       /* of the current guest instruction */
@@ -19,8 +21,9 @@ struct ir_builder {
     u32 map_puts; /* r->nputs when it was made */
     u32 block;    /* the open block; UINT32_MAX when none */
     u8 strip;     /* clear so many top bits of each address: this instruction met a tagged one */
-    bool raw;     /* build exactly what is asked for: no folding (parser, tests) */
+    bool raw;     /* build exactly what is asked for: no folding, nothing shared (tests) */
     irv cur[IR_MAX_SLOTS];
+    irv known[1 << IR_KNOWN_BITS]; /* nodes of the open block by what they compute */
 };
 
 void ir_build_start(struct ir_builder *b, struct ir_region *r);
