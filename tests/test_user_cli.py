@@ -144,6 +144,16 @@ def test_options(t, static, dynamic, sysroot):
     t.check("script", [t.lyre, "run", script, "x"], 7, out=f"argv0={static} args=3")
 
 
+def test_fp_traps(t):
+    """An instruction that raises `invalid` again and again does not go through the kernel each time."""
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "user/programs/invalid.c")
+    program, log = t.path("invalid"), t.path("stats")
+    subprocess.run([CC, "-O1", "-static", "-o", program, source], check=True)
+    t.run([t.lyre, "run", "-d", "stats", "-D", log, program])
+    traps = [int(line.split()[2]) for line in open(log) if line.startswith("FP traps")]
+    t.report("repeated FP traps", "" if traps and 0 < traps[0] < 1000 else f"FP traps: {traps}")
+
+
 def test_hostile(t, static):
     data = open(static, "rb").read()
     bad = ""
@@ -188,6 +198,7 @@ def main():
         os.chmod(t.path("object.o"), 0o755)
         test_errors(t, static, dynamic)
         test_options(t, static, dynamic, options.sysroot)
+        test_fp_traps(t)
         test_hostile(t, static)
         print(f"1..{t.count}")
         return 1 if t.failed else 0

@@ -22,6 +22,7 @@ void compiler_free(struct compiler *c)
     ra_free(&c->ra);
     free(c->buf.link);
     free(c->buf.fault);
+    free(c->buf.fp_site);
 }
 
 static void log_guest_code(const struct isa *isa, const u8 *code, size_t len, u64 pc)
@@ -80,8 +81,8 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
         return 0;
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = cpu->model, .key = cpu->env->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
-                     .max_insns = max_insns, .peek = peek, .opaque = en, .tagged = en->tagged, .ntagged = en->ntagged,
-                     .all_tagged = en->ntagged == MAX_TAGGED};
+                     .max_insns = max_insns, .peek = peek, .opaque = en, .tagged = &en->tagged,
+                     .invalid = &en->invalid};
     ir_region_start(&c->ir, &en->isa->slots, pc);
     c->ir.key = cpu->env->key;
     ir_build_start(&c->builder, &c->ir);

@@ -98,6 +98,8 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->host = &host_x86_64;
     pthread_mutex_init(&en->lock, NULL);
     pthread_mutex_init(&en->lockstep_lock, NULL);
+    en->tagged.limit = MAX_TAGGED;
+    en->invalid.limit = LIFT_SITES;
     compiler_init(&en->compiler);
     collect_helpers(en);
     en->host_cpu.slots = &isa->slots;
@@ -229,6 +231,34 @@ static void resync(struct vcpu *cpu)
     engine_cpu_flush(cpu->engine, engine_cpu(cpu));
 }
 
+/* Have the instruction translated again, by another recipe. False when it was known already. */
+static bool add_site(struct engine *en, struct lift_sites *sites, u64 pc)
+{
+    if (lift_site(sites, pc))
+        return false;
+    sites->pc[sites->count++] = pc;
+    if (sites->count == sites->limit)
+        cache_flush(&en->cache);
+    else
+        cache_invalidate(&en->cache, pc, en->isa->max_insn);
+    ask_flush(en);
+    return true;
+}
+
+/* Runs in a signal handler, over translated code: whoever holds the lock may be waiting for this
+ * thread, so it is only tried. */
+void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc)
+{
+    atomic_fetch_add(&en->stat_fp_traps, 1);
+    struct fp_traps *t = &ec->fp_traps[pc >> en->isa->insn_align & (ARRAY_LEN(ec->fp_traps) - 1)];
+    if (t->pc != pc)
+        *t = (struct fp_traps){.pc = pc};
+    if (++t->count < FP_TRAPS || pthread_mutex_trylock(&en->lock))
+        return;
+    add_site(en, &en->invalid, pc);
+    pthread_mutex_unlock(&en->lock);
+}
+
 /* A program may keep data in the ignored bits of a pointer. Accesses do not clear them, as nearly none
  * has any: the first fault of an instruction by a tagged address has it translated again, with the
  * tag cleared. */
@@ -240,19 +270,9 @@ static bool met_tag(struct vcpu *cpu)
     if (!bits || !(addr >> (64 - bits)) || addr >> (63 - bits) & 1)
         return false;
     pthread_mutex_lock(&en->lock);
-    bool known = en->ntagged == MAX_TAGGED;
-    for (unsigned i = 0; i < en->ntagged && !known; i++)
-        known = en->tagged[i] == pc;
-    if (!known) {
-        en->tagged[en->ntagged++] = pc;
-        if (en->ntagged == MAX_TAGGED)
-            cache_flush(&en->cache);
-        else
-            cache_invalidate(&en->cache, pc, en->isa->max_insn);
-        ask_flush(en);
-    }
+    bool added = add_site(en, &en->tagged, pc);
     pthread_mutex_unlock(&en->lock);
-    return !known;
+    return added;
 }
 
 static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
@@ -392,4 +412,5 @@ void engine_stats(struct engine *en, FILE *to)
     fprintf(to, "regions evicted     %" PRIu64 "\n", c->stat_evicted);
     print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
+    fprintf(to, "FP traps            %" PRIu64 "\n", atomic_load(&en->stat_fp_traps));
 }

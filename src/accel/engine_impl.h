@@ -17,6 +17,7 @@ enum {
 };
 
 #define MAX_TAGGED  32
+#define FP_TRAPS    4   /* an instruction that raised `invalid` so often gets other code */
 #define FETCH_BYTES 256 /* guest code that one region is made from, at most */
 
 /* Everything that one compilation needs; kept between compilations. */
@@ -38,6 +39,10 @@ struct engine_cpu {
     _Atomic u64 seen;     /* cache epoch at its last safepoint */
     u8 *stack;            /* prediction stack with its guard pages */
     struct vcpu_exit fault; /* host signal of the last fault */
+    struct fp_traps {
+        u64 pc;
+        u32 count;
+    } fp_traps[64]; /* by guest instruction, direct-mapped */
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct lockstep *lockstep;
@@ -53,13 +58,13 @@ struct engine {
     struct jit_cache cache;
     struct compiler compiler;
     struct engine_cpu *cpus;
-    u64 tagged[MAX_TAGGED]; /* instructions that met a tagged address */
-    unsigned ntagged;       /* MAX_TAGGED: from then on all are expected to */
+    struct lift_sites tagged, invalid;
     const void **helper_fns;
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
     u64 stat_guest_insns, stat_guest_bytes;
+    _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;
 };
@@ -91,6 +96,9 @@ bool jit_step(struct vcpu *cpu);
 /* What the engine does with an exit from IR code. True: go on running; false: `exit` is filled. */
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
 void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
+
+/* An FP operation of the guest instruction at pc raised `invalid`. */
+void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc);
 
 void lockstep_free(struct lockstep *ls);
 

@@ -170,9 +170,12 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
         en->host->context_reset_stack(context, stack_base(ec));
         return true;
     }
-    if (sig == SIGFPE)
-        return en->host->fp_trap(cpu->env, context);
     const struct jit_region *r = cache_at(&en->cache, pc);
+    if (sig == SIGFPE) {
+        if (r)
+            engine_count_fp_trap(en, ec, region_fp_pc(&en->cache, r, pc));
+        return en->host->fp_trap(cpu->env, context);
+    }
     const struct jit_fault *f = r ? region_fault_at(&en->cache, r, pc) : NULL;
     if (!f)
         return false;

@@ -6,6 +6,24 @@
 #include "jit/ir/build.h"
 
 #define LIFT_PEEKS 2
+#define LIFT_SITES 256
+
+/* Guest instructions that turned out to need other code than most do. From `limit` of them on all are
+ * expected to. */
+struct lift_sites {
+    u64 pc[LIFT_SITES];
+    unsigned count, limit;
+};
+
+static inline bool lift_site(const struct lift_sites *s, u64 pc)
+{
+    if (!s)
+        return false;
+    bool found = s->count == s->limit;
+    for (unsigned i = 0; i < s->count && !found; i++)
+        found = s->pc[i] == pc;
+    return found;
+}
 
 struct lift {
     struct ir_builder *b;
@@ -22,10 +40,9 @@ struct lift {
     bool ended;      /* the block has its exit */
     void *isa_data;  /* free for the isa during one lift */
 
-    /* Instructions whose accesses met a tagged address, and whether all count as such. */
-    const u64 *tagged;
-    unsigned ntagged;
-    bool all_tagged;
+    /* NULL: none. */
+    const struct lift_sites *tagged;  /* their accesses met a tagged address */
+    const struct lift_sites *invalid; /* floating point that raised `invalid` again and again */
 
     /* Look at guest code elsewhere: copies what can be read of `len` bytes at pc to `to` and returns
      * how much. The region then depends on those bytes, too. At most LIFT_PEEKS looks succeed. */
@@ -38,13 +55,12 @@ struct lift {
     void *opaque;    /* for peek */
 };
 
-/* How many top bits of its addresses the instruction at l->pc must clear. */
-static inline u8 lift_strip(const struct lift *l)
+/* The instruction at l->pc starts. */
+static inline void lift_insn_start(struct lift *l)
 {
-    bool tagged = l->all_tagged;
-    for (unsigned i = 0; i < l->ntagged && !tagged; i++)
-        tagged = l->tagged[i] == l->pc;
-    return tagged ? l->isa->tag_bits : 0;
+    ir_insn(l->b, l->pc);
+    l->b->strip = lift_site(l->tagged, l->pc) ? l->isa->tag_bits : 0;
+    l->b->invalid = lift_site(l->invalid, l->pc);
 }
 
 /* The bytes at l->pc, or NULL when fewer than `len` are there: the block then ends with an exit to

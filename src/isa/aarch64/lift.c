@@ -46,8 +46,7 @@ void a64_lift_block(struct lift *l)
         }
         u32 insn;
         memcpy(&insn, code, 4);
-        ir_insn(b, l->pc);
-        b->strip = lift_strip(l);
+        lift_insn_start(l);
         if (!lift_insn(l, insn)) {
             ir_raise(b, ISA_RAISE_UNDEFINED, ir_const(b, IR_I64, insn), l->pc);
             l->ended = true;

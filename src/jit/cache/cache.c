@@ -170,6 +170,7 @@ static void free_region(struct jit_region *r)
 {
     free(r->link);
     free(r->fault);
+    free(r->fp_site);
     free(r->where);
     free(r);
 }
@@ -237,13 +238,18 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     struct jit_segment *seg = &c->segment[c->current];
     *r = (struct jit_region){.pc = ir->pc, .key = ir->key, .insns = ir->insns,
                              .off = (u32)(buf->rx - c->rx), .size = (u32)buf->used,
-                             .body = buf->body, .nlinks = buf->nlinks, .nfaults = buf->nfaults};
+                             .body = buf->body, .nlinks = buf->nlinks, .nfaults = buf->nfaults,
+                             .nfp_sites = buf->nfp_sites};
     r->link = xcalloc(buf->nlinks, sizeof(*r->link));
     for (u32 i = 0; i < buf->nlinks; i++) {
         const struct host_link *l = &buf->link[i];
         r->link[i] = (struct jit_link){.pc = l->pc, .at = l->at, .stub = l->stub,
                                        .polls = l->polls, .from = r};
     }
+    r->fp_site = xcalloc(buf->nfp_sites, sizeof(*r->fp_site));
+    for (u32 i = 0; i < buf->nfp_sites; i++)
+        r->fp_site[i] = (struct jit_fp_site){buf->fp_site[i].end,
+                                             (s32)(buf->fp_site[i].pc - ir->pc)};
     where_encode(ra, buf, r);
     struct jit_region **head = bucket(c, r->pc, r->key);
     r->hash_next = *head;
@@ -334,6 +340,14 @@ struct jit_link *region_link_at(const struct jit_cache *c, struct jit_region *r,
             return &r->link[i];
     }
     return NULL;
+}
+
+u64 region_fp_pc(const struct jit_cache *c, const struct jit_region *r, const u8 *pc)
+{
+    u32 at = (u32)(pc - c->rx) - r->off, i = 0;
+    while (i + 1 < r->nfp_sites && r->fp_site[i].end <= at)
+        i++;
+    return r->pc + (u64)(s64)(r->nfp_sites ? r->fp_site[i].pc : 0);
 }
 
 const struct jit_fault *region_fault_at(const struct jit_cache *c, const struct jit_region *r,

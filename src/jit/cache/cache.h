@@ -35,6 +35,12 @@ struct jit_fault {
     u32 where;  /* offset of its list of stale slots in region->where */
 };
 
+/* Code up to `end` may raise an FP exception for the guest instruction at pc, relative to the region's. */
+struct jit_fp_site {
+    u32 end;
+    s32 pc;
+};
+
 /* Guest code that a region depends on: what it was made from, then what was looked at. */
 struct jit_range {
     u64 start;
@@ -58,9 +64,10 @@ struct jit_region {
     u64 page_number[JIT_PAGES];
     u32 insns;
     u32 off, size, body;     /* in code memory; body: entry that does not poll */
-    u32 nlinks, nfaults;
+    u32 nlinks, nfaults, nfp_sites;
     struct jit_link *link;
     struct jit_fault *fault;
+    struct jit_fp_site *fp_site;
     u8 *where;
     struct jit_link *incoming;
     struct jit_region *hash_next, **hash_prev;
@@ -132,6 +139,9 @@ struct jit_region *cache_at(const struct jit_cache *c, const u8 *rx);
 struct jit_link *region_link_at(const struct jit_cache *c, struct jit_region *r, const u8 *stub);
 const struct jit_fault *region_fault_at(const struct jit_cache *c, const struct jit_region *r,
                                         const u8 *pc);
+
+/* The guest instruction whose floating point trapped at host address pc. */
+u64 region_fp_pc(const struct jit_cache *c, const struct jit_region *r, const u8 *pc);
 
 static inline bool cache_contains(const struct jit_cache *c, const u8 *p)
 {

@@ -28,6 +28,13 @@ struct host_fault {
     s32 disp;
 };
 
+/* Code up to `end`, from where the site before ended, that may raise an FP exception for the guest
+ * instruction at pc. */
+struct host_fp_site {
+    u32 end;
+    u64 pc;
+};
+
 /* Where generated code goes, and what is there already. */
 struct host_buf {
     u8 *rw;          /* write here */
@@ -40,6 +47,8 @@ struct host_buf {
     u32 nlinks, link_cap;
     struct host_fault *fault;
     u32 nfaults, fault_cap;
+    struct host_fp_site *fp_site;
+    u32 nfp_sites, fp_site_cap;
 };
 
 /* Options and what was found out about the machine. */

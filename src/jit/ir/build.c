@@ -14,6 +14,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->block = UINT32_MAX;
     b->raw = false;
     b->strip = 0;
+    b->invalid = false;
     memset(b->known, 0, sizeof(b->known));
     for (unsigned s = 0; s < r->slots->count; s++)
         b->cur[s] = s + 1;
@@ -200,6 +201,8 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
                     *arg[i] = ir_zx(b, IR_V64, *arg[i]);
             }
         }
+        if (b->invalid && (ir_effects[op] & IR_E_FP))
+            n.aux |= IR_AUX_INVALID;
         if (b->strip && op >= IR_LD && op <= IR_SC)
             strip_tag(b, &n);
         irv v = ir_fold(b, &n);

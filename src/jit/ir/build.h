@@ -21,6 +21,7 @@ struct ir_builder {
     u32 map_puts; /* r->nputs when it was made */
     u32 block;    /* the open block; UINT32_MAX when none */
     u8 strip;     /* clear so many top bits of each address: this instruction met a tagged one */
+    bool invalid; /* this instruction's floating point raises `invalid` often */
     bool raw;     /* build exactly what is asked for: no folding, nothing shared (tests) */
     irv cur[IR_MAX_SLOTS];
     irv known[1 << IR_KNOWN_BITS]; /* nodes of the open block by what they compute */
@@ -36,7 +37,7 @@ irv ir_param(struct ir_builder *b, unsigned type, unsigned slot_plus_1);
 static inline void ir_insn(struct ir_builder *b, u64 pc)
 {
     b->pc = pc;
-    b->r->insns++;
+    ir_mark_insn(b->r, pc);
 }
 
 static inline irv ir_get(struct ir_builder *b, unsigned slot)

@@ -259,7 +259,7 @@ u32 ir_eval_fcmp(const struct ir_node *n, const v128 *a, const v128 *b, struct f
 {
     static const u8 flags[] = {[FP_LESS] = IR_FL_N, [FP_EQUAL] = IR_FL_Z | IR_FL_C,
                                [FP_GREATER] = IR_FL_C, [FP_UNORDERED] = IR_FL_C | IR_FL_V};
-    bool sig = n->aux >> 8;
+    bool sig = n->aux >> 8 & 1;
     switch (n->aux & 15) {
     case IR_F16:
         return flags[fp16_compare(a->h[0], b->h[0], sig, fp)];

@@ -87,6 +87,24 @@ void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc)
     VEC_PUSH(r->map, r->nmaps, r->map_cap) = (struct ir_map){.pc = pc};
 }
 
+void ir_mark_insn(struct ir_region *r, u64 pc)
+{
+    VEC_PUSH(r->insn, r->insns, r->insn_cap) = (struct ir_insn){r->count, (u32)(pc - r->pc)};
+}
+
+u64 ir_insn_pc(const struct ir_region *r, irv v)
+{
+    u32 low = 0, high = r->insns; /* the last one that starts at v or before */
+    while (low < high) {
+        u32 mid = (low + high) / 2;
+        if (r->insn[mid].first <= v)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return r->pc + (low ? (u64)(s32)r->insn[low - 1].offset : 0);
+}
+
 void ir_region_free(struct ir_region *r)
 {
     free(r->node);
@@ -95,6 +113,7 @@ void ir_region_free(struct ir_region *r)
     free(r->args);
     free(r->map);
     free(r->put);
+    free(r->insn);
     memset(r, 0, sizeof(*r));
 }
 

@@ -44,6 +44,10 @@ struct ir_node {
 /* aux of FP-class results: what lies above the type's width is known to be zero. */
 #define IR_AUX_UPZ 0x8000
 
+/* aux of operations that raise FP flags: the guest's has raised `invalid` often. Hosts whose code traps
+ * then should compute it in another way. */
+#define IR_AUX_INVALID 0x4000
+
 /* Conditions on `fl`, numbered so that the lowest bit negates. */
 enum ir_cc {
     IR_CC_EQ, IR_CC_NE, IR_CC_CS, IR_CC_CC, IR_CC_MI, IR_CC_PL, IR_CC_VS, IR_CC_VC,
@@ -109,11 +113,16 @@ struct ir_block {
     u32 preds;      /* how many edges lead here */
 };
 
+/* Where the nodes of a guest instruction start. */
+struct ir_insn {
+    irv first;
+    u32 offset; /* of its address, from the region's */
+};
+
 struct ir_region {
     const struct ir_slots *slots;
     u64 pc;
     u32 key;
-    u32 insns;    /* guest instructions */
     bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
 
@@ -129,12 +138,18 @@ struct ir_region {
     u32 nmaps, map_cap;
     struct ir_put *put;
     u32 nputs, put_cap;
+    struct ir_insn *insn; /* guest instructions in the order of their nodes */
+    u32 insns, insn_cap;
 };
 
 /* A region's memory is kept from one use to the next. */
 void ir_region_init(struct ir_region *r);
 void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc);
 void ir_region_free(struct ir_region *r);
+
+/* The nodes that follow are made for the guest instruction at pc; the instruction of a node. */
+void ir_mark_insn(struct ir_region *r, u64 pc);
+u64 ir_insn_pc(const struct ir_region *r, irv v);
 
 /* What the op table says, for tools (printer, parser, verifier). */
 struct ir_opinfo {
@@ -177,6 +192,12 @@ static inline unsigned ir_value_type(const struct ir_region *r, irv v)
 static inline bool ir_is_const(const struct ir_region *r, irv v)
 {
     return v >= IR_FIRST_NODE && r->node[v].op == IR_CONST;
+}
+
+/* A floating-point operation that the host's unit should not do. */
+static inline bool ir_soft_fp(const struct ir_region *r, const struct ir_node *n)
+{
+    return (ir_effects[n->op] & IR_E_FP) && (r->soft_fp || n->aux & IR_AUX_INVALID);
 }
 
 /* The state map of a node that may leave. Memory accesses and helpers keep it above the

@@ -217,7 +217,7 @@ void x64_emit_flags(struct x64_gen *g, const struct ra_ins *i)
         return;
     case IR_FL_FCMP:
         c.dbl = (n->aux & 15) == IR_F64;
-        c.signalling = n->aux >> 8;
+        c.signalling = n->aux >> 8 & 1;
         emit_ucomis(g, &c, i->src[0], i->src[1]);
         if (i->dst != RA_NOREG)
             image_from_fcmp(g, tmp);

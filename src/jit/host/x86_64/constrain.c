@@ -54,7 +54,7 @@ static bool resolve_fcmp(const struct ir_region *r, const struct ir_node *n, str
         bool swap;
     } map[5] = {{XCC_E, false}, {XCC_A, true}, {XCC_AE, true}, {XCC_A, false}, {XCC_AE, false}};
     unsigned cond = n->aux >> 4 & 15, type = n->aux & 15;
-    if (type == IR_F16 || r->soft_fp)
+    if (type == IR_F16 || ir_soft_fp(r, n))
         return false;
     set_fcmp(c, n, type, map[cond & 7].swap);
     c->cc = map[cond & 7].cc;
@@ -86,12 +86,12 @@ static bool resolve_cc(const struct ir_region *r, const struct ir_node *n, irv b
         }
         break;
     case IR_FL_FCMP:
-        if ((f->aux & 15) == IR_F16 || r->soft_fp)
+        if ((f->aux & 15) == IR_F16 || ir_soft_fp(r, f))
             break;
         set_fcmp(c, f, f->aux & 15, cc_of_fcmp[n->aux].swap);
         c->cc = cc_of_fcmp[n->aux].cc;
         c->parity = cc_of_fcmp[n->aux].parity;
-        c->signalling = f->aux >> 8;
+        c->signalling = f->aux >> 8 & 1;
         return true;
     default:
         break;

@@ -162,6 +162,24 @@ static void emit_cmpv(struct x64_gen *g, const struct ra_ins *i)
             cond & 8 ? signalling[k] : quiet[k]);
 }
 
+/* Signed conversions trap on what does not fit; where that happens often, C does it. */
+static void jump_if_out_of_range(struct x64_gen *g, const struct ra_ins *i)
+{
+    static const u64 power[2][2] = {{0x4f000000, 0x5f000000},
+                                    {0x41e0000000000000, 0x43e0000000000000}}; /* 2^31, 2^63 */
+    const struct ir_node *n = x64_node(g, i);
+    bool dbl = (n->aux & 15) == IR_F64, wide = n->type == IR_I64;
+    enum x64_insn cmp = dbl ? X_UCOMISD : X_UCOMISS;
+    u64 high = power[dbl][wide], low = high | (dbl ? 1ull << 63 : 1u << 31);
+    x64_v2lit(g, cmp, xr(i->src[0]), (v128){.d = {high}});
+    u8 *above = x64_jcc(&g->a, XCC_AE, false);
+    x64_v2lit(g, cmp, xr(i->src[0]), (v128){.d = {low}});
+    u8 *below = x64_jcc(&g->a, XCC_B, false); /* or unordered */
+    struct x64_cold *c = x64_cold_eval(g, i);
+    x64_cold_from(c, above);
+    x64_cold_from(c, below);
+}
+
 static void emit_f2i(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -169,6 +187,8 @@ static void emit_f2i(struct x64_gen *g, const struct ra_ins *i)
     bool env = (n->aux >> 4 & 7) == IR_ROUND_ENV;
     enum x64_insn x = dbl ? (env ? X_CVTSD2SI : X_CVTTSD2SI) : (env ? X_CVTSS2SI : X_CVTTSS2SI);
     if (n->aux >> 7 & 1) {
+        if (n->aux & IR_AUX_INVALID)
+            jump_if_out_of_range(g, i);
         x64_vg(&g->a, x, wide, i->dst, xr(i->src[0]));
         return;
     }

@@ -513,6 +513,13 @@ static void emit_cond_ins(struct x64_gen *g, const struct ra_ins *i)
     x64_emit_cond(g, &c, i->src[0], i->src[1], i->tmp[0]);
 }
 
+static void add_fp_site(struct x64_gen *g, irv v)
+{
+    struct host_buf *b = g->buf;
+    VEC_PUSH(b->fp_site, b->nfp_sites, b->fp_site_cap) =
+        (struct host_fp_site){x64_offset(g, g->a.p), ir_insn_pc(g->r, v)};
+}
+
 static void emit_node(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -537,6 +544,8 @@ static void emit_node(struct x64_gen *g, const struct ra_ins *i)
         x64_emit_fp(g, i);
     else
         x64_emit_vec(g, i);
+    if (ir_effects[n->op] & IR_E_FP)
+        add_fp_site(g, i->v);
     for (; cold < g->ncold; cold++) {
         if (g->cold[cold].kind == X64_COLD_EVAL)
             g->cold[cold].back = g->a.p;
@@ -593,7 +602,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         .block_first = ra->r->block[0].first,
     };
     u32 edges = 0;
-    buf->nlinks = buf->nfaults = 0;
+    buf->nlinks = buf->nfaults = buf->nfp_sites = 0;
     x64_alu_mi(&g.a, XALU_CMP, false, ENV_MEM(request), 0);
     x64_cold_from(x64_cold_add(&g, X64_COLD_REQUEST), x64_jcc(&g.a, XCC_NE, false));
     buf->body = x64_offset(&g, g.a.p);
