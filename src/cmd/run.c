@@ -420,12 +420,25 @@ static enum answer parse_one(struct run *r, int argc, char **argv, int *i)
 
 /* ---- the end of the program ---- */
 
+static void print_stats(struct engine *en)
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = open_memstream(&text, &len);
+    if (!f)
+        return;
+    engine_stats(en, f);
+    fclose(f);
+    log_print(LOG_STATS, "%s", text);
+    free(text);
+}
+
 static void end(struct process *p, struct user_end how, bool vfork_child)
 {
     if (how.kind == USER_END_THREAD)
         syscall(SYS_exit, how.code);
     if (!vfork_child && log_on(LOG_STATS) && process_engine(p))
-        engine_stats(process_engine(p), stderr);
+        print_stats(process_engine(p));
     if (how.kind == USER_END_EXIT)
         _exit(how.code);
     /* Its own signal again, so that whoever waits for us sees the right status. A shell says what
