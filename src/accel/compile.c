@@ -8,6 +8,7 @@
 #include "base/bits.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "jit/opt/legalise.h"
 
 void compiler_init(struct compiler *c)
 {
@@ -72,7 +73,8 @@ static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
     return n;
 }
 
-u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns)
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+                  const struct ir_lowering *lowering)
 {
     struct engine *en = cpu->engine;
     size_t room = FETCH_BYTES;
@@ -86,6 +88,7 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
     ir_region_start(&c->ir, &en->isa->slots, pc);
     c->ir.key = cpu->env->key;
     ir_build_start(&c->builder, &c->ir);
+    c->builder.lowering = lowering;
     ir_block_start(&c->builder);
     en->isa->lift(&l);
     if (log_on(LOG_IN_ASM))
@@ -146,8 +149,9 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
     unsigned max_insns = en->opts.one_insn ? 1 : 64;
+    const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     for (;; max_insns /= 2) {
-        u32 len = compiler_lift(c, cpu, pc, max_insns);
+        u32 len = compiler_lift(c, cpu, pc, max_insns, &lowering);
         if (!len)
             return NULL;
         verify_ir(&c->ir);

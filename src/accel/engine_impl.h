@@ -78,8 +78,9 @@ void compiler_init(struct compiler *c);
 void compiler_free(struct compiler *c);
 
 /* Lift the block at the vCPU's pc into c->ir, at most max_insns of it. Returns the bytes of guest
- * code that it covers; 0 when none could be read. */
-u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns);
+ * code that it covers; 0 when none could be read. lowering: the host that it is for, NULL: none. */
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+                  const struct ir_lowering *lowering);
 
 /* A region for pc; NULL when its code cannot be read. Called with the lock held. */
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc);

@@ -187,7 +187,7 @@ static bool step(struct vcpu *cpu)
     struct lockstep *ls = ec->lockstep;
     u64 pc = vcpu_pc(cpu);
     char text[256];
-    u32 len = compiler_lift(ec->own, cpu, pc, cpu->engine->opts.one_insn ? 1 : 64);
+    u32 len = compiler_lift(ec->own, cpu, pc, cpu->engine->opts.one_insn ? 1 : 64, NULL);
     if (!len)
         return false;
     copy_env(ls, cpu);

@@ -2,6 +2,7 @@
  *
  *     ; test: roundtrip              parse, print: the text below `; expect:`
  *     ; test: fold                   the same after building it again with folding (one block)
+ *     ; test: legalise LEVEL         the same for a host of that level
  *     ; test: parse-error: MESSAGE   the parser refuses it
  *     ; test: verify-error: MESSAGE  the verifier refuses it
  *     ; test: run                    interpreter, and host code at each level with 0 and all pins
@@ -16,6 +17,7 @@
 
 #include "base/mem.h"
 #include "check.h"
+#include "jit/opt/legalise.h"
 #include "machine.h"
 
 #define MAX_FILES    400
@@ -75,13 +77,15 @@ static void terminator(struct ir_builder *b, const struct ir_region *from, const
     }
 }
 
-static void build_again(const struct ir_region *from, struct ir_region *to)
+static void build_again(const struct ir_region *from, struct ir_region *to,
+                        const struct ir_lowering *lowering)
 {
     struct ir_builder b;
     irv *name = xcalloc(from->count, sizeof(*name));
     struct ir_put put[IR_MAX_SLOTS];
     ir_region_start(to, from->slots, from->pc);
     ir_build_start(&b, to);
+    b.lowering = lowering;
     ir_block_start(&b);
     for (irv v = 0; v < IR_FIRST_NODE; v++)
         name[v] = v;
@@ -243,7 +247,17 @@ static char *stage_roundtrip(const char *text)
     return printed;
 }
 
-static char *stage_fold(const char *text)
+/* The machine of that host level with no pins; NULL when this computer lacks it. */
+static struct machine *machine_of_level(const char *level)
+{
+    for (unsigned i = 0; i < t.count; i++) {
+        if (!strncmp(t.title[i], level, strlen(level)))
+            return &t.m[i];
+    }
+    return NULL;
+}
+
+static char *stage_fold(const char *text, const struct ir_lowering *lowering)
 {
     struct err e;
     struct ir_region *r = &t.m[0].ir;
@@ -255,13 +269,26 @@ static char *stage_fold(const char *text)
         fail("fold tests have one block");
         return NULL;
     }
-    build_again(r, &t.again);
+    build_again(r, &t.again, lowering);
     if (!ir_verify(&t.again, &e)) {
         char *broken = ir_print(&t.again);
         fail("broken after folding: %s\n%s", e.text, broken);
         free(broken);
     }
     return ir_print(&t.again);
+}
+
+/* `; test: legalise LEVEL`: built again for a host of that level. */
+static char *stage_legalise(const char *text)
+{
+    char level[16] = "";
+    sscanf(text, "; test: legalise %15s", level);
+    const struct machine *m = machine_of_level(level);
+    if (!m) {
+        fail("no host level '%s' here", level);
+        return NULL;
+    }
+    return stage_fold(text, &(struct ir_lowering){host_x86_64.has, opt_legalise, &m->cpu});
 }
 
 static char *stage_error(const char *text, bool verify)
@@ -400,7 +427,9 @@ static void one_file(const char *path)
     if (!strcmp(kind, "roundtrip"))
         check_text(path, text, stage_roundtrip(text));
     else if (!strcmp(kind, "fold"))
-        check_text(path, text, stage_fold(text));
+        check_text(path, text, stage_fold(text, NULL));
+    else if (!strcmp(kind, "legalise"))
+        check_text(path, text, stage_legalise(text));
     else if (!strcmp(kind, "run"))
         check_text(path, text, stage_run(text));
     else if (!strcmp(kind, "parse-error") || !strcmp(kind, "verify-error"))

@@ -70,6 +70,9 @@ struct host {
     bool (*detect)(struct host_cpu *cpu, const char *limit, unsigned pins, struct err *e);
     /* Generate the code that all regions share; cpu->slots is set. */
     bool (*make_thunks)(struct host_cpu *cpu, struct host_buf *buf);
+    /* Does the back end make code for the node? If not, C computes it. For struct ir_lowering; cpu is a
+     * struct host_cpu. */
+    bool (*has)(const void *cpu, const struct ir_region *r, const struct ir_node *n);
     /* Generate a region. False when the buffer is too small. */
     bool (*emit)(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf);
     /* Point a link to host address `to`, or back to its stub. */

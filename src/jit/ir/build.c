@@ -13,6 +13,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->map_puts = 0;
     b->block = UINT32_MAX;
     b->raw = false;
+    b->lowering = NULL;
     b->strip = 0;
     b->invalid = false;
     memset(b->known, 0, sizeof(b->known));
@@ -206,6 +207,8 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
         if (b->strip && op >= IR_LD && op <= IR_SC)
             strip_tag(b, &n);
         irv v = ir_fold(b, &n);
+        if (!v && b->lowering && n.op >= IR_BITREV && !b->lowering->has(b->lowering->host, b->r, &n))
+            v = b->lowering->expand(b, &n);
         if (v)
             return v;
     }

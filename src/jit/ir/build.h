@@ -14,12 +14,23 @@
 
 #define IR_KNOWN_BITS 7
 
+struct ir_builder;
+
+/* Building for one host: which operations it has, and others in place of one that it lacks (0: none,
+ * it is emitted all the same). */
+struct ir_lowering {
+    bool (*has)(const void *host, const struct ir_region *r, const struct ir_node *n);
+    irv (*expand)(struct ir_builder *b, const struct ir_node *n);
+    const void *host;
+};
+
 struct ir_builder {
     struct ir_region *r;
     u64 pc;       /* of the current guest instruction */
     u32 map;      /* the newest state map of this block */
     u32 map_puts; /* r->nputs when it was made */
     u32 block;    /* the open block; UINT32_MAX when none */
+    const struct ir_lowering *lowering; /* NULL: any operation will do */
     u8 strip;     /* clear so many top bits of each address: this instruction met a tagged one */
     bool invalid; /* this instruction's floating point raises `invalid` often */
     bool raw;     /* build exactly what is asked for: no folding, nothing shared (tests) */

@@ -475,8 +475,9 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     }
 }
 
-bool x64_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, const struct ir_node *n)
+bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const struct ir_node *n)
 {
+    const struct host_cpu *cpu = host_cpu;
     if (ir_soft_fp(r, n) && (r->soft_fp || n->op != IR_F2I)) /* f2i has a range test */
         return false;
     if (n->op == IR_BITREV || (n->op == IR_CRC32 && !(n->aux & 16)))

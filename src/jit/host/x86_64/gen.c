@@ -684,6 +684,7 @@ const struct host host_x86_64 = {
     .name = "x86_64",
     .detect = detect,
     .make_thunks = x64_make_thunks,
+    .has = x64_has_emitter,
     .emit = emit,
     .stub_pc = stub_pc,
     .patch = patch,

@@ -130,7 +130,7 @@ bool x64_imm_fits(const struct ir_region *r, irv v, bool wide);
 void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool needed,
                    irv block_first, struct ra_con *con);
 /* Is there an emitter for this node at this level, or does C run it? */
-bool x64_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, const struct ir_node *n);
+bool x64_has_emitter(const void *cpu, const struct ir_region *r, const struct ir_node *n);
 
 bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n);
 

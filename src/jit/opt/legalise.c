@@ -1,0 +1,178 @@
+#include "jit/opt/legalise.h"
+
+#include "base/bits.h"
+
+typedef irv expand_fn(struct ir_builder *b, const struct ir_node *n);
+
+static irv splat(struct ir_builder *b, const struct ir_node *n, u64 value)
+{
+    return ir_const(b, n->type, value);
+}
+
+static irv binary(struct ir_builder *b, const struct ir_node *n, unsigned op, unsigned lane, irv x,
+                  irv y)
+{
+    return ir_v2(b, op, n->type, lane, x, y);
+}
+
+static irv shift(struct ir_builder *b, const struct ir_node *n, unsigned op, unsigned lane,
+                 unsigned amount, irv x)
+{
+    return ir_v1(b, op, n->type, lane | amount << 4, x);
+}
+
+/* ---- integers ---- */
+
+static irv swap_bits(struct ir_builder *b, const struct ir_node *n, irv x, unsigned by, u64 low)
+{
+    irv amount = ir_const(b, n->type, by), mask = ir_const(b, n->type, low);
+    irv down = ir_and(b, n->type, ir_shr(b, n->type, x, amount), mask);
+    irv up = ir_shl(b, n->type, ir_and(b, n->type, x, mask), amount);
+    return ir_or(b, n->type, down, up);
+}
+
+static irv expand_bitrev(struct ir_builder *b, const struct ir_node *n)
+{
+    irv x = ir_bswap(b, n->type, n->a);
+    x = swap_bits(b, n, x, 4, 0x0f0f0f0f0f0f0f0f);
+    x = swap_bits(b, n, x, 2, 0x3333333333333333);
+    return swap_bits(b, n, x, 1, 0x5555555555555555);
+}
+
+/* ---- lanes of 8 bits, which hosts shift and multiply by 16 ---- */
+
+#define LOW_BYTES 0x00ff00ff00ff00ffull
+#define BYTES     0x0101010101010101ull
+
+static irv expand_mul(struct ir_builder *b, const struct ir_node *n)
+{
+    if (n->aux)
+        return 0;
+    irv even = binary(b, n, IR_VMUL, 1, n->a, n->b);
+    irv odd = binary(b, n, IR_VMUL, 1, shift(b, n, IR_VSHR, 1, 8, n->a),
+                     shift(b, n, IR_VSHR, 1, 8, n->b));
+    even = binary(b, n, IR_VAND, 0, even, splat(b, n, LOW_BYTES));
+    return binary(b, n, IR_VOR, 0, even, shift(b, n, IR_VSHL, 1, 8, odd));
+}
+
+static irv expand_addp(struct ir_builder *b, const struct ir_node *n)
+{
+    irv sum[2];
+    for (unsigned i = 0; i < 2; i++) {
+        irv x = i ? n->b : n->a;
+        irv even = binary(b, n, IR_VAND, 0, x, splat(b, n, LOW_BYTES));
+        sum[i] = binary(b, n, IR_VADD, 1, even, shift(b, n, IR_VSHR, 1, 8, x));
+    }
+    return binary(b, n, IR_VUZP1, 0, sum[0], sum[1]);
+}
+
+/* With the sign bit at `sign` of each lane, zeros above: as if the lanes were signed. */
+static irv extend_sign(struct ir_builder *b, const struct ir_node *n, irv x, u64 sign)
+{
+    irv m = splat(b, n, sign);
+    return binary(b, n, IR_VSUB, n->aux & 15, binary(b, n, IR_VXOR, 0, x, m), m);
+}
+
+static irv expand_shift(struct ir_builder *b, const struct ir_node *n)
+{
+    unsigned lane = n->aux & 15, amount = n->aux >> 4;
+    if (lane == 3) { /* only arithmetic shifts to the right come here */
+        amount = MIN(amount, 63u);
+        return extend_sign(b, n, shift(b, n, IR_VSHR, 3, amount, n->a), 1ull << (63 - amount));
+    }
+    if (lane)
+        return 0;
+    if (n->op == IR_VSAR)
+        amount = MIN(amount, 7u);
+    if (amount >= 8)
+        return splat(b, n, 0);
+    u64 keep = n->op == IR_VSHL ? 0xffull << amount & 0xff : 0xffull >> amount;
+    irv x = shift(b, n, n->op == IR_VSHL ? IR_VSHL : IR_VSHR, 1, amount, n->a);
+    x = binary(b, n, IR_VAND, 0, x, splat(b, n, keep * BYTES));
+    return n->op == IR_VSAR ? extend_sign(b, n, x, (0x80u >> amount) * BYTES) : x;
+}
+
+/* ---- lanes of 64 bits, which hosts do not compare unsigned ---- */
+
+static irv expand_gtu(struct ir_builder *b, const struct ir_node *n)
+{
+    irv sign = splat(b, n, 1ull << 63);
+    return binary(b, n, IR_VCMPGTS, 3, binary(b, n, IR_VXOR, 0, n->a, sign),
+                  binary(b, n, IR_VXOR, 0, n->b, sign));
+}
+
+static irv expand_minmax(struct ir_builder *b, const struct ir_node *n)
+{
+    bool is_signed = n->op == IR_VMINS || n->op == IR_VMAXS;
+    bool max = n->op == IR_VMAXS || n->op == IR_VMAXU;
+    irv above = binary(b, n, is_signed ? IR_VCMPGTS : IR_VCMPGTU, 3, n->a, n->b);
+    return ir_vbsl(b, n->type, above, max ? n->a : n->b, max ? n->b : n->a);
+}
+
+static irv expand_abs(struct ir_builder *b, const struct ir_node *n)
+{
+    irv negative = binary(b, n, IR_VCMPGTS, 3, splat(b, n, 0), n->a);
+    return binary(b, n, IR_VSUB, 3, binary(b, n, IR_VXOR, 0, n->a, negative), negative);
+}
+
+/* ---- permutes ---- */
+
+static irv expand_trn(struct ir_builder *b, const struct ir_node *n)
+{
+    static const u64 even_lanes[3] = {LOW_BYTES, 0x0000ffff0000ffff, 0x00000000ffffffff};
+    unsigned lane = n->aux, bits = 8u << lane;
+    bool first = n->op == IR_VTRN1;
+    if (lane == 3)
+        return binary(b, n, first ? IR_VZIP1 : IR_VZIP2, 3, n->a, n->b);
+    irv even = splat(b, n, even_lanes[lane]);
+    if (first)
+        return binary(b, n, IR_VOR, 0, binary(b, n, IR_VAND, 0, n->a, even),
+                      shift(b, n, IR_VSHL, lane + 1, bits, n->b));
+    return binary(b, n, IR_VOR, 0, shift(b, n, IR_VSHR, lane + 1, bits, n->a),
+                  binary(b, n, IR_VANDN, 0, n->b, even));
+}
+
+/* ---- conversions by lane ---- */
+
+static irv expand_convert(struct ir_builder *b, const struct ir_node *n)
+{
+    unsigned fp = n->aux & 15, lane = fp == IR_F32 ? 2 : 3;
+    unsigned integer = lane == 2 ? IR_I32 : IR_I64, how = n->aux & ~15u;
+    unsigned lanes = (n->type == IR_V64 ? 8u : 16u) >> lane;
+    bool to_integer = n->op == IR_F2IV;
+    struct ir_node one = {.op = to_integer ? IR_F2I : IR_I2F, .type = (u8)(to_integer ? integer : fp),
+                          .aux = (u16)(how | (to_integer ? fp : integer)), .imm = n->imm};
+    if (fp == IR_F16 || !b->lowering->has(b->lowering->host, b->r, &one))
+        return 0;
+    if (n->type == fp && to_integer)
+        return ir_fmov(b, fp, ir_emit(b, IR_F2I, integer, one.aux, n->a, 0, 0, n->imm));
+    if (n->type == fp)
+        return ir_emit(b, IR_I2F, fp, one.aux, ir_fbits(b, integer, n->a), 0, 0, n->imm);
+    irv out = splat(b, n, 0);
+    for (unsigned i = 0; i < lanes; i++) {
+        if (to_integer) {
+            irv x = i ? ir_v1(b, IR_VDUP, n->type, lane | i << 4, n->a) : n->a;
+            x = ir_emit(b, IR_F2I, integer, one.aux, x, 0, 0, n->imm);
+            out = ir_emit(b, IR_VINS, n->type, lane | i << 4, out, x, 0, 0);
+        } else {
+            irv x = ir_emit(b, IR_VGET, integer, lane | i << 4, n->a, 0, 0, 0);
+            x = ir_emit(b, IR_I2F, fp, one.aux, x, 0, 0, n->imm);
+            out = ir_emit(b, IR_VINSV, n->type, lane | i << 4, out, x, 0, 0);
+        }
+    }
+    return out;
+}
+
+static expand_fn *const expand[IR_NOPS] = {
+    [IR_BITREV] = expand_bitrev, [IR_VMUL] = expand_mul,      [IR_VADDP] = expand_addp,
+    [IR_VSHL] = expand_shift,    [IR_VSHR] = expand_shift,    [IR_VSAR] = expand_shift,
+    [IR_VCMPGTU] = expand_gtu,   [IR_VMINS] = expand_minmax,  [IR_VMINU] = expand_minmax,
+    [IR_VMAXS] = expand_minmax,  [IR_VMAXU] = expand_minmax,  [IR_VABS] = expand_abs,
+    [IR_VTRN1] = expand_trn,     [IR_VTRN2] = expand_trn,     [IR_F2IV] = expand_convert,
+    [IR_I2FV] = expand_convert,
+};
+
+irv opt_legalise(struct ir_builder *b, const struct ir_node *n)
+{
+    return expand[n->op] ? expand[n->op](b, n) : 0;
+}
