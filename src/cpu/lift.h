@@ -7,6 +7,7 @@
 
 #define LIFT_PEEKS 2
 #define LIFT_SITES 256
+#define LIFT_SIDE_EXITS 4
 
 /* Guest instructions that turned out to need other code than most do. From `limit` of them on all are
  * expected to. */
@@ -37,6 +38,7 @@ struct lift {
     unsigned max_insns;
 
     u64 pc;          /* of the instruction being lifted; afterwards, behind the last one */
+    unsigned side_exits; /* conditional ways out of the middle of the block so far */
     bool ended;      /* the block has its exit */
     void *isa_data;  /* free for the isa during one lift */
 

@@ -465,6 +465,13 @@ static void random_end(struct machine *m, struct pool *p)
     }
 }
 
+static void side_exit(struct machine *m, struct pool *p)
+{
+    irv cond = pick(p->bools, p->nbools);
+    if (!ir_is_const(&m->ir, cond)) /* that would end the block */
+        ir_exit_if(&m->b, cond, 0x9000 + 8 * below(4));
+}
+
 static void one_op(struct machine *m, struct pool *p)
 {
     switch (below(12)) {
@@ -492,6 +499,8 @@ static void one_op(struct machine *m, struct pool *p)
     case 9:
         if (!below(4))
             add_int(p, ir_helper(&m->b, below(2), IR_I64, any_int(m, p), any_int(m, p), 0));
+        else if (below(2))
+            side_exit(m, p);
         break;
     default:
         random_puts(m, p);

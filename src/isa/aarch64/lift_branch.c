@@ -6,8 +6,14 @@ static u64 target(const struct lift *l, s32 words)
     return l->pc + (u64)(s64)words * 4;
 }
 
+/* A forward branch is likely not taken: the block goes on behind it. A backward one is likely a loop's. */
 static bool branch_if(struct lift *l, irv cond, u64 yes)
 {
+    if (yes > l->pc && l->side_exits < LIFT_SIDE_EXITS) {
+        l->side_exits++;
+        l->ended = !ir_exit_if(l->b, cond, yes);
+        return true;
+    }
     a64_end_flags(l, yes, next_pc(l));
     ir_exit_br(l->b, cond, yes, next_pc(l));
     l->ended = true;

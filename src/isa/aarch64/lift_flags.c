@@ -139,7 +139,7 @@ void a64_end_flags(struct lift *l, u64 yes, u64 no)
         fate = MAX(fate, other);
     }
     if (fate == FATE_DEAD)
-        put_flags(l, A64_NZCV + 1);
+        put_flags(l, ir_undef(l->b, IR_FL));
     else if (fate == FATE_FAULT && site)
         put_flags(l, site);
     else if (fate == FATE_READ && fl >= IR_FIRST_NODE) /* plain bits are quick to test */

@@ -265,6 +265,17 @@ void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no)
     end_region(b, IR_EXIT_BR, cond, other, yes, b->pc);
 }
 
+bool ir_exit_if(struct ir_builder *b, irv cond, u64 pc)
+{
+    if (ir_is_const(b->r, cond)) {
+        if (b->r->node[cond].imm)
+            ir_exit(b, pc);
+        return !b->r->node[cond].imm;
+    }
+    append(b, &(struct ir_node){.op = IR_EXIT_IF, .a = cond, .c = ir_state_map(b, pc), .imm = pc});
+    return true;
+}
+
 void ir_exit_ind(struct ir_builder *b, irv pc)
 {
     end_region(b, IR_EXIT_IND, pc, 0, 0, b->pc);

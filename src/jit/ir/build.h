@@ -167,6 +167,11 @@ static inline irv ir_fl_select(struct ir_builder *b, irv cond, irv yes, irv no)
     return ir_emit(b, IR_FL_SELECT, IR_FL, 0, cond, yes, no, 0);
 }
 
+static inline irv ir_undef(struct ir_builder *b, unsigned type)
+{
+    return ir_emit(b, IR_UNDEF, type, 0, 0, 0, 0, 0);
+}
+
 static inline irv ir_fl_const(struct ir_builder *b, unsigned nzcv)
 {
     return ir_emit(b, IR_FL_BITS, IR_FL, 0, ir_const(b, IR_I32, nzcv), 0, 0, 0);
@@ -264,6 +269,8 @@ irv ir_helper(struct ir_builder *b, unsigned index, unsigned type, irv x, irv y,
 /* Ends of a region. `next` is the guest pc where control goes on. */
 void ir_exit(struct ir_builder *b, u64 next);
 void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no);
+/* Leave if cond is true, from the middle of a block. False when it is known to be: the block has ended. */
+bool ir_exit_if(struct ir_builder *b, irv cond, u64 pc);
 void ir_exit_ind(struct ir_builder *b, irv pc);
 void ir_call(struct ir_builder *b, u64 target, u64 ret);
 void ir_call_ind(struct ir_builder *b, irv target, u64 ret);

@@ -7,7 +7,7 @@
 #include "base/types.h"
 
 enum ir_fl_kind { IR_FLK_BITS, IR_FLK_ADD32, IR_FLK_ADD64, IR_FLK_SUB32, IR_FLK_SUB64,
-                  IR_FLK_LOGIC32, IR_FLK_LOGIC64 };
+                  IR_FLK_LOGIC32, IR_FLK_LOGIC64, IR_FLK_FCMP32, IR_FLK_FCMP64 };
 
 struct ir_flags {
     u64 kind; /* enum ir_fl_kind, or a site: the low 32 bits count */
@@ -63,6 +63,26 @@ static inline u32 ir_fl_logic(u64 a, unsigned width)
     return (a >> (width - 1) ? IR_FL_N : 0) | (a ? 0 : IR_FL_Z);
 }
 
+/* The flags of an FP comparison of the bits a and b; no sticky flag is set. */
+static inline u32 ir_fl_compare(u64 a, u64 b, bool wide)
+{
+    double x, y;
+    float p, q;
+    if (wide) {
+        __builtin_memcpy(&x, &a, sizeof(x));
+        __builtin_memcpy(&y, &b, sizeof(y));
+    } else {
+        u32 low_a = (u32)a, low_b = (u32)b;
+        __builtin_memcpy(&p, &low_a, sizeof(p));
+        __builtin_memcpy(&q, &low_b, sizeof(q));
+        x = (double)p;
+        y = (double)q;
+    }
+    if (__builtin_isunordered(x, y))
+        return IR_FL_C | IR_FL_V;
+    return x < y ? IR_FL_N : x > y ? IR_FL_C : IR_FL_Z | IR_FL_C;
+}
+
 static inline u32 ir_fl_eval_recipe(unsigned kind, u64 a, u64 b, u64 bits)
 {
     switch (kind) {
@@ -78,6 +98,10 @@ static inline u32 ir_fl_eval_recipe(unsigned kind, u64 a, u64 b, u64 bits)
         return ir_fl_logic(a, 32);
     case IR_FLK_LOGIC64:
         return ir_fl_logic(a, 64);
+    case IR_FLK_FCMP32:
+        return ir_fl_compare(a, b, false);
+    case IR_FLK_FCMP64:
+        return ir_fl_compare(a, b, true);
     default:
         return (u32)bits & 15;
     }

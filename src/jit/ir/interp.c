@@ -85,8 +85,14 @@ static void commit_state(struct run *x, u32 map, u64 pc)
         for (unsigned s = 0; s < slots->count; s++)
             ir_slot_store(&slots->slot[s], x->env, val(x, s + 1));
     }
-    for (unsigned i = 0; i < n; i++)
-        ir_slot_store(&slots->slot[put[i].slot], x->env, val(x, put[i].value));
+    memset(x->in->undef, 0, sizeof(x->in->undef));
+    for (unsigned i = 0; i < n; i++) {
+        unsigned s = put[i].slot;
+        if (ir_is_undef(x->r, put[i].value))
+            x->in->undef[s / 64] |= 1ull << (s & 63);
+        else
+            ir_slot_store(&slots->slot[s], x->env, val(x, put[i].value));
+    }
     set_pc(x, pc);
 }
 
@@ -345,6 +351,10 @@ static void run_control(struct run *x, const struct ir_node *n)
         break;
     case IR_EXIT_BR:
         leave(x, n->c, a ? n->imm : ival(x, n->b), IR_EXIT_LOOKUP);
+        break;
+    case IR_EXIT_IF:
+        if (a)
+            leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
         break;
     case IR_RAISE:
         leave(x, n->c, x->r->map[n->c].pc, IR_EXIT_RAISE);

@@ -23,6 +23,7 @@ extern const struct ir_mem ir_mem_direct;
 struct ir_interp {
     v128 *value; /* by node */
     u32 cap;
+    u64 undef[IR_MAX_SLOTS / 64]; /* slots that the last exit left undefined */
     const struct ir_mem *mem;
 };
 

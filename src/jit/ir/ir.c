@@ -59,8 +59,26 @@ struct ir_opinfo ir_info(unsigned op)
     return info;
 }
 
+bool ir_is_recipe(const struct ir_region *r, irv v)
+{
+    const struct ir_node *n = v >= IR_FIRST_NODE ? &r->node[v] : NULL;
+    switch (n ? n->op : IR_NOPS) {
+    case IR_FL_ADD:
+    case IR_FL_SUB:
+    case IR_FL_LOGIC:
+    case IR_FL_SITE:
+        return true;
+    case IR_FL_FCMP:
+        return (n->aux & 15) != IR_F16 && !ir_soft_fp(r, n);
+    default:
+        return false;
+    }
+}
+
 unsigned ir_recipe_kind(const struct ir_node *n)
 {
+    if (n->op == IR_FL_FCMP)
+        return (n->aux & 15) == IR_F64 ? IR_FLK_FCMP64 : IR_FLK_FCMP32;
     unsigned base = n->op == IR_FL_ADD   ? IR_FLK_ADD32
                     : n->op == IR_FL_SUB ? IR_FLK_SUB32
                                          : IR_FLK_LOGIC32;

@@ -189,6 +189,11 @@ static inline unsigned ir_value_type(const struct ir_region *r, irv v)
     return ir_is_entry(v) ? r->slots->slot[v - 1].type : r->node[v].type;
 }
 
+static inline bool ir_is_undef(const struct ir_region *r, irv v)
+{
+    return v >= IR_FIRST_NODE && r->node[v].op == IR_UNDEF;
+}
+
 static inline bool ir_is_const(const struct ir_region *r, irv v)
 {
     return v >= IR_FIRST_NODE && r->node[v].op == IR_CONST;
@@ -241,7 +246,8 @@ static inline bool ir_type_is_vec(unsigned t)
  * `out` has room for IR_MAX_SLOTS. Returns how many. */
 unsigned ir_map_resolve(const struct ir_region *r, u32 m, struct ir_put *out);
 
-/* The kind of recipe (enum ir_fl_kind, fl.h) that the flags of a fl.add, fl.sub or fl.logic are. */
+/* Flags that can be kept as their operands, and the kind of recipe (enum ir_fl_kind, fl.h) they are. */
+bool ir_is_recipe(const struct ir_region *r, irv v);
 unsigned ir_recipe_kind(const struct ir_node *n);
 
 /* Helper functions of a guest, called by `helper` nodes. Arguments are env->helper_arg[], the result

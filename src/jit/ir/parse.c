@@ -303,6 +303,10 @@ static void parse_rest(struct parser *ps, struct ir_node *n, const struct ir_opi
         expect(ps, ",");
         n->b = value(ps);
         break;
+    case IR_FORM_IF_PC:
+        n->a = value(ps);
+        n->imm = comma_number(ps);
+        break;
     case IR_FORM_CALL:
         n->imm = number(ps);
         expect(ps, ",");

@@ -36,6 +36,8 @@ enum ir_text_form ir_text_form(unsigned op)
         return IR_FORM_PC;
     case IR_EXIT_BR:
         return IR_FORM_BR_PC;
+    case IR_EXIT_IF:
+        return IR_FORM_IF_PC;
     case IR_CALL:
         return IR_FORM_CALL;
     case IR_CALL_IND:
@@ -157,6 +159,10 @@ static void print_rest(FILE *f, const struct ir_region *r, const struct ir_node 
         print_operands(f, r, n, 1);
         fprintf(f, ", %#" PRIx64 ", ", n->imm);
         print_value(f, r, n->b);
+        break;
+    case IR_FORM_IF_PC:
+        print_operands(f, r, n, 1);
+        fprintf(f, ", %#" PRIx64, n->imm);
         break;
     case IR_FORM_CALL:
         fprintf(f, " %#" PRIx64 ", ", n->imm);

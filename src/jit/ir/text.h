@@ -26,6 +26,7 @@ enum ir_text_form {
     IR_FORM_BR,        /* a, edge b, edge c */
     IR_FORM_PC,        /* imm */
     IR_FORM_BR_PC,     /* a, imm, b */
+    IR_FORM_IF_PC,     /* a, imm */
     IR_FORM_CALL,      /* imm, b */
     IR_FORM_CALL_IND,  /* a, b */
     IR_FORM_RAISE,     /* imm, a */

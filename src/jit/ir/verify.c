@@ -12,7 +12,8 @@
  *    (an i32 value may stand for an i64 slot).
  * 6. A helper that writes state is followed by an exit, and the exit's map lists nothing that the
  *    helper's own did not.
- * 7. aux and imm are in range for those operations that would otherwise read out of bounds. */
+ * 7. Undefined values are named by state maps alone.
+ * 8. aux and imm are in range for those operations that would otherwise read out of bounds. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,6 +213,7 @@ static bool check_operands(struct verifier *v, irv id)
             continue;
         }
         RULE(dominates(v, arg[i], id), "v%u: operand v%u does not dominate it", id, arg[i]);
+        RULE(!ir_is_undef(v->r, arg[i]), "v%u: operand %u is undefined", id, i);
         RULE(fits(ir_value_type(v->r, arg[i]), info.arg[i]), "v%u: operand %u of %s is %s", id, i,
              info.text, ir_type_name(ir_value_type(v->r, arg[i])));
     }

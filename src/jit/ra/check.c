@@ -19,6 +19,7 @@ struct checker {
     irv spill[IR_SPILLS];
     irv state[IR_MAX_SLOTS]; /* the guest's state at the point looked at */
     u32 at;
+    struct checker *side; /* the state to go on with behind a side exit */
     bool gone; /* a helper wrote the state */
     u32 edge;
 };
@@ -60,12 +61,6 @@ static void start_block(struct checker *c, u32 block)
         irv v = ra->r->block[block].first + i;
         c->spill[ra->value[v].spill - 1] = v;
     }
-}
-
-static bool is_recipe(const struct checker *c, irv v)
-{
-    unsigned op = v >= IR_FIRST_NODE ? c->ra->r->node[v].op : IR_NOPS;
-    return op == IR_FL_ADD || op == IR_FL_SUB || op == IR_FL_LOGIC || op == IR_FL_SITE;
 }
 
 static irv content(const struct checker *c, struct ra_loc at)
@@ -115,7 +110,7 @@ static bool check_home(struct checker *c, u32 map)
         return true;
     find_state(c, map);
     for (unsigned s = 0; s < r->slots->count; s++)
-        RULE(home(c, s) == c->state[s], "step %u: %s leaves as v%u, not v%u", c->at,
+        RULE(ir_is_undef(r, c->state[s]) || home(c, s) == c->state[s], "step %u: %s leaves as v%u, not v%u", c->at,
              r->slots->slot[s].name, home(c, s), c->state[s]);
     return true;
 }
@@ -126,7 +121,7 @@ static bool check_listed(struct checker *c, const struct ra_where *w, irv want)
     const char *name = r->slots->slot[w->slot].name;
     if (w->at.place == RA_IN_FL) {
         const struct ir_node *n = &r->node[want];
-        RULE(w->at.index == want && is_recipe(c, want), "step %u: %s is not v%u", c->at, name, want);
+        RULE(w->at.index == want && ir_is_recipe(r, want), "step %u: %s is not v%u", c->at, name, want);
         RULE(content(c, w->a) == n->a && (!n->b || content(c, w->b) == n->b),
              "step %u: the operands of %s are not there", c->at, name);
         return true;
@@ -149,7 +144,7 @@ static bool check_state(struct checker *c, const struct ra_state *st)
     }
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
         if (!(listed[s / 64] >> (s & 63) & 1))
-            RULE(home(c, s) == c->state[s], "step %u: %s is at home as v%u, not v%u", c->at,
+            RULE(ir_is_undef(ra->r, c->state[s]) || home(c, s) == c->state[s], "step %u: %s is at home as v%u, not v%u", c->at,
                  ra->r->slots->slot[s].name, home(c, s), c->state[s]);
     }
     return true;
@@ -267,12 +262,20 @@ static bool step(struct checker *c, const struct ra_ins *i, struct checker *bran
     case RA_STORE_FL: {
         const struct ir_node *n = &c->ra->r->node[i->v];
         RULE(n->op == IR_FL_SITE ||
-             (is_recipe(c, i->v) && (i->src[0] == RA_IMM || c->reg[i->src[0]] == n->a) &&
+             (ir_is_recipe(c->ra->r, i->v) && (i->src[0] == RA_IMM || c->reg[i->src[0]] == n->a) &&
                  (!n->b || i->src[1] == RA_IMM || c->reg[i->src[1]] == n->b)),
              "step %u: the recipe of v%u has other operands", c->at, i->v);
         set_memory(c, i->loc, i->v);
         return true;
     }
+    case RA_SIDE:
+        *c->side = *c;
+        return true;
+    case RA_SIDE_END:
+        if (!check_home(c, c->ra->r->node[i->v].c))
+            return false;
+        *c = *c->side;
+        return true;
     case RA_BLOCK:
         start_block(c, i->v);
         return true;
@@ -288,7 +291,7 @@ static bool step(struct checker *c, const struct ra_ins *i, struct checker *bran
 
 bool ra_check(const struct ra *ra, struct err *e)
 {
-    struct checker c = {.ra = ra, .e = e}, branch = {0};
+    struct checker side, c = {.ra = ra, .e = e, .side = &side}, branch = {0};
     at_entry(&c);
     for (u32 k = 0; k < ra->nins; k++) {
         c.at = k;

@@ -33,8 +33,9 @@ struct work {
     u32 block_first, block_end;
     bool chained;              /* maps of this block build on each other */
     bool multi;                /* several blocks */
-    bool observed; /* some node further on may leave or call: sticky flags are to be there */
+    u32 observer; /* the next node that may leave or call: sticky flags are to be there; 0: none */
     bool state_gone;           /* a helper wrote the state: all is at home */
+    u32 leaving;               /* in the code of the side exit of this node; 0: none */
     bool failed;
 };
 
@@ -55,19 +56,13 @@ void ra_free(struct ra *ra)
     memset(ra, 0, sizeof(*ra));
 }
 
-static bool recipe(const struct ir_region *r, irv v)
-{
-    unsigned op = v >= IR_FIRST_NODE ? r->node[v].op : IR_NOPS;
-    return op == IR_FL_ADD || op == IR_FL_SUB || op == IR_FL_LOGIC || op == IR_FL_SITE;
-}
-
 /* ---- backward ---- */
 
 static void extend_state(struct ra *ra, irv v, u32 until)
 {
     struct ra_value *x = &ra->value[v];
     x->state_last = MAX(x->state_last, until);
-    if (recipe(ra->r, v)) {
+    if (ir_is_recipe(ra->r, v)) {
         const struct ir_node *n = &ra->r->node[v];
         const irv arg[2] = {n->a, n->b};
         for (unsigned i = 0; i < 2 && n->op != IR_FL_SITE; i++) {
@@ -119,7 +114,7 @@ static void use_operands(struct ra *ra, u32 p)
         x->needed = true;
     }
     if (u->con.fused)
-        ra->value[u->con.fused].fused = true;
+        ra->value[u->con.fused].fused = p;
 }
 
 /* When maps do not build on each other, all that any of them names lives to the end. */
@@ -142,17 +137,18 @@ static void backward(struct ra *ra)
     const struct ir_region *r = ra->r;
     u32 later = 0;
     w->chained = true;
-    w->observed = false;
+    w->observer = 0;
     memset(w->superseded, 0, r->slots->count * sizeof(u32));
     for (u32 p = w->block_end; p-- > w->block_first;) {
         const struct ir_node *n = &r->node[p];
         struct ra_use *u = &ra->use[p];
         if (ir_has_map(n->op))
             backward_map(ra, p, &later);
-        w->observed |= n->op == IR_HELPER ||
-                       (ir_effects[n->op] & (IR_E_LEAVE | IR_E_TERM)) == IR_E_LEAVE;
+        u32 observer = w->observer;
+        if (n->op == IR_HELPER || (ir_effects[n->op] & (IR_E_LEAVE | IR_E_TERM)) == IR_E_LEAVE)
+            w->observer = p;
         u->con.sunk = true;
-        if (n->op == IR_CONST || n->op == IR_PARAM)
+        if (n->op == IR_CONST || n->op == IR_PARAM || n->op == IR_UNDEF)
             continue;
         if (ra->value[p].needed || ra->value[p].fused || ir_effects[n->op] != IR_E_PURE) {
             bool pure = ir_effects[n->op] & IR_E_PURE;
@@ -162,7 +158,8 @@ static void backward(struct ra *ra)
                                 &u->con);
             /* A comparison that sets sticky flags is made where it stands if nobody else makes it, or
              * if somebody may look at the flags before that. */
-            if (u->con.sunk && !pure && (!ra->value[p].fused || w->observed))
+            if (u->con.sunk && !pure &&
+                (!ra->value[p].fused || (observer && observer < ra->value[p].fused)))
                 u->con.sunk = false;
             if (!u->con.sunk)
                 use_operands(ra, p);
@@ -200,6 +197,9 @@ static unsigned type_of(const struct ra *ra, irv v)
 
 static bool dead_after(const struct ra *ra, irv v, u32 p)
 {
+    const struct work *w = ra->work;
+    if (w->leaving) /* nothing is wanted but the state */
+        return ra->value[v].state_last < w->leaving;
     return !ra->value[v].next && ra->value[v].state_last <= p;
 }
 
@@ -410,12 +410,14 @@ static struct ra_loc where_is(const struct ra *ra, irv v)
 
 static bool made_from_recipe(const struct ra *ra, irv v)
 {
-    return recipe(ra->r, v) && ra->use[v].con.sunk;
+    return ir_is_recipe(ra->r, v) && !ra->value[v].needed;
 }
 
 static bool at_home(const struct ra *ra, unsigned s)
 {
     const struct work *w = ra->work;
+    if (ir_is_undef(ra->r, w->cur[s]))
+        return true;
     if (w->pin_of[s] != RA_NOREG)
         return w->reg_val[w->pin_of[s]] == w->cur[s];
     return w->mem_val[s] == w->cur[s];
@@ -665,7 +667,8 @@ static unsigned pending_pins(struct ra *ra, struct pending *pend, bool entry_val
     for (u32 i = 0; i < w->npinned; i++) {
         unsigned s = w->pin_slots[i];
         irv v = entry_values ? s + 1 : w->cur[s];
-        if (w->reg_val[w->pin_of[s]] != v || ra->value[v].reg == RA_NOREG)
+        if (!ir_is_undef(ra->r, v) &&
+            (w->reg_val[w->pin_of[s]] != v || ra->value[v].reg == RA_NOREG))
             pend[n++] = (struct pending){w->pin_of[s], v};
     }
     return n;
@@ -728,7 +731,7 @@ static void sync_state(struct ra *ra, u32 p, struct pending *extra, unsigned nex
         for (unsigned i = 0; i < ARRAY_LEN(w->dirty); i++) {
             for (u64 left = w->dirty[i]; left; left &= left - 1) {
                 unsigned s = i * 64 + ctz64(left);
-                if (w->pin_of[s] == RA_NOREG && w->mem_val[s] != w->cur[s])
+                if (w->pin_of[s] == RA_NOREG && !at_home(ra, s))
                     store_slot(ra, s, p);
             }
         }
@@ -827,6 +830,72 @@ static void finish_branch(struct ra *ra, u32 p)
     }
 }
 
+/* What the code of a side exit changes of the values it touches, to be put back. */
+struct undo {
+    irv v;
+    struct ra_value value;
+};
+
+static unsigned remember(const struct ra *ra, struct undo *undo, unsigned n, irv v)
+{
+    if (v)
+        undo[n++] = (struct undo){v, ra->value[v]};
+    return n;
+}
+
+static unsigned remember_all(const struct ra *ra, struct undo *undo)
+{
+    const struct work *w = ra->work;
+    const struct ir_region *r = ra->r;
+    unsigned n = 0;
+    for (unsigned reg = 0; reg < RA_REGS; reg++)
+        n = remember(ra, undo, n, w->reg_val[reg]);
+    for (u32 i = 0; i < w->npinned; i++)
+        n = remember(ra, undo, n, w->cur[w->pin_slots[i]]);
+    for (unsigned i = 0; i < ARRAY_LEN(w->dirty); i++) {
+        for (u64 left = w->dirty[i]; left; left &= left - 1) {
+            unsigned s = i * 64 + ctz64(left);
+            irv v = w->cur[s];
+            n = remember(ra, undo, n, v);
+            n = remember(ra, undo, n, w->mem_val[s]);
+            if (ir_is_recipe(r, v) && r->node[v].op != IR_FL_SITE) {
+                n = remember(ra, undo, n, r->node[v].a);
+                n = remember(ra, undo, n, r->node[v].b);
+            }
+        }
+    }
+    return n;
+}
+
+/* A way out in the middle of a block: bring the state home as at an exit, out of line, then go on as if
+ * nothing had happened. */
+static void allocate_side(struct ra *ra, u32 p)
+{
+    struct work *w = ra->work;
+    const struct ra_con *con = &ra->use[p].con;
+    struct ra_ins op = {.kind = RA_COND, .v = p};
+    w->locked = 0;
+    for (unsigned k = 0; k < con->nsrc; k++)
+        op.src[k] = con->imm >> k & 1 ? RA_IMM : (u8)want_in_reg(ra, con->src[k], 0, p);
+    for (unsigned i = 0; i < con->ntmp[0]; i++)
+        op.tmp[i] = (u8)take_reg(ra, 0, 0, p, true);
+    *emit(ra, RA_COND) = op;
+    retire_operands(ra, p);
+    emit(ra, RA_SIDE)->v = p;
+    struct work saved = *w;
+    struct undo undo[RA_REGS + 2 * RA_MAX_PINS + 4 * IR_MAX_SLOTS];
+    unsigned n = remember_all(ra, undo);
+    w->locked = 0;
+    w->leaving = p;
+    sync_state(ra, p, NULL, 0);
+    saved.failed |= w->failed;
+    *w = saved;
+    while (n--)
+        ra->value[undo[n].v] = undo[n].value;
+    w->locked = 0;
+    emit(ra, RA_SIDE_END)->v = p;
+}
+
 static void finish_exit(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
@@ -899,6 +968,8 @@ static void forward(struct ra *ra)
             finish_branch(ra, p);
         else if (ir_effects[n->op] & IR_E_TERM)
             finish_exit(ra, p);
+        else if (n->op == IR_EXIT_IF)
+            allocate_side(ra, p);
         else if (n->op == IR_HELPER)
             allocate_helper(ra, p);
         else if (!ra->use[p].con.sunk)
@@ -939,7 +1010,7 @@ static void next_block(struct ra *ra)
         x->next = x->state_last = 0;
         x->reg = x->hint = RA_NOREG;
         x->needed = x->cross;
-        x->fused = false;
+        x->fused = 0;
     }
 }
 
@@ -969,7 +1040,7 @@ static void find_cross(struct ra *ra)
             for (unsigned i = 0; i < nput; i++) {
                 irv x = put[i].value;
                 mark_cross(ra, x, block);
-                if (recipe(r, x)) {
+                if (ir_is_recipe(r, x)) {
                     mark_cross(ra, r->node[x].a, block);
                     mark_cross(ra, r->node[x].b, block);
                 }
@@ -1013,6 +1084,7 @@ bool ra_local(struct ra *ra, const struct ir_region *r, const struct ra_host *ho
         ra->use = xrealloc(ra->use, ra->value_cap * sizeof(*ra->use));
     }
     w->failed = false;
+    w->leaving = 0;
     w->multi = r->nblocks > 1;
     memset(w->spill_used, 0, sizeof(w->spill_used));
     find_pins(ra);

@@ -55,6 +55,8 @@ enum ra_kind {
     RA_STORE_IMM, /* memory at loc = constant v */
     RA_STORE_FL,  /* flags slot at loc = recipe v with operands src[0], src[1] (RA_IMM: constants) */
     RA_BLOCK,     /* block v starts */
+    RA_SIDE,      /* jump to what follows, up to RA_SIDE_END, if the condition of v holds */
+    RA_SIDE_END,  /* leave to v's pc; the next one goes on from where RA_SIDE stood */
     RA_EDGE,      /* the code of edge v starts (b: taken when true) */
 };
 
@@ -100,7 +102,7 @@ struct ra_value {
     u8 reg;
     u8 hint;        /* pinned register of a slot that it is put into */
     bool needed;    /* has a user that wants it in a register */
-    bool fused;     /* a comparison that some user makes itself */
+    u32 fused;      /* a comparison that users make themselves: the first of them */
     bool cross;     /* used in another block */
 };
 

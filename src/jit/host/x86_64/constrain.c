@@ -448,7 +448,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         constrain_flags(r, n, needed, con);
         return;
     }
-    if (n->op == IR_BR || n->op == IR_EXIT_BR) {
+    if (n->op == IR_BR || n->op == IR_EXIT_BR || n->op == IR_EXIT_IF) {
         struct x64_cond c;
         x64_resolve_cond(r, n->a, block_first, &c);
         cond_sources(con, r, &c);

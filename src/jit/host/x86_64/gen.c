@@ -149,6 +149,8 @@ static void store_recipe(struct x64_gen *g, const struct ra_ins *i)
             continue;
         if (i->src[k] == RA_IMM)
             store_imm64(g, m, x64_const(g, arg[k]));
+        else if (i->src[k] >= RA_VEC)
+            x64_v2m(&g->a, X_MOVQ_ST, xr(i->src[k]), m);
         else
             x64_store(&g->a, true, m, i->src[k]);
     }
@@ -325,6 +327,25 @@ static void cold_trap(struct x64_gen *g, const struct x64_cold *c)
                             .what = c->what, .base = c->dst, .index = 0xff};
 }
 
+static bool backward(const struct x64_gen *g, u64 pc)
+{
+    return pc <= g->r->pc;
+}
+
+static void direct_jump(struct x64_gen *g, u64 pc)
+{
+    u8 *rel = x64_jmp(&g->a, true);
+    x64_add_link(g, rel, pc, backward(g, pc));
+}
+
+/* The state goes home, then control to the exit's pc. */
+static void emit_side(struct x64_gen *g, const struct ra_ins *i)
+{
+    for (; i->kind != RA_SIDE_END; i++)
+        x64_emit_move(g, i);
+    direct_jump(g, x64_node(g, i)->imm);
+}
+
 static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
 {
     for (unsigned k = 0; k < c->njumps && !g->a.overflow; k++)
@@ -346,6 +367,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         x64_mov_mi(&g->a, true, ENV_MEM(tmp), g->r->slots->slot[c->slot].offset);
         x64_call_thunk(g, X64_T_FLAGS);
         break;
+    case X64_COLD_SIDE:
+        emit_side(g, c->ins);
+        return;
     case X64_COLD_MISS:
         jump_thunk(g, X64_T_MISS);
         return;
@@ -364,22 +388,13 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
 
 void x64_finish_cold(struct x64_gen *g)
 {
-    for (u32 i = 0; i < g->ncold && !g->a.overflow; i++)
-        emit_cold(g, &g->cold[i]);
+    for (u32 i = 0; i < g->ncold && !g->a.overflow; i++) {
+        struct x64_cold c = g->cold[i]; /* cold code may have cold code of its own */
+        emit_cold(g, &c);
+    }
 }
 
 /* ---- exits ---- */
-
-static bool backward(const struct x64_gen *g, u64 pc)
-{
-    return pc <= g->r->pc;
-}
-
-static void direct_jump(struct x64_gen *g, u64 pc)
-{
-    u8 *rel = x64_jmp(&g->a, true);
-    x64_add_link(g, rel, pc, backward(g, pc));
-}
 
 static void conditional_exit(struct x64_gen *g, const struct ir_node *n)
 {
@@ -464,6 +479,20 @@ static void emit_branch(struct x64_gen *g, const struct ir_node *n)
     } else {
         g->edge_rel32 = x64_jcc(&g->a, c.cc ^ 1, false);
     }
+}
+
+static void jump_to_side(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct x64_cond c;
+    struct x64_cold *side = x64_cold_add(g, X64_COLD_SIDE);
+    side->ins = i + 1;
+    x64_resolve_cond(g->r, x64_node(g, i)->a, g->block_first, &c);
+    u8 *over = c.parity > 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
+    if (c.parity < 0)
+        x64_cold_from(side, x64_jcc(&g->a, XCC_P, false));
+    x64_cold_from(side, x64_jcc(&g->a, c.cc, false));
+    if (over)
+        x64_patch(over, g->a.p);
 }
 
 void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
@@ -567,6 +596,9 @@ static void emit_ins(struct x64_gen *g, const struct ra_ins *i, u32 *edges)
     case RA_COND:
         emit_cond_ins(g, i);
         break;
+    case RA_SIDE:
+        jump_to_side(g, i);
+        break;
     case RA_BLOCK:
         g->block_at[i->v] = g->a.p;
         g->block_first = g->r->block[i->v].first;
@@ -606,8 +638,11 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
     x64_alu_mi(&g.a, XALU_CMP, false, ENV_MEM(request), 0);
     x64_cold_from(x64_cold_add(&g, X64_COLD_REQUEST), x64_jcc(&g.a, XCC_NE, false));
     buf->body = x64_offset(&g, g.a.p);
-    for (u32 k = 0; k < ra->nins && !g.a.overflow; k++)
+    for (u32 k = 0; k < ra->nins && !g.a.overflow; k++) {
         emit_ins(&g, &ra->ins[k], &edges);
+        for (bool side = ra->ins[k].kind == RA_SIDE; side; side = ra->ins[k].kind != RA_SIDE_END)
+            k++; /* comes later, out of line */
+    }
     for (u32 k = 0; k < g.nfixes && !g.a.overflow; k++)
         x64_patch(g.fix[k].rel32, g.block_at[g.fix[k].block]);
     buf->cold = x64_offset(&g, g.a.p);

@@ -46,7 +46,7 @@ struct x64_literal {
 
 /* Code that is moved out of line: emitted after the region's own. */
 enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_REQUEST };
+                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -58,7 +58,7 @@ struct x64_cold {
     u8 what;
     unsigned slot;
     u8 dst;
-    const struct ra_ins *ins; /* X64_COLD_EVAL */
+    const struct ra_ins *ins; /* X64_COLD_EVAL; X64_COLD_SIDE: its first instruction */
 };
 
 struct x64_gen {
