@@ -393,7 +393,7 @@ static void run_node(struct run *x, irv v)
         ir_interp_vec(n, val(x, n->a), val(x, n->b), val(x, n->c), out);
     } else if (n->op == IR_HELPER) {
         run_helper(x, n, out);
-    } else if (n->op != IR_PARAM) {
+    } else if (n->op != IR_PARAM && n->op != IR_UNDEF) {
         run_control(x, n);
     }
 }
