@@ -167,6 +167,8 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         if (log_on(LOG_OUT_ASM))
             log_host_code(c->buf.rw, c->buf.used, c->buf.rx);
         struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len, c->peeked, c->npeeked);
+        if (en->turn)
+            r->sum = lockstep_sum(c->code, len);
         mutate(en, ENGINE_CODE, r);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;

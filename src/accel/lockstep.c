@@ -3,21 +3,23 @@
  * first difference is reported with its guest code and ends the process.
  *
  * Threads take turns, one region at a time, so that they cannot disturb each other's memory in
- * between. The log knows addresses, not memory: where a region writes by one address and reads by
+ * between; so do the processes that came out of one by fork(). The log knows addresses, not memory: where a region writes by one address and reads by
  * another that leads to the same page, the interpreter reads what was there before, and the outcome is
  * not compared. */
 #include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
 
 #include "accel/engine_impl.h"
 #include "base/guard.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "jit/ir/fl.h"
-
-#define ALIAS_GRAIN 4096 /* what maps memory twice leaves this part of an address alone */
 
 struct access {
     u64 addr;
@@ -33,6 +35,49 @@ struct lockstep {
     u32 nreads, reads_cap;
     struct ir_mem mem;
 };
+
+struct turn {
+    _Atomic u32 taken, count;
+};
+
+struct turn *turn_new(void)
+{
+    struct turn *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (t == MAP_FAILED)
+        abort();
+    return t;
+}
+
+void turn_free(struct turn *t)
+{
+    if (t)
+        munmap(t, sizeof(*t));
+}
+
+/* A process that is killed keeps its turn for ever: after a second in which nobody had one, the next
+ * goes on. */
+static void turn_begin(struct turn *t)
+{
+    u32 seen = 0;
+    time_t since = 0;
+    while (atomic_exchange(&t->taken, 1)) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        if (!since || atomic_load(&t->count) != seen) {
+            seen = atomic_load(&t->count);
+            since = now.tv_sec;
+        } else if (now.tv_sec > since + 1) {
+            break;
+        }
+        sched_yield();
+    }
+    atomic_fetch_add(&t->count, 1);
+}
+
+static void turn_end(struct turn *t)
+{
+    atomic_store(&t->taken, 0);
+}
 
 static bool read_through(const struct lockstep *ls, u64 addr, void *to, unsigned bytes)
 {
@@ -184,12 +229,12 @@ static bool is_alias(const struct lockstep *ls, const struct access *a)
         return false;
     for (u32 i = 0; i < ls->count; i++) {
         const struct access *s = &ls->log[i];
-        u64 apart = s->addr - a->addr, into = apart & (ALIAS_GRAIN - 1);
+        u64 apart = s->addr - a->addr, into = apart & (PAGE_BYTES - 1);
         if (apart < a->bytes || -apart < s->bytes) /* the same page */
             continue;
         memory_now(s, &there);
         for (unsigned k = 0; k < s->bytes; k++) {
-            u64 at = (into + k) & (ALIAS_GRAIN - 1);
+            u64 at = (into + k) & (PAGE_BYTES - 1);
             if (at < a->bytes && now.b[at] != a->value.b[at] && now.b[at] == there.b[k])
                 return true;
         }
@@ -220,6 +265,25 @@ static bool varies(const struct vcpu *cpu, const struct ir_region *r)
     return false;
 }
 
+u32 lockstep_sum(const u8 *code, u32 len)
+{
+    u32 sum = len;
+    for (u32 i = 0; i < len; i++)
+        sum = sum * 31 + code[i];
+    return sum;
+}
+
+/* The guest has written new code and not said so yet: the translation is of the old. */
+static bool is_stale(const struct vcpu *cpu, const struct compiler *c, u64 pc, u32 key, u32 len)
+{
+    struct engine *en = cpu->engine;
+    pthread_mutex_lock(&en->lock);
+    const struct jit_region *r = cache_find(&en->cache, pc, key);
+    bool stale = r && r->sum != lockstep_sum(c->code, len);
+    pthread_mutex_unlock(&en->lock);
+    return stale;
+}
+
 static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, u32 len,
                             const char *text)
 {
@@ -235,6 +299,7 @@ static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, 
     }
     log_warn("%s", ir);
     free(ir);
+    signal(SIGABRT, SIG_DFL); /* not the guest's business */
     abort();
 }
 
@@ -251,13 +316,14 @@ static bool step(struct vcpu *cpu)
     copy_env(ls, cpu);
     ec->interp.mem = &ls->mem;
     ir_interp_run(&ec->interp, &ec->own->ir, ls->env, cpu->isa->helpers, 0);
+    guest_settle_fault(ls->env);
     if (!jit_step(cpu))
         return false;
     if (cpu->env->exit == IR_EXIT_REQUEST)
         return true; /* asked to stop before it ran */
     cpu->env->fp_pull(cpu->env);
     if (!varies(cpu, &ec->own->ir) && differ(cpu, ls, text, sizeof(text)) &&
-        !met_alias(ls))
+        !met_alias(ls) && !is_stale(cpu, ec->own, pc, ls->env->key, len))
         report(cpu, ec->own, pc, len, text);
     return true;
 }
@@ -272,7 +338,9 @@ void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit)
     }
     for (;;) {
         pthread_mutex_lock(&cpu->engine->lockstep_lock);
+        turn_begin(cpu->engine->turn);
         bool ok = step(cpu);
+        turn_end(cpu->engine->turn);
         pthread_mutex_unlock(&cpu->engine->lockstep_lock);
         if (!ok) {
             engine_fetch_fault(cpu, exit);
