@@ -14,6 +14,7 @@ Each program's first comment says how it is built and run:
     library: -O1 -O2          libraries that it opens as argv[0].1.so and so on: the same source with
                               LIBRARY=1 and this flag
     peer: REASON              the peer's output differs, and why
+    lockstep: REASON          not for that engine, and why
 
 NAME.out is the expected output with the exit status as its last line. Output is TAP.
 """
@@ -42,13 +43,14 @@ class Program:
         self.expected = os.path.join(PROGRAMS, self.name + ".out")
         head = open(path, encoding="utf-8").read(2000)
         head = head.split("#include", 1)[0]
-        found = dict(re.findall(r"^[ /*]*(link|flags|args|env|library|peer): *(.*?)(?: *\*/)?$", head, re.M))
+        found = dict(re.findall(r"^[ /*]*(link|flags|args|env|library|peer|lockstep): *(.*?)(?: *\*/)?$", head, re.M))
         self.links = found.get("link", "static").split()
         self.flags = found.get("flags", "").split()
         self.args = shlex.split(found.get("args", ""))
         self.env = dict(e.split("=", 1) for e in shlex.split(found.get("env", "")))
         self.libraries = found.get("library", "").split()
         self.peer = found.get("peer")
+        self.lockstep = found.get("lockstep")
 
     def compiler(self):
         return CXX if self.path.endswith(".cc") else CC
@@ -111,6 +113,8 @@ def one(command, program, link, options):
         return label, "skip", f"no {SYSROOT}"
     if options.peer and program.peer:
         return label, "skip", program.peer
+    if "lockstep" in options.lyre_args and program.lockstep:
+        return label, "skip", program.lockstep
     try:
         binary = program.build(link, options.work)
     except RuntimeError as e:
