@@ -8,6 +8,7 @@
 #include "accel/perf.h"
 #include "cpu/lift.h"
 #include "jit/cache/cache.h"
+#include "jit/host/disas.h"
 #include "jit/ir/interp.h"
 
 /* Bits of ir_env.request. */
@@ -27,6 +28,7 @@ struct compiler {
     struct ir_builder builder;
     struct ra ra;
     struct host_buf buf;
+    struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
     struct jit_range peeked[JIT_RANGES - 1]; /* other guest code that the region depends on */
     unsigned npeeked;
