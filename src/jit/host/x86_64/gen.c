@@ -49,7 +49,9 @@ static void emit_literals(struct x64_gen *g)
         const u8 *at = g->a.p;
         for (u32 k = 0; k < i; k++) { /* the same constant again? */
             if (!memcmp(&g->literal[k].value, &g->literal[i].value, sizeof(v128))) {
-                at = g->literal[k].rel32 + 4 + *(s32 *)(void *)g->literal[k].rel32;
+                s32 d;
+                memcpy(&d, g->literal[k].rel32, sizeof(d));
+                at = g->literal[k].rel32 + 4 + d;
                 break;
             }
         }
