@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Run the programs of tests/user/programs under lyre and compare what they print.
 
-    run_user.py --lyre build/lyre [--work DIR] [-j N] [--lyre-args "..."] [--bless] [NAME...]
+    run_user.py --lyre build/lyre [--work DIR] [-j N] [--lyre-args="..."] [--quick] [--bless] [NAME...]
     run_user.py --peer [NAME...]      the same programs under Debian's qemu-aarch64
 
 Each program's first comment says how it is built and run:
@@ -11,8 +11,10 @@ Each program's first comment says how it is built and run:
     flags: -pthread           for the compiler
     args: one "two"           its arguments
     env: NAME=value           its environment, added
-    status: 1                 its exit status (default: whatever the .out file's last line says)
+    library: -O1 -O2          libraries that it opens as argv[0].1.so and so on: the same source with
+                              LIBRARY=1 and this flag
     peer: REASON              the peer's output differs, and why
+    lockstep: REASON          not for that engine, and why
 
 NAME.out is the expected output with the exit status as its last line. Output is TAP.
 """
@@ -41,12 +43,14 @@ class Program:
         self.expected = os.path.join(PROGRAMS, self.name + ".out")
         head = open(path, encoding="utf-8").read(2000)
         head = head.split("#include", 1)[0]
-        found = dict(re.findall(r"^[ /*]*(link|flags|args|env|peer): *(.*?)(?: *\*/)?$", head, re.M))
+        found = dict(re.findall(r"^[ /*]*(link|flags|args|env|library|peer|lockstep): *(.*?)(?: *\*/)?$", head, re.M))
         self.links = found.get("link", "static").split()
         self.flags = found.get("flags", "").split()
         self.args = shlex.split(found.get("args", ""))
         self.env = dict(e.split("=", 1) for e in shlex.split(found.get("env", "")))
+        self.libraries = found.get("library", "").split()
         self.peer = found.get("peer")
+        self.lockstep = found.get("lockstep")
 
     def compiler(self):
         return CXX if self.path.endswith(".cc") else CC
@@ -59,15 +63,19 @@ class Program:
                 os.path.getmtime(out) > os.path.getmtime(p)
                 for p in (self.path, os.path.join(PROGRAMS, "prog.h"))):
             return out
+        for number, flag in enumerate(self.libraries, 1):
+            self.compile(f"{out}.{number}.so", ["-shared", "-fPIC", f"-DLIBRARY={number}", flag])
+        self.compile(out, {"static": ["-static"], "static-pie": ["-static-pie"],
+                           "no-pie": ["-no-pie"], "dynamic": []}[link])
+        return out
+
+    def compile(self, out, flags):
         temporary = f"{out}.{os.getpid()}"
-        command = [self.compiler(), "-O2", "-g", "-w", "-o", temporary, self.path, *self.flags]
-        command += {"static": ["-static"], "static-pie": ["-static-pie"],
-                    "no-pie": ["-no-pie"], "dynamic": []}[link]
-        done = subprocess.run(command, capture_output=True, text=True)
+        command = [self.compiler(), "-O2", "-g", "-w", "-o", temporary, self.path]
+        done = subprocess.run(command + self.flags + flags, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(done.stderr)
         os.replace(temporary, out)
-        return out
 
 
 def run(command, program, binary, link):
@@ -105,6 +113,8 @@ def one(command, program, link, options):
         return label, "skip", f"no {SYSROOT}"
     if options.peer and program.peer:
         return label, "skip", program.peer
+    if "lockstep" in options.lyre_args and program.lockstep:
+        return label, "skip", program.lockstep
     try:
         binary = program.build(link, options.work)
     except RuntimeError as e:
@@ -129,6 +139,7 @@ def main():
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--lyre", help="the lyre to test")
     p.add_argument("--lyre-args", default="", help="options for lyre run")
+    p.add_argument("--quick", action="store_true", help="for slow engines: QUICK=1 in the environment")
     p.add_argument("--peer", action="store_true", help="run qemu-aarch64 instead")
     p.add_argument("--work", help="where binaries are kept")
     p.add_argument("--bless", action="store_true", help="write the expectations")
@@ -149,6 +160,8 @@ def main():
         owned = tempfile.TemporaryDirectory(prefix="lyre-programs-")
         options.work = owned.name
     options.work = os.path.abspath(options.work)
+    if options.quick:
+        os.environ["QUICK"] = "1"
     programs = [Program(os.path.join(PROGRAMS, f)) for f in sorted(os.listdir(PROGRAMS))
                 if f.endswith((".c", ".cc"))]
     if options.names:

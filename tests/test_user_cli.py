@@ -7,6 +7,7 @@ Whatever is wrong with a program, the answer is one line and an exit code, never
 """
 
 import argparse
+import ctypes.util
 import os
 import random
 import shutil
@@ -140,6 +141,12 @@ def test_options(t, static, dynamic, sysroot):
     log = t.path("log")
     t.check("-D", [t.qemu, "-D", log, "-strace", static], 7, lines=0)
     t.report("-D has it", "" if b"exit_group(7)" in open(log, "rb").read() else "no trace in the log")
+    t.check("out_asm", [t.qemu, "-d", "out_asm", static], 7, err="  -- out of line\n")
+    if ctypes.util.find_library("capstone"):
+        t.check("out_asm is disassembled", [t.qemu, "-d", "out_asm", static], 7,
+                err=":  cmp     dword ptr [r14 ")
+    else:
+        t.check("out_asm says what it lacks", [t.qemu, "-d", "out_asm", static], 7, err="libcapstone")
     script = t.path("script", f"#!{static}   an argument\n".encode())
     t.check("script", [t.lyre, "run", script, "x"], 7, out=f"argv0={static} args=3")
 

@@ -24,6 +24,9 @@ void compiler_free(struct compiler *c)
     free(c->buf.link);
     free(c->buf.fault);
     free(c->buf.fp_site);
+    free(c->buf.mark);
+    if (c->disas)
+        host_disas_close(c->disas);
 }
 
 static void log_guest_code(const struct isa *isa, const u8 *code, size_t len, u64 pc)
@@ -51,15 +54,62 @@ static void log_ir(u32 class, const char *title, const struct ir_region *r)
     free(text);
 }
 
-static void log_host_code(const u8 *code, size_t len, const u8 *rx)
+/* The host instruction at offset `at`, or some bytes; returns how many. */
+static size_t log_host_insn(struct compiler *c, const struct host *host, size_t at, size_t end)
 {
-    log_print(LOG_OUT_ASM, "OUT: [size=%zu]\n", len);
-    for (size_t at = 0; at < len; at += 16) {
-        char hex[64] = "";
-        for (size_t k = at; k < len && k < at + 16; k++)
-            snprintf(hex + strlen(hex), sizeof(hex) - strlen(hex), " %02x", code[k]);
-        log_print(LOG_OUT_ASM, "%p: %s\n", (const void *)(rx + at), hex);
+    const struct host_buf *buf = &c->buf;
+    u64 rx = (u64)(uintptr_t)(buf->rx + at);
+    char text[256] = "";
+    size_t n = 0;
+    for (u32 i = 0; i < buf->nlinks; i++) {
+        if (at == buf->link[i].stub + host->stub_pc_at) {
+            log_print(LOG_OUT_ASM, "0x%012" PRIx64 ":  to 0x%" PRIx64 "\n", rx, buf->link[i].pc);
+            return sizeof(u64);
+        }
     }
+    if (c->disas && at < buf->data)
+        n = host_disas_insn(c->disas, buf->rw + at, end - at, rx, text, sizeof(text));
+    if (!n) {
+        n = MIN((size_t)16, end - at);
+        for (size_t k = 0; k < n; k++)
+            snprintf(text + 3 * k, sizeof(text) - 3 * k, "%02x ", buf->rw[at + k]);
+    }
+    log_print(LOG_OUT_ASM, "0x%012" PRIx64 ":  %s\n", rx, text);
+    return n;
+}
+
+/* Host code with the guest's in between. */
+static void log_host_code(struct compiler *c, const struct engine *en, u32 guest_len)
+{
+    const struct host_buf *buf = &c->buf;
+    u32 mark = 0;
+    log_print(LOG_OUT_ASM, "OUT: [size=%zu]\n", buf->used);
+    for (size_t at = 0; at < buf->used;) {
+        for (; mark < buf->nmarks && buf->mark[mark].at <= at; mark++) {
+            char text[128] = "";
+            u64 pc = buf->mark[mark].pc, off = pc - c->ir.pc;
+            if (off < guest_len)
+                en->isa->disas(c->code + off, guest_len - off, pc, text, sizeof(text));
+            log_print(LOG_OUT_ASM, "  -- 0x%" PRIx64 ":  %s\n", pc, text);
+        }
+        if (at == buf->cold || at == buf->data)
+            log_print(LOG_OUT_ASM, "  -- %s\n", at == buf->data ? "constants" : "out of line");
+        at += log_host_insn(c, en->host, at, at < buf->cold   ? buf->cold
+                                   : at < buf->data ? buf->data
+                                                    : buf->used);
+    }
+}
+
+static void prepare_log(struct compiler *c, const struct host *host)
+{
+    struct err e;
+    if (c->buf.want_marks)
+        return;
+    c->buf.want_marks = true;
+    if (!host_disas_open)
+        log_warn("host code is shown as bytes: a static program loads no disassembler\n");
+    else if (!(c->disas = host_disas_open(host, &e)))
+        log_warn("%s\n", e.text);
 }
 
 static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
@@ -161,12 +211,16 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         verify_allocation(&c->ra);
         mutate(en, ENGINE_ALLOCATION, &c->ra);
         make_room(en);
+        if (log_on(LOG_OUT_ASM))
+            prepare_log(c, en->host);
         if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
             continue;
         log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
         if (log_on(LOG_OUT_ASM))
-            log_host_code(c->buf.rw, c->buf.used, c->buf.rx);
+            log_host_code(c, en, len);
         struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len, c->peeked, c->npeeked);
+        if (en->turn)
+            r->sum = lockstep_sum(c->code, len);
         mutate(en, ENGINE_CODE, r);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;

@@ -115,6 +115,8 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
         free(en);
         return NULL;
     }
+    if (opts->kind == ENGINE_LOCKSTEP)
+        en->turn = turn_new();
     en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
     start_stress(en);
@@ -129,6 +131,7 @@ void engine_free(struct engine *en)
     perf_close(&en->perf);
     cache_free(&en->cache);
     compiler_free(&en->compiler);
+    turn_free(en->turn);
     pthread_mutex_destroy(&en->lock);
     free(en->helper_fns);
     free(en);

@@ -8,6 +8,7 @@
 #include "accel/perf.h"
 #include "cpu/lift.h"
 #include "jit/cache/cache.h"
+#include "jit/host/disas.h"
 #include "jit/ir/interp.h"
 
 /* Bits of ir_env.request. */
@@ -16,6 +17,7 @@ enum {
     REQUEST_FLUSH = 2, /* code went away: forget predictions and inline look-ups */
 };
 
+#define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
 #define MAX_TAGGED  32
 #define FP_TRAPS    4   /* an instruction that raised `invalid` so often gets other code */
 #define FETCH_BYTES 256 /* guest code that one region is made from, at most */
@@ -26,6 +28,7 @@ struct compiler {
     struct ir_builder builder;
     struct ra ra;
     struct host_buf buf;
+    struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
     struct jit_range peeked[JIT_RANGES - 1]; /* other guest code that the region depends on */
     unsigned npeeked;
@@ -54,6 +57,7 @@ struct engine {
     const struct host *host;
     struct host_cpu host_cpu;
     pthread_mutex_t lockstep_lock; /* one vCPU at a time */
+    struct turn *turn;             /* and one process; lockstep alone has it */
     pthread_mutex_t lock; /* translation, cache, list of vCPUs */
     struct jit_cache cache;
     struct compiler compiler;
@@ -102,6 +106,11 @@ void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc);
 
 void lockstep_free(struct lockstep *ls);
+u32 lockstep_sum(const u8 *code, u32 len);
+
+/* Processes that came out of each other by fork() may share memory and take turns, too. */
+struct turn *turn_new(void);
+void turn_free(struct turn *turn);
 
 void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);
@@ -111,5 +120,9 @@ void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
 /* Memory as the interpreter may touch it: faults come back as false. */
 extern const struct ir_mem guarded_mem;
 bool guest_writable(u64 addr);
+
+/* The interpreter's fault knows where the access began: if its first page is there, it failed behind
+ * that. */
+void guest_settle_fault(struct ir_env *env);
 
 #endif

@@ -22,6 +22,16 @@ bool guest_writable(u64 addr)
     return guard_cas32((u32 *)(uintptr_t)(addr & ~3ull), &seen, 0);
 }
 
+void guest_settle_fault(struct ir_env *env)
+{
+    u64 addr = env->exit_addr;
+    u8 byte;
+    if (env->exit == IR_EXIT_FAULT && (env->exit_code == IR_ACCESS_WRITE
+                                           ? guest_writable(addr)
+                                           : load(NULL, addr, &byte, sizeof(byte))))
+        env->exit_addr = ALIGN_UP(addr + 1, (u64)PAGE_BYTES);
+}
+
 static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desired, v128 *old,
                 unsigned bytes)
 {
@@ -48,6 +58,7 @@ void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
             return;
         } else {
             ir_interp_run(&ec->interp, &ec->own->ir, cpu->env, en->isa->helpers, 0);
+            guest_settle_fault(cpu->env);
         }
         if (!engine_exit(cpu, exit))
             return;

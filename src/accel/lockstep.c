@@ -3,11 +3,17 @@
  * first difference is reported with its guest code and ends the process.
  *
  * Threads take turns, one region at a time, so that they cannot disturb each other's memory in
- * between. */
+ * between; so do the processes that came out of one by fork(). The log knows addresses, not memory: where a region writes by one address and reads by
+ * another that leads to the same page, the interpreter reads what was there before, and the outcome is
+ * not compared. */
 #include <inttypes.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <time.h>
 
 #include "accel/engine_impl.h"
 #include "base/guard.h"
@@ -15,7 +21,7 @@
 #include "base/mem.h"
 #include "jit/ir/fl.h"
 
-struct stored {
+struct access {
     u64 addr;
     unsigned bytes;
     v128 value;
@@ -23,22 +29,79 @@ struct stored {
 
 struct lockstep {
     struct ir_env *env; /* the interpreter's */
-    struct stored *log;
+    struct access *log; /* its stores */
     u32 count, cap;
+    struct access *reads; /* its loads behind a store */
+    u32 nreads, reads_cap;
     struct ir_mem mem;
 };
 
-static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
+struct turn {
+    _Atomic u32 taken, count;
+};
+
+struct turn *turn_new(void)
 {
-    struct lockstep *ls = opaque;
+    struct turn *t = mmap(NULL, sizeof(*t), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (t == MAP_FAILED)
+        abort();
+    return t;
+}
+
+void turn_free(struct turn *t)
+{
+    if (t)
+        munmap(t, sizeof(*t));
+}
+
+/* A process that is killed keeps its turn for ever: after a second in which nobody had one, the next
+ * goes on. */
+static void turn_begin(struct turn *t)
+{
+    u32 seen = 0;
+    time_t since = 0;
+    while (atomic_exchange(&t->taken, 1)) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+        if (!since || atomic_load(&t->count) != seen) {
+            seen = atomic_load(&t->count);
+            since = now.tv_sec;
+        } else if (now.tv_sec > since + 1) {
+            break;
+        }
+        sched_yield();
+    }
+    atomic_fetch_add(&t->count, 1);
+}
+
+static void turn_end(struct turn *t)
+{
+    atomic_store(&t->taken, 0);
+}
+
+static bool read_through(const struct lockstep *ls, u64 addr, void *to, unsigned bytes)
+{
     if (guard_copy(to, (const void *)(uintptr_t)addr, bytes))
         return false;
     for (u32 i = 0; i < ls->count; i++) {
-        const struct stored *s = &ls->log[i];
+        const struct access *s = &ls->log[i];
         for (unsigned k = 0; k < bytes; k++) {
             if (addr + k - s->addr < s->bytes)
                 ((u8 *)to)[k] = s->value.b[addr + k - s->addr];
         }
+    }
+    return true;
+}
+
+static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
+{
+    struct lockstep *ls = opaque;
+    if (!read_through(ls, addr, to, bytes))
+        return false;
+    if (ls->count) {
+        struct access a = {.addr = addr, .bytes = bytes};
+        memcpy(&a.value, to, bytes);
+        VEC_PUSH(ls->reads, ls->nreads, ls->reads_cap) = a;
     }
     return true;
 }
@@ -48,7 +111,7 @@ static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
     struct lockstep *ls = opaque;
     if (!guest_writable(addr) || !guest_writable(addr + bytes - 1))
         return false;
-    struct stored s = {.addr = addr, .bytes = bytes};
+    struct access s = {.addr = addr, .bytes = bytes};
     memcpy(&s.value, from, bytes);
     VEC_PUSH(ls->log, ls->count, ls->cap) = s;
     return true;
@@ -81,6 +144,7 @@ void lockstep_free(struct lockstep *ls)
         return;
     free(ls->env);
     free(ls->log);
+    free(ls->reads);
     free(ls);
 }
 
@@ -102,7 +166,7 @@ static void copy_env(struct lockstep *ls, struct vcpu *cpu)
     to->exit_code = from->exit_code;
     to->exit_arg = from->exit_arg;
     to->exit_addr = from->exit_addr;
-    ls->count = 0;
+    ls->count = ls->nreads = 0;
 }
 
 static bool same_slot(const struct ir_slot *s, const struct ir_env *a, const struct ir_env *b)
@@ -111,6 +175,12 @@ static bool same_slot(const struct ir_slot *s, const struct ir_env *a, const str
     ir_slot_load(s, a, &x);
     ir_slot_load(s, b, &y);
     return !memcmp(&x, &y, sizeof(x));
+}
+
+static void memory_now(const struct access *a, v128 *to)
+{
+    if (guard_copy(to, (const void *)(uintptr_t)a->addr, a->bytes))
+        *to = (v128){0}; /* another process may have cut the file */
 }
 
 static bool differ(struct vcpu *cpu, struct lockstep *ls, char *text, size_t size)
@@ -137,12 +207,9 @@ static bool differ(struct vcpu *cpu, struct lockstep *ls, char *text, size_t siz
     }
     for (u32 k = 0; k < ls->count; k++) { /* what was stored last at each place */
         v128 want = {0}, got = {0};
-        const struct stored *s = &ls->log[k];
-        u32 all = ls->count;
-        load(ls, s->addr, &want, s->bytes);
-        ls->count = 0;
-        load(ls, s->addr, &got, s->bytes);
-        ls->count = all;
+        const struct access *s = &ls->log[k];
+        read_through(ls, s->addr, &want, s->bytes);
+        memory_now(s, &got);
         if (memcmp(&want, &got, s->bytes)) {
             snprintf(text, size, "memory at %#" PRIx64 " is %016" PRIx64 " after host code, %016"
                      PRIx64 " after the interpreter", s->addr, got.d[0], want.d[0]);
@@ -165,6 +232,42 @@ static void settle_undefined(struct vcpu *cpu, const struct ir_interp *in, struc
     }
 }
 
+/* The place does not hold what the interpreter saw there last, but what memory holds at the place of
+ * one of its stores: on another page, as far into it. */
+static bool is_alias(const struct lockstep *ls, const struct access *a)
+{
+    v128 now = {0}, there = {0};
+    memory_now(a, &now);
+    if (!memcmp(&now, &a->value, a->bytes))
+        return false;
+    for (u32 i = 0; i < ls->count; i++) {
+        const struct access *s = &ls->log[i];
+        u64 apart = s->addr - a->addr, into = apart & (PAGE_BYTES - 1);
+        if (apart < a->bytes || -apart < s->bytes) /* the same page */
+            continue;
+        memory_now(s, &there);
+        for (unsigned k = 0; k < s->bytes; k++) {
+            u64 at = (into + k) & (PAGE_BYTES - 1);
+            if (at < a->bytes && now.b[at] != a->value.b[at] && now.b[at] == there.b[k])
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool met_alias(const struct lockstep *ls)
+{
+    for (u32 i = 0; i < ls->nreads; i++) {
+        if (is_alias(ls, &ls->reads[i]))
+            return true;
+    }
+    for (u32 i = 0; i < ls->count; i++) {
+        if (is_alias(ls, &ls->log[i]))
+            return true;
+    }
+    return false;
+}
+
 static bool varies(const struct vcpu *cpu, const struct ir_region *r)
 {
     for (irv v = IR_FIRST_NODE; v < r->count; v++) {
@@ -173,6 +276,25 @@ static bool varies(const struct vcpu *cpu, const struct ir_region *r)
             return true;
     }
     return false;
+}
+
+u32 lockstep_sum(const u8 *code, u32 len)
+{
+    u32 sum = len;
+    for (u32 i = 0; i < len; i++)
+        sum = sum * 31 + code[i];
+    return sum;
+}
+
+/* The guest has written new code and not said so yet: the translation is of the old. */
+static bool is_stale(const struct vcpu *cpu, const struct compiler *c, u64 pc, u32 key, u32 len)
+{
+    struct engine *en = cpu->engine;
+    pthread_mutex_lock(&en->lock);
+    const struct jit_region *r = cache_find(&en->cache, pc, key);
+    bool stale = r && r->sum != lockstep_sum(c->code, len);
+    pthread_mutex_unlock(&en->lock);
+    return stale;
 }
 
 static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, u32 len,
@@ -190,6 +312,7 @@ static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, 
     }
     log_warn("%s", ir);
     free(ir);
+    signal(SIGABRT, SIG_DFL); /* not the guest's business */
     abort();
 }
 
@@ -206,13 +329,15 @@ static bool step(struct vcpu *cpu)
     copy_env(ls, cpu);
     ec->interp.mem = &ls->mem;
     ir_interp_run(&ec->interp, &ec->own->ir, ls->env, cpu->isa->helpers, 0);
+    guest_settle_fault(ls->env);
     if (!jit_step(cpu))
         return false;
     if (cpu->env->exit == IR_EXIT_REQUEST)
         return true; /* asked to stop before it ran */
     cpu->env->fp_pull(cpu->env);
     settle_undefined(cpu, &ec->interp, ls->env);
-    if (!varies(cpu, &ec->own->ir) && differ(cpu, ls, text, sizeof(text)))
+    if (!varies(cpu, &ec->own->ir) && differ(cpu, ls, text, sizeof(text)) &&
+        !met_alias(ls) && !is_stale(cpu, ec->own, pc, ls->env->key, len))
         report(cpu, ec->own, pc, len, text);
     return true;
 }
@@ -227,7 +352,9 @@ void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit)
     }
     for (;;) {
         pthread_mutex_lock(&cpu->engine->lockstep_lock);
+        turn_begin(cpu->engine->turn);
         bool ok = step(cpu);
+        turn_end(cpu->engine->turn);
         pthread_mutex_unlock(&cpu->engine->lockstep_lock);
         if (!ok) {
             engine_fetch_fault(cpu, exit);

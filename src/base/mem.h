@@ -23,4 +23,14 @@ char *xprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
         &(items)[(count)++];                                                                       \
     }))
 
+/* A stack that is given up with frames on it, which AddressSanitizer would take for live ones when the
+ * memory is used again. */
+static inline void stack_abandon(void *stack, size_t size)
+{
+#ifdef __SANITIZE_ADDRESS__
+    void __asan_unpoison_memory_region(void const volatile *, size_t);
+    __asan_unpoison_memory_region(stack, size);
+#endif
+}
+
 #endif

@@ -41,6 +41,7 @@ typedef union v128 {
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define NORETURN               __attribute__((noreturn))
+#define WEAK                   __attribute__((weak))
 #define FALLTHROUGH            __attribute__((fallthrough))
 
 #endif

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "accel/engine.h"
@@ -22,8 +23,15 @@
 
 /* The guest's space ends here at the latest; the host kernel places lyre's libraries, heap and
  * stacks above (its randomisation spans less than the 8 TiB in between, by default). */
-#define GUEST_TOP  0x780000000000ull
-#define HOST_ROOM  0x010000000000ull /* left below the host's lowest mapping, for its growth */
+#ifdef __SANITIZE_THREAD__ /* most of the address space is its shadow */
+#define GUEST_TOP 0x7e9000000000ull
+#define HOST_LOW  GUEST_TOP
+#define HOST_ROOM 0x001000000000ull
+#else
+#define GUEST_TOP 0x780000000000ull
+#define HOST_LOW  (GUEST_TOP / 8 * 7) /* the host's mappings are above */
+#define HOST_ROOM 0x010000000000ull   /* left below its lowest one, for its growth */
+#endif
 #define HEAP_ROOM  0x000040000000ull /* what lyre's brk heap may grow to */
 #define STACK_ROOM 0x000040000000ull /* between the top and where mmap starts to place */
 
@@ -96,7 +104,7 @@ static bool look_at_host(struct space *sp, struct err *e)
         unsigned long long a, b;
         if (sscanf(line, "%llx-%llx", &a, &b) != 2 || a >> 47)
             continue;
-        if (a >= GUEST_TOP / 8 * 7 && a < lowest)
+        if (a >= HOST_LOW && a < lowest)
             lowest = a;
         /* Mappings near this code are the image and the heap behind it. */
         if (a <= here + HEAP_ROOM && b + HEAP_ROOM > here) {
@@ -176,6 +184,19 @@ static bool mappable(const struct space *sp, u64 addr, u64 len)
            (addr >= sp->own_end || addr + len <= sp->own_start);
 }
 
+/* Raw: ThreadSanitizer's mmap() refuses places where a program's own memory never is. */
+static s64 host_map(u64 addr, u64 len, u32 prot, u32 flags, int fd, u64 offset)
+{
+    void *p = (void *)syscall(SYS_mmap, addr, len, host_prot(prot), flags, fd, offset);
+    if (p == MAP_FAILED)
+        return -errno;
+    if (p != ptr(addr)) {
+        munmap(p, len); /* an old kernel took the address for a hint */
+        return -EEXIST;
+    }
+    return (s64)addr;
+}
+
 /* Make sure that nothing of the host's lies in the parts of [start, end) that the guest has not
  * mapped, by mapping them. On failure nothing is left behind. */
 static s64 claim_holes(struct space *sp, u64 start, u64 end)
@@ -185,13 +206,10 @@ static s64 claim_holes(struct space *sp, u64 start, u64 end)
     while (at < end) {
         u64 hole_end = i < sp->tab.count ? MIN(end, sp->tab.map[i].start) : end;
         if (hole_end > at) {
-            void *p = mmap(ptr(at), hole_end - at, PROT_NONE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
-                           0);
-            if (p != ptr(at)) {
-                int err = errno;
-                if (p != MAP_FAILED)
-                    munmap(p, hole_end - at); /* an old kernel took the address for a hint */
+            s64 r = host_map(at, hole_end - at, PROT_NONE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1,
+                             0);
+            if (r < 0) {
                 for (u64 undo = start; undo < at;) {
                     size_t k = maptab_lower(&sp->tab, undo);
                     u64 stop = k < sp->tab.count ? MIN(at, sp->tab.map[k].start) : at;
@@ -199,7 +217,7 @@ static s64 claim_holes(struct space *sp, u64 start, u64 end)
                         munmap(ptr(undo), stop - undo);
                     undo = k < sp->tab.count ? sp->tab.map[k].end : at;
                 }
-                return p == MAP_FAILED && err != EEXIST ? -err : -ENOMEM;
+                return r == -EEXIST ? -ENOMEM : r;
             }
         }
         if (i == sp->tab.count)
@@ -252,18 +270,6 @@ static void record(struct space *sp, u64 addr, u64 len, u32 prot, u32 flags, int
     bool was = maptab_executable(&sp->tab, m.start, m.end);
     maptab_insert(&sp->tab, &m);
     code_update(sp, m.start, m.end, was, (prot & PROT_EXEC) != 0);
-}
-
-static s64 host_map(u64 addr, u64 len, u32 prot, u32 flags, int fd, u64 offset)
-{
-    void *p = mmap(ptr(addr), len, host_prot(prot), (int)flags, fd, (off_t)offset);
-    if (p == MAP_FAILED)
-        return -errno;
-    if (p != ptr(addr)) {
-        munmap(p, len);
-        return -EEXIST;
-    }
-    return (s64)addr;
 }
 
 /* ---- mmap ---- */

@@ -63,6 +63,7 @@ struct jit_region {
     u8 nranges, npages;
     u64 page_number[JIT_PAGES];
     u32 insns;
+    u32 sum;                 /* of the guest's bytes, for lockstep */
     u32 off, size, body;     /* in code memory; body: entry that does not poll */
     u32 nlinks, nfaults, nfp_sites;
     struct jit_link *link;

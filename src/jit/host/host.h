@@ -35,6 +35,12 @@ struct host_fp_site {
     u64 pc;
 };
 
+/* The code for the guest instruction at pc starts. */
+struct host_mark {
+    u32 at;
+    u64 pc;
+};
+
 /* Where generated code goes, and what is there already. */
 struct host_buf {
     u8 *rw;          /* write here */
@@ -43,12 +49,16 @@ struct host_buf {
     size_t used;     /* out */
     u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
     u32 cold;        /* out: offset of what lies behind the body: code out of line, constants */
+    u32 data;        /* out: offset of the constants */
     struct host_link *link;
     u32 nlinks, link_cap;
     struct host_fault *fault;
     u32 nfaults, fault_cap;
     struct host_fp_site *fp_site;
     u32 nfp_sites, fp_site_cap;
+    bool want_marks; /* for people who read the code */
+    struct host_mark *mark;
+    u32 nmarks, mark_cap;
 };
 
 /* Options and what was found out about the machine. */
@@ -65,6 +75,7 @@ struct host_cpu {
 
 struct host {
     const char *name;
+    int capstone_arch, capstone_mode; /* for disas.h */
     /* Find out what the machine offers; `limit` names the highest level to use (NULL: any). Fails on
      * an unknown level or one that the machine lacks. pins: how many pinned slots of each class. */
     bool (*detect)(struct host_cpu *cpu, const char *limit, unsigned pins, struct err *e);
@@ -75,9 +86,10 @@ struct host {
     bool (*has)(const void *cpu, const struct ir_region *r, const struct ir_node *n);
     /* Generate a region. False when the buffer is too small. */
     bool (*emit)(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf);
-    /* Point a link to host address `to`, or back to its stub. */
     /* The guest address of a stub. */
     u64 (*stub_pc)(const u8 *stub);
+    u32 stub_pc_at; /* where in a stub it is */
+    /* Point a link to host address `to`, or back to its stub. */
     void (*patch)(u8 *rw_at, const u8 *rx_at, const u8 *to);
     /* Enter generated code with env as the base; returns when it leaves. What it left for the
      * caller is in env; the result is the address of the link's stub for HOST_EXIT_LINK. */

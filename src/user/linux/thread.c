@@ -479,6 +479,7 @@ static s64 clone_vfork(struct thread *t, const struct clone *k)
         signal_mask_apply(t);
     }
     thread_free(c);
+    stack_abandon(stack, THREAD_STACK);
     munmap(stack, THREAD_STACK);
     return r;
 }

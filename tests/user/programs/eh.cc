@@ -1,11 +1,16 @@
-// Exceptions: through many frames, in threads, out of a signal handler's frame, with destructors.
+// Exceptions: through many frames, thrown again, from thread to thread, out of a signal handler's
+// frame, with destructors; and how a program ends by one that nobody catches.
 // link: static dynamic
 // flags: -pthread -fnon-call-exceptions
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
+#include <exception>
 #include <stdexcept>
 #include <string>
+#include <sys/wait.h>
 #include <thread>
+#include <unistd.h>
 #include <vector>
 
 static int destroyed;
@@ -33,6 +38,77 @@ static void on_fault(int)
 static int __attribute__((noinline)) touch(volatile int *p)
 {
     return *p;
+}
+
+// Each level catches and throws again; every third throws something else that holds the first.
+static void __attribute__((noinline)) relay(int n)
+{
+    Guard g;
+    if (n == 0)
+        throw std::logic_error("origin");
+    try {
+        relay(n - 1);
+    } catch (const std::exception &e) {
+        if (n % 3 == 0)
+            std::throw_with_nested(std::runtime_error("level " + std::to_string(n)));
+        throw;
+    }
+}
+
+static int nesting(const std::exception &e, std::string &innermost)
+{
+    innermost = e.what();
+    try {
+        std::rethrow_if_nested(e);
+    } catch (const std::exception &inner) {
+        return 1 + nesting(inner, innermost);
+    }
+    return 1;
+}
+
+static void test_rethrow()
+{
+    std::string innermost;
+    destroyed = 0;
+    try {
+        relay(30);
+    } catch (const std::exception &e) {
+        int levels = nesting(e, innermost);
+        std::printf("%s: %d levels down to %s, %d destroyed\n", e.what(), levels, innermost.c_str(),
+                    destroyed);
+    }
+    std::exception_ptr carried;
+    std::thread([&carried] {
+        try {
+            descend(10);
+        } catch (...) {
+            carried = std::current_exception();
+        }
+    }).join();
+    try {
+        std::rethrow_exception(carried);
+    } catch (const std::runtime_error &e) {
+        std::printf("from another thread: %s\n", e.what());
+    }
+}
+
+static void report_child(const char *name, void (*f)())
+{
+    int status;
+    std::fflush(stdout);
+    pid_t pid = fork();
+    if (!pid) {
+        std::set_terminate([] { _exit(5); });
+        f();
+        _exit(0);
+    }
+    waitpid(pid, &status, 0);
+    std::printf("%s: exit %d\n", name, WEXITSTATUS(status));
+}
+
+static void never_throws() noexcept
+{
+    descend(3);
 }
 
 int main()
@@ -76,5 +152,15 @@ int main()
     } catch (const std::out_of_range &) {
         std::printf("out of range\n");
     }
+    const int depth = std::getenv("QUICK") ? 1000 : 50000;
+    destroyed = 0;
+    try {
+        descend(depth);
+    } catch (const std::runtime_error &) {
+        std::printf("deep: %d more destroyed\n", destroyed - depth);
+    }
+    test_rethrow();
+    report_child("uncaught", [] { throw 1; });
+    report_child("out of noexcept", never_throws);
     return 0;
 }

@@ -1,7 +1,9 @@
 /* Leaving deep recursion by longjmp, switching stacks by makecontext, and returning all the way.
- * link: static dynamic */
+ * link: static dynamic
+ * flags: -pthread */
 #include "prog.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <ucontext.h>
 
@@ -20,7 +22,8 @@ static int deep(int n)
 
 static long sum(long n)
 {
-    return n ? n + sum(n - 1) : 0;
+    volatile long here = n; /* what keeps the compiler from making a loop of it */
+    return n ? sum(n - 1) + here : 0;
 }
 
 static void worker(int id)
@@ -29,6 +32,75 @@ static void worker(int id)
         printf("worker %d step %d sum %ld\n", id, i, sum(100 * (id + 1)));
         swapcontext(&ctx[id], id == 2 ? &ctx[0] : &ctx[id + 1]);
     }
+}
+
+/* A million frames on a large stack, left by longjmp from the bottom and from the middle, and then by
+ * returns; the frames that a jump skips must not be met again. */
+static int frames = 1000000, leave_at;
+
+static long dive(long n)
+{
+    if (n == leave_at)
+        longjmp(env, 1);
+    volatile long here = n; /* what keeps the compiler from making a loop of it */
+    return n ? dive(n - 1) + (here & 1) : 0;
+}
+
+static void *deep_thread(void *arg)
+{
+    volatile int jumps = 0;
+    for (volatile int i = 0; i < 3; i++) {
+        leave_at = (int[]){0, frames / 2, frames - 3}[i];
+        if (setjmp(env))
+            jumps++;
+        else
+            dive(frames);
+    }
+    leave_at = -1;
+    printf("a million frames: %d jumps, %ld too many returns\n", jumps, dive(frames) - frames / 2);
+    return NULL;
+}
+
+static void test_deep(void)
+{
+    pthread_attr_t attr;
+    pthread_t t;
+    if (getenv("QUICK"))
+        frames = 10000;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 256 << 20);
+    if (pthread_create(&t, &attr, deep_thread, NULL))
+        die("pthread_create");
+    pthread_join(t, NULL);
+}
+
+/* Jumps from one context's stack to a frame of another's, and a context that is entered again and
+ * again at the same place. */
+static ucontext_t again;
+static volatile int entered;
+
+static void jumper(void)
+{
+    longjmp(env, 3);
+}
+
+static void test_contexts(void)
+{
+    static char stack[65536];
+    getcontext(&again);
+    if (++entered < 1000)
+        setcontext(&again);
+    printf("entered %d times\n", entered);
+    if (!setjmp(env)) {
+        ucontext_t c;
+        getcontext(&c);
+        c.uc_stack.ss_sp = stack;
+        c.uc_stack.ss_size = sizeof(stack);
+        c.uc_link = NULL;
+        makecontext(&c, jumper, 0);
+        setcontext(&c);
+    }
+    printf("out of a context, sum %ld\n", sum(1000));
 }
 
 int main(void)
@@ -51,5 +123,8 @@ int main(void)
     }
     swapcontext(&main_ctx, &ctx[0]);
     printf("back\n");
+    test_contexts();
+    fflush(stdout);
+    test_deep();
     return 0;
 }

@@ -106,6 +106,66 @@ static void test_files(void)
     result("shmdt again", shmdt(n));
 }
 
+#define BARRIER_PAGES 64
+
+static char *barrier_area;
+static volatile int barrier_faults;
+
+/* What garbage collectors do: the handler opens the page, and the access runs again. */
+static void open_page(int sig, siginfo_t *info, void *uc)
+{
+    char *page = (char *)((uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1));
+    if (page < barrier_area || page >= barrier_area + BARRIER_PAGES * PAGE)
+        _exit(98);
+    barrier_faults++;
+    mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+}
+
+static void test_barrier(void)
+{
+    struct sigaction sa = {.sa_sigaction = open_page, .sa_flags = SA_SIGINFO};
+    long sum = 0;
+    sigaction(SIGSEGV, &sa, NULL);
+    barrier_area = anon(NULL, BARRIER_PAGES * PAGE, PROT_READ | PROT_WRITE, 0);
+    for (int round = 0; round < 3; round++) {
+        mprotect(barrier_area, BARRIER_PAGES * PAGE, round == 1 ? PROT_NONE : PROT_READ);
+        /* Across page ends, and over whole pages by the C library's vector code. */
+        for (int i = 1; i < BARRIER_PAGES; i += 2) {
+            uint64_t *p = (uint64_t *)(barrier_area + i * PAGE - 4);
+            *p += 1;
+            sum += (long)*p;
+        }
+        memset(barrier_area, round, BARRIER_PAGES * PAGE);
+    }
+    printf("barrier: %d faults, sum %lx, end %d\n", barrier_faults, sum,
+           barrier_area[BARRIER_PAGES * PAGE - 1]);
+    signal(SIGSEGV, SIG_DFL);
+}
+
+/* A ring buffer that is mapped twice in a row, so that records need not be split. */
+static void test_mirror(void)
+{
+    int fd = memfd_create("ring", 0);
+    ftruncate(fd, PAGE);
+    char *p = anon(NULL, 2 * PAGE, PROT_NONE, 0);
+    int flags = MAP_SHARED | MAP_FIXED;
+    mmap(p, PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+    mmap(p + PAGE, PAGE, PROT_READ | PROT_WRITE, flags, fd, 0);
+    memcpy(p + PAGE - 6, "over the end", 13);
+    printf("mirror: %.6s%s\n", p + PAGE - 6, p);
+    uint64_t *w = (uint64_t *)(p + PAGE - 8), *r = (uint64_t *)(p + 2 * PAGE - 8);
+    int good = 0;
+    for (uint64_t i = 0; i < 1000; i++) { /* in one region: a store here, a load there */
+        *(volatile uint64_t *)w = i;
+        good += *(volatile uint64_t *)r == i;
+        *(volatile uint64_t *)r = ~i;
+        good += *(volatile uint64_t *)w == ~i;
+    }
+    printf("mirror: %d good\n", good);
+    munmap(p, 2 * PAGE);
+    close(fd);
+}
+
 static void test_proc(void)
 {
     FILE *f = fopen("/proc/self/maps", "r");
@@ -139,6 +199,8 @@ int main(void)
     test_fixed();
     test_remap();
     test_files();
+    test_barrier();
+    test_mirror();
     test_proc();
     return 0;
 }

@@ -232,6 +232,59 @@ static void test_overflow(void)
     sigaltstack(&ss, NULL);
 }
 
+/* Where a signal came from, by its code and what goes with it. */
+static void test_origins(void)
+{
+    set(SIGUSR1, note, 0);
+    set(SIGCHLD, note, 0);
+    raise(SIGUSR1);
+    say("raise", got.si_code == SI_TKILL && got.si_pid == getpid());
+    sigqueue(getpid(), SIGUSR1, (union sigval){.sival_ptr = (void *)0x123456789abcdef0});
+    say("sigqueue", got.si_code == SI_QUEUE && got.si_pid == getpid() && got.si_uid == getuid() &&
+                        got.si_value.sival_ptr == (void *)0x123456789abcdef0);
+    struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1,
+                          .sigev_value.sival_ptr = &ev};
+    struct itimerspec once = {{0}, {0, 1000000}};
+    timer_t t;
+    count = 0;
+    timer_create(CLOCK_MONOTONIC, &ev, &t);
+    timer_settime(t, 0, &once, NULL);
+    while (!count)
+        msleep(1);
+    say("timer", got.si_code == SI_TIMER && got.si_value.sival_ptr == &ev && got.si_overrun == 0);
+    timer_delete(t);
+    for (int i = 0; i < 2; i++) {
+        count = 0;
+        pid_t pid = fork();
+        if (!pid && i)
+            raise(SIGKILL);
+        if (!pid)
+            _exit(42);
+        while (!count)
+            msleep(1);
+        printf("child: code %d status %d pid %s\n", got.si_code, got.si_status,
+               got.si_pid == pid ? "right" : "WRONG");
+        waitpid(pid, NULL, 0);
+    }
+    pid_t parent = getpid(), pid;
+    signal(SIGCHLD, SIG_DFL);
+    count = 0;
+    if (!(pid = fork())) {
+        kill(parent, SIGUSR1);
+        _exit(0);
+    }
+    while (!count)
+        msleep(1);
+    say("from another process", got.si_code == SI_USER && got.si_pid == pid);
+    waitpid(pid, NULL, 0);
+    int p[2];
+    pipe(p);
+    close(p[0]);
+    set(SIGPIPE, note, 0);
+    result("write to a broken pipe", write(p[1], "x", 1));
+    say("SIGPIPE", got.si_signo == SIGPIPE && got.si_code == SI_USER);
+}
+
 static void test_suspend(void)
 {
     sigset_t block, none;
@@ -265,6 +318,7 @@ int main(void)
     test_context();
     test_altstack();
     test_overflow();
+    test_origins();
     test_suspend();
     signal(SIGSEGV, SIG_DFL);
     int status;

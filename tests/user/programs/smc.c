@@ -1,9 +1,16 @@
-/* Code that changes: with cache maintenance, by mapping anew, and through a second mapping.
+/* Code that changes: with cache maintenance, by mapping anew, through a second mapping, under other
+ * threads, and differently in two processes.
  * link: static
+ * flags: -pthread
  * peer: it loses code that is written through another mapping */
 #include "prog.h"
 
-#define PAGE 4096
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdatomic.h>
+
+#define PAGE      4096
+#define FUNCTIONS 512 /* eight bytes each: a page full of them */
 
 /* mov w0, #n; ret */
 static void emit(uint32_t *at, unsigned n)
@@ -15,6 +22,110 @@ static void emit(uint32_t *at, unsigned n)
 static int call(void *p)
 {
     return ((int (*)(void))p)();
+}
+
+static void emit_all(uint32_t *p, unsigned first)
+{
+    for (unsigned i = 0; i < FUNCTIONS; i++)
+        emit(p + 2 * i, first + i);
+    __builtin___clear_cache((char *)p, (char *)(p + 2 * FUNCTIONS));
+}
+
+static long call_all(uint32_t *p)
+{
+    long sum = 0;
+    for (unsigned i = 0; i < FUNCTIONS; i++)
+        sum += call(p + 2 * i);
+    return sum;
+}
+
+/* Both processes replace the same code by other code at the same addresses, again and again, while
+ * both run it; grandchildren start from what their parents have translated. */
+static void test_processes(uint32_t *p)
+{
+    emit_all(p, 0);
+    long want = call_all(p), bad = 0;
+    pid_t pid = fork(), pid2 = fork();
+    unsigned me = !pid + 2 * !pid2;
+    for (unsigned round = 0; round < 20; round++) {
+        bad += round == 0 && call_all(p) != want; /* what was there before fork() */
+        unsigned first = 1000 * (me + 1) + round;
+        emit_all(p, first);
+        bad += call_all(p) != want + (long)first * FUNCTIONS;
+    }
+    int status;
+    if (pid2 && waitpid(pid2, &status, 0) == pid2)
+        bad += WEXITSTATUS(status);
+    if (!pid2 || !pid)
+        _exit(bad != 0);
+    waitpid(pid, &status, 0);
+    printf("four processes: %s\n", bad || status ? "WRONG" : "right");
+}
+
+/* A thread writes new code and says so; others, which run it all the time, then see the new. */
+static _Atomic unsigned published, stale;
+static uint32_t *shared_code;
+
+static void *runner(void *arg)
+{
+    unsigned last = 0;
+    while (last < 300) {
+        last = published;
+        __asm__ volatile("isb" ::: "memory");
+        stale += (unsigned)call(shared_code) < last;
+    }
+    return NULL;
+}
+
+static void test_threads(uint32_t *p)
+{
+    pthread_t t[2];
+    shared_code = p;
+    emit(p, 0);
+    __builtin___clear_cache((char *)p, (char *)(p + 2));
+    for (int i = 0; i < 2; i++)
+        pthread_create(&t[i], NULL, runner, NULL);
+    for (unsigned i = 1; i <= 300; i++) {
+        /* One instruction changes, as a whole. */
+        __atomic_store_n(p, 0x52800000 | i << 5, __ATOMIC_RELAXED);
+        __builtin___clear_cache((char *)p, (char *)(p + 1));
+        published = i;
+        sched_yield();
+    }
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    printf("under threads: %u stale\n", stale);
+}
+
+static sigjmp_buf back;
+
+static void on_fault(int sig, siginfo_t *info, void *uc)
+{
+    siglongjmp(back, info->si_addr == shared_code ? 1 : 2);
+}
+
+/* Code that is moved, and what is called where it was. */
+static void test_moved(void)
+{
+    uint32_t *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+                       -1, 0);
+    struct sigaction sa = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    emit_all(p, 5);
+    long sum = call_all(p);
+    uint32_t *q = mremap(p, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, (char *)p - 100 * PAGE);
+    say("moved", q != p && call_all(q) == sum);
+    shared_code = p;
+    sigaction(SIGSEGV, &sa, NULL);
+    int r = sigsetjmp(back, 1);
+    if (!r)
+        call(p);
+    say("gone from there", r == 1);
+    shared_code = q;
+    mprotect(q, PAGE, PROT_READ | PROT_WRITE);
+    r = sigsetjmp(back, 1);
+    if (!r)
+        call(q);
+    say("not executable any more", r == 1);
 }
 
 int main(void)
@@ -72,5 +183,9 @@ int main(void)
     int status;
     waitpid(pid, &status, 0);
     printf("after fork: parent %d child %d\n", r, WEXITSTATUS(status));
+    fflush(stdout);
+    test_processes(p);
+    test_threads(p);
+    test_moved();
     return 0;
 }

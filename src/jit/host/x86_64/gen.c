@@ -49,7 +49,9 @@ static void emit_literals(struct x64_gen *g)
         const u8 *at = g->a.p;
         for (u32 k = 0; k < i; k++) { /* the same constant again? */
             if (!memcmp(&g->literal[k].value, &g->literal[i].value, sizeof(v128))) {
-                at = g->literal[k].rel32 + 4 + *(s32 *)(void *)g->literal[k].rel32;
+                s32 d;
+                memcpy(&d, g->literal[k].rel32, sizeof(d));
+                at = g->literal[k].rel32 + 4 + d;
                 break;
             }
         }
@@ -616,6 +618,16 @@ static void emit_ins(struct x64_gen *g, const struct ra_ins *i, u32 *edges)
     }
 }
 
+static void add_mark(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct host_buf *buf = g->buf;
+    if (i->kind != RA_OP || !i->v)
+        return;
+    u64 pc = ir_insn_pc(g->r, i->v);
+    if (!buf->nmarks || buf->mark[buf->nmarks - 1].pc != pc)
+        VEC_PUSH(buf->mark, buf->nmarks, buf->mark_cap) = (struct host_mark){x64_offset(g, g->a.p), pc};
+}
+
 static void free_gen(struct x64_gen *g)
 {
     free(g->fix);
@@ -634,11 +646,13 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         .block_first = ra->r->block[0].first,
     };
     u32 edges = 0;
-    buf->nlinks = buf->nfaults = buf->nfp_sites = 0;
+    buf->nlinks = buf->nfaults = buf->nfp_sites = buf->nmarks = 0;
     x64_alu_mi(&g.a, XALU_CMP, false, ENV_MEM(request), 0);
     x64_cold_from(x64_cold_add(&g, X64_COLD_REQUEST), x64_jcc(&g.a, XCC_NE, false));
     buf->body = x64_offset(&g, g.a.p);
     for (u32 k = 0; k < ra->nins && !g.a.overflow; k++) {
+        if (buf->want_marks)
+            add_mark(&g, &ra->ins[k]);
         emit_ins(&g, &ra->ins[k], &edges);
         for (bool side = ra->ins[k].kind == RA_SIDE; side; side = ra->ins[k].kind != RA_SIDE_END)
             k++; /* comes later, out of line */
@@ -647,6 +661,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         x64_patch(g.fix[k].rel32, g.block_at[g.fix[k].block]);
     buf->cold = x64_offset(&g, g.a.p);
     x64_finish_cold(&g);
+    buf->data = x64_offset(&g, g.a.p);
     emit_literals(&g);
     buf->used = (size_t)(g.a.p - buf->rw);
     bool ok = !g.a.overflow;
@@ -701,11 +716,12 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     return true;
 }
 
-/* lea (7 bytes), jmp (5), pc. */
+enum { STUB_PC_AT = 12 }; /* behind a lea of 7 bytes and a jmp of 5 */
+
 static u64 stub_pc(const u8 *stub)
 {
     u64 pc;
-    memcpy(&pc, stub + 12, sizeof(pc));
+    memcpy(&pc, stub + STUB_PC_AT, sizeof(pc));
     return pc;
 }
 
@@ -717,11 +733,14 @@ static void patch(u8 *rw_at, const u8 *rx_at, const u8 *to)
 
 const struct host host_x86_64 = {
     .name = "x86_64",
+    .capstone_arch = 3,      /* CS_ARCH_X86 */
+    .capstone_mode = 1 << 3, /* CS_MODE_64 */
     .detect = detect,
     .make_thunks = x64_make_thunks,
     .has = x64_has_emitter,
     .emit = emit,
     .stub_pc = stub_pc,
+    .stub_pc_at = STUB_PC_AT,
     .patch = patch,
     .enter = x64_enter,
     .fp_setup = x64_fp_setup,
