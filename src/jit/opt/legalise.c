@@ -49,8 +49,8 @@ static irv expand_mul(struct ir_builder *b, const struct ir_node *n)
     if (n->aux)
         return 0;
     irv even = binary(b, n, IR_VMUL, 1, n->a, n->b);
-    irv odd = binary(b, n, IR_VMUL, 1, shift(b, n, IR_VSHR, 1, 8, n->a),
-                     shift(b, n, IR_VSHR, 1, 8, n->b));
+    irv odd_a = shift(b, n, IR_VSHR, 1, 8, n->a), odd_b = shift(b, n, IR_VSHR, 1, 8, n->b);
+    irv odd = binary(b, n, IR_VMUL, 1, odd_a, odd_b);
     even = binary(b, n, IR_VAND, 0, even, splat(b, n, LOW_BYTES));
     return binary(b, n, IR_VOR, 0, even, shift(b, n, IR_VSHL, 1, 8, odd));
 }
@@ -61,7 +61,8 @@ static irv expand_addp(struct ir_builder *b, const struct ir_node *n)
     for (unsigned i = 0; i < 2; i++) {
         irv x = i ? n->b : n->a;
         irv even = binary(b, n, IR_VAND, 0, x, splat(b, n, LOW_BYTES));
-        sum[i] = binary(b, n, IR_VADD, 1, even, shift(b, n, IR_VSHR, 1, 8, x));
+        irv odd = shift(b, n, IR_VSHR, 1, 8, x);
+        sum[i] = binary(b, n, IR_VADD, 1, even, odd);
     }
     return binary(b, n, IR_VUZP1, 0, sum[0], sum[1]);
 }
@@ -97,8 +98,8 @@ static irv expand_shift(struct ir_builder *b, const struct ir_node *n)
 static irv expand_gtu(struct ir_builder *b, const struct ir_node *n)
 {
     irv sign = splat(b, n, 1ull << 63);
-    return binary(b, n, IR_VCMPGTS, 3, binary(b, n, IR_VXOR, 0, n->a, sign),
-                  binary(b, n, IR_VXOR, 0, n->b, sign));
+    irv x = binary(b, n, IR_VXOR, 0, n->a, sign), y = binary(b, n, IR_VXOR, 0, n->b, sign);
+    return binary(b, n, IR_VCMPGTS, 3, x, y);
 }
 
 static irv expand_minmax(struct ir_builder *b, const struct ir_node *n)
@@ -125,11 +126,9 @@ static irv expand_trn(struct ir_builder *b, const struct ir_node *n)
     if (lane == 3)
         return binary(b, n, first ? IR_VZIP1 : IR_VZIP2, 3, n->a, n->b);
     irv even = splat(b, n, even_lanes[lane]);
-    if (first)
-        return binary(b, n, IR_VOR, 0, binary(b, n, IR_VAND, 0, n->a, even),
-                      shift(b, n, IR_VSHL, lane + 1, bits, n->b));
-    return binary(b, n, IR_VOR, 0, shift(b, n, IR_VSHR, lane + 1, bits, n->a),
-                  binary(b, n, IR_VANDN, 0, n->b, even));
+    irv low = first ? binary(b, n, IR_VAND, 0, n->a, even) : shift(b, n, IR_VSHR, lane + 1, bits, n->a);
+    irv high = first ? shift(b, n, IR_VSHL, lane + 1, bits, n->b) : binary(b, n, IR_VANDN, 0, n->b, even);
+    return binary(b, n, IR_VOR, 0, low, high);
 }
 
 /* ---- conversions by lane ---- */
