@@ -54,8 +54,17 @@ struct lift {
         u32 len;
     } peeked[2];
     unsigned npeeked;
-    void *opaque;    /* for peek */
+    /* For regions of hot code: has the code at pc run? */
+    bool (*ran)(struct lift *l, u64 pc);
+    void *opaque;    /* for peek and ran */
 };
+
+/* Of two ways on, is the first the likelier? A loop is likelier than its end. */
+static inline bool lift_likely(struct lift *l, u64 yes, u64 no)
+{
+    bool yes_ran = l->ran(l, yes), no_ran = l->ran(l, no);
+    return yes_ran != no_ran ? yes_ran : yes <= l->pc;
+}
 
 /* The instruction at l->pc starts. */
 static inline void lift_insn_start(struct lift *l)

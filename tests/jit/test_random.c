@@ -469,7 +469,7 @@ static void side_exit(struct machine *m, struct pool *p)
 {
     irv cond = pick(p->bools, p->nbools);
     if (!ir_is_const(&m->ir, cond)) /* that would end the block */
-        ir_exit_if(&m->b, cond, 0x9000 + 8 * below(4));
+        ir_exit_if(&m->b, cond, below(2), 0x9000 + 8 * below(4));
 }
 
 static void one_op(struct machine *m, struct pool *p)
@@ -630,7 +630,7 @@ static void middle_block(struct machine *m, unsigned i)
     }
     irv left = ir_sub(b, IR_I64, counter, ir_const(b, IR_I64, 1));
     irv more = ir_icmp(b, IR_SGT, 64, left, ir_const(b, IR_I64, 0));
-    ir_emit(b, IR_POLL, IR_VOID, 0, 0, 0, ir_state_map(b, b->pc), 0);
+    ir_poll(b);
     u32 back = random_edge(m, &p, 1 + below(shape.count - 1), left);
     u32 on = random_edge(m, &p, i + 1, left);
     ir_br(b, more, back, on);

@@ -6,12 +6,40 @@ static u64 target(const struct lift *l, s32 words)
     return l->pc + (u64)(s64)words * 4;
 }
 
+/* A jump within a region of several blocks is no region boundary: what closes a loop asks here. */
+static void poll_if_backward(struct lift *l, u64 to)
+{
+    if (l->b->r->by_state && to <= l->pc)
+        ir_poll(l->b);
+}
+
+/* In a hot region the block ends by the likelier way, and the other is a side exit. */
+static bool hot_branch(struct lift *l, irv cond, u64 yes)
+{
+    u64 no = next_pc(l);
+    if (lift_likely(l, yes, no)) {
+        poll_if_backward(l, yes);
+        l->ended = true;
+        if (!ir_exit_if(l->b, cond, false, no))
+            return true;
+        a64_end_flags(l, yes, yes);
+        ir_exit(l->b, yes);
+        return true;
+    }
+    poll_if_backward(l, yes);
+    l->side_exits++;
+    l->ended = !ir_exit_if(l->b, cond, true, yes);
+    return true;
+}
+
 /* A forward branch is likely not taken: the block goes on behind it. A backward one is likely a loop's. */
 static bool branch_if(struct lift *l, irv cond, u64 yes)
 {
+    if (l->b->r->by_state)
+        return hot_branch(l, cond, yes);
     if (yes > l->pc && l->side_exits < LIFT_SIDE_EXITS) {
         l->side_exits++;
-        l->ended = !ir_exit_if(l->b, cond, yes);
+        l->ended = !ir_exit_if(l->b, cond, true, yes);
         return true;
     }
     a64_end_flags(l, yes, next_pc(l));
@@ -53,6 +81,7 @@ bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
         a64_end_flags(l, to, to);
         ir_call(l->b, to, next_pc(l));
     } else {
+        poll_if_backward(l, to);
         a64_end_flags(l, to, to);
         ir_exit(l->b, to);
     }

@@ -51,7 +51,7 @@ u32 ir_block_start(struct ir_builder *b)
     struct ir_region *r = b->r;
     b->block = r->nblocks;
     VEC_PUSH(r->block, r->nblocks, r->block_cap) =
-        (struct ir_block){.first = r->count, .end = r->count};
+        (struct ir_block){.pc = b->pc, .first = r->count, .end = r->count};
     /* State maps of one block do not build on those of another. */
     b->map = 0;
     b->map_puts = r->nputs;
@@ -265,14 +265,16 @@ void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no)
     end_region(b, IR_EXIT_BR, cond, other, yes, b->pc);
 }
 
-bool ir_exit_if(struct ir_builder *b, irv cond, u64 pc)
+bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
 {
     if (ir_is_const(b->r, cond)) {
-        if (b->r->node[cond].imm)
+        bool leaves = b->r->node[cond].imm == want;
+        if (leaves)
             ir_exit(b, pc);
-        return !b->r->node[cond].imm;
+        return !leaves;
     }
-    append(b, &(struct ir_node){.op = IR_EXIT_IF, .a = cond, .c = ir_state_map(b, pc), .imm = pc});
+    append(b, &(struct ir_node){.op = IR_EXIT_IF, .aux = !want, .a = cond,
+                                .c = ir_state_map(b, pc), .imm = pc});
     return true;
 }
 

@@ -269,8 +269,16 @@ irv ir_helper(struct ir_builder *b, unsigned index, unsigned type, irv x, irv y,
 /* Ends of a region. `next` is the guest pc where control goes on. */
 void ir_exit(struct ir_builder *b, u64 next);
 void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no);
-/* Leave if cond is true, from the middle of a block. False when it is known to be: the block has ended. */
-bool ir_exit_if(struct ir_builder *b, irv cond, u64 pc);
+/* Leave from the middle of a block if cond is what is wanted. False when it is known to be: the block has
+ * ended. */
+bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc);
+
+/* Leave if somebody asks for it: in a by_state region before each jump backwards. */
+static inline void ir_poll(struct ir_builder *b)
+{
+    ir_emit(b, IR_POLL, IR_VOID, 0, 0, 0, ir_state_map(b, b->pc), 0);
+}
+
 void ir_exit_ind(struct ir_builder *b, irv pc);
 void ir_call(struct ir_builder *b, u64 target, u64 ret);
 void ir_call_ind(struct ir_builder *b, irv target, u64 ret);

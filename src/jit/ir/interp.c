@@ -353,7 +353,7 @@ static void run_control(struct run *x, const struct ir_node *n)
         leave(x, n->c, a ? n->imm : ival(x, n->b), IR_EXIT_LOOKUP);
         break;
     case IR_EXIT_IF:
-        if (a)
+        if (!!a != n->aux)
             leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
         break;
     case IR_RAISE:

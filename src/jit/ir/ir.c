@@ -98,11 +98,20 @@ void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc)
     r->pc = pc;
     r->key = 0;
     r->insns = 0;
-    r->soft_fp = r->tiny = false;
+    r->soft_fp = r->tiny = r->by_state = false;
     r->count = IR_FIRST_NODE;
     r->nblocks = r->nedges = r->nargs = r->nputs = 0;
     r->nmaps = 0;
     VEC_PUSH(r->map, r->nmaps, r->map_cap) = (struct ir_map){.pc = pc};
+}
+
+u32 ir_block_at(const struct ir_region *r, u64 pc)
+{
+    for (u32 b = 0; r->by_state && b < r->nblocks; b++) {
+        if (r->block[b].pc == pc)
+            return b;
+    }
+    return UINT32_MAX;
 }
 
 void ir_mark_insn(struct ir_region *r, u64 pc)

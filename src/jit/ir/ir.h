@@ -108,6 +108,7 @@ struct ir_edge {
 };
 
 struct ir_block {
+    u64 pc;             /* of its first instruction; matters when by_state */
     u32 first, end; /* its nodes; parameters come first */
     u32 nparams;
     u32 preds;      /* how many edges lead here */
@@ -123,6 +124,8 @@ struct ir_region {
     const struct ir_slots *slots;
     u64 pc;
     u32 key;
+    bool by_state; /* blocks hand state on through slots alone: an exit to a block's pc goes there, and entry
+                    * values are those at the start of the block */
     bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
 
@@ -146,6 +149,9 @@ struct ir_region {
 void ir_region_init(struct ir_region *r);
 void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc);
 void ir_region_free(struct ir_region *r);
+
+/* The block of a by_state region that starts at pc; UINT32_MAX: none. */
+u32 ir_block_at(const struct ir_region *r, u64 pc);
 
 /* The nodes that follow are made for the guest instruction at pc; the instruction of a node. */
 void ir_mark_insn(struct ir_region *r, u64 pc);

@@ -489,6 +489,10 @@ static void jump_to_side(struct x64_gen *g, const struct ra_ins *i)
     struct x64_cold *side = x64_cold_add(g, X64_COLD_SIDE);
     side->ins = i + 1;
     x64_resolve_cond(g->r, x64_node(g, i)->a, g->block_first, &c);
+    if (x64_node(g, i)->aux) { /* if not */
+        c.cc ^= 1;
+        c.parity = -c.parity;
+    }
     u8 *over = c.parity > 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
     if (c.parity < 0)
         x64_cold_from(side, x64_jcc(&g->a, XCC_P, false));
