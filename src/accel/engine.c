@@ -211,7 +211,7 @@ void vcpu_copy_state(struct vcpu *to, const struct vcpu *from)
     to->model = from->model;
 }
 
-void vcpu_kick(struct vcpu *cpu)
+IN_HANDLER void vcpu_kick(struct vcpu *cpu)
 {
     atomic_fetch_or(&cpu->env->request, REQUEST_KICK);
 }
@@ -357,19 +357,22 @@ void engine_fork_prepare(struct engine *en)
         log_warn("fork: %s\n", e.text);
 }
 
+static void fork_unlock(struct engine *en)
+{
+    pthread_mutex_unlock(&en->lock);
+    pthread_mutex_unlock(&en->lockstep_lock);
+}
+
 void engine_fork_parent(struct engine *en)
 {
     cache_fork_parent(&en->cache);
-    pthread_mutex_unlock(&en->lock);
-    pthread_mutex_unlock(&en->lockstep_lock);
+    fork_unlock(en);
 }
 
 void engine_fork_child(struct engine *en, struct vcpu *cpu)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
     struct err e;
-    pthread_mutex_init(&en->lock, NULL);
-    pthread_mutex_init(&en->lockstep_lock, NULL);
     for (struct engine_cpu *o = en->cpus, *next; o; o = next) {
         next = o->next; /* the other threads did not come along; their vCPUs may be freed yet */
         o->next = NULL;
@@ -383,6 +386,7 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
         log_warn("fork: %s\n", e.text);
         abort();
     }
+    fork_unlock(en);
     start_stress(en);
 }
 

@@ -41,6 +41,9 @@ typedef union v128 {
 
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define NORETURN               __attribute__((noreturn))
+/* Runs in handlers of signals that come at any moment, also when ThreadSanitizer, which instruments
+ * atomics with locks of its own, has one. */
+#define IN_HANDLER             __attribute__((no_sanitize("thread")))
 #define WEAK                   __attribute__((weak))
 #define FALLTHROUGH            __attribute__((fallthrough))
 

@@ -47,7 +47,7 @@ __asm__(".text\n"
         "    .cfi_endproc\n"
         ".size hostcall_stub, . - hostcall_stub\n");
 
-void host_call_interrupted(void *ucontext)
+IN_HANDLER void host_call_interrupted(void *ucontext)
 {
     greg_t *reg = ((ucontext_t *)ucontext)->uc_mcontext.gregs;
     uintptr_t pc = (uintptr_t)reg[REG_RIP];

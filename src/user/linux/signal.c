@@ -82,7 +82,7 @@ static void crash(struct thread *t, int sig, siginfo_t *info, ucontext_t *uc)
     host_action(sig, 0, 0); /* the instruction runs again and ends the process */
 }
 
-static void host_handler(int sig, siginfo_t *info, void *ucontext)
+IN_HANDLER static void host_handler(int sig, siginfo_t *info, void *ucontext)
 {
     int saved_errno = errno;
     struct thread *t = thread_current();
