@@ -13,6 +13,11 @@ enum a64_helper {
     A64_HELPER_FP_LANES,
     A64_HELPER_FJCVTZS,
     A64_HELPER_SIMD,
+    /* of three vectors, or two */
+    A64_HELPER_SHA512H, A64_HELPER_SHA512H2, A64_HELPER_SM3PARTW1,
+    A64_HELPER_SM3PARTW2, A64_HELPER_SM3SS1, A64_HELPER_SM3TT1A,
+    A64_HELPER_SM3TT1B, A64_HELPER_SM3TT2A, A64_HELPER_SM3TT2B,
+    A64_HELPER_SM4E, A64_HELPER_SM4EKEY,
     A64_HELPERS,
 };
 
@@ -46,6 +51,17 @@ enum a64_simd_op {
 void a64_simd(struct ir_env *env);
 void a64_fp_lanes(struct ir_env *env);
 void a64_fjcvtzs(struct ir_env *env);
+void a64_sha512h(struct ir_env *env);
+void a64_sha512h2(struct ir_env *env);
+void a64_sm3partw1(struct ir_env *env);
+void a64_sm3partw2(struct ir_env *env);
+void a64_sm3ss1(struct ir_env *env);
+void a64_sm3tt1a(struct ir_env *env);
+void a64_sm3tt1b(struct ir_env *env);
+void a64_sm3tt2a(struct ir_env *env);
+void a64_sm3tt2b(struct ir_env *env);
+void a64_sm4e(struct ir_env *env);
+void a64_sm4ekey(struct ir_env *env);
 
 /* Ended by a row without a function. */
 extern const struct ir_helper a64_helpers[A64_HELPERS + 1];
