@@ -116,6 +116,7 @@ const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_SQRDMLAH_S] = {"sqrdmlah_s", a64_sqrdmlah_s, 0},
     [A64_HELPER_SQRDMLSH_H] = {"sqrdmlsh_h", a64_sqrdmlsh_h, 0},
     [A64_HELPER_SQRDMLSH_S] = {"sqrdmlsh_s", a64_sqrdmlsh_s, 0},
+    [A64_HELPER_PAUTH] = {"pauth", a64_pauth, 0},
     [A64_HELPER_SHA512H] = {"sha512h", a64_sha512h, IR_HELPER_PURE},
     [A64_HELPER_SHA512H2] = {"sha512h2", a64_sha512h2, IR_HELPER_PURE},
     [A64_HELPER_SM3PARTW1] = {"sm3partw1", a64_sm3partw1, IR_HELPER_PURE},
