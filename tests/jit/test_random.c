@@ -326,7 +326,7 @@ static irv vec_op(struct machine *m, struct pool *p)
     case IR_VSHA:
         return ir_emit(b, op, IR_V128, below(IR_SHA256_SCHEDULE2 + 1), x, y, z, 0);
     case IR_VAES:
-        return ir_v2(b, op, IR_V128, below(4), x, y);
+        return ir_v2(b, op, IR_V128, below(IR_AES_INV_SUB_MIX + 1), x, y);
     case IR_VQADDS:
     case IR_VQADDU:
     case IR_VQSUBS:

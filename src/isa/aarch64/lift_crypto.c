@@ -38,7 +38,7 @@ static irv window(struct lift *l, unsigned from, irv x, irv y)
     return ir_v2(l->b, IR_VEXT, IR_V128, from, x, y);
 }
 
-/* aese aesd aesmc aesimc, by the low bits of op: the same order as the IR's. */
+/* aese aesd aesmc aesimc, by the low bits of op: the order of enum ir_aes. */
 bool a64_lift_aes(struct lift *l, const struct a64_aes *f)
 {
     unsigned what = f->op & 3;

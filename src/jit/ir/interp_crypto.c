@@ -63,28 +63,33 @@ static u8 gf_mul(u8 a, u8 b)
     return r;
 }
 
-static void aes(const struct ir_node *n, const v128 *a, const v128 *b, v128 *out)
+static v128 aes_sub(const v128 *a, const v128 *b, bool inverse)
+{
+    v128 r;
+    for (unsigned i = 0; i < 16; i++) {
+        unsigned row = i % 4, col = i / 4 + (inverse ? 4 - row : row), k = col % 4 * 4 + row;
+        r.b[i] = (inverse ? aes_inv_sbox : aes_sbox)[a->b[k] ^ b->b[k]];
+    }
+    return r;
+}
+
+static v128 aes_mix(const v128 *a, bool inverse)
 {
     static const u8 mix[2][4] = {{2, 3, 1, 1}, {14, 11, 13, 9}};
+    v128 r = {0};
     for (unsigned i = 0; i < 16; i++) {
-        unsigned row = i % 4, col = i / 4;
-        switch (n->aux & 3) {
-        case 0: { /* SubBytes(ShiftRows(a ^ b)) */
-            unsigned k = (col + row) % 4 * 4 + row;
-            out->b[i] = aes_sbox[a->b[k] ^ b->b[k]];
-            break;
-        }
-        case 1: {
-            unsigned k = (col + 4 - row) % 4 * 4 + row;
-            out->b[i] = aes_inv_sbox[a->b[k] ^ b->b[k]];
-            break;
-        }
-        default:
-            for (unsigned k = 0; k < 4; k++)
-                out->b[i] ^= gf_mul(a->b[col * 4 + k], mix[n->aux & 1][(k + 4 - row) % 4]);
-            break;
-        }
+        for (unsigned k = 0; k < 4; k++)
+            r.b[i] ^= gf_mul(a->b[i / 4 * 4 + k], mix[inverse][(k + 4 - i % 4) % 4]);
     }
+    return r;
+}
+
+static void aes(unsigned kind, const v128 *a, const v128 *b, v128 *out)
+{
+    bool inverse = kind & 1;
+    *out = kind == IR_AES_MIX || kind == IR_AES_INV_MIX ? *a : aes_sub(a, b, inverse);
+    if (kind >= IR_AES_MIX)
+        *out = aes_mix(out, inverse);
 }
 
 /* ---- SHA ---- */
@@ -185,7 +190,7 @@ void ir_interp_crypto(const struct ir_node *n, const v128 *a, const v128 *b, con
     if (n->op == IR_VPMULL)
         carryless(n, a, b, out);
     else if (n->op == IR_VAES)
-        aes(n, a, b, out);
+        aes(n->aux, a, b, out);
     else
         sha(n->aux, a, b, c, out);
 }

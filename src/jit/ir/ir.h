@@ -86,6 +86,10 @@ enum ir_fence { IR_FENCE_LOAD = 1, IR_FENCE_STORE = 2, IR_FENCE_FULL = 3 };
 /* aux of fma. */
 enum { IR_FMA_NEG_PROD = 1 << 8, IR_FMA_NEG_ADD = 1 << 9 };
 
+/* What vaes computes: the bytes of a ^ b shifted by rows and substituted (or the inverse); the columns of a
+ * mixed (or the inverse); one after the other. */
+enum ir_aes { IR_AES_SUB, IR_AES_INV_SUB, IR_AES_MIX, IR_AES_INV_MIX, IR_AES_SUB_MIX, IR_AES_INV_SUB_MIX };
+
 /* What vsha computes. Four rounds of SHA-1 on a = {A..D} with b = {E} and c, words to which the
  * constants of this part of the rounds have been added. Four rounds of SHA-256, of which ROUNDS gives
  * {A..D} and takes it as a, with {E..H} as b, while ROUNDS2 gives {E..H} and has them the other way

@@ -7,26 +7,24 @@ void x64_emit_pmull(struct x64_gen *g, const struct ra_ins *i)
             x64_node(g, i)->aux >> 4 & 1 ? 0x11 : 0);
 }
 
+/* The host's rounds end with the key, the guest's start with it: xor first and give a key of zero. */
 void x64_emit_aes(struct x64_gen *g, const struct ra_ins *i)
 {
-    const struct ir_node *n = x64_node(g, i);
-    unsigned dst = xr(i->dst), x = xr(i->src[0]);
-    switch (n->aux & 3) {
-    case 0:
-    case 1:
-        x64_v3(&g->a, X_PXOR, dst, x, xr(i->src[1]));
-        x64_v3(&g->a, X_PXOR, X64_SCRATCH, X64_SCRATCH, X64_SCRATCH);
-        x64_v3(&g->a, n->aux & 1 ? X_AESDECLAST : X_AESENCLAST, dst, dst, X64_SCRATCH);
-        break;
-    case 2: /* undo what aesenc does before mixing the columns */
-        x64_v3(&g->a, X_PXOR, X64_SCRATCH, X64_SCRATCH, X64_SCRATCH);
-        x64_v3(&g->a, X_AESDECLAST, dst, x, X64_SCRATCH);
-        x64_v3(&g->a, X_AESENC, dst, dst, X64_SCRATCH);
-        break;
-    default:
+    static const u16 insn[] = {
+        [IR_AES_SUB] = X_AESENCLAST,  [IR_AES_INV_SUB] = X_AESDECLAST, [IR_AES_MIX] = X_AESENC,
+        [IR_AES_SUB_MIX] = X_AESENC, [IR_AES_INV_SUB_MIX] = X_AESDEC,
+    };
+    unsigned dst = xr(i->dst), x = xr(i->src[0]), kind = x64_node(g, i)->aux;
+    if (kind == IR_AES_INV_MIX) {
         x64_v2(&g->a, X_AESIMC, dst, x);
-        break;
+        return;
     }
+    x64_v3(&g->a, X_PXOR, X64_SCRATCH, X64_SCRATCH, X64_SCRATCH);
+    if (kind == IR_AES_MIX) /* undo what the host does before it mixes the columns */
+        x64_v3(&g->a, X_AESDECLAST, dst, x, X64_SCRATCH);
+    else
+        x64_v3(&g->a, X_PXOR, dst, x, xr(i->src[1]));
+    x64_v3(&g->a, (enum x64_insn)insn[kind], dst, dst, X64_SCRATCH);
 }
 
 static void emit_sha1(struct x64_gen *g, const struct ra_ins *i)
