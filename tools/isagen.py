@@ -6,6 +6,7 @@
 The language, line by line (`#` starts a comment, a trailing backslash continues a line):
 
   features FEAT_A FEAT_B ...
+  behaviour FEAT_C ...                features that no encoding needs: they change what some do
   fields rd:5 imm19:s19 ...           widths; `s` marks a field that is sign-extended
   operand Xd r:1,rd                   <Xd> in a template calls the printer put_r(1, rd)
   class NAME PATTERN [by FIELD...] [OPTIONS] [: TEMPLATE]
@@ -181,7 +182,8 @@ class Tables:
 
     def statement(self, pos, text):
         word, _, rest = text.partition(' ')
-        handler = {'features': self.read_features, 'fields': self.read_fields,
+        handler = {'features': self.read_features, 'behaviour': self.read_behaviour,
+                   'fields': self.read_fields,
                    'operand': self.read_operand, 'class': self.read_class,
                    'sysreg': self.read_sysreg, 'sysop': self.read_sysop}.get(word)
         if handler:
@@ -198,6 +200,10 @@ class Tables:
     def read_features(self, pos, rest):
         for name in rest.split():
             self.define(pos, self.features, name, len(self.features), 'feature')
+
+    def read_behaviour(self, pos, rest):
+        self.read_features(pos, rest)
+        self.used.update(('feature', name) for name in rest.split())
 
     def read_fields(self, pos, rest):
         for item in rest.split():

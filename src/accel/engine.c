@@ -208,7 +208,6 @@ void vcpu_copy_state(struct vcpu *to, const struct vcpu *from)
     to->env->key = from->env->key;
     to->env->excl = (struct ir_exclusive){0};
     to->env->host_fp = from->env->host_fp;
-    to->model = from->model;
 }
 
 IN_HANDLER void vcpu_kick(struct vcpu *cpu)

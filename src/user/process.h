@@ -47,6 +47,7 @@ struct process {
     u64 *auxv;           /* a copy, pairs */
     size_t auxv_words;
     u64 sigreturn;       /* guest address of code that calls rt_sigreturn */
+    _Atomic u64 random;  /* state of process_random() */
     _Atomic u32 personality;
     struct rlimit limit_as, limit_data, limit_stack; /* the guest's; see sys_prlimit64 */
 
@@ -55,6 +56,9 @@ struct process {
     unsigned count;
     struct thread *main;
 };
+
+/* Bytes that nobody can guess, unless the user asked for the same ones every time. */
+void process_random(struct process *p, void *out, size_t size);
 
 struct thread {
     struct process *process;

@@ -29,7 +29,7 @@ struct user_opts {
     const char *release;   /* uname release; NULL: the host's */
     bool compatible;       /* the caller prints texts of qemu-<isa>; kept for its `end` */
     bool strace;
-    bool seeded;           /* AT_RANDOM's bytes come from `seed` */
+    bool seeded;           /* AT_RANDOM's bytes and what else is random come from `seed` */
     u64 seed;
     struct engine_opts engine; /* fetch and opaque are filled in */
 

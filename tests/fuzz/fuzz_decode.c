@@ -30,12 +30,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         disassemble(insn);
     }
     struct err e = {0};
+    struct a64_model model;
     struct ir_region r;
     struct ir_builder *b = malloc(sizeof(*b));
     ir_region_init(&r);
     ir_region_start(&r, &isa_aarch64.slots, PC);
     ir_build_start(b, &r);
-    struct lift l = {.b = b, .isa = &isa_aarch64, .model = a64_model_find("max", &e), .start = PC,
+    if (!a64_model_find("max", &model, &e))
+        abort();
+    struct lift l = {.b = b, .isa = &isa_aarch64, .model = &model, .start = PC,
                      .code = data, .code_len = size, .max_insns = 64, .pc = PC};
     isa_aarch64.lift(&l);
     if (!l.ended || !ir_verify(&r, &e)) {

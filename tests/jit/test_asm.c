@@ -354,7 +354,8 @@ static const char *vec_name(enum x64_insn x, bool wide, char *buf, size_t size)
         text = "pinsrq";
     if (wide && is(x, "pextrd"))
         text = "pextrq";
-    snprintf(buf, size, "%s%s", t.a.level >= X64_AVX2 && text[0] != 'v' ? "v" : "", text);
+    bool prefix = t.a.level >= X64_AVX2 && text[0] != 'v' && !(info->flags & XF_SSE);
+    snprintf(buf, size, "%s%s", prefix ? "v" : "", text);
     return buf;
 }
 
@@ -419,14 +420,27 @@ static void vec_two(enum x64_insn x, bool wide)
     }
 }
 
+static bool vex_form(const struct x64_insn_info *info)
+{
+    return info->flags & XF_VEX || (t.a.level >= X64_AVX2 && !(info->flags & XF_SSE));
+}
+
+/* The copy before an instruction that has two operands. */
+static const char *copy_name(void)
+{
+    return t.a.level >= X64_AVX2 ? "vmovaps" : "movaps";
+}
+
 static void vec_three(enum x64_insn x, bool wide)
 {
     const struct x64_insn_info *info = &x64_insns[x];
-    bool vex = t.a.level >= X64_AVX2 || (info->flags & XF_VEX);
+    bool vex = vex_form(info);
     char name[32], imm[16] = "";
     vec_name(x, wide, name, sizeof(name));
     if (info->flags & XF_IMM8)
         snprintf(imm, sizeof(imm), ",0x%x", IMM);
+    if (x == X_SHA256RNDS2) /* an operand that has no place in the encoding */
+        snprintf(imm, sizeof(imm), ",xmm0");
     for (unsigned i = 0; i < NREGS; i++) {
         for (unsigned j = 0; j < NREGS; j++) {
             unsigned d = regs[i], s1 = regs[j], s2 = regs[(i + 2 * j) % NREGS];
@@ -443,7 +457,7 @@ static void vec_three(enum x64_insn x, bool wide)
             if (vex)
                 expect("%s xmm%u,xmm%u,%s%s", name, d, s1, m, imm);
             else if (d != s1)
-                expect("movaps xmm%u,xmm%u|%s xmm%u,%s%s", d, s1, name, d, m, imm);
+                expect("%s xmm%u,xmm%u|%s xmm%u,%s%s", copy_name(), d, s1, name, d, m, imm);
             else
                 expect("%s xmm%u,%s%s", name, d, m, imm);
         }
@@ -453,7 +467,7 @@ static void vec_three(enum x64_insn x, bool wide)
 static void vec_mem(enum x64_insn x)
 {
     const struct x64_insn_info *info = &x64_insns[x];
-    bool vex = t.a.level >= X64_AVX2 || (info->flags & XF_VEX);
+    bool vex = vex_form(info);
     bool two = (info->flags & XF_TWO) || x == X_MOVSS;
     char name[32], imm[16] = "";
     if ((info->flags & XF_GPR) || x == X_MOVLHPS)
@@ -461,6 +475,8 @@ static void vec_mem(enum x64_insn x)
     vec_name(x, false, name, sizeof(name));
     if (info->flags & XF_IMM8)
         snprintf(imm, sizeof(imm), ",0x%x", IMM);
+    if (x == X_SHA256RNDS2) /* an operand that has no place in the encoding */
+        snprintf(imm, sizeof(imm), ",xmm0");
     for (unsigned i = 0; i < nmem; i += 3) {
         unsigned reg = regs[i % NREGS], s1 = regs[i / 3 % NREGS];
         const char *m = mem_cases[i].text;
@@ -477,7 +493,7 @@ static void vec_mem(enum x64_insn x)
         else if (vex)
             expect("%s xmm%u,xmm%u,%s%s", name, reg, s1, m, imm);
         else if (reg != s1)
-            expect("movaps xmm%u,xmm%u|%s xmm%u,%s%s", reg, s1, name, reg, m, imm);
+            expect("%s xmm%u,xmm%u|%s xmm%u,%s%s", copy_name(), reg, s1, name, reg, m, imm);
         else
             expect("%s xmm%u,%s%s", name, reg, m, imm);
     }

@@ -321,8 +321,12 @@ static irv vec_op(struct machine *m, struct pool *p)
         return ir_v2(b, op, IR_V128, 0, any_int(m, p), any_int(m, p));
     case IR_VPMULL:
         return ir_v2(b, op, IR_V128, 3 | below(2) << 4, x, y);
+    case IR_VDOT:
+        return ir_v2(b, op, type, below(4), x, y);
+    case IR_VSHA:
+        return ir_emit(b, op, IR_V128, below(IR_SHA256_SCHEDULE2 + 1), x, y, z, 0);
     case IR_VAES:
-        return ir_v2(b, op, IR_V128, below(4), x, y);
+        return ir_v2(b, op, IR_V128, below(IR_AES_INV_SUB_MIX + 1), x, y);
     case IR_VQADDS:
     case IR_VQADDU:
     case IR_VQSUBS:

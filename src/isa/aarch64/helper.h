@@ -13,6 +13,15 @@ enum a64_helper {
     A64_HELPER_FP_LANES,
     A64_HELPER_FJCVTZS,
     A64_HELPER_SIMD,
+    /* of three vectors, or two */
+    A64_HELPER_SHA512H, A64_HELPER_SHA512H2, A64_HELPER_SM3PARTW1,
+    A64_HELPER_SM3PARTW2, A64_HELPER_SM3SS1, A64_HELPER_SM3TT1A,
+    A64_HELPER_SM3TT1B, A64_HELPER_SM3TT2A, A64_HELPER_SM3TT2B,
+    A64_HELPER_SM4E, A64_HELPER_SM4EKEY,
+    A64_HELPER_WIDEN_HALF, /* four f16 to f32, exactly */
+    A64_HELPER_BFDOT, A64_HELPER_BFMMLA,
+    A64_HELPER_SQRDMLAH_H, A64_HELPER_SQRDMLAH_S, A64_HELPER_SQRDMLSH_H, A64_HELPER_SQRDMLSH_S,
+    A64_HELPER_PAUTH, /* QARMA5 of a value, a modifier and the number of a key */
     A64_HELPERS,
 };
 
@@ -21,6 +30,7 @@ enum a64_helper {
 enum a64_fp_op {
     A64_FP_ROUND_FIT, /* how: rounding | bits of the integer (32, 64) */
     A64_FP_TO_BF16,
+    A64_FP_TO_F32_ODD, /* from lanes of 64 bits */
     A64_FP_MULX,
     A64_FP_RECIP_ESTIMATE,
     A64_FP_RSQRT_ESTIMATE,
@@ -46,6 +56,28 @@ enum a64_simd_op {
 void a64_simd(struct ir_env *env);
 void a64_fp_lanes(struct ir_env *env);
 void a64_fjcvtzs(struct ir_env *env);
+void a64_widen_half(struct ir_env *env);
+void a64_bfdot(struct ir_env *env);
+void a64_bfmmla(struct ir_env *env);
+void a64_sqrdmlah_h(struct ir_env *env);
+void a64_sqrdmlah_s(struct ir_env *env);
+void a64_sqrdmlsh_h(struct ir_env *env);
+void a64_sqrdmlsh_s(struct ir_env *env);
+void a64_sha512h(struct ir_env *env);
+void a64_sha512h2(struct ir_env *env);
+void a64_sm3partw1(struct ir_env *env);
+void a64_sm3partw2(struct ir_env *env);
+void a64_sm3ss1(struct ir_env *env);
+void a64_sm3tt1a(struct ir_env *env);
+void a64_sm3tt1b(struct ir_env *env);
+void a64_sm3tt2a(struct ir_env *env);
+void a64_sm3tt2b(struct ir_env *env);
+void a64_sm4e(struct ir_env *env);
+void a64_sm4ekey(struct ir_env *env);
+void a64_pauth(struct ir_env *env);
+
+/* The cipher itself: a block, a tweak, the two halves of the key. */
+u64 a64_qarma5(u64 x, u64 tweak, u64 whitening, u64 core);
 
 /* Ended by a row without a function. */
 extern const struct ir_helper a64_helpers[A64_HELPERS + 1];

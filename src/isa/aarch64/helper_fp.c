@@ -39,6 +39,13 @@ static u64 one_lane(enum a64_fp_op op, unsigned lane, unsigned how, u64 a, u64 b
         return round_fit(lane, a, how, fp);
     case A64_FP_TO_BF16:
         return fp32_to_bf16((u32)a, fp);
+    case A64_FP_TO_F32_ODD: {
+        u8 round = fp->round;
+        fp->round = FP_ROUND_ODD;
+        u32 r = fp64_to_fp32(a, fp);
+        fp->round = round;
+        return r;
+    }
     case A64_FP_MULX:
         return BY_LANE(lane, mulx, a, b, fp);
     case A64_FP_RECIP_ESTIMATE:
@@ -73,4 +80,85 @@ void a64_fjcvtzs(struct ir_env *env)
     bool exact;
     u32 v = fp64_to_int32_modulo(env->helper_arg[0].d[0], &exact, env->fp);
     env->helper_ret.d[0] = v | (u64)exact << 32;
+}
+
+/* The same number, or NaN with all its properties: a multiplication that widens sees the f16. */
+static u32 widen_half(u16 h, bool flush)
+{
+    u32 sign = (u32)(h >> 15) << 31, exp = h >> 10 & 31, frac = h & 0x3ff;
+    if (exp == 31)
+        return sign | 0x7f800000 | frac << 13;
+    if (exp)
+        return sign | (exp + 112) << 23 | frac << 13;
+    if (!frac || flush)
+        return sign;
+    unsigned shift = clz32(frac) - 21;
+    return sign | (113 - shift) << 23 | (frac << shift & 0x3ff) << 13;
+}
+
+void a64_widen_half(struct ir_env *env)
+{
+    bool flush = env->fp->flush_inputs & FP_FLUSH_HALF;
+    v128 r;
+    for (unsigned i = 0; i < 4; i++)
+        r.s[i] = widen_half(env->helper_arg[0].h[i], flush);
+    env->helper_ret = r;
+}
+
+/* Products of bfloat16 have rules of their own, whatever FPCR says: no flags, no denormals, default
+ * NaNs, rounding to odd but to infinity when the result does not fit (Arm BFMul, BFAdd). */
+static const struct fp_env bf_rules = {
+    .round = FP_ROUND_ODD,
+    .nan_rule = FP_NAN_ARM,
+    .flush_inputs = FP_FLUSH_WIDE,
+    .flush_outputs = FP_FLUSH_WIDE,
+    .default_nan = true,
+    .tininess_before = true,
+};
+
+static u32 bf_result(u32 r, const struct fp_env *fp)
+{
+    return fp->flags & FP_OVERFLOW ? (r & 1u << 31) | 0x7f800000 : r;
+}
+
+static u32 bf_mul(u32 a, u32 b)
+{
+    struct fp_env fp = bf_rules;
+    u32 r = fp32_mul(a, b, &fp);
+    return bf_result(r, &fp);
+}
+
+static u32 bf_add(u32 a, u32 b)
+{
+    struct fp_env fp = bf_rules;
+    u32 r = fp32_add(a, b, &fp);
+    return bf_result(r, &fp);
+}
+
+/* sum + (the product of the low halves + that of the high halves). */
+static u32 bf_dot(u32 sum, u32 a, u32 b)
+{
+    u32 low = bf_mul(a << 16, b << 16), high = bf_mul(a & 0xffff0000, b & 0xffff0000);
+    return bf_add(sum, bf_add(low, high));
+}
+
+void a64_bfdot(struct ir_env *env)
+{
+    const v128 *sum = &env->helper_arg[0], *n = &env->helper_arg[1], *m = &env->helper_arg[2];
+    v128 r;
+    for (unsigned i = 0; i < 4; i++)
+        r.s[i] = bf_dot(sum->s[i], n->s[i], m->s[i]);
+    env->helper_ret = r;
+}
+
+/* Two rows of n, four numbers each, with the rows of m. */
+void a64_bfmmla(struct ir_env *env)
+{
+    const v128 *sum = &env->helper_arg[0], *n = &env->helper_arg[1], *m = &env->helper_arg[2];
+    v128 r;
+    for (unsigned i = 0; i < 4; i++) {
+        const u32 *row = n->s + (i & 2), *column = m->s + 2 * (i & 1);
+        r.s[i] = bf_dot(bf_dot(sum->s[i], row[0], column[0]), row[1], column[1]);
+    }
+    env->helper_ret = r;
 }

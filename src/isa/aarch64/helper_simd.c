@@ -201,3 +201,38 @@ void a64_simd(struct ir_env *env)
     }
     env->helper_ret = r;
 }
+
+/* The accumulator plus or minus twice the product, its high half rounded and saturated. */
+static void rounding_accumulate(struct ir_env *env, unsigned lane, bool subtract)
+{
+    const v128 *sum = &env->helper_arg[0], *a = &env->helper_arg[1], *b = &env->helper_arg[2];
+    const struct job j = {.state = a64_state(env), .bits = 8u << lane};
+    v128 r = {0};
+    for (unsigned i = 0; i < 16u >> lane; i++) {
+        wide product = 2 * number(&j, a, lane, i) * number(&j, b, lane, i);
+        wide x = number(&j, sum, lane, i) * ((wide)1 << j.bits) + ((wide)1 << (j.bits - 1));
+        x = subtract ? x - product : x + product;
+        set(&r, lane, i, saturate(&j, x >> j.bits, j.bits, false));
+    }
+    env->helper_ret = r;
+}
+
+void a64_sqrdmlah_h(struct ir_env *env)
+{
+    rounding_accumulate(env, 1, false);
+}
+
+void a64_sqrdmlah_s(struct ir_env *env)
+{
+    rounding_accumulate(env, 2, false);
+}
+
+void a64_sqrdmlsh_h(struct ir_env *env)
+{
+    rounding_accumulate(env, 1, true);
+}
+
+void a64_sqrdmlsh_s(struct ir_env *env)
+{
+    rounding_accumulate(env, 2, true);
+}

@@ -15,6 +15,8 @@
 #define X(n, pin)       {"x" #n, IR_I64, offsetof(struct a64_state, x[n]), pin}
 #define V(n, pin)       {"v" #n, IR_V128, offsetof(struct a64_state, v[n]), pin}
 #define R(name, member) {name, IR_I64, offsetof(struct a64_state, member), -1}
+#define KEY(name, k)                                                                               \
+    R(name "keylo_el1", pauth_key[A64_KEY_##k][0]), R(name "keyhi_el1", pauth_key[A64_KEY_##k][1])
 
 /* In the order of enum in state.h. The pins are what compiled programs use most (ENGINE.md). */
 static const struct ir_slot slots[A64_NSLOTS] = {
@@ -27,21 +29,27 @@ static const struct ir_slot slots[A64_NSLOTS] = {
     {"nzcv", IR_FL, offsetof(struct a64_state, nzcv), -1},
     R("tpidr_el0", tpidr_el0),
     R("tpidrro_el0", tpidrro_el0),
+    R("dit_ssbs", dit_ssbs),
+    KEY("apia", IA), KEY("apib", IB), KEY("apda", DA), KEY("apdb", DB), KEY("apga", GA),
     V(0, 0), V(1, 1), V(2, 2), V(3, 3), V(4, 4), V(5, 5), V(6, 6), V(7, 7),
     V(8, -1), V(9, -1), V(10, -1), V(11, -1), V(12, -1), V(13, -1), V(14, -1), V(15, -1),
     V(16, -1), V(17, -1), V(18, -1), V(19, -1), V(20, -1), V(21, -1), V(22, -1), V(23, -1),
     V(24, -1), V(25, -1), V(26, -1), V(27, -1), V(28, -1), V(29, -1), V(30, -1), V(31, -1),
 };
 
-/* PSTATE as debuggers and signal frames hold it: N Z C V in bits 31..28; the rest is 0 at EL0. */
+/* PSTATE as debuggers and signal frames hold it: N Z C V in bits 31..28, DIT, SSBS; what else there is
+ * reads as 0 at EL0. */
 static void get_pstate(struct vcpu *cpu, v128 *value)
 {
-    value->d[0] = (u64)ir_flags_eval(cpu->env->slots, &a64_state(cpu->env)->nzcv) << 28;
+    const struct a64_state *s = a64_state(cpu->env);
+    value->d[0] = (u64)ir_flags_eval(cpu->env->slots, &s->nzcv) << 28 | s->dit_ssbs;
 }
 
 static void set_pstate(struct vcpu *cpu, const v128 *value)
 {
-    a64_state(cpu->env)->nzcv = (struct ir_flags){IR_FLK_BITS, value->d[0] >> 28 & 15, 0};
+    struct a64_state *s = a64_state(cpu->env);
+    s->nzcv = (struct ir_flags){IR_FLK_BITS, value->d[0] >> 28 & 15, 0};
+    s->dit_ssbs = value->d[0] & (A64_PSTATE_DIT | A64_PSTATE_SSBS);
 }
 
 static void get_fpcr(struct vcpu *cpu, v128 *value)
@@ -64,26 +72,43 @@ static void set_fpsr(struct vcpu *cpu, const v128 *value)
     a64_set_fpsr(cpu->env, value->s[0]);
 }
 
+static void get_midr(struct vcpu *cpu, v128 *value)
+{
+    value->d[0] = a64_state(cpu->env)->model.midr;
+}
+
+/* Constant. */
+static void set_midr(struct vcpu *cpu, const v128 *value)
+{
+}
+
 static const struct isa_reg regs[] = {
     {"pstate", 4, get_pstate, set_pstate},
     {"fpcr", 4, get_fpcr, set_fpcr},
     {"fpsr", 4, get_fpsr, set_fpsr},
+    {"midr_el1", 8, get_midr, set_midr},
     {NULL},
 };
 
+/* Linux starts programs with speculation that bypasses stores: SSBS. */
 static void reset(struct vcpu *cpu)
 {
-    memset(a64_state(cpu->env), 0, sizeof(struct a64_state));
-    cpu->env->fp = &a64_state(cpu->env)->fp;
+    struct a64_state *s = a64_state(cpu->env);
+    const struct a64_model model = s->model;
+    memset(s, 0, sizeof(*s));
+    s->model = model;
+    s->dit_ssbs = a64_has(&model, A64_FEAT_SSBS) ? A64_PSTATE_SSBS : 0;
+    cpu->env->fp = &s->fp;
     cpu->env->excl.size = 0;
     a64_set_fpcr(cpu->env, 0);
 }
 
 static bool init(struct vcpu *cpu, const char *cpu_name, struct err *e)
 {
-    cpu->model = a64_model_find(cpu_name, e);
-    if (!cpu->model)
+    struct a64_model *m = &a64_state(cpu->env)->model;
+    if (!a64_model_find(cpu_name, m, e))
         return false;
+    cpu->model = m;
     reset(cpu);
     return true;
 }

@@ -17,6 +17,9 @@ irv a64_compare(struct lift *l, unsigned type, unsigned size, enum a64_vcmp how,
 /* The lowest lane of 1 << size bytes, zero above. */
 irv a64_lane_zx(struct lift *l, unsigned size, irv v);
 
+/* A narrow result goes to the lower half, or for q to the upper half beside what is there. */
+void a64_put_narrow(struct lift *l, unsigned q, unsigned rd, irv v);
+
 /* The lane h:l:m of v<m:rm> (of v<rm> for 16 bits) in every lane. */
 irv a64_index_lane(struct lift *l, unsigned size, unsigned hlm, unsigned mrm);
 

@@ -150,6 +150,15 @@ bool a64_lift_simd_fp_round(struct lift *l, const struct a64_simd_fp_2misc *f)
     return true;
 }
 
+/* To an integer that fits 32 or 64 bits (o), as FPCR says (u) or towards zero. */
+bool a64_lift_simd_frint(struct lift *l, const struct a64_simd_frint *f)
+{
+    struct shape s = shape_of(0, f->q, 2u + f->sz);
+    unsigned how = (f->u ? IR_ROUND_ENV : FP_ROUND_ZERO) | (f->o ? 64 : 32);
+    put(l, &s, f->rd, fp_lanes(l, A64_FP_ROUND_FIT, s.lane, s.lanes, how, vreg(l, f->rn), 0));
+    return true;
+}
+
 static irv to_int(struct lift *l, const struct shape *s, unsigned round, bool is_unsigned,
                   unsigned fraction, irv v)
 {
@@ -240,10 +249,18 @@ bool a64_lift_simd_fp_cvt(struct lift *l, const struct a64_simd_2misc *f)
         put_vreg(l, f->rd, convert_lanes(l, narrow, wide, f->q ? 8u >> narrow : 0, x));
         return true;
     }
-    irv v = convert_lanes(l, wide, narrow, 0, x);
-    if (f->q)
-        v = ir_v2(l->b, IR_VINSV, IR_V128, 3 | 1 << 4, vreg(l, f->rd), v);
-    put_vreg(l, f->rd, v);
+    a64_put_narrow(l, f->q, f->rd, convert_lanes(l, wide, narrow, 0, x));
+    return true;
+}
+
+/* FCVTXN: to single, rounding to odd. */
+bool a64_lift_simd_fp_cvt_odd(struct lift *l, const struct a64_simd_2misc *f)
+{
+    irv v = fp_lanes(l, A64_FP_TO_F32_ODD, IR_F64, f->sc ? 1 : 2, 0, vreg(l, f->rn), 0);
+    if (f->sc)
+        put_vreg(l, f->rd, v);
+    else
+        a64_put_narrow(l, f->q, f->rd, ir_v1(l->b, IR_VNARROW, IR_V64, 3, v));
     return true;
 }
 

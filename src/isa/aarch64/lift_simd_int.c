@@ -27,8 +27,7 @@ static void put_lanes(struct lift *l, unsigned sc, unsigned size, unsigned q, un
     put_vreg(l, rd, v);
 }
 
-/* A narrow result goes to the lower half, or for q to the upper half beside what is there. */
-static void put_narrow(struct lift *l, unsigned q, unsigned rd, irv v)
+void a64_put_narrow(struct lift *l, unsigned q, unsigned rd, irv v)
 {
     if (q)
         v = ir_v2(l->b, IR_VINSV, IR_V128, 3 | 1 << 4, vreg(l, rd), v);
@@ -241,7 +240,7 @@ bool a64_lift_simd_addsub_narrow(struct lift *l, const struct a64_simd_3diff *f)
     if (f->u)
         v = ir_v2(l->b, IR_VADD, IR_V128, wide, v, splat(l, wide, 1ull << (bits - 1)));
     v = ir_v1(l->b, IR_VSHR, IR_V128, wide | bits << 4, v);
-    put_narrow(l, f->q, f->rd, ir_v1(l->b, IR_VNARROW, IR_V64, wide, v));
+    a64_put_narrow(l, f->q, f->rd, ir_v1(l->b, IR_VNARROW, IR_V64, wide, v));
     return true;
 }
 
@@ -392,7 +391,7 @@ bool a64_lift_simd_narrow(struct lift *l, const struct a64_simd_2misc *f)
     if (f->sc)
         put_lanes(l, 1, f->size, 0, f->rd, v);
     else
-        put_narrow(l, f->q, f->rd, v);
+        a64_put_narrow(l, f->q, f->rd, v);
     return true;
 }
 
@@ -503,7 +502,7 @@ bool a64_lift_simd_shrn(struct lift *l, const struct a64_simd_shift_imm *f)
     if (f->sc)
         put_lanes(l, 1, size, 0, f->rd, v);
     else
-        put_narrow(l, f->q, f->rd, v);
+        a64_put_narrow(l, f->q, f->rd, v);
     return true;
 }
 
@@ -558,5 +557,74 @@ bool a64_lift_simd_sqdmulh_index(struct lift *l, const struct a64_simd_index *f)
                           lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn),
                           index_lane(l, f));
     put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    return true;
+}
+
+/* The helper works on all lanes: zeros in those that do not count saturate nothing. */
+static void sqrdmlah(struct lift *l, bool subtract, unsigned sc, unsigned q, unsigned size,
+                     unsigned rd, irv x, irv y)
+{
+    enum a64_helper h = size == 1 ? (subtract ? A64_HELPER_SQRDMLSH_H : A64_HELPER_SQRDMLAH_H)
+                                  : (subtract ? A64_HELPER_SQRDMLSH_S : A64_HELPER_SQRDMLAH_S);
+    irv sum = vreg(l, rd);
+    if (sc || !q) {
+        unsigned part = !sc ? IR_V64 : size == 1 ? IR_F16 : IR_F32;
+        sum = ir_zx(l->b, part, sum);
+        x = ir_zx(l->b, part, x);
+    }
+    put_vreg(l, rd, ir_helper(l->b, h, IR_V128, sum, x, y));
+}
+
+bool a64_lift_simd_sqrdmlah(struct lift *l, const struct a64_simd_3extra *f)
+{
+    sqrdmlah(l, f->op & 1, f->sc, f->q, f->size, f->rd, vreg(l, f->rn), vreg(l, f->rm));
+    return true;
+}
+
+bool a64_lift_simd_sqrdmlah_index(struct lift *l, const struct a64_simd_index *f)
+{
+    sqrdmlah(l, f->op & 2, f->sc, f->q, f->size, f->rd, vreg(l, f->rn), index_lane(l, f));
+    return true;
+}
+
+/* ---- dot and matrix products of bytes ---- */
+
+/* aux of vdot. */
+enum { N_SIGNED = 1, M_SIGNED = 2 };
+
+static void dot(struct lift *l, unsigned q, unsigned rd, unsigned sign, irv n, irv m)
+{
+    unsigned type = vec_type(q);
+    irv sum = ir_v2(l->b, IR_VDOT, type, sign, n, m);
+    put_vreg(l, rd, ir_v2(l->b, IR_VADD, type, 2, vreg(l, rd), sum));
+}
+
+/* sdot, udot by u; usdot. */
+bool a64_lift_simd_dot(struct lift *l, const struct a64_simd_3extra *f)
+{
+    unsigned sign = f->op & 1 ? M_SIGNED : f->u ? 0 : N_SIGNED | M_SIGNED;
+    dot(l, f->q, f->rd, sign, vreg(l, f->rn), vreg(l, f->rm));
+    return true;
+}
+
+/* usdot and sudot by size. */
+bool a64_lift_simd_dot_lane(struct lift *l, const struct a64_simd_dot_index *f)
+{
+    unsigned sign = f->op & 1 ? (f->size ? M_SIGNED : N_SIGNED) : f->u ? 0 : N_SIGNED | M_SIGNED;
+    irv m = ir_v1(l->b, IR_VDUP, IR_V128, 2 | f->hl << 4, vreg(l, f->mrm));
+    dot(l, f->q, f->rd, sign, vreg(l, f->rn), m);
+    return true;
+}
+
+/* The two rows of n, eight bytes each, with both rows of m: neighbouring sums belong together. */
+bool a64_lift_simd_mmla(struct lift *l, const struct a64_simd_3extra *f)
+{
+    unsigned sign = f->op & 1 ? M_SIGNED : f->u ? 0 : N_SIGNED | M_SIGNED;
+    irv n = vreg(l, f->rn), m = vreg(l, f->rm), part[2];
+    for (unsigned row = 0; row < 2; row++)
+        part[row] = ir_v2(l->b, IR_VDOT, IR_V128, sign,
+                          ir_v1(l->b, IR_VDUP, IR_V128, 3 | row << 4, n), m);
+    irv sum = ir_v2(l->b, IR_VADDP, IR_V128, 2, part[0], part[1]);
+    put_vreg(l, f->rd, ir_v2(l->b, IR_VADD, IR_V128, 2, vreg(l, f->rd), sum));
     return true;
 }

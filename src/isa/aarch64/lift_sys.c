@@ -6,6 +6,8 @@ enum {
     CTR_EL0 = 0xd801,
     DCZID_EL0 = 0xd807,
     NZCV = 0xda10,
+    DIT = 0xda15,
+    SSBS = 0xda16,
     FPCR = 0xda20,
     FPSR = 0xda21,
     TPIDR_EL0 = 0xde82,
@@ -18,6 +20,21 @@ enum {
 static irv helper(struct lift *l, enum a64_helper h)
 {
     return ir_helper(l->b, h, IR_I64, 0, 0, 0);
+}
+
+/* PSTATE.DIT and PSTATE.SSBS: the bit, 0 if the CPU does not have it. */
+static u32 pstate_bit(const struct lift *l, u32 key)
+{
+    if (key == DIT && has_feature(l, A64_FEAT_DIT))
+        return A64_PSTATE_DIT;
+    return key == SSBS && has_feature(l, A64_FEAT_SSBS) ? A64_PSTATE_SSBS : 0;
+}
+
+static void put_pstate_bit(struct lift *l, u32 bit, irv v)
+{
+    irv others = ir_and(l->b, IR_I64, ir_get(l->b, A64_DIT_SSBS), ir_const(l->b, IR_I64, ~(u64)bit));
+    v = ir_and(l->b, IR_I64, v, ir_const(l->b, IR_I64, bit));
+    ir_put(l->b, A64_DIT_SSBS, ir_or(l->b, IR_I64, others, v));
 }
 
 bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
@@ -54,6 +71,13 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
     case CNTVCT_EL0:
         v = helper(l, A64_HELPER_COUNTER);
         break;
+    case DIT:
+    case SSBS:
+        if (!pstate_bit(l, key))
+            return false;
+        v = ir_and(l->b, IR_I64, ir_get(l->b, A64_DIT_SSBS),
+                   ir_const(l->b, IR_I64, pstate_bit(l, key)));
+        break;
     default: /* Linux emulates reads of ID registers */
         if (!a64_id_register(l->model, key, &value))
             return false;
@@ -66,7 +90,8 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
 bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
 {
     irv v = reg(l, f->rt);
-    switch (f->reg | 0x8000) {
+    u32 key = f->reg | 0x8000;
+    switch (key) {
     case NZCV:
         put_flags(l, ir_fl(l->b, IR_FL_BITS, 0, ir_ubfx(l->b, IR_I64, v, 28, 4), 0, 0));
         return true;
@@ -85,15 +110,24 @@ bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
     case TPIDR_EL0:
         ir_put(l->b, A64_TPIDR, v);
         return true;
+    case DIT:
+    case SSBS:
+        if (!pstate_bit(l, key))
+            return false;
+        put_pstate_bit(l, pstate_bit(l, key), v);
+        return true;
     default:
         return false;
     }
 }
 
-/* PSTATE fields that a program may not touch. */
 bool a64_lift_msr_imm(struct lift *l, const struct a64_msr_imm *f)
 {
-    return false;
+    u32 bit = f->id == A64_DIT ? A64_PSTATE_DIT : f->id == A64_SSBS ? A64_PSTATE_SSBS : 0;
+    if (!bit)
+        return false; /* what a program may not touch */
+    put_pstate_bit(l, bit, ir_const(l->b, IR_I64, f->crm & 1 ? bit : 0));
+    return true;
 }
 
 /* CFINV; XAFLAG and AXFLAG translate between the flags of FCMP and another form of them. */
@@ -119,6 +153,8 @@ enum {
     IC_IVAU = 0x1ba9,
     DC_CVAC = 0x1bd1,
     DC_CVAU = 0x1bd9,
+    DC_CVAP = 0x1be1,
+    DC_CVADP = 0x1be9,
     DC_CIVAC = 0x1bf1,
 };
 
@@ -139,6 +175,11 @@ bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
     case DC_ZVA:
         clear_line(l, addr);
         return true;
+    case DC_CVAP:
+    case DC_CVADP:
+        if (!has_feature(l, f->op == DC_CVAP ? A64_FEAT_DPB : A64_FEAT_DPB2))
+            return false;
+        FALLTHROUGH;
     case DC_CVAC:
     case DC_CVAU:
     case DC_CIVAC: /* caches are coherent; what is left is the fault */
@@ -153,7 +194,7 @@ bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
     }
 }
 
-/* BTI and pointer authentication without the feature, and what else is not needed: no effect. */
+/* BTI, as no page is guarded, and what else is not needed: no effect. */
 bool a64_lift_hint(struct lift *l, const struct a64_hint *f)
 {
     return true;

@@ -7,6 +7,17 @@
 #include "jit/ir/env.h"
 #include "jit/ir/fl.h"
 
+/* A CPU model: its name and what it has. */
+struct a64_model {
+    const char *name;
+    u64 features; /* a bit for each enum a64_feature */
+    u64 midr;
+    bool qarma;   /* pointer authentication by QARMA5, else by something quick */
+};
+
+/* Keys of pointer authentication. */
+enum { A64_KEY_IA, A64_KEY_IB, A64_KEY_DA, A64_KEY_DB, A64_KEY_GA, A64_PAUTH_KEYS };
+
 struct a64_state {
     u64 x[31];
     u64 sp;
@@ -14,12 +25,15 @@ struct a64_state {
     struct ir_flags nzcv;
     u64 tpidr_el0;
     u64 tpidrro_el0;
+    u64 dit_ssbs; /* those bits of PSTATE */
+    u64 pauth_key[A64_PAUTH_KEYS][2]; /* low half, high half */
     v128 v[32];
     /* Not slots: read and written by helpers alone. */
     struct fp_env fp; /* FPCR as rules, and the sticky flags of FPSR */
     u32 fpcr;
     u32 fpsr_written; /* FPSR was written: from then on UFC is exact (docs/deviations.md) */
     u32 qc;           /* FPSR.QC: a saturating operation saturated */
+    struct a64_model model;
 };
 
 /* Slots, in the order of the table in isa.c. */
@@ -30,8 +44,10 @@ enum {
     A64_NZCV = 33,
     A64_TPIDR = 34,
     A64_TPIDRRO = 35,
-    A64_V0 = 36,
-    A64_NSLOTS = 68,
+    A64_DIT_SSBS = 36,
+    A64_PAUTH_KEY = 37, /* key k: its low half at 2 * k from here, then its high half */
+    A64_V0 = 47,
+    A64_NSLOTS = 79,
 };
 
 /* Region key: the FPCR bits that change what operations mean (DN, FZ, FZ16, AHP). Code under any
@@ -43,6 +59,10 @@ enum {
 #define A64_FPCR_KEY  (A64_FPCR_AHP | A64_FPCR_DN | A64_FPCR_FZ | A64_FPCR_FZ16)
 #define A64_KEY_TINY  1u /* beside the FPCR bits: the thread looks at FPSR, so UFC is exact */
 #define A64_FPCR_MASK (A64_FPCR_KEY | 3u << 22)
+
+/* Bits of PSTATE that a program may change, apart from the flags. */
+#define A64_PSTATE_SSBS (1u << 12)
+#define A64_PSTATE_DIT  (1u << 24)
 
 static inline struct a64_state *a64_state(struct ir_env *env)
 {
@@ -62,20 +82,14 @@ void a64_set_fpsr(struct ir_env *env, u32 fpsr);
 #define A64_CTR   0x9444c004u
 #define A64_DCZID 4u
 
-/* A CPU model: its name and what it has. */
-struct a64_model {
-    const char *name;
-    u64 features[2]; /* by enum a64_feature */
-    u64 midr;
-};
-
 static inline bool a64_has(const struct a64_model *m, unsigned feature)
 {
-    return m->features[feature / 64] >> (feature % 64) & 1;
+    return m->features >> feature & 1;
 }
 
-/* The model of that name, NULL (and an error that lists the names) if there is none. */
-const struct a64_model *a64_model_find(const char *name, struct err *e);
+/* The model that a description such as "max,sve=off" asks for: a name and changes to its features.
+ * NULL is the first model as it is. */
+bool a64_model_find(const char *description, struct a64_model *m, struct err *e);
 const char *a64_model_name(unsigned i); /* NULL behind the last */
 
 /* What the model offers to programs: a feature whose instructions are not all lifted is not

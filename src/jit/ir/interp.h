@@ -39,6 +39,8 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
 void ir_interp_fp(const struct ir_node *n, const v128 *a, const v128 *b, const v128 *c, v128 *out,
                   struct fp_env *fp);
 void ir_interp_vec(const struct ir_node *n, const v128 *a, const v128 *b, const v128 *c, v128 *out);
+/* For ir_interp_vec(): *out is zero. */
+void ir_interp_crypto(const struct ir_node *n, const v128 *a, const v128 *b, const v128 *c, v128 *out);
 
 /* The flags of an FP comparison (node fl.fcmp), N Z C V in bits 3..0. */
 u32 ir_eval_fcmp(const struct ir_node *n, const v128 *a, const v128 *b, struct fp_env *fp);

@@ -255,70 +255,12 @@ static void elements(const struct ir_node *n, const v128 *a, const v128 *b, v128
     }
 }
 
-static void carryless(const struct ir_node *n, const v128 *a, const v128 *b, v128 *out)
+static void dot(const struct ir_node *n, const v128 *a, const v128 *b, v128 *out)
 {
-    u64 x = a->d[n->aux >> 4 & 1], y = b->d[n->aux >> 4 & 1];
-    for (unsigned i = 0; i < 64; i++) {
-        if (y >> i & 1) {
-            out->d[0] ^= x << i;
-            out->d[1] ^= i ? x >> (64 - i) : 0;
-        }
-    }
-}
-
-static u8 gf_mul(u8 a, u8 b)
-{
-    u8 r = 0;
-    for (; b; b >>= 1, a = (u8)(a << 1 ^ (a & 0x80 ? 0x1b : 0))) {
-        if (b & 1)
-            r ^= a;
-    }
-    return r;
-}
-
-/* FIPS 197 section 5.1.1: the inverse in GF(2^8), then an affine map. */
-static u8 aes_sbox(u8 x)
-{
-    u8 inv = 0;
-    for (unsigned y = 1; y < 256 && !inv; y++) {
-        if (gf_mul(x, (u8)y) == 1)
-            inv = (u8)y;
-    }
-    u8 r = 0x63;
-    for (unsigned i = 0; i < 5; i++)
-        r ^= (u8)(inv << i | (i ? inv >> (8 - i) : 0));
-    return r;
-}
-
-static u8 aes_inv_sbox(u8 x)
-{
-    unsigned y = 0;
-    while (aes_sbox((u8)y) != x)
-        y++;
-    return (u8)y;
-}
-
-static void aes(const struct ir_node *n, const v128 *a, const v128 *b, v128 *out)
-{
-    static const u8 mix[2][4] = {{2, 3, 1, 1}, {14, 11, 13, 9}};
+    bool a_signed = n->aux & 1, b_signed = n->aux & 2;
     for (unsigned i = 0; i < 16; i++) {
-        unsigned row = i % 4, col = i / 4;
-        switch (n->aux & 3) {
-        case 0: { /* SubBytes(ShiftRows(a ^ b)) */
-            unsigned k = (col + row) % 4 * 4 + row;
-            out->b[i] = aes_sbox(a->b[k] ^ b->b[k]);
-            break;
-        }
-        case 1: {
-            unsigned k = (col + 4 - row) % 4 * 4 + row;
-            out->b[i] = aes_inv_sbox(a->b[k] ^ b->b[k]);
-            break;
-        }
-        default:
-            for (unsigned k = 0; k < 4; k++)
-                out->b[i] ^= gf_mul(a->b[col * 4 + k], mix[n->aux & 1][(k + 4 - row) % 4]);
-            break;
-        }
+        int x = a_signed ? (s8)a->b[i] : a->b[i], y = b_signed ? (s8)b->b[i] : b->b[i];
+        out->s[i / 4] += (u32)(x * y);
     }
 }
 
@@ -363,11 +305,13 @@ void ir_interp_vec(const struct ir_node *n, const v128 *a, const v128 *b, const 
     case IR_VCNT:
         bytes(n, a, b, &r, size);
         break;
-    case IR_VPMULL:
-        carryless(n, a, b, &r);
+    case IR_VDOT:
+        dot(n, a, b, &r);
         break;
+    case IR_VPMULL:
+    case IR_VSHA:
     case IR_VAES:
-        aes(n, a, b, &r);
+        ir_interp_crypto(n, a, b, c, &r);
         break;
     case IR_VSPLAT:
     case IR_VDUP:

@@ -86,6 +86,20 @@ enum ir_fence { IR_FENCE_LOAD = 1, IR_FENCE_STORE = 2, IR_FENCE_FULL = 3 };
 /* aux of fma. */
 enum { IR_FMA_NEG_PROD = 1 << 8, IR_FMA_NEG_ADD = 1 << 9 };
 
+/* What vaes computes: the bytes of a ^ b shifted by rows and substituted (or the inverse); the columns of a
+ * mixed (or the inverse); one after the other. */
+enum ir_aes { IR_AES_SUB, IR_AES_INV_SUB, IR_AES_MIX, IR_AES_INV_MIX, IR_AES_SUB_MIX, IR_AES_INV_SUB_MIX };
+
+/* What vsha computes. Four rounds of SHA-1 on a = {A..D} with b = {E} and c, words to which the
+ * constants of this part of the rounds have been added. Four rounds of SHA-256, of which ROUNDS gives
+ * {A..D} and takes it as a, with {E..H} as b, while ROUNDS2 gives {E..H} and has them the other way
+ * round. Four words of SHA-256's message schedule: SCHEDULE1 adds sigma0 of a:b to a, SCHEDULE2 adds
+ * sigma1 and the older words b:c. */
+enum ir_sha {
+    IR_SHA1_CHOOSE, IR_SHA1_PARITY, IR_SHA1_MAJORITY, IR_SHA256_ROUNDS, IR_SHA256_ROUNDS2,
+    IR_SHA256_SCHEDULE1, IR_SHA256_SCHEDULE2,
+};
+
 /* Rounding in aux of conversions: enum fp_round of fp/fp.h, or this for the environment's. */
 #define IR_ROUND_ENV 7
 

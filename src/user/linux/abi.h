@@ -56,8 +56,11 @@ struct abi {
     const struct abi_bits *open_flags;
     const struct abi_layout *layout[SYS_NSTRUCTS]; /* NULL: as the host's */
 
-    /* One CPU's part of /proc/cpuinfo; `cap` as in AT_HWCAP and AT_HWCAP2. */
-    void (*cpuinfo)(FILE *out, unsigned cpu, const u64 cap[2]);
+    /* One CPU's part of /proc/cpuinfo, number n, with a vCPU that is like it. */
+    void (*cpuinfo)(FILE *out, unsigned n, struct vcpu *cpu);
+    /* New random keys for pointer authentication: those of a set of PR_PAC_AP*KEY, or all for 0. NULL, or
+     * false: the CPU has none. */
+    bool (*new_keys)(struct thread *t, u64 set);
     /* Write a signal frame and set the registers for the handler. False: the stack cannot be
      * written. */
     bool (*frame_push)(struct thread *t, const struct abi_frame *f);

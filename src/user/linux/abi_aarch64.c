@@ -143,7 +143,7 @@ struct a64_esr {
 
 #define FPSIMD_MAGIC 0x46508001u
 #define ESR_MAGIC    0x45535201u
-#define NZCV_BITS    0xf0000000u
+#define PSTATE_BITS  0xf1001000u /* NZCV, DIT, SSBS: what a handler may change */
 
 /* Registers by name: signals are rare enough for a look-up each. */
 static int reg(const struct thread *t, const char *name)
@@ -270,7 +270,7 @@ static bool frame_pop(struct thread *t, struct abi_return *r)
         vcpu_reg_set(cpu, vreg(t, i), &fp.v[i]);
     vcpu_set(cpu, reg(t, "fpsr"), fp.fpsr);
     vcpu_set(cpu, reg(t, "fpcr"), fp.fpcr);
-    vcpu_set(cpu, reg(t, "pstate"), k.mcontext.pstate & NZCV_BITS);
+    vcpu_set(cpu, reg(t, "pstate"), k.mcontext.pstate & PSTATE_BITS);
     vcpu_set(cpu, t->process->regs.sp, k.mcontext.sp);
     vcpu_set_pc(cpu, k.mcontext.pc);
     r->mask = k.sigmask;
@@ -282,10 +282,10 @@ static bool frame_pop(struct thread *t, struct abi_return *r)
 
 /* ---- /proc/cpuinfo ---- */
 
-static void cpuinfo(FILE *out, unsigned cpu, const u64 cap[2])
+static void cpuinfo(FILE *out, unsigned n, struct vcpu *cpu)
 {
     /* By bit of AT_HWCAP and AT_HWCAP2. */
-    static const char *const names[2][32] = {
+    static const char *const names[2][64] = {
         {"fp",      "asimd", "evtstrm", "aes",     "pmull",   "sha1",   "sha2",    "crc32",
          "atomics", "fphp",  "asimdhp", "cpuid",   "asimdrdm", "jscvt", "fcma",    "lrcpc",
          "dcpop",   "sha3",  "sm3",     "sm4",     "asimddp", "sha512", "sve",     "asimdfhm",
@@ -293,15 +293,45 @@ static void cpuinfo(FILE *out, unsigned cpu, const u64 cap[2])
         {"dcpodp",    "sve2",     "sveaes",   "svepmull", "svebitperm", "svesha3", "svesm4",
          "flagm2",    "frint",    "svei8mm",  "svef32mm", "svef64mm",   "svebf16", "i8mm",
          "bf16",      "dgh",      "rng",      "bti",      "mte",        "ecv",     "afp",
-         "rpres",     "mte3",     "sme"},
+         "rpres",     "mte3",     "sme",      [44] = "hbc"},
     };
-    fprintf(out, "processor\t: %u\nBogoMIPS\t: 100.00\nFeatures\t:", cpu);
-    for (unsigned i = 0; i < 64; i++) {
-        if (cap[i / 32] >> (i % 32) & 1 && names[i / 32][i % 32])
-            fprintf(out, " %s", names[i / 32][i % 32]);
+    u64 cap[2] = {0}, midr = vcpu_get(cpu, isa_reg_find(cpu->isa, "midr_el1"));
+    cpu->isa->hwcap(cpu, cap);
+    fprintf(out, "processor\t: %u\nBogoMIPS\t: 100.00\nFeatures\t:", n);
+    for (unsigned i = 0; i < 128; i++) {
+        if (cap[i / 64] >> (i % 64) & 1 && names[i / 64][i % 64])
+            fprintf(out, " %s", names[i / 64][i % 64]);
     }
-    fprintf(out, "\nCPU implementer\t: 0x00\nCPU architecture: 8\nCPU variant\t: 0x0\n"
-                 "CPU part\t: 0x000\nCPU revision\t: 0\n\n");
+    fprintf(out, "\nCPU implementer\t: %#04x\nCPU architecture: 8\nCPU variant\t: %#x\n"
+                 "CPU part\t: %#05x\nCPU revision\t: %u\n\n",
+            (unsigned)(midr >> 24), (unsigned)(midr >> 20 & 15), (unsigned)(midr >> 4 & 0xfff),
+            (unsigned)(midr & 15));
+}
+
+/* ---- pointer authentication ---- */
+
+#define HWCAP_PACA (1ull << 30)
+
+static bool new_keys(struct thread *t, u64 set)
+{
+    static const char *const names[][2] = {
+        {"apiakeylo_el1", "apiakeyhi_el1"}, {"apibkeylo_el1", "apibkeyhi_el1"},
+        {"apdakeylo_el1", "apdakeyhi_el1"}, {"apdbkeylo_el1", "apdbkeyhi_el1"},
+        {"apgakeylo_el1", "apgakeyhi_el1"},
+    };
+    u64 cap[2];
+    t->process->isa->hwcap(t->cpu, cap);
+    if (!(cap[0] & HWCAP_PACA))
+        return false;
+    for (unsigned k = 0; k < ARRAY_LEN(names); k++) {
+        u64 key[2];
+        if (set && !(set >> k & 1))
+            continue;
+        process_random(t->process, key, sizeof(key));
+        vcpu_set(t->cpu, reg(t, names[k][0]), key[0]);
+        vcpu_set(t->cpu, reg(t, names[k][1]), key[1]);
+    }
+    return true;
 }
 
 /* mov x8, #139; svc #0: what the unwinder of the compiler's library looks for. */
@@ -333,6 +363,7 @@ const struct abi abi_aarch64 = {
             [SYS_STRUCT_semid] = &a64_semid_layout,
         },
     .cpuinfo = cpuinfo,
+    .new_keys = new_keys,
     .frame_push = frame_push,
     .frame_pop = frame_pop,
 };

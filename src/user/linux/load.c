@@ -462,17 +462,6 @@ static void push_vector(struct stack *s, const u64 *at, size_t n)
         push_word(s, at[i]);
 }
 
-static void random_bytes(const struct user_opts *o, u8 out[16])
-{
-    u64 state = o->seed;
-    if (!o->seeded && getrandom(out, 16, 0) == 16)
-        return;
-    for (int i = 0; i < 16; i++) {
-        state = state * 6364136223846793005ull + 1442695040888963407ull;
-        out[i] = (u8)(state >> 56);
-    }
-}
-
 static bool fill_stack(struct process *p, const struct program *prog, char *const *envp,
                        const struct image *img, u64 base, struct err *e)
 {
@@ -482,7 +471,7 @@ static bool fill_stack(struct process *p, const struct program *prog, char *cons
     size_t argc = (size_t)prog->argc, envc = count(envp);
     u64 *argv_at = xcalloc(argc + 1, 8), *envp_at = xcalloc(envc + 1, 8), text[3];
     u8 random[16];
-    random_bytes(p->opts, random);
+    process_random(p, random, sizeof(random));
     push_word(&s, 0);
     text[2] = push_bytes(&s, p->opts->path, strlen(p->opts->path) + 1);
     p->env_end = s.sp;
@@ -543,6 +532,8 @@ bool program_load(struct process *p, struct thread *t, struct program *prog, cha
     if (!make_vdso(p, e) ||
         !fill_stack(p, prog, envp, &img, f->interp ? interp.bias : 0, e))
         return false;
+    if (p->abi->new_keys)
+        p->abi->new_keys(t, 0);
     vcpu_set_pc(t->cpu, f->interp ? interp.entry : img.entry);
     return true;
 }

@@ -102,10 +102,8 @@ static void write_stat(struct process *p, FILE *out)
 
 static void write_cpuinfo(struct process *p, FILE *out)
 {
-    u64 cap[2] = {0};
-    p->isa->hwcap(p->main->cpu, cap);
     for (long i = 0, n = sysconf(_SC_NPROCESSORS_ONLN); i < n; i++)
-        p->abi->cpuinfo(out, (unsigned)i, cap);
+        p->abi->cpuinfo(out, (unsigned)i, p->main->cpu);
 }
 
 static void write_auxv(struct process *p, FILE *out)

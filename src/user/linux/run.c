@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -189,6 +190,20 @@ static bool start(struct process *p, struct program *prog, enum user_fail *fail,
     return program_load(p, t, prog, o->envp, e);
 }
 
+/* From the kernel; with a seed a Weyl sequence whose bits are mixed (splitmix64). */
+void process_random(struct process *p, void *out, size_t size)
+{
+    if (!p->opts->seeded && getrandom(out, size, 0) == (ssize_t)size)
+        return;
+    for (u8 *to = out; size; to += 8, size -= MIN(size, 8u)) {
+        u64 x = atomic_fetch_add(&p->random, 0x9e3779b97f4a7c15) + 0x9e3779b97f4a7c15;
+        x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+        x = (x ^ x >> 27) * 0x94d049bb133111eb;
+        x ^= x >> 31;
+        memcpy(to, &x, MIN(size, 8u));
+    }
+}
+
 /* What becomes the guest's. The main thread's host stack grows as far as its limit says; a small one
  * is meant for the guest. */
 static void take_limits(struct process *p)
@@ -210,6 +225,7 @@ struct process *process_new(const struct user_opts *opts, enum user_fail *fail, 
     struct program prog;
     p->opts = opts;
     p->isa = opts->isa;
+    p->random = opts->seed;
     p->sysroot = canonical_sysroot(opts->sysroot);
     p->sighand = sighand_copy(NULL);
     pthread_mutex_init(&p->lock, NULL);

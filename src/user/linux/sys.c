@@ -111,10 +111,25 @@ s64 sys_setrlimit(struct thread *t, const u64 *a)
 #endif
 #ifndef PR_PAC_RESET_KEYS
 #define PR_PAC_RESET_KEYS 54
+#define PR_PAC_APIAKEY    1
+#define PR_PAC_APIBKEY    2
+#define PR_PAC_APDAKEY    4
+#define PR_PAC_APDBKEY    8
+#define PR_PAC_APGAKEY    16
 #endif
 #ifndef PR_SET_SYSCALL_USER_DISPATCH
 #define PR_SET_SYSCALL_USER_DISPATCH 59
 #endif
+
+/* New keys for a set of them, 0 for all. */
+static s64 pac_reset_keys(struct thread *t, const u64 *a)
+{
+    const u64 all = PR_PAC_APIAKEY | PR_PAC_APIBKEY | PR_PAC_APDAKEY | PR_PAC_APDBKEY | PR_PAC_APGAKEY;
+    const struct abi *abi = t->process->abi;
+    if (a[1] & ~all || a[2] || a[3] || a[4] || !abi->new_keys || !abi->new_keys(t, a[1]))
+        return -EINVAL;
+    return 0;
+}
 
 s64 sys_prctl(struct thread *t, const u64 *a)
 {
@@ -165,6 +180,8 @@ s64 sys_prctl(struct thread *t, const u64 *a)
         return -EINVAL;
     case PR_GET_SECCOMP:
         return 0;
+    case PR_PAC_RESET_KEYS:
+        return pac_reset_keys(t, a);
     default:
         /* Filters over the host's calls, the host's speculation and vector state, the layout of the
          * host's memory: not the guest's. */

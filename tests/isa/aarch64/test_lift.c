@@ -10,11 +10,13 @@ enum { WORDS_PER_LINE = 50, PC = 0x400000 };
 static bool lift(struct ir_region *r, struct ir_builder *b, const u32 *code, unsigned count)
 {
     struct err e = {0};
+    struct a64_model model;
+    CHECK(a64_model_find("max", &model, &e));
     ir_region_start(r, &isa_aarch64.slots, PC);
     ir_build_start(b, r);
     struct lift l = {.b = b,
                      .isa = &isa_aarch64,
-                     .model = a64_model_find("max", &e),
+                     .model = &model,
                      .start = PC,
                      .code = (const u8 *)code,
                      .code_len = count * 4,
@@ -108,15 +110,79 @@ TEST(block_ends)
 TEST(models)
 {
     struct err e = {0};
+    struct a64_model m;
     u64 cap[2], value;
-    CHECK(!a64_model_find("pentium", &e));
-    CHECK(strstr(e.text, "cortex-a53") != NULL);
-    const struct a64_model *m = a64_model_find(NULL, &e);
-    a64_hwcap(m, cap);
+    CHECK(!a64_model_find("pentium", &m, &e));
+    CHECK(strstr(e.text, "\"pentium\"") && strstr(e.text, "cortex-a53"));
+    CHECK(!a64_model_find("a64fx", &m, &e));
+    CHECK(strstr(e.text, "SVE") != NULL);
+    CHECK(a64_model_find("a64fx,sve=off", &m, &e));
+    CHECK(a64_model_find(NULL, &m, &e));
+    a64_hwcap(&m, cap);
     CHECK_EQ(cap[0] & 3, 3);
-    CHECK(a64_id_register(m, 0xc000, &value));
-    CHECK_EQ(value, m->midr);
-    CHECK(!a64_id_register(m, 0xc080, &value)); /* SCTLR_EL1 */
+    CHECK(a64_id_register(&m, 0xc000, &value));
+    CHECK_EQ(value, m.midr);
+    CHECK(!a64_id_register(&m, 0xc080, &value)); /* SCTLR_EL1 */
+}
+
+TEST(models_have_only_what_is_lifted)
+{
+    struct err e = {0};
+    for (unsigned i = 0; a64_model_name(i); i++) {
+        struct a64_model m;
+        CHECK(a64_model_find(a64_model_name(i), &m, &e));
+        for (unsigned id = 1; id < A64_INSNS; id++) {
+            if (a64_has(&m, a64_insns[id].feature) && a64_insns[id].effects & A64_TODO) {
+                printf("# %s: %s\n", m.name, a64_insns[id].name);
+                CHECK(!"lifted");
+            }
+        }
+    }
+}
+
+/* The words that Linux gives programs on these CPUs. */
+TEST(hwcaps)
+{
+    static const struct {
+        const char *model;
+        u64 cap[2];
+    } rows[] = {
+        {"cortex-a53", {0x8fb, 0}},
+        {"cortex-a76", {0x119ffb, 0}},
+        {"neoverse-n1", {0x10119ffb, 0}},
+        {"a64fx,sve=off", {0x15ffb, 0}},
+        {"max", {0xfdbffffb, 0x100000006181}},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+        struct err e = {0};
+        struct a64_model m;
+        u64 cap[2];
+        CHECK(a64_model_find(rows[i].model, &m, &e));
+        a64_hwcap(&m, cap);
+        CHECK_EQ(cap[0], rows[i].cap[0]);
+        CHECK_EQ(cap[1], rows[i].cap[1]);
+    }
+}
+
+TEST(features_go_on_and_off)
+{
+    struct err e = {0};
+    struct a64_model m;
+    u64 value;
+    CHECK(a64_model_find("max,aes=off,sha1=off,sve=off", &m, &e));
+    CHECK(!a64_has(&m, A64_FEAT_AES) && !a64_has(&m, A64_FEAT_PMULL));
+    CHECK(!a64_has(&m, A64_FEAT_SHA3) && a64_has(&m, A64_FEAT_SM3));
+    CHECK(a64_model_find("cortex-a72,lse2=on,fhm=on", &m, &e));
+    CHECK(a64_has(&m, A64_FEAT_LSE) && a64_has(&m, A64_FEAT_FP16));
+    CHECK(a64_model_find("max,pauth-impdef=off", &m, &e));
+    CHECK(a64_id_register(&m, 0xc031, &value)); /* ID_AA64ISAR1_EL1 */
+    CHECK_EQ(value & 0xff000ff0, 0x01000010);
+    CHECK(!a64_model_find("max,sve=on", &m, &e));
+    CHECK(strstr(e.text, "sve is not there yet") != NULL);
+    CHECK(!a64_model_find("max,warp=on", &m, &e));
+    CHECK(strstr(e.text, "\"warp\"") && strstr(e.text, "dotprod"));
+    CHECK(!a64_model_find("max,aes", &m, &e));
+    CHECK(!a64_model_find("max,", &m, &e));
 }
 
 TEST_MAIN()

@@ -5,6 +5,7 @@
 #include "check.h"
 #include "cpu/lift.h"
 #include "cpu/vcpu.h"
+#include "isa/aarch64/helper.h"
 #include "isa/aarch64/state.h"
 #include "jit/ir/interp.h"
 
@@ -115,6 +116,8 @@ TEST(cache_maintenance)
         CHECK_EQ(data[i], i / 64 == 1 ? 0 : 0xff);
     run(m, 0xd50b7523); /* ic ivau, x3 */
     check_raise(m, ISA_RAISE_CACHE, s->x[3], PC + 4);
+    CHECK_EQ(run(m, 0xd50b7c23), IR_EXIT_LOOKUP); /* dc cvap, x3; the oracle's user mode has neither */
+    CHECK_EQ(run(m, 0xd50b7d23), IR_EXIT_LOOKUP); /* dc cvadp, x3 */
     run(m, 0xd53b00e0); /* mrs x0, dczid_el0: 64 bytes */
     CHECK_EQ(s->x[0], 4);
     run(m, 0xd53b0020); /* mrs x0, ctr_el0: lines of 64 bytes, no DIC */
@@ -148,6 +151,69 @@ TEST(identity)
     u64 before = s->x[0];
     run(m, 0xd53be040);
     CHECK(s->x[0] >= before);
+    machine_free(m);
+}
+
+/* The test vector of the paper that defines the cipher (QARMA-64, five rounds, the S-box sigma 2). */
+TEST(qarma5)
+{
+    CHECK_EQ(a64_qarma5(0xfb623599da6e8127, 0x477d469dec0b8762, 0x84be85ce9804e94b,
+                        0xec2802d4e0a488e9), 0xc003b93999b33765);
+}
+
+/* The cipher's place in an instruction: what goes in as block, tweak and key, which bits come out. */
+TEST(pointer_authentication_code)
+{
+    struct machine *m = machine_new("max,pauth-impdef=off");
+    struct a64_state *s = a64_state(m->cpu.env);
+    for (unsigned k = 0; k < A64_PAUTH_KEYS; k++) {
+        s->pauth_key[k][0] = 0xec2802d4e0a488e9;
+        s->pauth_key[k][1] = 0x84be85ce9804e94b;
+    }
+    s->x[0] = 0xfb623599da6e8127;
+    s->x[1] = 0x477d469dec0b8762;
+    run(m, 0x9ac13002); /* pacga x2, x0, x1 */
+    CHECK_EQ(s->x[2], 0xc003b93900000000);
+    u64 block = 0xfb00123456789abc, code = a64_qarma5(block, 0x477d469dec0b8762,
+                                                      0x84be85ce9804e94b, 0xec2802d4e0a488e9);
+    s->x[0] = block;
+    run(m, 0xdac10020); /* pacia x0, x1 */
+    CHECK_EQ(s->x[0], block | (code & 0x7full << 48));
+    u64 signed_block = s->x[0];
+    run(m, 0xdac11020); /* autia x0, x1 */
+    CHECK_EQ(s->x[0], block);
+    s->x[0] = signed_block ^ 1ull << 50;
+    run(m, 0xdac11020);
+    CHECK_EQ(s->x[0], block | 1ull << 53);
+    s->x[0] = signed_block ^ 1ull << 50;
+    run(m, 0xdac11420); /* autib x0, x1: the other kind of error */
+    CHECK_EQ(s->x[0], block | 1ull << 54);
+    s->x[0] = block ^ 1ull << 50; /* not an address: bit 54 of the code is wrong */
+    run(m, 0xdac10020);
+    CHECK_EQ(s->x[0], signed_block ^ 1ull << 54);
+    machine_free(m);
+}
+
+/* Bits of PSTATE. */
+TEST(dit_and_ssbs)
+{
+    struct machine *m = machine_new(NULL);
+    struct a64_state *s = a64_state(m->cpu.env);
+    const int pstate = isa_reg_find(&isa_aarch64, "pstate");
+    CHECK_EQ(vcpu_get(&m->cpu, pstate), A64_PSTATE_SSBS);
+    run(m, 0xd503415f); /* msr dit, #1 */
+    CHECK_EQ(vcpu_get(&m->cpu, pstate), A64_PSTATE_SSBS | A64_PSTATE_DIT);
+    run(m, 0xd503403f); /* msr ssbs, #0 */
+    run(m, 0xd53b42a0); /* mrs x0, dit */
+    CHECK_EQ(s->x[0], A64_PSTATE_DIT);
+    run(m, 0xd53b42c0); /* mrs x0, ssbs */
+    CHECK_EQ(s->x[0], 0);
+    machine_free(m);
+    m = machine_new("cortex-a72");
+    run(m, 0xd503415f);
+    check_raise(m, ISA_RAISE_UNDEFINED, 0xd503415f, PC);
+    run(m, 0xd53b42c0);
+    check_raise(m, ISA_RAISE_UNDEFINED, 0xd53b42c0, PC);
     machine_free(m);
 }
 

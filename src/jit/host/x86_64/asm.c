@@ -317,11 +317,16 @@ void x64_bmi_shift(struct x64_asm *a, enum x64_insn x, bool wide, unsigned dst, 
     x64_vex3(a, x, wide, dst, count, src);
 }
 
+static bool vex_form(const struct x64_asm *a, const struct x64_insn_info *x)
+{
+    return x->flags & XF_VEX || (a->level >= X64_AVX2 && !(x->flags & XF_SSE));
+}
+
 /* Vectors: w is for forms with a general register. */
 static void vec_rr(struct x64_asm *a, const struct x64_insn_info *x, bool w, unsigned reg,
                    unsigned vvvv, unsigned rm)
 {
-    if (a->level >= X64_AVX2 || (x->flags & XF_VEX))
+    if (vex_form(a, x))
         vex_opcode(a, x, w || (x->flags & XF_VEXW), (struct ext){reg, 0, rm},
                    x->flags & XF_TWO ? 0 : vvvv);
     else
@@ -332,7 +337,7 @@ static void vec_rr(struct x64_asm *a, const struct x64_insn_info *x, bool w, uns
 static void vec_rm(struct x64_asm *a, const struct x64_insn_info *x, unsigned reg, unsigned vvvv,
                    struct x64_mem m)
 {
-    if (a->level >= X64_AVX2 || (x->flags & XF_VEX))
+    if (vex_form(a, x))
         vex_opcode(a, x, x->flags & XF_VEXW, mem_ext(reg, m), x->flags & XF_TWO ? 0 : vvvv);
     else
         legacy_opcode(a, x, false, mem_ext(reg, m), false);
@@ -349,7 +354,7 @@ void x64_vmov(struct x64_asm *a, unsigned dst, unsigned src)
 void x64_v3(struct x64_asm *a, enum x64_insn id, unsigned dst, unsigned s1, unsigned s2)
 {
     const struct x64_insn_info *x = &x64_insns[id];
-    if (a->level < X64_AVX2 && !(x->flags & XF_VEX))
+    if (!vex_form(a, x))
         x64_vmov(a, dst, s1);
     vec_rr(a, x, false, dst, s1, s2);
 }
@@ -363,7 +368,7 @@ void x64_v3i(struct x64_asm *a, enum x64_insn id, unsigned dst, unsigned s1, uns
 void x64_v3m(struct x64_asm *a, enum x64_insn id, unsigned dst, unsigned s1, struct x64_mem m)
 {
     const struct x64_insn_info *x = &x64_insns[id];
-    if (a->level < X64_AVX2 && !(x->flags & XF_VEX))
+    if (!vex_form(a, x))
         x64_vmov(a, dst, s1);
     vec_rm(a, x, dst, s1, m);
 }

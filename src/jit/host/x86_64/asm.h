@@ -38,6 +38,7 @@ enum {
     XF_VEXW = 1 << 6,   /* VEX.W is 1 */
     XF_RMREG = 1 << 7,  /* the destination is the r/m operand (stores) */
     XF_GPR = 1 << 8,    /* one operand is a general register; for tests */
+    XF_SSE = 1 << 9,    /* exists only in SSE form */
 };
 
 extern const struct x64_insn_info x64_insns[X64_NINSNS];

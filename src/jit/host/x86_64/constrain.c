@@ -386,6 +386,27 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
     }
 }
 
+static void constrain_sha(unsigned what, struct ra_con *con)
+{
+    switch (what) {
+    case IR_SHA256_ROUNDS:
+    case IR_SHA256_ROUNDS2:
+        con->clobber = 1u << RA_VEC; /* xmm0 is an operand of the host's instruction */
+        con->ntmp[1] = 2;
+        break;
+    case IR_SHA256_SCHEDULE1:
+        con->apart = 2;
+        break;
+    case IR_SHA256_SCHEDULE2:
+        con->apart = 4;
+        break;
+    default:
+        con->apart = 0;
+        con->ntmp[1] = 1;
+        break;
+    }
+}
+
 static void constrain_vec(const struct host_cpu *cpu, const struct ir_node *n, struct ra_con *con)
 {
     bool two = two_operand(cpu);
@@ -417,6 +438,13 @@ static void constrain_vec(const struct host_cpu *cpu, const struct ir_node *n, s
     case IR_VINSV:
         con->ntmp[0] = 1;
         con->apart = two ? 2 : 0;
+        break;
+    case IR_VDOT:
+        con->apart = 3;
+        con->ntmp[1] = 1;
+        break;
+    case IR_VSHA:
+        constrain_sha(n->aux, con);
         break;
     case IR_VPAIR:
     case IR_VAES:

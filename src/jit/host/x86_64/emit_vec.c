@@ -172,6 +172,29 @@ static void emit_mull(struct x64_gen *g, const struct ra_ins *i)
     x64_v3(&g->a, lane ? X_PMULLD : X_PMULLW, dst, dst, X64_SCRATCH);
 }
 
+/* By halves: bytes become words, of which pmaddwd adds neighbouring products. */
+static void emit_dot(struct x64_gen *g, const struct ra_ins *i)
+{
+    static const u16 extend[2] = {X_PMOVZXBW, X_PMOVSXBW};
+    const struct ir_node *n = x64_node(g, i);
+    unsigned dst = xr(i->dst), x = xr(i->src[0]), y = xr(i->src[1]), tmp = xr(i->tmp[0]);
+    enum x64_insn ext_x = (enum x64_insn)extend[n->aux & 1];
+    enum x64_insn ext_y = (enum x64_insn)extend[n->aux >> 1 & 1];
+    x64_v2(&g->a, ext_x, dst, x);
+    x64_v2(&g->a, ext_y, tmp, y);
+    x64_v3(&g->a, X_PMADDWD, dst, dst, tmp);
+    if (n->type == IR_V64) {
+        x64_v3(&g->a, X_PHADDD, dst, dst, dst);
+        return;
+    }
+    x64_v2i(&g->a, X_PSHUFD, tmp, x, 0xee);
+    x64_v2i(&g->a, X_PSHUFD, X64_SCRATCH, y, 0xee);
+    x64_v2(&g->a, ext_x, tmp, tmp);
+    x64_v2(&g->a, ext_y, X64_SCRATCH, X64_SCRATCH);
+    x64_v3(&g->a, X_PMADDWD, tmp, tmp, X64_SCRATCH);
+    x64_v3(&g->a, X_PHADDD, dst, dst, tmp);
+}
+
 static void emit_narrow(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -304,28 +327,6 @@ static void emit_popcount(struct x64_gen *g, const struct ra_ins *i)
     x64_v3(&g->a, X_PADDB, dst, dst, high);
 }
 
-static void emit_aes(struct x64_gen *g, const struct ra_ins *i)
-{
-    const struct ir_node *n = x64_node(g, i);
-    unsigned dst = xr(i->dst), x = xr(i->src[0]);
-    switch (n->aux & 3) {
-    case 0:
-    case 1:
-        x64_v3(&g->a, X_PXOR, dst, x, xr(i->src[1]));
-        zero(g, X64_SCRATCH);
-        x64_v3(&g->a, n->aux & 1 ? X_AESDECLAST : X_AESENCLAST, dst, dst, X64_SCRATCH);
-        break;
-    case 2: /* undo what aesenc does before mixing the columns */
-        zero(g, X64_SCRATCH);
-        x64_v3(&g->a, X_AESDECLAST, dst, x, X64_SCRATCH);
-        x64_v3(&g->a, X_AESENC, dst, dst, X64_SCRATCH);
-        break;
-    default:
-        x64_v2(&g->a, X_AESIMC, dst, x);
-        break;
-    }
-}
-
 static void emit_bitwise(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -384,12 +385,6 @@ static void emit_pair(struct x64_gen *g, const struct ra_ins *i)
     insert(g, 3, xr(i->dst), xr(i->dst), i->src[1], 1);
 }
 
-static void emit_pmull(struct x64_gen *g, const struct ra_ins *i)
-{
-    x64_v3i(&g->a, X_PCLMULQDQ, xr(i->dst), xr(i->src[0]), xr(i->src[1]),
-            x64_node(g, i)->aux >> 4 & 1 ? 0x11 : 0);
-}
-
 static emit_fn *const emitters[IR_NOPS] = {
     [IR_VAND] = emit_bitwise,    [IR_VOR] = emit_bitwise,   [IR_VXOR] = emit_bitwise,
     [IR_VANDN] = emit_bitwise,   [IR_VNOT] = emit_bitwise,  [IR_VBSL] = emit_bitwise,
@@ -401,7 +396,8 @@ static emit_fn *const emitters[IR_NOPS] = {
     [IR_VDUP] = emit_dup,        [IR_VINS] = emit_ins,      [IR_VINSV] = emit_insv,
     [IR_VGET] = emit_get,        [IR_VREV] = emit_rev,      [IR_VEXT] = emit_ext,
     [IR_VTBL] = emit_table,      [IR_VPAIR] = emit_pair,    [IR_VCNT] = emit_popcount,
-    [IR_VPMULL] = emit_pmull,    [IR_VAES] = emit_aes,
+    [IR_VPMULL] = x64_emit_pmull, [IR_VAES] = x64_emit_aes, [IR_VSHA] = x64_emit_sha,
+    [IR_VDOT] = emit_dot,
 };
 
 void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i)
@@ -457,6 +453,8 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
         return cpu->features[X64_F_PCLMUL];
     case IR_VAES:
         return cpu->features[X64_F_AES];
+    case IR_VSHA:
+        return cpu->features[X64_F_SHA];
     case IR_VZIP1:
     case IR_VZIP2:
     case IR_VUZP1:

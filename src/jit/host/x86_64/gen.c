@@ -2,6 +2,7 @@
  * line, then the literal pool. */
 #include "jit/host/x86_64/x64.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -675,6 +676,13 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
 
 /* ---- the description of the host ---- */
 
+/* Leaf 7 has a bit that not every compiler knows a name for. */
+static bool has_sha(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1;
+}
+
 static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struct err *e)
 {
     static const char *const names[] = {"sse4.2", "avx2", "avx512"};
@@ -706,6 +714,7 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     cpu->features[X64_F_F16C] = level >= X64_AVX2;
     cpu->features[X64_F_AES] = __builtin_cpu_supports("aes") ? 1 : 0;
     cpu->features[X64_F_PCLMUL] = __builtin_cpu_supports("pclmul") ? 1 : 0;
+    cpu->features[X64_F_SHA] = has_sha();
     cpu->ra = (struct ra_host){
         .opaque = cpu,
         .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV)) | 0x7fff0000u,

@@ -31,7 +31,7 @@ enum x64_thunk {
 };
 
 /* Features in host_cpu.features. */
-enum { X64_F_BMI, X64_F_LZCNT, X64_F_F16C, X64_F_AES, X64_F_PCLMUL };
+enum { X64_F_BMI, X64_F_LZCNT, X64_F_F16C, X64_F_AES, X64_F_PCLMUL, X64_F_SHA };
 
 struct x64_fix {
     u8 *rel32;
@@ -140,6 +140,9 @@ void x64_emit_flags(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_mem(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_pmull(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_aes(struct x64_gen *g, const struct ra_ins *i);
+void x64_emit_sha(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_move(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_select(struct x64_gen *g, const struct ra_ins *i);

@@ -6,6 +6,7 @@
 #include "fp/operands.h"
 #include "isa/aarch64/decode.h"
 #include "isa/aarch64/state.h"
+#include "runner.h"
 
 static unsigned field(u32 insn, unsigned lsb, unsigned len)
 {
@@ -22,11 +23,12 @@ bool generate_wants(unsigned line)
     static const char *const never[] = {"svc",  "hvc",  "smc",   "hlt",  "dcps", "wf",
                                         "eret", "drps", "spsel", "daif", "sysl"};
     struct err e;
+    struct a64_model m;
     if (line == GENERATE_SEQUENCE)
         return true;
     if (a64_insns[line].effects & A64_TODO)
         return false;
-    if (!a64_has(a64_model_find("max", &e), a64_insns[line].feature))
+    if (!a64_model_find(RUNNER_MODEL, &m, &e) || !a64_has(&m, a64_insns[line].feature))
         return false;
     for (unsigned i = 0; i < ARRAY_LEN(never); i++) {
         if (named(line, never[i]))
@@ -168,7 +170,7 @@ static void aim(struct rng *g, struct record *r, unsigned line, u32 insn, bool m
 /* Lines whose words need care: what a word of theirs must look like, instead of uniform fields. */
 static u32 tame(struct rng *g, unsigned line, u32 insn)
 {
-    static const u16 sysreg[] = {0xda10, 0xda20, 0xda21, 0xde82, 0xdc00};
+    static const u16 sysreg[] = {0xda10, 0xda15, 0xda16, 0xda20, 0xda21, 0xde82, 0xdc00};
     static const u16 sysop[] = {0x1ba9, 0x1bd1, 0x1bd9, 0x1bf1};
     if (named(line, "msr") || named(line, "mrs")) {
         u32 reg = sysreg[rng_below(g, ARRAY_LEN(sysreg))];

@@ -6,6 +6,9 @@
 #include "jit/ir/env.h"
 #include "record.h"
 
+/* Pointer authentication is off, as in the oracle: its keys are random. */
+#define RUNNER_MODEL "max,pauth=off"
+
 struct runner {
     const char *name;
     void *(*open)(struct err *e); /* NULL on failure */

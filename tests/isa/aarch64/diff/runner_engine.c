@@ -72,7 +72,7 @@ static void *open_with(unsigned pins, struct err *e)
         return NULL;
     }
     s->engine = engine_new(&isa_aarch64, &opts, e);
-    s->cpu = s->engine ? vcpu_new(s->engine, "max", e) : NULL;
+    s->cpu = s->engine ? vcpu_new(s->engine, RUNNER_MODEL, e) : NULL;
     if (!s->cpu) {
         engine_close(s);
         return NULL;

@@ -76,7 +76,7 @@ static void *interp_open(struct err *e)
     s->mem = (struct ir_mem){load, store, cas, s};
     s->interp.mem = &s->mem;
     ir_region_init(&s->region);
-    if (isa_aarch64.init(&s->cpu, "max", e))
+    if (isa_aarch64.init(&s->cpu, RUNNER_MODEL, e))
         return s;
     interp_close(s);
     return NULL;
