@@ -197,9 +197,11 @@ enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BIT
 bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u32 granularity,
                  struct err *e);
 
-/* How large a new image would be: of `size` bytes of which `data` (whole clusters) hold data. */
+/* How large a new image of `size` bytes would be, with the data of `source` (NULL: none), and full of
+ * data. *bitmaps: room for the source's, UINT64_MAX: one of the formats has none. */
 bool block_measure(const char *format, const struct json *options, u64 size, struct node *source,
-                   u64 *required, u64 *full, struct err *e);
+                   u64 *required, u64 *full,
+                   u64 *bitmaps, struct err *e);
 
 /* "64k" as bytes: suffixes k, M, G, T, P, E; a fraction is allowed with one. */
 bool size_parse(const char *s, u64 *v);

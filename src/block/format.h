@@ -25,12 +25,13 @@ enum extent_kind {
 struct extent {
     enum extent_kind kind;
     u64 len;            /* bytes from the offset asked for that are all like this */
+    u64 start;          /* of alloc: the guest offset at which it begins */
     struct node *file;  /* where `host` is */
     u64 host;           /* of the offset asked for; packed: of the first compressed byte */
     u32 packed_len;     /* bytes to read for a packed cluster, at most */
     bool in_place;      /* a write may go to `host` without asking */
     bool fresh;         /* of alloc: all of it reads as zeros where nothing is written */
-    bool has_room;      /* zero: `host` is valid and reserved */
+    bool has_room;      /* zero: `host` is valid and reserved. alloc: it was reserved before */
 };
 
 struct fmt;
@@ -38,14 +39,15 @@ struct fmt;
 struct format_ops {
     enum step (*map)(struct fmt *f, u64 offset, u64 len, struct extent *x);
 
-    /* Room for a write of `len` bytes, both aligned to f->unit. Fills x->file, host, fresh, and x->len,
-     * which may be less than asked for. What is there is unchanged until link(). NULL: the format maps
-     * all offsets to themselves plus a constant, and everything is passed on. */
+    /* Room for a write of `len` bytes, both aligned to f->unit. Fills x->file, host, fresh, x->start and
+     * x->len: the room is for the bytes from there on, which may be fewer than asked for, or more on
+     * either side. What is there is unchanged until link(). NULL: the format maps all offsets to
+     * themselves plus a constant, and everything is passed on. */
     enum step (*alloc)(struct fmt *f, u64 offset, u64 len, struct extent *x);
     /* Room for one compressed cluster of x->packed_len bytes. */
-    enum step (*alloc_packed)(struct fmt *f, struct extent *x);
+    enum step (*alloc_packed)(struct fmt *f, struct extent *x); /* with x->start and len set */
     /* The data is written: show it. */
-    enum step (*link)(struct fmt *f, u64 offset, const struct extent *x);
+    enum step (*link)(struct fmt *f, const struct extent *x);
     /* The data could not be written: give the room back. */
     void (*release)(struct fmt *f, const struct extent *x);
 
@@ -97,6 +99,9 @@ void fmt_free(struct fmt *f);
 void path_submit(struct node *n, struct blk_req *r);
 
 /* A step failed: set the error and its text for the node, and return STEP_FAIL. */
+/* Wait until all metadata is on disk. */
+bool fmt_run_barrier(struct fmt *f, struct err *e);
+
 enum step fmt_fail(struct fmt *f, int error, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* A change that takes many steps (a check, a snapshot). `step` keeps its place in the object that the

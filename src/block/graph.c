@@ -339,7 +339,7 @@ struct node *node_open_child(struct node *parent, const char *name, const char *
     struct json *group = take_group(options, name);
     if (!group)
         group = json_object();
-    if (json_get(group, "driver") || json_get(group, "filename"))
+    if (json_get(group, "filename"))
         filename = NULL;
     struct node *n = open_node(parent->graph, filename, format, group, flags, parent->depth + 1, e);
     json_free(group);

@@ -7,13 +7,14 @@
 #include "block/format.h"
 #include "block/node.h"
 
-extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_raw;
+extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_raw,
+    driver_qcow2;
 
 const struct driver *const drivers[] = {
-    &driver_file, &driver_host_device, &driver_null_aio, &driver_null_co, &driver_raw, NULL,
+    &driver_file, &driver_host_device, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_raw, NULL,
 };
 
-static const char *const names[] = {"file", "host_device", "null-aio", "null-co", "raw", NULL};
+static const char *const names[] = {"file", "host_device", "null-aio", "null-co", "qcow2", "raw", NULL};
 
 const char *const *block_driver_names(void)
 {
@@ -138,13 +139,7 @@ bool node_set_backing(struct node *n, const char *file, const char *format, stru
 {
     if (!n->drv->set_backing)
         return lacks(n, "has no backing files", e);
-    if (!n->drv->set_backing(n, file, format, e))
-        return false;
-    free(n->backing_name);
-    free(n->backing_format);
-    n->backing_name = file ? xstrdup(file) : NULL;
-    n->backing_format = file && format ? xstrdup(format) : NULL;
-    return true;
+    return n->drv->set_backing(n, file, format, e);
 }
 
 bool node_amend(struct node *n, const struct json *options, struct err *e)
@@ -165,12 +160,13 @@ bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u3
 }
 
 bool block_measure(const char *format, const struct json *options, u64 size, struct node *source,
-                   u64 *required, u64 *full, struct err *e)
+                   u64 *required, u64 *full,
+                   u64 *bitmaps, struct err *e)
 {
     const struct driver *drv = driver_by_name(format);
     if (!drv)
         return err_set(e, ENOENT, "Unknown file format '%s'", format);
     if (!drv->measure)
         return err_set(e, ENOTSUP, "Format driver '%s' does not support measuring", format);
-    return drv->measure(options, size, source, required, full, e);
+    return drv->measure(options, size, source, required, full, bitmaps, e);
 }

@@ -223,7 +223,7 @@ struct meta_run {
     struct blk_req r;
     struct iovec iov;
     struct meta_job *job;
-    unsigned rank;
+    unsigned rank; /* 2n: of blocks of rank n; 2n - 1: of a header in front of those */
 };
 
 struct meta_job {
@@ -237,8 +237,6 @@ struct meta_job {
     unsigned pending;
     bool unflushed, flushed; /* written since the last flush; flushed at least once */
     int error;
-    u8 *header;
-    u32 header_len;
     struct blk_req sync;
 };
 
@@ -271,7 +269,7 @@ static void take_dirty(struct meta_job *j)
             n++;
         struct meta_run *run = &j->runs[j->nruns++];
         run->job = j;
-        run->rank = (unsigned)b[0]->rank;
+        run->rank = 2 * (unsigned)b[0]->rank;
         run->iov = (struct iovec){xmalloc(n * m->block), n * m->block};
         run->r.offset = b[0]->offset;
         for (size_t k = 0; k < n; k++, i++) {
@@ -305,7 +303,6 @@ static void job_end(struct meta_job *j)
     free(j->blocks);
     free(j->ranks);
     free(j->runs);
-    free(j->header);
     free(j);
     if (m->waiting) { /* who came meanwhile wants what was dirtied meanwhile, too */
         struct meta_wait *all = m->waiting;
@@ -349,11 +346,13 @@ static void submit_sync(struct meta_job *j)
     node_submit(j->m->file, &j->sync);
 }
 
-static void submit_header(struct meta_job *j)
+/* Put the header into its place among the runs. */
+static void insert_header(struct meta_job *j, u8 *header, u32 len, unsigned rank)
 {
-    struct meta_run *run = &j->runs[j->nruns++];
-    *run = (struct meta_run){.job = j, .iov = {j->header, j->header_len}, .rank = META_RANKS};
-    j->header = NULL;
+    size_t i = j->nruns++;
+    for (; i && j->runs[i - 1].rank >= 2 * rank; i--)
+        j->runs[i] = j->runs[i - 1];
+    j->runs[i] = (struct meta_run){.job = j, .iov = {header, len}, .rank = 2 * rank - 1};
 }
 
 /* Write the runs of the next rank, or flush before them, or end. */
@@ -363,8 +362,6 @@ static void job_step(struct meta_job *j)
         job_end(j);
         return;
     }
-    if (j->next == j->nruns && j->header)
-        submit_header(j);
     if (j->next == j->nruns) {
         if (j->unflushed || !j->flushed)
             submit_sync(j);
@@ -407,8 +404,11 @@ void meta_writeback(struct meta *m, struct meta_wait *w)
     if (m->begun)
         m->begun(m->opaque);
     take_dirty(j);
-    if (m->header)
-        j->header = m->header(m->opaque, &j->header_len);
+    u32 len;
+    unsigned rank;
+    u8 *header = m->header ? m->header(m->opaque, &len, &rank) : NULL;
+    if (header)
+        insert_header(j, header, len, rank);
     job_step(j);
 }
 

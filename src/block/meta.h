@@ -5,7 +5,7 @@
  *
  * A block is made dirty with a rank. Blocks are written in the order of their ranks, with the file
  * flushed between two ranks, and all of one write-back are taken at the same instant: what a block of a
- * higher rank refers to is on disk before it. The header comes last. */
+ * higher rank refers to is on disk before it. */
 #ifndef LYRE_BLOCK_META_H
 #define LYRE_BLOCK_META_H
 
@@ -22,9 +22,9 @@ struct meta {
 
     /* Of the driver, called around a write-back; both may be NULL. */
     void *opaque;
-    /* The new header if it changed since the last call, with its length; NULL: it did not. The
-     * caller frees it. */
-    u8 *(*header)(void *opaque, u32 *len);
+    /* The new header if it has changed, with its length; NULL: it has not. It is written before the
+     * blocks of *rank (META_RANKS: last). The caller frees it. */
+    u8 *(*header)(void *opaque, u32 *len, unsigned *rank);
     /* All that was dirty at the time of the call to meta_writeback is on disk. */
     void (*settled)(void *opaque);
     void (*begun)(void *opaque); /* the instant at which the dirty blocks are taken */

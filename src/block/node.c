@@ -160,7 +160,8 @@ int node_status_chain(struct node *n, u64 offset, u64 len, struct blk_status *s,
         len = s->len;
         if (!n->backing || offset >= n->backing->size) {
             /* Beyond the end of the chain: zeros that nobody has written. */
-            *s = (struct blk_status){.flags = STATUS_ZERO, .len = len};
+            s->flags = STATUS_ZERO | (s->flags & STATUS_OFFSET);
+            s->len = len;
             return 0;
         }
         n = n->backing;

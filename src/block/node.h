@@ -36,7 +36,7 @@ struct driver {
     bool (*bitmap)(struct node *n, enum bitmap_action action, const char *name, u32 granularity,
                    struct err *e);
     bool (*measure)(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
-                    struct err *e);
+                    u64 *bitmaps, struct err *e);
 };
 
 struct node {

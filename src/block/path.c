@@ -35,7 +35,7 @@ struct op {
 
     /* the allocation that is being written */
     struct extent x;
-    u64 x_at;    /* guest offset of x */
+    u64 x_at;    /* its guest offset */
     u8 *around;  /* the bytes in front and behind */
     u8 *packed;
 };
@@ -420,7 +420,7 @@ static void write_in_place(struct op *op, const struct extent *x)
 static void step_link(struct op *op)
 {
     struct fmt *f = op->f;
-    if (!went(op, f->ops->link(f, op->x_at, &op->x)))
+    if (!went(op, f->ops->link(f, &op->x)))
         return;
     op->has_room = false;
     unpacked_forget(f);
@@ -544,11 +544,11 @@ static void step_alloc(struct op *op)
 {
     struct fmt *f = op->f;
     u64 start = ALIGN_DOWN(op->at, (u64)f->unit), end = ALIGN_UP(op->end, (u64)f->unit);
-    op->x = (struct extent){.kind = EXTENT_DATA};
+    op->x = (struct extent){.kind = EXTENT_DATA, .start = start};
     if (!went(op, f->ops->alloc(f, start, end - start, &op->x)))
         return;
     op->has_room = true;
-    op->x_at = start;
+    op->x_at = op->x.start;
     op->step = step_around;
 }
 
@@ -613,7 +613,7 @@ static void pack_done(struct pool_job *j)
     struct pack *k = container_of(j, struct pack, job);
     struct op *op = k->op;
     op->step = k->len ? step_write_packed : step_write;
-    op->x = (struct extent){.kind = EXTENT_PACKED, .len = op->end - op->at, .packed_len = (u32)k->len};
+    op->x = (struct extent){.kind = EXTENT_PACKED, .start = op->at, .len = op->end - op->at, .packed_len = (u32)k->len};
     op->x_at = op->at;
     free(k->cluster);
     free(k);
@@ -741,6 +741,7 @@ static void step_status(struct op *op)
     op->finished = true;
     switch (x.kind) {
     case EXTENT_BACKING:
+        s->flags = x.has_room ? STATUS_OFFSET : 0;
         break;
     case EXTENT_ZERO:
         s->flags = STATUS_ALLOCATED | STATUS_ZERO | (x.has_room ? STATUS_OFFSET : 0);
@@ -890,4 +891,10 @@ bool fmt_run(struct fmt *f, struct fmt_job *j, struct err *e)
     }
     unpacked_forget(f);
     return true;
+}
+
+bool fmt_run_barrier(struct fmt *f, struct err *e)
+{
+    int error = meta_writeback_now(&f->meta);
+    return !error || err_set(e, error, "cannot write metadata of '%s': %s", f->node->filename, strerror(error));
 }

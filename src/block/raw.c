@@ -62,9 +62,10 @@ static bool raw_truncate(struct node *n, u64 size, enum prealloc p, struct err *
 }
 
 static bool raw_measure(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
-                        struct err *e)
+                        u64 *bitmaps, struct err *e)
 {
     *required = *full = ALIGN_UP(size, (u64)512);
+    *bitmaps = UINT64_MAX;
     return true;
 }
 

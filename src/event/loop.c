@@ -13,8 +13,8 @@
 struct loop {
     int epoll, wake;
     struct loop_task *first, **last;    /* deferred, in order */
-    struct loop_task *_Atomic posted;   /* by other threads, newest first */
-    _Atomic bool asleep;                /* whoever posts must write to `wake` */
+    struct loop_task *posted;           /* by other threads, newest first: atomic */
+    bool asleep;                        /* atomic: whoever posts must write to `wake` */
     struct loop_timer **heap;           /* heap[0] fires first */
     size_t timers, timer_cap;
     struct loop_source *sources;
@@ -56,12 +56,12 @@ void loop_defer(struct loop *l, struct loop_task *t)
 
 void loop_post(struct loop *l, struct loop_task *t)
 {
-    struct loop_task *head = l->posted;
+    struct loop_task *head = __atomic_load_n(&l->posted, __ATOMIC_RELAXED);
     do
         t->next = head;
     while (!__atomic_compare_exchange_n(&l->posted, &head, t, false, __ATOMIC_SEQ_CST,
                                         __ATOMIC_SEQ_CST));
-    if (l->asleep) {
+    if (__atomic_load_n(&l->asleep, __ATOMIC_SEQ_CST)) {
         u64 one = 1;
         ssize_t n = write(l->wake, &one, sizeof(one));
         (void)n; /* a full counter wakes as well */
@@ -71,7 +71,7 @@ void loop_post(struct loop *l, struct loop_task *t)
 /* Take over what other threads have posted, in the order in which they did. */
 static void take_posted(struct loop *l)
 {
-    if (!l->posted)
+    if (!__atomic_load_n(&l->posted, __ATOMIC_RELAXED))
         return;
     struct loop_task *t = __atomic_exchange_n(&l->posted, NULL, __ATOMIC_SEQ_CST), *in_order = NULL;
     while (t) {
@@ -256,9 +256,10 @@ void loop_turn(struct loop *l, bool block)
     any |= run_timers(l);
     if (any || l->first || !block)
         return;
-    l->asleep = true;
-    wait_fds(l, l->posted ? 0 : until_timer(l));
-    l->asleep = false;
+    __atomic_store_n(&l->asleep, true, __ATOMIC_SEQ_CST);
+    bool more = __atomic_load_n(&l->posted, __ATOMIC_SEQ_CST);
+    wait_fds(l, more ? 0 : until_timer(l));
+    __atomic_store_n(&l->asleep, false, __ATOMIC_SEQ_CST);
 }
 
 void loop_until(struct loop *l, const bool *done)

@@ -194,6 +194,13 @@ static void slot_start(struct convert *c, struct slot *s)
     }
     bool zero = c->run.flags & STATUS_ZERO;
     u64 len = c->run_end - c->at;
+    if (c->m->compress) { /* whole clusters, although the runs of the source may be shorter */
+        if (zero && c->run_end < c->total)
+            len = ALIGN_DOWN(len, c->cluster);
+        zero = zero && len;
+        if (!zero)
+            len = MIN(c->cluster, c->total - c->at);
+    }
     if ((zero && c->zero_target) || (c->has_backing && !(c->run.flags & STATUS_ALLOCATED))) {
         c->at += len;
         c->done += len;

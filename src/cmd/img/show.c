@@ -266,8 +266,20 @@ static int map_print(struct img *m, const struct map_entry *x, bool first, bool 
     return 0;
 }
 
-/* What the layers say of the bytes at `at`, refined by what the file system knows of holes. */
-static int map_at(struct node *n, u64 at, u64 len, struct map_entry *x)
+/* Whether an image says that it holds much more than its file does: preallocated, and never written. */
+static bool is_hollow(struct img *m, struct node *n)
+{
+    struct image_info info;
+    if (!node_file(n) || !node_info(n, &info, &m->e))
+        return false;
+    const struct json *data_file = info.specific ? json_get(info.specific, "data-file-raw") : NULL;
+    bool hollow = info.cluster_size && !data_file && info.actual_size < node_size(node_file(n)) / 10 * 9;
+    image_info_free(&info);
+    return hollow;
+}
+
+/* What the layers say of the bytes at `at`; of a hollow image refined by what the file system says. */
+static int map_at(struct node *n, u64 at, u64 len, bool hollow, struct map_entry *x)
 {
     struct blk_status s, below;
     int error = node_status_chain(n, at, len, &s, &x->depth);
@@ -278,7 +290,7 @@ static int map_at(struct node *n, u64 at, u64 len, struct map_entry *x)
         x->offset = s.host;
         x->file = node_filename(s.file);
     }
-    if ((s.flags & STATUS_DATA) && (s.flags & STATUS_OFFSET) && strcmp(node_format(n), "raw") &&
+    if (hollow && (s.flags & STATUS_DATA) && (s.flags & STATUS_OFFSET) && !x->depth &&
         !node_status(s.file, s.host, s.len, &below)) {
         x->len = below.len;
         x->flags |= below.flags & STATUS_ZERO;
@@ -299,10 +311,10 @@ int img_map(struct img *m)
     if (m->has_max_length && m->max_length < end - MIN(at, end))
         end = at + m->max_length;
     struct map_entry open = {0}, x = {0};
-    bool first = true;
+    bool first = true, hollow = is_hollow(m, n);
     int status = 0;
     while (at < end && !status) {
-        int error = map_at(n, at, end - at, &x);
+        int error = map_at(n, at, end - at, hollow, &x);
         if (error) {
             status = img_fail(m, "Failed to read image metadata: %s", strerror(error));
             break;
@@ -331,7 +343,7 @@ static void check_line(struct check_result *c, const char *line)
 {
     const struct img *m = c->opaque;
     if (!m->quiet)
-        fprintf(img_json(m) ? stderr : stdout, "%s\n", line);
+        fprintf(stderr, "%s\n", line);
 }
 
 static void check_print(const struct check_result *c, bool repaired)
@@ -554,7 +566,7 @@ int img_measure(struct img *m)
     if (!m->size == !m->nfiles || m->nfiles > 1)
         return img_fail(m, "Either --size N or one filename must be specified.");
     struct node *n = NULL;
-    u64 size = 0, required, full;
+    u64 size = 0, required, full, bitmaps;
     if (m->size) {
         if (!size_parse(m->size, &size))
             return img_fail(m, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
@@ -566,12 +578,17 @@ int img_measure(struct img *m)
         size = node_size(n);
     }
     int status = 0;
-    if (!block_measure(m->out_format ? m->out_format : "raw", m->options, size, n, &required, &full, &m->e)) {
+    if (!block_measure(m->out_format ? m->out_format : "raw", m->options, size, n, &required, &full, &bitmaps, &m->e)) {
         status = img_error(m);
     } else if (img_json(m)) {
-        printf("{\n    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n", required, full);
+        if (bitmaps != UINT64_MAX)
+            printf("{\n    \"bitmaps\": %" PRIu64 ",\n", bitmaps);
+        printf("%s    \"required\": %" PRIu64 ",\n    \"fully-allocated\": %" PRIu64 "\n}\n",
+               bitmaps == UINT64_MAX ? "{\n" : "", required, full);
     } else {
         printf("required size: %" PRIu64 "\nfully allocated size: %" PRIu64 "\n", required, full);
+        if (bitmaps != UINT64_MAX)
+            printf("bitmaps size: %" PRIu64 "\n", bitmaps);
     }
     return img_close(m, n, status);
 }
