@@ -170,7 +170,7 @@ char *path_beside(const char *image, const char *name)
 
 /* ---- opening ---- */
 
-static struct node *node_new(struct block_graph *g, const struct driver *drv, const char *filename, u32 flags)
+struct node *node_new(struct block_graph *g, const struct driver *drv, const char *filename, u32 flags)
 {
     struct node *n = xcalloc(1, sizeof(*n));
     n->drv = drv;
@@ -269,12 +269,11 @@ static bool lock_file(struct node *n, struct err *e)
     return !wants || !is_file || file_set_lock(n->file, owner, e);
 }
 
-static struct node *open_format(struct block_graph *g, const struct driver *drv, const char *filename,
-                                struct json *options, u32 flags, unsigned depth, struct err *e)
+/* A format on its protocol; takes `file` over. */
+static struct node *open_on(struct node *file, const struct driver *drv, const char *filename,
+                            struct json *options, u32 flags, unsigned depth, struct err *e)
 {
-    struct node *file = open_file(g, filename, options, flags, e);
-    if (!file)
-        return NULL;
+    struct block_graph *g = file->graph;
     bool probed = !drv;
     if (!drv)
         drv = probe(file, e);
@@ -287,6 +286,21 @@ static struct node *open_format(struct block_graph *g, const struct driver *drv,
         node_close(n, NULL);
         return NULL;
     }
+    return n;
+}
+
+static struct node *open_format(struct block_graph *g, const struct driver *drv, const char *filename,
+                                struct json *options, u32 flags, unsigned depth, struct err *e)
+{
+    struct node *file = open_file(g, filename, options, flags, e);
+    return file ? open_on(file, drv, filename, options, flags, depth, e) : NULL;
+}
+
+struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e)
+{
+    struct json *none = json_object();
+    struct node *n = open_on(file, driver_by_name(format), file->filename, none, flags, 0, e);
+    json_free(none);
     return n;
 }
 

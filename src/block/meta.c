@@ -11,6 +11,7 @@ struct meta_block {
     u8 *data;
     s8 rank;       /* dirty with this rank; -1: clean */
     bool writing;  /* part of the write-back that runs */
+    bool forgotten; /* to be discarded when that ends */
     struct meta_block *next; /* in its bucket */
     struct meta_block *newer, *older;
 };
@@ -133,6 +134,7 @@ u8 *meta_new(struct meta *m, u64 offset)
     struct meta_block *b = find(m, offset);
     if (!b)
         b = add(m, offset);
+    b->forgotten = false;
     memset(b->data, 0, m->block);
     return b->data;
 }
@@ -141,7 +143,7 @@ void meta_dirty(struct meta *m, u64 offset, unsigned rank)
 {
     struct meta_block *b = find(m, ALIGN_DOWN(offset, (u64)m->block));
     m->dirty += b->rank == CLEAN;
-    b->rank = (s8)rank;
+    b->rank = (s8)(m->mutate ? m->mutate(rank) : rank);
 }
 
 void meta_forget(struct meta *m, u64 offset, u64 len)
@@ -153,6 +155,7 @@ void meta_forget(struct meta *m, u64 offset, u64 len)
         } else if (b) {
             m->dirty -= b->rank != CLEAN;
             b->rank = CLEAN;
+            b->forgotten = true;
         }
     }
 }
@@ -235,7 +238,7 @@ struct meta_job {
     struct meta_run *runs;
     size_t nruns, next;
     unsigned pending;
-    bool unflushed, flushed; /* written since the last flush; flushed at least once */
+    bool unflushed, flushed; /* the next rank needs a flush; flushed at least once */
     int error;
     struct blk_req sync;
 };
@@ -288,7 +291,9 @@ static void job_end(struct meta_job *j)
     for (size_t i = 0; i < j->count; i++) {
         struct meta_block *b = j->blocks[i];
         b->writing = false;
-        if (j->error && b->rank == CLEAN) {
+        if (b->forgotten) {
+            discard(m, b);
+        } else if (j->error && b->rank == CLEAN) {
             b->rank = j->ranks[i];
             m->dirty++;
         }
@@ -296,6 +301,7 @@ static void job_end(struct meta_job *j)
     for (size_t i = 0; i < j->nruns; i++)
         free(j->runs[i].iov.iov_base);
     m->writing = NULL;
+    m->data_first |= j->error != 0;
     if (!j->error && m->settled)
         m->settled(m->opaque);
     struct meta_wait *w = j->waiting;
@@ -409,6 +415,9 @@ void meta_writeback(struct meta *m, struct meta_wait *w)
     u8 *header = m->header ? m->header(m->opaque, &len, &rank) : NULL;
     if (header)
         insert_header(j, header, len, rank);
+    /* Blocks of the lowest rank do not refer to data, and the file is flushed behind them anyway. */
+    j->unflushed = m->data_first && j->nruns && j->runs[0].rank > 0;
+    m->data_first = false;
     job_step(j);
 }
 

@@ -19,6 +19,7 @@ struct meta {
     u32 block; /* bytes, a power of two */
     u64 need;  /* which block the last failed meta_get() wanted */
     size_t limit; /* blocks to keep */
+    bool data_first; /* dirty blocks refer to data that must be on disk before them */
 
     /* Of the driver, called around a write-back; both may be NULL. */
     void *opaque;
@@ -28,6 +29,9 @@ struct meta {
     /* All that was dirty at the time of the call to meta_writeback is on disk. */
     void (*settled)(void *opaque);
     void (*begun)(void *opaque); /* the instant at which the dirty blocks are taken */
+
+    /* NULL everywhere but in the test that plants a wrong order. */
+    unsigned (*mutate)(unsigned rank);
 
     struct meta_block **buckets;
     size_t nbuckets, count, dirty;

@@ -81,6 +81,12 @@ void node_done(struct blk_req *r, int error);
 /* The same, but later: for what ends within submit. */
 void node_done_later(struct blk_req *r, int error);
 
+/* A node without state; it belongs to the graph until node_close(). */
+struct node *node_new(struct block_graph *g, const struct driver *drv, const char *filename, u32 flags);
+
+/* A format on a protocol node, which it takes over (also when it fails). */
+struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e);
+
 /* Open the child that `options` describes under `name` ("file"), or `filename`. */
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
                              const char *format, struct json *options, u32 flags, struct err *e);

@@ -240,7 +240,8 @@ static enum step count_new(struct qcow2 *q, const u8 *p, u64 guest, u64 most, u6
         enum step s = l2_decode(q, p + *n * q->l2_entry, guest + (*n << q->cluster_bits), &l);
         if (s != STEP_DONE)
             return s;
-        if (*n && has_host(q, &l) && l.copied)
+        bool comes_along = q->ext_l2 && (l.packed || has_host(q, &l)); /* as a whole: on its own, later */
+        if (*n && (comes_along || (has_host(q, &l) && l.copied)))
             return STEP_DONE;
     }
     return STEP_DONE;
@@ -301,6 +302,7 @@ static enum step link_packed(struct qcow2 *q, const struct extent *x)
     if (s != STEP_DONE)
         return s;
     drop_data(q, &l);
+    q->fmt.meta.data_first = true;
     u64 sectors = ((x->host & 511) + x->packed_len + 511) / 512 - 1;
     put_entry(q, p, L2_COMPRESSED | sectors << (62 - (q->cluster_bits - 8)) | x->host, 0);
     dirty_entry(q, x->start);
@@ -325,6 +327,8 @@ static enum step link(struct fmt *f, const struct extent *x)
             return STEP_FAIL;
         if (l.packed || (has_host(q, &l) && l.host != host))
             drop_data(q, &l);
+        /* What shows now must be there before the map shows it: copies of what was there, or zeros. */
+        f->meta.data_first |= !x->fresh || l.raw || l.bitmap;
         if (q->ext_l2) {
             u64 bits = mask64((unsigned)((stop - at + f->unit - 1) / f->unit)) << (at & mask) / f->unit;
             bitmap = ((l.packed ? 0 : l.bitmap) | bits) & ~(bits << SUBCLUSTERS);
@@ -349,9 +353,10 @@ static void release(struct fmt *f, const struct extent *x)
 static enum step alloc_packed(struct fmt *f, struct extent *x)
 {
     struct qcow2 *q = qcow2_of(f);
-    u64 at = q->packed_at, in = at & (q->cluster_size - 1), shared = 0, first, n;
+    u64 shared = 0, first, n;
     u8 *p;
     enum step s = own_entry(q, x->start, &p);
+    u64 at = q->packed_at, in = at & (q->cluster_size - 1); /* own_entry() may have freed that cluster */
     if (s == STEP_DONE && at)
         s = refcount_get(q, at >> q->cluster_bits, &shared);
     if (s != STEP_DONE)
