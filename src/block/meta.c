@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/mem.h"
 
 struct meta_block {
@@ -22,6 +23,7 @@ void meta_init(struct meta *m, struct node *file, u32 block, size_t limit)
 {
     m->file = file;
     m->block = block;
+    m->shift = ctz64(block);
     m->limit = limit;
     m->nbuckets = 64;
     m->buckets = xcalloc(m->nbuckets, sizeof(*m->buckets));
@@ -55,8 +57,16 @@ static void lru_add(struct meta *m, struct meta_block *b)
     m->lru_last = b;
 }
 
+static struct meta_recent *recent(struct meta *m, u64 offset)
+{
+    return &m->recent[offset >> m->shift & (ARRAY_LEN(m->recent) - 1)];
+}
+
 static void discard(struct meta *m, struct meta_block *b)
 {
+    struct meta_recent *r = recent(m, b->offset);
+    if (r->data == b->data)
+        r->data = NULL;
     struct meta_block **p = bucket(m, b->offset);
     while (*p != b)
         p = &(*p)->next;
@@ -108,13 +118,13 @@ static void evict(struct meta *m)
     struct meta_block *b = m->lru_first;
     for (unsigned tries = 0; m->count > m->limit && b && tries < 32; tries++) {
         struct meta_block *newer = b->newer;
-        if (b->rank == CLEAN && !b->writing)
+        if (b->rank == CLEAN && !b->writing && recent(m, b->offset)->data != b->data)
             discard(m, b);
         b = newer;
     }
 }
 
-u8 *meta_get(struct meta *m, u64 offset)
+u8 *meta_find(struct meta *m, u64 offset)
 {
     u64 start = ALIGN_DOWN(offset, (u64)m->block);
     struct meta_block *b = find(m, start);
@@ -126,6 +136,7 @@ u8 *meta_get(struct meta *m, u64 offset)
         lru_remove(m, b);
         lru_add(m, b);
     }
+    *recent(m, start) = (struct meta_recent){start, b->data};
     return b->data + (offset - start);
 }
 

@@ -33,6 +33,13 @@ struct meta {
     /* NULL everywhere but in the test that plants a wrong order. */
     unsigned (*mutate)(unsigned rank);
 
+    /* The blocks that were asked for last, by their number: most calls find theirs here. */
+    struct meta_recent {
+        u64 offset;
+        u8 *data; /* NULL: none */
+    } recent[16];
+    unsigned shift; /* log2 of `block` */
+
     struct meta_block **buckets;
     size_t nbuckets, count, dirty;
     struct meta_block *lru_first, *lru_last; /* oldest first */
@@ -50,8 +57,16 @@ enum { META_RANKS = 4 };
 void meta_init(struct meta *m, struct node *file, u32 block, size_t limit);
 void meta_free(struct meta *m);
 
+u8 *meta_find(struct meta *m, u64 offset);
+
 /* The byte at `offset` and the rest of its block; NULL: not there, m->need says which. */
-u8 *meta_get(struct meta *m, u64 offset);
+static inline u8 *meta_get(struct meta *m, u64 offset)
+{
+    const struct meta_recent *r = &m->recent[offset >> m->shift & (ARRAY_LEN(m->recent) - 1)];
+    u64 in = offset & (m->block - 1);
+    return likely(r->data && r->offset == offset - in) ? r->data + in : meta_find(m, offset);
+}
+
 /* The same for a block whose content on disk does not matter: all zeros. */
 u8 *meta_new(struct meta *m, u64 offset);
 void meta_dirty(struct meta *m, u64 offset, unsigned rank);

@@ -32,7 +32,8 @@ struct check {
     u32 fix;
     struct page **buckets;
     struct page *last;
-    u64 highest;        /* cluster */
+    u64 *pages;         /* indexes of all pages, sorted */
+    size_t npages;
 
     int table;          /* which L1 table: -1 the active one, else a snapshot's */
     u32 l1_next;
@@ -57,6 +58,20 @@ static u32 *count_of(struct check *c, u64 cluster)
     return &(*p)->count[cluster % PAGE];
 }
 
+/* The same without making a page. */
+static u32 found_count(struct check *c, u64 cluster)
+{
+    u64 index = cluster / PAGE;
+    if (c->last && c->last->index == index)
+        return c->last->count[cluster % PAGE];
+    struct page *p = c->buckets[(index * 0x9e3779b97f4a7c15u >> 40) % BUCKETS];
+    while (p && p->index != index)
+        p = p->next;
+    if (p)
+        c->last = p;
+    return p ? p->count[cluster % PAGE] : 0;
+}
+
 static void pages_free(struct check *c)
 {
     for (unsigned i = 0; i < BUCKETS; i++) {
@@ -66,6 +81,7 @@ static void pages_free(struct check *c)
         }
     }
     free(c->buckets);
+    free(c->pages);
 }
 
 static void say(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -97,7 +113,6 @@ static void refer(struct qcow2 *q, struct check *c, u64 offset, u64 len)
         u32 *n = count_of(c, i);
         *n += *n != UINT32_MAX;
     }
-    c->highest = MAX(c->highest, end);
 }
 
 /* ---- tables ---- */
@@ -279,6 +294,9 @@ static enum step check_blocks(struct qcow2 *q, struct check *c)
             }
         } else if (block) {
             refer(q, c, block, q->cluster_size);
+            if (found_count(c, block >> q->cluster_bits) != 1 || block >= q->fmt.node->file->size)
+                return fmt_fail(&q->fmt, EIO, "refcount block %llu of '%s' lies over other tables or beyond the end; nothing can be checked",
+                                (unsigned long long)c->next, q->fmt.node->filename);
         }
     }
     c->next = 0;
@@ -302,7 +320,7 @@ static void refer_snapshot_table(struct qcow2 *q, struct check *c)
 
 static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
 {
-    u64 count, found = *count_of(c, cluster);
+    u64 count, found = found_count(c, cluster);
     enum step s = refcount_get(q, cluster, &count);
     if (s == STEP_FAIL) {
         c->r->check_errors++;
@@ -318,13 +336,12 @@ static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
     bool leak = count > found, fix = c->fix & (leak ? FIX_LEAKS : FIX_ERRORS);
     if (fix && !refcount_covered(q, cluster)) {
         u64 at = cluster;
-        while (*count_of(c, at)) /* a block needs a cluster that nobody uses, and that it counts itself */
+        while (found_count(c, at)) /* a block needs a cluster that nobody uses, and that it counts itself */
             at++;
         s = refcount_add_block(q, at);
         if (s != STEP_DONE)
             return s;
         *count_of(c, at) = 1;
-        c->highest = MAX(c->highest, at);
         if (!refcount_covered(q, cluster)) {
             c->r->check_errors++;
             return STEP_DONE;
@@ -343,25 +360,48 @@ static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
     return STEP_DONE;
 }
 
-/* All clusters that are counted or referred to. Where no block counts, only what is referred to. */
+/* The first cluster from `from` on that some page has a count for; UINT64_MAX: none. */
+static u64 next_referred(const struct check *c, u64 from)
+{
+    size_t lo = 0, hi = c->npages;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if ((c->pages[mid] + 1) * PAGE > from)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo < c->npages ? MAX(from, c->pages[lo] * PAGE) : UINT64_MAX;
+}
+
+static int by_index(const void *a, const void *b)
+{
+    u64 x = *(const u64 *)a, y = *(const u64 *)b;
+    return (x > y) - (x < y);
+}
+
+/* All clusters that are counted or referred to; where no block counts, only those referred to. */
 static enum step compare(struct qcow2 *q, struct check *c)
 {
     unsigned bits = q->cluster_bits + 3 - q->refcount_order;
-    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3), end = MAX(entries << bits, c->highest + 1);
-    while (c->next < end) {
-        u64 stop = MIN(end, ((c->next >> bits) + 1) << bits);
-        if ((c->next >> bits) < entries) {
-            const u8 *p = meta_get(&q->fmt.meta, q->reftable_offset + 8 * (c->next >> bits));
-            if (!p)
-                return STEP_NEED;
-            if (!be64(p) && c->next > c->highest) {
-                c->next = stop;
+    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3);
+    for (;;) {
+        u64 i = c->next >> bits, stop = (i + 1) << bits;
+        const u8 *p = i < entries ? meta_get(&q->fmt.meta, q->reftable_offset + 8 * i) : NULL;
+        if (i < entries && !p)
+            return STEP_NEED;
+        if (!p || !be64(p)) { /* nothing is counted here: on to what is referred to, or to the next block */
+            u64 referred = next_referred(c, c->next);
+            if (referred == UINT64_MAX && i >= entries)
+                return STEP_DONE;
+            if (referred >= stop) {
+                c->next = i < entries ? stop : referred;
                 continue;
             }
+            c->next = referred;
+            stop = MIN(stop, (referred / PAGE + 1) * PAGE);
         }
         for (; c->next < stop; c->next++) {
-            if (c->next > c->highest && !refcount_covered(q, c->next) && (c->next >> bits) >= entries)
-                return STEP_DONE;
             enum step s = compare_one(q, c, c->next);
             if (s != STEP_DONE)
                 return s;
@@ -369,7 +409,18 @@ static enum step compare(struct qcow2 *q, struct check *c)
         if (meta_crowded(&q->fmt.meta))
             return STEP_BARRIER;
     }
-    return STEP_DONE;
+}
+
+/* Now that all references are found: the pages in order. */
+static void sort_pages(struct check *c)
+{
+    size_t cap = 0;
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (struct page *p = c->buckets[i]; p; p = p->next)
+            VEC_PUSH(c->pages, c->npages, cap) = p->index;
+    }
+    if (c->npages)
+        qsort(c->pages, c->npages, sizeof(*c->pages), by_index);
 }
 
 static enum step check_step(struct fmt *f, struct fmt_job *j)
@@ -394,6 +445,7 @@ static enum step check_step(struct fmt *f, struct fmt_job *j)
         s = check_mappings(q, c);
         if (s != STEP_DONE)
             return s;
+        sort_pages(c);
         c->phase = PHASE_COMPARE;
         FALLTHROUGH;
     case PHASE_COMPARE:

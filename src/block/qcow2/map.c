@@ -44,7 +44,7 @@ enum step l2_decode(struct qcow2 *q, const u8 *p, u64 guest, struct l2_entry *l)
     l->zero = !q->ext_l2 && q->version >= 3 && (l->raw & L2_ZERO);
     l->host = l->raw & OFFSET_MASK;
     bool both = l->bitmap & l->bitmap >> SUBCLUSTERS & mask64(SUBCLUSTERS);
-    if ((l->host & (q->cluster_size - 1)) || both || (l->host && !has_data_file(q) && overlaps_tables(q, l->host, q->cluster_size)))
+    if ((l->host & (q->cluster_size - 1)) || both)
         return fmt_fail(&q->fmt, EIO, "'%s' is damaged at guest offset %#llx: L2 entry %#llx; try \"check -r all\"",
                         q->fmt.node->filename, (unsigned long long)guest, (unsigned long long)l->raw);
     return STEP_DONE;
@@ -153,6 +153,9 @@ static enum step map(struct fmt *f, u64 offset, u64 len, struct extent *x)
             break;
     }
     x->len = MIN(len, at - offset);
+    if (x->in_place && !has_data_file(q) && overlaps_tables(q, x->host, x->len))
+        return fmt_fail(f, EIO, "'%s' is damaged: guest offset %#llx lies over the image's own tables; try \"check -r all\"",
+                        f->node->filename, (unsigned long long)offset);
     return STEP_DONE;
 }
 
@@ -261,6 +264,9 @@ static enum step alloc(struct fmt *f, u64 offset, u64 len, struct extent *x)
         return s;
     x->start = offset;
     if (has_host(q, &l) && l.copied) { /* the place is there, only not in use as it is */
+        if (!data && overlaps_tables(q, l.host, q->cluster_size))
+            return fmt_fail(f, EIO, "'%s' is damaged: guest offset %#llx lies over the image's own tables; try \"check -r all\"",
+                            f->node->filename, (unsigned long long)offset);
         x->file = data ? data : f->node->file;
         x->host = l.host + in;
         x->len = MIN(len, q->cluster_size - in);
