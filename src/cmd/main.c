@@ -11,9 +11,12 @@ static int help(FILE *to)
           "\n"
           "  lyre run PROGRAM [ARGS]   run a program made for another computer\n"
           "  lyre run --help           its options\n"
+          "  lyre img COMMAND FILE     make, look at, check, change and convert disk images\n"
+          "  lyre img --help           its commands\n"
           "  lyre --version            the version\n"
           "\n"
-          "Called as qemu-aarch64 (make a link of that name), lyre takes that program's options.\n",
+          "Called as qemu-aarch64, qemu-img or qemu-io (make a link of that name), lyre takes that\n"
+          "program's options.\n",
           to);
     return to == stdout ? 0 : 2;
 }
@@ -48,11 +51,17 @@ int main(int argc, char **argv)
     const struct isa *isa = isa_of_name(base);
     if (isa)
         return cmd_qemu_user(isa, argc, argv);
+    if (!strcmp(base, "qemu-img"))
+        return cmd_img(true, argc, argv);
+    if (!strcmp(base, "qemu-io"))
+        return cmd_io(argc, argv);
     if (argc < 2)
         return help(stderr);
     const char *command = argv[1];
     if (!strcmp(command, "run"))
         return cmd_run(name, argc - 1, argv + 1);
+    if (!strcmp(command, "img"))
+        return cmd_img(false, argc - 1, argv + 1);
     if (!strcmp(command, "--version") || !strcmp(command, "version"))
         return version();
     if (!strcmp(command, "--help") || !strcmp(command, "-h") || !strcmp(command, "help"))

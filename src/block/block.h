@@ -1,0 +1,209 @@
+/* Disk images: a graph of nodes, each a format, a filter or a protocol (docs/block.md). A graph and its
+ * nodes belong to the thread that runs its loop. */
+#ifndef LYRE_BLOCK_BLOCK_H
+#define LYRE_BLOCK_BLOCK_H
+
+#include <sys/uio.h>
+
+#include "base/err.h"
+#include "base/types.h"
+#include "data/json.h"
+#include "event/aio.h"
+
+struct block_graph;
+struct node;
+
+/* ---- graphs ---- */
+
+/* How files do their I/O. AUTO: what the page cache has (or takes) at once is copied on the spot, the
+ * rest goes to io_uring, or to threads where there is none. Programs that must not stall for a write
+ * choose one of the others. */
+enum block_aio { BLOCK_AIO_AUTO, BLOCK_AIO_THREADS, BLOCK_AIO_URING };
+
+struct block_graph *block_graph_new(enum block_aio aio, struct err *e);
+/* All nodes must be closed. */
+void block_graph_free(struct block_graph *g);
+struct loop *block_graph_loop(struct block_graph *g);
+struct pool *block_graph_pool(struct block_graph *g);
+
+/* `--object secret`: what `key-secret` options name. */
+void block_secret_set(struct block_graph *g, const char *id, const u8 *data, size_t len);
+
+/* ---- nodes ---- */
+
+enum open_flags {
+    OPEN_WRITE = 1 << 0,
+    OPEN_NO_BACKING = 1 << 1, /* do not open what the image names as its backing file */
+    OPEN_NO_IO = 1 << 2,      /* metadata alone is wanted: no data file, no passphrase */
+    OPEN_SHARE = 1 << 3,      /* do not take locks (-U) */
+    OPEN_NO_CACHE = 1 << 4,   /* O_DIRECT */
+    OPEN_NO_FLUSH = 1 << 5,   /* cache=unsafe */
+    OPEN_CHECK = 1 << 6,      /* open what is marked corrupt, too, to check or repair it */
+    OPEN_UNMAP = 1 << 7,      /* a discard of the user frees room */
+};
+
+/* Open an image. `options` is an object as blockdev-add has it ("driver", "file", "backing" ..., nested
+ * or with dots), or NULL; `filename` may be NULL if the options name one. `format` NULL: find out.
+ * Waits for the files. NULL on failure. */
+struct node *node_open(struct block_graph *g, const char *filename, const char *format,
+                       const struct json *options, u32 flags, struct err *e);
+
+struct node *node_ref(struct node *n);
+
+/* Drop a reference. The last one writes back what is dirty and closes; false: something was lost. */
+bool node_close(struct node *n, struct err *e);
+
+u64 node_size(const struct node *n);           /* bytes */
+const char *node_format(const struct node *n); /* the driver's name */
+const char *node_filename(const struct node *n);
+bool node_read_only(const struct node *n);
+struct node *node_file(const struct node *n);    /* NULL: none */
+struct node *node_backing(const struct node *n); /* NULL: none, or not opened */
+bool node_probed(const struct node *n);          /* its format was not given but guessed */
+
+/* ---- requests ---- */
+
+enum blk_op { BLK_READ, BLK_WRITE, BLK_ZERO, BLK_DISCARD, BLK_FLUSH, BLK_STATUS };
+
+enum blk_flags {
+    BLK_FUA = 1 << 0,
+    BLK_MAY_UNMAP = 1 << 1,   /* zero: room may be given back */
+    BLK_NO_FALLBACK = 1 << 2, /* zero: fail rather than write zeros */
+    BLK_COMPRESS = 1 << 3,    /* write: whole clusters, compressed */
+    BLK_INTERNAL = 1 << 4,    /* below the range locks: of the data path itself */
+};
+
+enum status_flags {
+    STATUS_DATA = 1 << 0,      /* read it to know it */
+    STATUS_ZERO = 1 << 1,      /* reads as zeros */
+    STATUS_ALLOCATED = 1 << 2, /* this layer decides what is read */
+    STATUS_OFFSET = 1 << 3,    /* lies at `host` in `file` as it is read */
+    STATUS_COMPRESSED = 1 << 4,
+};
+
+struct blk_status {
+    u32 flags;
+    u64 len;
+    u64 host;
+    struct node *file;
+};
+
+/* A request. The caller fills the first part; all that it points to must live until `done`, which is
+ * called on the loop and never from within node_submit(). */
+struct blk_req {
+    enum blk_op op;
+    u32 flags;
+    u64 offset, len;
+    const struct iovec *iov; /* `len` bytes altogether; NULL for zero, discard, flush, status */
+    unsigned niov;
+    struct blk_status *status;
+    void (*done)(struct blk_req *r);
+
+    int error; /* out: 0 or an errno value */
+
+    struct node *node; /* from here on the node's */
+    bool cancelled;
+    struct loop_task task;
+    struct blk_req *next;
+};
+
+void node_submit(struct node *n, struct blk_req *r);
+
+/* Ask for an early end: `done` comes with ECANCELED if the request had not started its last step. */
+void node_cancel(struct blk_req *r);
+
+/* Turn the loop until no request is in flight at the node. */
+void node_drain(struct node *n);
+
+/* Submit and turn the loop until done. 0 or an errno value. */
+int node_io(struct node *n, enum blk_op op, u64 offset, void *buf, u64 len, u32 flags);
+int node_status(struct node *n, u64 offset, u64 len, struct blk_status *s);
+int node_flush(struct node *n);
+/* The same for a request that the caller has filled in but for `done`. */
+int node_rw(struct node *n, const struct blk_req *r);
+
+/* As node_status(), through the backing files. *depth: in which layer it was found. */
+int node_status_chain(struct node *n, u64 offset, u64 len, struct blk_status *s, unsigned *depth);
+
+/* What went wrong in the last request that failed at this node, for people; "" if nothing is known. */
+const char *node_error_text(const struct node *n);
+
+/* ---- management: waits; no request may be in flight ---- */
+
+/* Create an image file. `options` are those of the format and "size"; the file lies at `filename`. */
+bool block_create(struct block_graph *g, const char *format, const char *filename,
+                  const struct json *options, struct err *e);
+
+struct block_option {
+    const char *name, *type, *help; /* type as the user reads it: "size", "bool (on/off)" ... */
+};
+/* The options of a format, ended by a NULL name; NULL: there is no such format, or it cannot create. */
+const struct block_option *block_create_options(const char *format);
+const struct block_option *block_amend_options(const char *format);
+
+/* The names of all drivers, in order, ended by NULL. */
+const char *const *block_driver_names(void);
+
+enum prealloc { PREALLOC_OFF, PREALLOC_METADATA, PREALLOC_FALLOC, PREALLOC_FULL };
+bool prealloc_parse(const char *s, enum prealloc *p, struct err *e);
+bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
+
+enum { FIX_LEAKS = 1, FIX_ERRORS = 2 };
+
+struct check_result {
+    u64 corruptions, leaks, check_errors, corruptions_fixed, leaks_fixed;
+    u64 image_end; /* first byte after the last cluster in use */
+    u64 total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
+    /* What was found, line by line; NULL: nobody wants to know. */
+    void (*report)(struct check_result *c, const char *line);
+    void *opaque;
+};
+/* false: the check could not be finished. ENOTSUP: the format has none. */
+bool node_check(struct node *n, u32 fix, struct check_result *c, struct err *e);
+
+struct snapshot_info {
+    char *id, *name;
+    u64 vm_size, date_sec, vm_clock_nsec, icount, disk_size;
+    u32 date_nsec;
+    bool has_icount;
+};
+/* Names are ids or names. The list is the caller's to free with snapshot_list_free(). */
+bool node_snapshot_list(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);
+void snapshot_list_free(struct snapshot_info *list, size_t count);
+bool node_snapshot_create(struct node *n, const char *name, struct err *e);
+bool node_snapshot_apply(struct node *n, const char *name, struct err *e);
+bool node_snapshot_delete(struct node *n, const char *name, struct err *e);
+/* Read what a snapshot holds from now on; the node is read-only. */
+bool node_snapshot_load(struct node *n, const char *id, const char *name, struct err *e);
+
+struct image_info {
+    u64 cluster_size; /* 0: none */
+    u64 actual_size;  /* bytes that the file takes on the host */
+    char *backing, *backing_format, *full_backing;
+    u64 vm_state_offset; /* 0: none */
+    bool dirty, encrypted;
+    struct json *specific; /* of the format: an object, or NULL */
+};
+bool node_info(struct node *n, struct image_info *info, struct err *e);
+void image_info_free(struct image_info *info);
+
+/* Name another backing file in the image (NULL: none); the open graph stays as it is. */
+bool node_set_backing(struct node *n, const char *file, const char *format, struct err *e);
+bool node_amend(struct node *n, const struct json *options, struct err *e);
+/* Give up all that the image itself holds, so that it shows its backing file. */
+bool node_make_empty(struct node *n, struct err *e);
+
+enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE };
+bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u32 granularity,
+                 struct err *e);
+
+/* How large a new image of `size` bytes would be, with the data of `source` (NULL: none), and full of
+ * data. *bitmaps: room for the source's, UINT64_MAX: one of the formats has none. */
+bool block_measure(const char *format, const struct json *options, u64 size, struct node *source,
+                   u64 *required, u64 *full,
+                   u64 *bitmaps, struct err *e);
+
+/* "64k" as bytes: suffixes k, M, G, T, P, E; a fraction is allowed with one. */
+bool size_parse(const char *s, u64 *v);
+
+#endif

@@ -1,0 +1,514 @@
+/* The file protocol: regular files and host block devices. */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "block/file.h"
+#include "block/lock.h"
+#include "block/node.h"
+
+struct file {
+    int fd;
+    bool direct, device, no_flush;
+    u32 align;          /* of O_DIRECT I/O */
+    bool dirty;         /* written since the last flush */
+    bool cannot_zero, cannot_punch; /* the file system said so */
+    bool copy_at_once;
+};
+
+enum {
+    AT_ONCE_MAX = 64 << 10, /* a longer write goes to another thread: copying takes its time */
+    DIRECT_ALIGN = 4096,
+};
+
+/* What a request becomes. */
+struct file_op {
+    struct blk_req *r;
+    struct aio_req aio;
+    u64 done;           /* bytes */
+    u8 *bounce;         /* O_DIRECT wants aligned memory */
+    struct iovec one;
+    struct iovec iov[];
+};
+
+static void op_start(struct file_op *op);
+
+static void op_finish(struct file_op *op, int error)
+{
+    struct blk_req *r = op->r;
+    free(op->bounce);
+    free(op);
+    node_done(r, error);
+}
+
+static void written(struct node *n, u64 end)
+{
+    struct file *s = n->state;
+    s->dirty = true;
+    if (end > n->size)
+        n->size = end;
+}
+
+/* ---- reads and writes ---- */
+
+static void rw_done(struct aio_req *a)
+{
+    struct file_op *op = container_of(a, struct file_op, aio);
+    struct blk_req *r = op->r;
+    if (a->result < 0) {
+        op_finish(op, (int)-a->result);
+        return;
+    }
+    op->done += (u64)a->result;
+    if (op->done >= r->len) {
+        if (r->op == BLK_WRITE)
+            written(r->node, r->offset + r->len);
+        op_finish(op, 0);
+    } else if (!a->result && r->op == BLK_READ) { /* zeros beyond the end */
+        iov_zero(r->iov, r->niov, op->done, r->len - op->done);
+        op_finish(op, 0);
+    } else if (!a->result) {
+        op_finish(op, ENOSPC);
+    } else { /* short: the rest */
+        op_start(op);
+    }
+}
+
+static void op_start(struct file_op *op)
+{
+    struct blk_req *r = op->r;
+    struct file *s = r->node->state;
+    op->aio.fd = s->fd;
+    op->aio.offset = r->offset + op->done;
+    op->aio.iov = op->iov;
+    op->aio.niov = iov_slice(r->iov, r->niov, op->done, r->len - op->done, op->iov);
+    op->aio.done = rw_done;
+    op->aio.op = r->op == BLK_READ ? AIO_READ : AIO_WRITE;
+    aio_submit(r->node->graph->aio, &op->aio);
+}
+
+/* Copy from or to the page cache here and now if that takes no waiting; false: it would. */
+static bool try_at_once(struct node *n, struct blk_req *r)
+{
+    struct file *s = n->state;
+    if (!s->copy_at_once || r->niov > IOV_MAX)
+        return false;
+    ssize_t got;
+    if (r->op == BLK_READ)
+        got = preadv2(s->fd, r->iov, (int)r->niov, (off_t)r->offset, RWF_NOWAIT);
+    else if (r->len <= AT_ONCE_MAX)
+        got = pwritev(s->fd, r->iov, (int)r->niov, (off_t)r->offset);
+    else
+        return false;
+    if (got == 0 && r->op == BLK_READ && r->offset >= n->size)
+        iov_zero(r->iov, r->niov, 0, r->len);
+    else if (got < 0 || (u64)got != r->len)
+        return false;
+    if (r->op == BLK_WRITE)
+        written(n, r->offset + r->len);
+    node_done_later(r, 0);
+    return true;
+}
+
+/* ---- O_DIRECT ---- */
+
+static bool is_aligned(const struct file *s, const struct blk_req *r)
+{
+    u64 bits = r->offset | r->len;
+    for (unsigned i = 0; i < r->niov; i++)
+        bits |= (u64)(uintptr_t)r->iov[i].iov_base | r->iov[i].iov_len;
+    return bits % s->align == 0;
+}
+
+/* Read, or read, change and write whole blocks, on a worker. */
+static void direct_work(struct pool_job *j)
+{
+    struct file_op *op = container_of(j, struct file_op, aio.job);
+    struct blk_req *r = op->r;
+    struct file *s = r->node->state;
+    u64 start = ALIGN_DOWN(r->offset, (u64)s->align), end = ALIGN_UP(r->offset + r->len, (u64)s->align);
+    op->bounce = aligned_alloc(s->align, end - start);
+    op->aio.result = -ENOMEM;
+    if (!op->bounce)
+        return;
+    memset(op->bounce, 0, end - start);
+    bool whole = start == r->offset && end == r->offset + r->len;
+    ssize_t n = 0;
+    if (r->op == BLK_READ || !whole)
+        n = pread(s->fd, op->bounce, end - start, (off_t)start);
+    if (n >= 0 && r->op == BLK_READ)
+        iov_from(r->iov, r->niov, 0, op->bounce + (r->offset - start), r->len);
+    if (n >= 0 && r->op == BLK_WRITE) {
+        iov_to(r->iov, r->niov, 0, op->bounce + (r->offset - start), r->len);
+        n = pwrite(s->fd, op->bounce, end - start, (off_t)start);
+    }
+    op->aio.result = n < 0 ? -errno : (s64)r->len;
+}
+
+static void direct_done(struct pool_job *j)
+{
+    rw_done(&container_of(j, struct file_op, aio.job)->aio);
+}
+
+/* ---- the others ---- */
+
+static void sync_done(struct aio_req *a)
+{
+    struct file_op *op = container_of(a, struct file_op, aio);
+    if (a->result < 0)
+        ((struct file *)op->r->node->state)->dirty = true;
+    op_finish(op, a->result < 0 ? (int)-a->result : 0);
+}
+
+static int not_supported(s64 result)
+{
+    return result == -EOPNOTSUPP || result == -ENODEV || result == -ENOSYS || result == -EINVAL;
+}
+
+static void zero_done(struct aio_req *a)
+{
+    struct file_op *op = container_of(a, struct file_op, aio);
+    struct blk_req *r = op->r;
+    struct file *s = r->node->state;
+    if (r->op == BLK_DISCARD) { /* a discard is a hint */
+        s->cannot_punch |= not_supported(a->result);
+        op_finish(op, not_supported(a->result) || !a->result ? 0 : (int)-a->result);
+        return;
+    }
+    if (!a->result) {
+        written(r->node, MAX(r->node->size, r->offset + r->len));
+        op_finish(op, 0);
+    } else if (not_supported(a->result)) {
+        s->cannot_zero = true;
+        file_write_zeros(op->r);
+        free(op);
+    } else {
+        op_finish(op, (int)-a->result);
+    }
+}
+
+struct zeros {
+    struct pool_job job;
+    struct blk_req *r;
+    int error;
+};
+
+static void zeros_work(struct pool_job *j)
+{
+    struct zeros *z = container_of(j, struct zeros, job);
+    struct file *s = z->r->node->state;
+    size_t chunk = MIN(z->r->len, (u64)1 << 20);
+    u8 *buf = aligned_alloc(DIRECT_ALIGN, ALIGN_UP(chunk, (size_t)DIRECT_ALIGN));
+    memset(buf, 0, chunk);
+    for (u64 at = 0; at < z->r->len && !z->error;) {
+        ssize_t n = pwrite(s->fd, buf, MIN(chunk, z->r->len - at), (off_t)(z->r->offset + at));
+        if (n > 0)
+            at += (u64)n;
+        else
+            z->error = n ? errno : ENOSPC;
+    }
+    free(buf);
+}
+
+static void zeros_done(struct pool_job *j)
+{
+    struct zeros *z = container_of(j, struct zeros, job);
+    struct blk_req *r = z->r;
+    int error = z->error;
+    free(z);
+    if (!error)
+        written(r->node, r->offset + r->len);
+    node_done(r, error);
+}
+
+void file_write_zeros(struct blk_req *r)
+{
+    if (r->flags & BLK_NO_FALLBACK) {
+        node_done_later(r, ENOTSUP);
+        return;
+    }
+    struct zeros *z = xcalloc(1, sizeof(*z));
+    z->r = r;
+    z->job = (struct pool_job){.work = zeros_work, .done = zeros_done};
+    pool_submit(r->node->graph->pool, &z->job);
+}
+
+static void submit_zero(struct node *n, struct blk_req *r)
+{
+    struct file *s = n->state;
+    bool discard = r->op == BLK_DISCARD;
+    if (discard && (s->cannot_punch || s->device)) {
+        node_done_later(r, 0);
+        return;
+    }
+    if (!discard && r->offset >= n->size && !s->device) { /* a longer file: zeros without room */
+        int error = ftruncate(s->fd, (off_t)(r->offset + r->len)) ? errno : 0;
+        if (!error)
+            written(n, r->offset + r->len);
+        node_done_later(r, error);
+        return;
+    }
+    if (!discard && s->cannot_zero) {
+        file_write_zeros(r);
+        return;
+    }
+    struct file_op *op = xcalloc(1, sizeof(*op));
+    op->r = r;
+    int how = discard || (r->flags & BLK_MAY_UNMAP) ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
+    op->aio = (struct aio_req){.op = AIO_FALLOCATE, .fd = s->fd, .offset = r->offset, .len = r->len,
+                               .mode = how | FALLOC_FL_KEEP_SIZE, .done = zero_done};
+    if (!discard && r->offset + r->len > n->size)
+        op->aio.mode = FALLOC_FL_ZERO_RANGE;
+    aio_submit(n->graph->aio, &op->aio);
+}
+
+static void submit_flush(struct node *n, struct blk_req *r)
+{
+    struct file *s = n->state;
+    if (s->no_flush || !s->dirty) {
+        node_done_later(r, 0);
+        return;
+    }
+    s->dirty = false;
+    struct file_op *op = xcalloc(1, sizeof(*op));
+    op->r = r;
+    op->aio = (struct aio_req){.op = AIO_SYNC, .fd = s->fd, .done = sync_done};
+    aio_submit(n->graph->aio, &op->aio);
+}
+
+/* Data and holes, as the file system knows them. Two system calls that do not wait for a disk often
+ * enough to be worth a thread. */
+static void submit_status(struct node *n, struct blk_req *r)
+{
+    struct file *s = n->state;
+    struct blk_status *st = r->status;
+    u64 end = r->offset + r->len;
+    *st = (struct blk_status){.flags = STATUS_ALLOCATED | STATUS_OFFSET | STATUS_DATA, .len = r->len,
+                              .host = r->offset, .file = n};
+    off_t data = s->device ? -1 : lseek(s->fd, (off_t)r->offset, SEEK_DATA);
+    if (data < 0 && (s->device || errno != ENXIO)) {
+        /* no way to find out: all of it is data */
+    } else if (data < 0 || (u64)data > r->offset) {
+        st->flags = STATUS_ALLOCATED | STATUS_OFFSET | STATUS_ZERO;
+        if (data >= 0)
+            st->len = MIN(end, (u64)data) - r->offset;
+        else if (r->offset < n->size)
+            st->len = MIN(end, n->size) - r->offset;
+    } else {
+        off_t hole = lseek(s->fd, data, SEEK_HOLE);
+        if (hole > data)
+            st->len = MIN(end, (u64)hole) - r->offset;
+    }
+    node_done_later(r, 0);
+}
+
+static void file_submit(struct node *n, struct blk_req *r)
+{
+    struct file *s = n->state;
+    switch (r->op) {
+    case BLK_FLUSH:
+        submit_flush(n, r);
+        return;
+    case BLK_STATUS:
+        submit_status(n, r);
+        return;
+    case BLK_ZERO:
+    case BLK_DISCARD:
+        submit_zero(n, r);
+        return;
+    case BLK_READ:
+    case BLK_WRITE:
+        break;
+    }
+    bool direct = s->direct && !is_aligned(s, r);
+    if (!direct && try_at_once(n, r))
+        return;
+    struct file_op *op = xcalloc(1, sizeof(*op) + r->niov * sizeof(op->iov[0]));
+    op->r = r;
+    if (direct) {
+        op->aio.job = (struct pool_job){.work = direct_work, .done = direct_done};
+        pool_submit(n->graph->pool, &op->aio.job);
+    } else {
+        op_start(op);
+    }
+}
+
+/* ---- opening ---- */
+
+static bool find_size(struct node *n, struct err *e)
+{
+    struct file *s = n->state;
+    struct stat st;
+    if (fstat(s->fd, &st))
+        return err_set(e, errno, "Could not open '%s': %s", n->filename, strerror(errno));
+    if (S_ISBLK(st.st_mode)) {
+        s->device = true;
+        if (ioctl(s->fd, BLKGETSIZE64, &n->size))
+            return err_set(e, errno, "cannot find the size of '%s': %s", n->filename, strerror(errno));
+        return true;
+    }
+    if (S_ISDIR(st.st_mode))
+        return err_set(e, EISDIR, "'%s' is a directory, not an image", n->filename);
+    if (!S_ISREG(st.st_mode))
+        return err_set(e, EINVAL, "'%s' is neither a regular file nor a block device", n->filename);
+    n->size = (u64)st.st_size;
+    n->growable = true;
+    return true;
+}
+
+static bool file_open(struct node *n, struct json *options, u32 flags, struct err *e)
+{
+    char *filename = NULL, *locking = NULL, *aio = NULL;
+    bool direct = flags & OPEN_NO_CACHE, no_flush = flags & OPEN_NO_FLUSH;
+    if (!opt_string(options, "filename", &filename, e) || !opt_string(options, "locking", &locking, e) ||
+        !opt_string(options, "aio", &aio, e) || !opt_bool(options, "cache.direct", &direct, e) ||
+        !opt_bool(options, "cache.no-flush", &no_flush, e))
+        return false;
+    free(locking);
+    free(aio);
+    if (filename) {
+        free(n->filename);
+        n->filename = filename;
+    }
+    if (!n->filename)
+        return err_set(e, EINVAL, "A file name is missing: the file driver needs 'filename'");
+    struct file *s = xcalloc(1, sizeof(*s));
+    n->state = s;
+    s->direct = direct;
+    s->no_flush = no_flush;
+    s->align = DIRECT_ALIGN;
+    s->copy_at_once = n->graph->copy_at_once && !direct;
+    s->fd = open(n->filename, (flags & OPEN_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | (direct ? O_DIRECT : 0));
+    if (s->fd < 0)
+        return err_set(e, errno, "Could not open '%s': %s", n->filename, strerror(errno));
+    return find_size(n, e);
+}
+
+bool file_set_lock(struct node *n, bool owner, struct err *e)
+{
+    const struct file *s = n->state;
+    bool write = n->flags & OPEN_WRITE;
+    u32 refused = owner ? PERM_WRITE | PERM_RESIZE : 0;
+    u32 used = PERM_READ | (write ? PERM_WRITE : 0) | (write && owner ? PERM_RESIZE : 0);
+    return file_lock(s->fd, n->filename, used, refused, e);
+}
+
+static bool file_close(struct node *n, struct err *e)
+{
+    struct file *s = n->state;
+    bool good = true;
+    if (!s)
+        return true;
+    if (s->dirty && !s->no_flush && s->fd >= 0 && fdatasync(s->fd))
+        good = err_set(e, errno, "cannot flush '%s': %s", n->filename, strerror(errno));
+    if (s->fd >= 0)
+        close(s->fd);
+    free(s);
+    return good;
+}
+
+static bool file_create(struct block_graph *g, const char *filename, struct json *options, struct err *e)
+{
+    u64 size = 0;
+    bool nocow = false;
+    char *text = NULL;
+    if (!opt_size(options, "size", &size, e) || !opt_bool(options, "nocow", &nocow, e) ||
+        !opt_string(options, "preallocation", &text, e))
+        return false;
+    enum prealloc p = PREALLOC_OFF;
+    bool good = !text || prealloc_parse(text, &p, e);
+    free(text);
+    int fd = good ? open(filename, O_RDWR | O_CREAT | O_CLOEXEC, 0644) : -1;
+    if (fd < 0)
+        return good ? err_set(e, errno, "Could not create '%s': %s", filename, strerror(errno)) : false;
+    good = file_lock(fd, filename, PERM_WRITE | PERM_RESIZE, PERM_RESIZE, e);
+    if (good && ftruncate(fd, 0) && errno != EINVAL)
+        good = err_set(e, errno, "Could not create '%s': %s", filename, strerror(errno));
+    if (good)
+        good = file_grow(fd, filename, 0, size, p, e);
+    close(fd);
+    return good;
+}
+
+bool file_grow(int fd, const char *filename, u64 from, u64 to, enum prealloc p, struct err *e)
+{
+    int error = 0;
+    if (p == PREALLOC_FALLOC && to > from) {
+        error = posix_fallocate(fd, (off_t)from, (off_t)(to - from));
+    } else if (ftruncate(fd, (off_t)to)) {
+        struct stat st; /* a device has the size that it has */
+        error = !fstat(fd, &st) && S_ISBLK(st.st_mode) ? 0 : errno;
+    } else if (p == PREALLOC_FULL) {
+        size_t chunk = 1 << 20;
+        u8 *zeros = xcalloc(1, chunk);
+        for (u64 at = from; at < to && !error;) {
+            ssize_t n = pwrite(fd, zeros, MIN(chunk, to - at), (off_t)at);
+            error = n > 0 ? 0 : n ? errno : ENOSPC;
+            at += n > 0 ? (u64)n : 0;
+        }
+        free(zeros);
+    }
+    if (error)
+        return err_set(e, error, "Could not resize file '%s' to %llu bytes: %s", filename,
+                       (unsigned long long)to, strerror(error));
+    return true;
+}
+
+static bool file_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
+{
+    struct file *s = n->state;
+    if (s->device && size > n->size)
+        return err_set(e, EINVAL, "Cannot grow device files");
+    if (!s->device && !file_grow(s->fd, n->filename, MIN(n->size, size), size, p, e))
+        return false;
+    s->dirty = true;
+    n->size = size;
+    return true;
+}
+
+static bool file_info(struct node *n, struct image_info *info, struct err *e)
+{
+    struct file *s = n->state;
+    struct stat st;
+    if (fstat(s->fd, &st))
+        return err_set(e, errno, "'%s': %s", n->filename, strerror(errno));
+    info->actual_size = (u64)st.st_blocks * 512;
+    return true;
+}
+
+static const struct block_option file_options[] = {
+    {"size", "size", "Virtual disk size"},
+    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
+    {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)"},
+    {NULL},
+};
+
+const struct driver driver_file = {
+    .name = "file",
+    .kind = NODE_PROTOCOL,
+    .open = file_open,
+    .close = file_close,
+    .submit = file_submit,
+    .create = file_create,
+    .create_options = file_options,
+    .truncate = file_truncate,
+    .info = file_info,
+};
+
+const struct driver driver_host_device = {
+    .name = "host_device",
+    .kind = NODE_PROTOCOL,
+    .open = file_open,
+    .close = file_close,
+    .submit = file_submit,
+    .truncate = file_truncate,
+    .info = file_info,
+};

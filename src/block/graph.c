@@ -1,0 +1,384 @@
+/* Graphs: which driver a node gets, its children, its end. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "block/file.h"
+#include "block/format.h"
+#include "block/node.h"
+
+enum {
+    POOL_THREADS = 8,
+    MAX_DEPTH = 200, /* of a backing chain; one that is longer is probably a circle */
+    PROBE_SIZE = 2048,
+};
+
+/* ---- graphs ---- */
+
+static void count_cpus(unsigned *n)
+{
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    *n = cpus < 1 ? 1 : (unsigned)cpus;
+}
+
+struct block_graph *block_graph_new(enum block_aio aio, struct err *e)
+{
+    struct block_graph *g = xcalloc(1, sizeof(*g));
+    unsigned cpus;
+    count_cpus(&cpus);
+    g->loop = loop_new(e);
+    g->copy_at_once = aio == BLOCK_AIO_AUTO;
+    if (g->loop) {
+        g->pool = pool_new(g->loop, MAX(POOL_THREADS, cpus));
+        if (aio != BLOCK_AIO_THREADS)
+            g->aio = aio_new(g->loop, g->pool, AIO_URING, e);
+        if (!g->aio && aio != BLOCK_AIO_URING)
+            g->aio = aio_new(g->loop, g->pool, AIO_THREADS, e);
+    }
+    if (!g->aio) {
+        block_graph_free(g);
+        return NULL;
+    }
+    return g;
+}
+
+void block_graph_free(struct block_graph *g)
+{
+    if (!g)
+        return;
+    aio_free(g->aio);
+    pool_free(g->pool);
+    loop_free(g->loop);
+    for (struct secret *s = g->secrets, *next; s; s = next) {
+        next = s->next;
+        explicit_bzero(s->data, s->len);
+        free(s->data);
+        free(s->id);
+        free(s);
+    }
+    free(g);
+}
+
+struct loop *block_graph_loop(struct block_graph *g)
+{
+    return g->loop;
+}
+
+struct pool *block_graph_pool(struct block_graph *g)
+{
+    return g->pool;
+}
+
+void block_secret_set(struct block_graph *g, const char *id, const u8 *data, size_t len)
+{
+    struct secret *s = xcalloc(1, sizeof(*s));
+    s->id = xstrdup(id);
+    s->data = xmalloc(len + 1);
+    memcpy(s->data, data, len);
+    s->len = len;
+    s->next = g->secrets;
+    g->secrets = s;
+}
+
+const struct secret *secret_find(const struct block_graph *g, const char *id, struct err *e)
+{
+    const struct secret *s = g->secrets;
+    while (s && strcmp(s->id, id))
+        s = s->next;
+    if (!s)
+        err_set(e, ENOENT, "No secret with id '%s'", id);
+    return s;
+}
+
+/* ---- options ---- */
+
+/* Members of members as "a.b", in place of objects in objects. */
+static void flatten(const struct json *from, const char *prefix, struct json *to)
+{
+    unsigned i = 0;
+    for (const struct json *c = from->first; c; c = c->next, i++) {
+        char *key = c->key ? xprintf("%s%s", prefix, c->key) : xprintf("%s%u", prefix, i);
+        if (c->kind == JSON_OBJECT || c->kind == JSON_LIST) {
+            char *inner = xprintf("%s.", key);
+            flatten(c, inner, to);
+            free(inner);
+        } else {
+            json_set(to, key, json_copy(c));
+        }
+        free(key);
+    }
+}
+
+/* Take the members out whose names begin with "name.", without that. NULL: there are none. */
+static struct json *take_group(struct json *o, const char *name)
+{
+    size_t n = strlen(name);
+    struct json *group = NULL;
+    for (struct json *c = o->first, *next; c; c = next) {
+        next = c->next;
+        if (strncmp(c->key, name, n) || c->key[n] != '.')
+            continue;
+        if (!group)
+            group = json_object();
+        struct json *member = json_take(o, c->key);
+        char *key = xstrdup(member->key + n + 1);
+        json_set(group, key, member);
+        free(key);
+    }
+    return group;
+}
+
+/* What a file name says besides the name of a file: "json:{...}", "nbd://...", "null-co://". */
+static bool parse_filename(const char *filename, struct json *options, const char **rest, struct err *e)
+{
+    *rest = filename;
+    if (!strncmp(filename, "json:", 5)) {
+        struct json *j = json_parse(filename + 5, e);
+        if (j && j->kind != JSON_OBJECT) {
+            json_free(j);
+            return err_set(e, EINVAL, "the text after 'json:' is no object");
+        }
+        if (!j)
+            return err_prefix(e, "Could not parse the JSON options");
+        flatten(j, "", options);
+        json_free(j);
+        *rest = NULL;
+        return true;
+    }
+    if (!strncmp(filename, "null-co://", 10) || !strncmp(filename, "null-aio://", 11)) {
+        json_set_string(options, "driver", filename[5] == 'c' ? "null-co" : "null-aio");
+        *rest = NULL;
+    } else if (!strncmp(filename, "file:", 5)) {
+        *rest = filename + 5;
+    } else if (!strncmp(filename, "nbd:", 4) || !strncmp(filename, "nbd+", 4)) {
+        return err_set(e, ENOTSUP, "Unknown protocol '%.*s'", (int)strcspn(filename, ":"), filename);
+    }
+    return true;
+}
+
+char *path_beside(const char *image, const char *name)
+{
+    const char *slash = image ? strrchr(image, '/') : NULL;
+    const char *colon = strchr(name, ':'), *first = strchr(name, '/');
+    bool protocol = colon && (!first || colon < first);
+    if (name[0] == '/' || protocol || !slash)
+        return xstrdup(name);
+    return xprintf("%.*s/%s", (int)(slash - image), image, name);
+}
+
+/* ---- opening ---- */
+
+struct node *node_new(struct block_graph *g, const struct driver *drv, const char *filename, u32 flags)
+{
+    struct node *n = xcalloc(1, sizeof(*n));
+    n->drv = drv;
+    n->graph = g;
+    n->refs = 1;
+    n->flags = flags;
+    n->filename = filename ? xstrdup(filename) : NULL;
+    g->nodes++;
+    return n;
+}
+
+/* Whatever the driver did not take is an option that does not exist. */
+static bool all_taken(const struct json *options, const struct driver *drv, struct err *e)
+{
+    if (!options->first)
+        return true;
+    return err_set(e, EINVAL, "Block protocol '%s' doesn't support the option '%s'", drv->name,
+                   options->first->key);
+}
+
+static const struct driver *probe(struct node *file, struct err *e)
+{
+    u8 head[PROBE_SIZE] = {0};
+    int error = node_io(file, BLK_READ, 0, head, sizeof(head), 0);
+    if (error) {
+        err_set(e, error, "Could not read image for determining its format: %s", strerror(error));
+        return NULL;
+    }
+    const struct driver *best = NULL;
+    int best_score = 0;
+    for (unsigned i = 0; drivers[i]; i++) {
+        int score = drivers[i]->probe ? drivers[i]->probe(head, sizeof(head)) : 0;
+        if (score > best_score) {
+            best = drivers[i];
+            best_score = score;
+        }
+    }
+    return best;
+}
+
+static struct node *open_node(struct block_graph *g, const char *filename, const char *format,
+                              struct json *options, u32 flags, unsigned depth, struct err *e);
+
+/* The protocol below a format or filter. */
+static struct node *open_file(struct block_graph *g, const char *filename, struct json *options, u32 flags,
+                              struct err *e)
+{
+    struct json *group = take_group(options, "file");
+    struct json *name = json_take(options, "filename");
+    if (!group)
+        group = json_object();
+    if (name)
+        json_set(group, "filename", name);
+    if (!json_get(group, "driver"))
+        json_set_string(group, "driver", "file");
+    struct node *n = open_node(g, filename, NULL, group, flags, 0, e);
+    json_free(group);
+    return n;
+}
+
+static bool open_backing(struct node *n, struct json *options, unsigned depth, struct err *e)
+{
+    struct json *none = json_get(options, "backing");
+    struct json *group = take_group(options, "backing");
+    if (none && none->kind == JSON_NULL) {
+        json_free(json_take(options, "backing"));
+        return true;
+    }
+    if ((n->flags & OPEN_NO_BACKING) || (!n->backing_name && !group)) {
+        json_free(group);
+        return true;
+    }
+    bool good = depth < MAX_DEPTH;
+    if (!good)
+        err_set(e, ELOOP, "the chain of backing files is longer than %d: do they name each other?", MAX_DEPTH);
+    char *name = group && (json_get(group, "driver") || json_get(group, "filename") || json_get(group, "file.filename"))
+                     ? NULL
+                     : path_beside(n->filename, n->backing_name);
+    if (!group)
+        group = json_object();
+    u32 flags = n->flags & ~(u32)(OPEN_WRITE | OPEN_CHECK);
+    if (good)
+        n->backing = open_node(n->graph, name, n->backing_format, group, flags, depth + 1, e);
+    if (good && !n->backing)
+        good = err_prefix(e, "Could not open backing file");
+    free(name);
+    json_free(group);
+    return good;
+}
+
+static bool lock_file(struct node *n, struct err *e)
+{
+    bool owner = n->drv->kind == NODE_FORMAT && strcmp(n->drv->name, "raw");
+    bool wants = !(n->flags & OPEN_SHARE) && (owner || !(n->flags & OPEN_NO_IO));
+    bool is_file = n->file && !strcmp(n->file->drv->name, "file");
+    return !wants || !is_file || file_set_lock(n->file, owner, e);
+}
+
+/* A format on its protocol; takes `file` over. */
+static struct node *open_on(struct node *file, const struct driver *drv, const char *filename,
+                            struct json *options, u32 flags, unsigned depth, struct err *e)
+{
+    struct block_graph *g = file->graph;
+    bool probed = !drv;
+    if (!drv)
+        drv = probe(file, e);
+    struct node *n = node_new(g, drv, filename ? filename : file->filename, flags);
+    n->file = file;
+    n->probed = probed;
+    n->depth = depth;
+    if (!drv || !lock_file(n, e) || !drv->open(n, options, flags, e) || !open_backing(n, options, depth, e) ||
+        !all_taken(options, drv, e)) {
+        node_close(n, NULL);
+        return NULL;
+    }
+    return n;
+}
+
+static struct node *open_format(struct block_graph *g, const struct driver *drv, const char *filename,
+                                struct json *options, u32 flags, unsigned depth, struct err *e)
+{
+    struct node *file = open_file(g, filename, options, flags, e);
+    return file ? open_on(file, drv, filename, options, flags, depth, e) : NULL;
+}
+
+struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e)
+{
+    struct json *none = json_object();
+    struct node *n = open_on(file, driver_by_name(format), file->filename, none, flags, 0, e);
+    json_free(none);
+    return n;
+}
+
+/* `options` are flat; what is used is taken out. */
+static struct node *open_node(struct block_graph *g, const char *filename, const char *format,
+                              struct json *options, u32 flags, unsigned depth, struct err *e)
+{
+    if (filename && !parse_filename(filename, options, &filename, e))
+        return NULL;
+    char *name = NULL, *node_name = NULL;
+    bool read_only = !(flags & OPEN_WRITE);
+    if (!opt_string(options, "driver", &name, e) || !opt_string(options, "node-name", &node_name, e) ||
+        !opt_bool(options, "read-only", &read_only, e))
+        return NULL;
+    free(node_name);
+    if (read_only)
+        flags &= ~(u32)OPEN_WRITE;
+    const char *wanted = name ? name : format;
+    const struct driver *drv = wanted ? driver_by_name(wanted) : NULL;
+    struct node *n = NULL;
+    if (wanted && !drv)
+        err_set(e, ENOENT, "Unknown driver '%s'", wanted);
+    else if (!drv || drv->kind == NODE_FORMAT)
+        n = open_format(g, drv, filename, options, flags, depth, e);
+    else {
+        n = node_new(g, drv, filename, flags);
+        if (!drv->open(n, options, flags, e) || !all_taken(options, drv, e)) {
+            node_close(n, NULL);
+            n = NULL;
+        }
+    }
+    free(name);
+    return n;
+}
+
+struct node *node_open(struct block_graph *g, const char *filename, const char *format,
+                       const struct json *options, u32 flags, struct err *e)
+{
+    struct json *flat = json_object();
+    if (options)
+        flatten(options, "", flat);
+    struct node *n = open_node(g, filename, format, flat, flags, 0, e);
+    json_free(flat);
+    return n;
+}
+
+struct node *node_open_child(struct node *parent, const char *name, const char *filename,
+                             const char *format, struct json *options, u32 flags, struct err *e)
+{
+    struct json *group = take_group(options, name);
+    if (!group)
+        group = json_object();
+    if (json_get(group, "filename"))
+        filename = NULL;
+    struct node *n = open_node(parent->graph, filename, format, group, flags, parent->depth + 1, e);
+    json_free(group);
+    return n;
+}
+
+struct node *node_ref(struct node *n)
+{
+    n->refs++;
+    return n;
+}
+
+bool node_close(struct node *n, struct err *e)
+{
+    if (!n || --n->refs)
+        return true;
+    node_drain(n);
+    bool good = !n->drv || n->drv->close(n, e);
+    struct node *children[] = {n->data, n->backing, n->file};
+    for (unsigned i = 0; i < ARRAY_LEN(children); i++)
+        good = node_close(children[i], good ? e : NULL) && good;
+    n->graph->nodes--;
+    free(n->filename);
+    free(n->backing_name);
+    free(n->backing_format);
+    free(n);
+    return good;
+}

@@ -1,0 +1,172 @@
+/* The list of drivers, and operations on whole images: each asks the node's driver. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "block/format.h"
+#include "block/node.h"
+
+extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_raw,
+    driver_qcow2;
+
+const struct driver *const drivers[] = {
+    &driver_file, &driver_host_device, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_raw, NULL,
+};
+
+static const char *const names[] = {"file", "host_device", "null-aio", "null-co", "qcow2", "raw", NULL};
+
+const char *const *block_driver_names(void)
+{
+    return names;
+}
+
+const struct driver *driver_by_name(const char *name)
+{
+    unsigned i = 0;
+    while (drivers[i] && strcmp(drivers[i]->name, name))
+        i++;
+    return drivers[i];
+}
+
+static bool lacks(const struct node *n, const char *what, struct err *e)
+{
+    return err_set(e, ENOTSUP, "'%s': the format %s %s", n->filename, n->drv->name, what);
+}
+
+bool block_create(struct block_graph *g, const char *format, const char *filename,
+                  const struct json *options, struct err *e)
+{
+    const struct driver *drv = driver_by_name(format);
+    if (!drv)
+        return err_set(e, ENOENT, "Unknown file format '%s'", format);
+    if (!drv->create)
+        return err_set(e, ENOTSUP, "Format driver '%s' does not support image creation", format);
+    struct json *copy = json_copy(options);
+    bool good = drv->create(g, filename, copy, e);
+    if (good && copy->first)
+        good = err_set(e, EINVAL, "Invalid parameter '%s'", copy->first->key);
+    json_free(copy);
+    return good;
+}
+
+const struct block_option *block_create_options(const char *format)
+{
+    const struct driver *drv = driver_by_name(format);
+    return drv ? drv->create_options : NULL;
+}
+
+const struct block_option *block_amend_options(const char *format)
+{
+    const struct driver *drv = driver_by_name(format);
+    return drv ? drv->amend_options : NULL;
+}
+
+bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
+{
+    if (!(n->flags & OPEN_WRITE))
+        return err_set(e, EPERM, "'%s' is opened read-only", n->filename);
+    if (size > INT64_MAX)
+        return err_set(e, EFBIG, "Required too big image size, it must be not greater than 9223372036854775807");
+    node_drain(n);
+    return n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
+}
+
+bool node_check(struct node *n, u32 fix, struct check_result *c, struct err *e)
+{
+    return n->drv->check ? n->drv->check(n, fix, c, e) : lacks(n, "has nothing to check", e);
+}
+
+bool node_snapshot_list(struct node *n, struct snapshot_info **list, size_t *count, struct err *e)
+{
+    *list = NULL;
+    *count = 0;
+    return !n->drv->snapshot_list || n->drv->snapshot_list(n, list, count, e);
+}
+
+void snapshot_list_free(struct snapshot_info *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(list[i].id);
+        free(list[i].name);
+    }
+    free(list);
+}
+
+bool node_snapshot_create(struct node *n, const char *name, struct err *e)
+{
+    return n->drv->snapshot_create ? n->drv->snapshot_create(n, name, e) : lacks(n, "has no snapshots", e);
+}
+
+bool node_snapshot_apply(struct node *n, const char *name, struct err *e)
+{
+    return n->drv->snapshot_apply ? n->drv->snapshot_apply(n, name, e) : lacks(n, "has no snapshots", e);
+}
+
+bool node_snapshot_delete(struct node *n, const char *name, struct err *e)
+{
+    return n->drv->snapshot_delete ? n->drv->snapshot_delete(n, name, e) : lacks(n, "has no snapshots", e);
+}
+
+bool node_snapshot_load(struct node *n, const char *id, const char *name, struct err *e)
+{
+    return n->drv->snapshot_load ? n->drv->snapshot_load(n, id, name, e) : lacks(n, "has no snapshots", e);
+}
+
+bool node_info(struct node *n, struct image_info *info, struct err *e)
+{
+    *info = (struct image_info){0};
+    if (n->file && !node_info(n->file, info, e))
+        return false;
+    if (n->backing_name) {
+        info->backing = xstrdup(n->backing_name);
+        info->full_backing = path_beside(n->filename, n->backing_name);
+    }
+    if (n->backing_format)
+        info->backing_format = xstrdup(n->backing_format);
+    return !n->drv->info || n->drv->info(n, info, e);
+}
+
+void image_info_free(struct image_info *info)
+{
+    free(info->backing);
+    free(info->backing_format);
+    free(info->full_backing);
+    json_free(info->specific);
+}
+
+bool node_set_backing(struct node *n, const char *file, const char *format, struct err *e)
+{
+    if (!n->drv->set_backing)
+        return lacks(n, "has no backing files", e);
+    return n->drv->set_backing(n, file, format, e);
+}
+
+bool node_amend(struct node *n, const struct json *options, struct err *e)
+{
+    if (!n->drv->amend)
+        return err_set(e, ENOTSUP, "Format driver '%s' does not support option amendment", n->drv->name);
+    return n->drv->amend(n, options, e);
+}
+
+bool node_make_empty(struct node *n, struct err *e)
+{
+    return n->drv->make_empty ? n->drv->make_empty(n, e) : lacks(n, "cannot be emptied", e);
+}
+
+bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u32 granularity, struct err *e)
+{
+    return n->drv->bitmap ? n->drv->bitmap(n, action, name, granularity, e) : lacks(n, "has no bitmaps", e);
+}
+
+bool block_measure(const char *format, const struct json *options, u64 size, struct node *source,
+                   u64 *required, u64 *full,
+                   u64 *bitmaps, struct err *e)
+{
+    const struct driver *drv = driver_by_name(format);
+    if (!drv)
+        return err_set(e, ENOENT, "Unknown file format '%s'", format);
+    if (!drv->measure)
+        return err_set(e, ENOTSUP, "Format driver '%s' does not support measuring", format);
+    return drv->measure(options, size, source, required, full, bitmaps, e);
+}

@@ -1,0 +1,227 @@
+/* Requests from one node to the next, and waiting for them. */
+#include "block/node.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+u64 node_size(const struct node *n)
+{
+    return n->size;
+}
+
+const char *node_format(const struct node *n)
+{
+    return n->drv->name;
+}
+
+const char *node_filename(const struct node *n)
+{
+    return n->filename;
+}
+
+bool node_read_only(const struct node *n)
+{
+    return !(n->flags & OPEN_WRITE);
+}
+
+struct node *node_file(const struct node *n)
+{
+    return n->file;
+}
+
+struct node *node_backing(const struct node *n)
+{
+    return n->backing;
+}
+
+bool node_probed(const struct node *n)
+{
+    return n->probed;
+}
+
+const char *node_error_text(const struct node *n)
+{
+    return n->error.text;
+}
+
+/* ---- requests ---- */
+
+void node_done(struct blk_req *r, int error)
+{
+    r->error = error;
+    r->node->inflight--;
+    r->done(r);
+}
+
+static void done_task(struct loop_task *t)
+{
+    struct blk_req *r = container_of(t, struct blk_req, task);
+    node_done(r, r->error);
+}
+
+void node_done_later(struct blk_req *r, int error)
+{
+    r->error = error;
+    r->task.run = done_task;
+    loop_defer(r->node->graph->loop, &r->task);
+}
+
+void node_submit(struct node *n, struct blk_req *r)
+{
+    r->node = n;
+    r->cancelled = false;
+    r->error = 0;
+    n->inflight++;
+    bool writes = r->op == BLK_WRITE || r->op == BLK_ZERO || r->op == BLK_DISCARD;
+    if (r->op != BLK_FLUSH && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))
+        node_done_later(r, EIO);
+    else if (r->offset > INT64_MAX || r->len > INT64_MAX - r->offset)
+        node_done_later(r, EFBIG);
+    else if (writes && !(n->flags & OPEN_WRITE))
+        node_done_later(r, EPERM);
+    else if (!r->len && r->op != BLK_FLUSH)
+        node_done_later(r, 0);
+    else
+        n->drv->submit(n, r);
+}
+
+void node_cancel(struct blk_req *r)
+{
+    r->cancelled = true;
+    if (r->node->drv->cancel)
+        r->node->drv->cancel(r->node, r);
+}
+
+void node_drain(struct node *n)
+{
+    while (n->inflight)
+        loop_turn(n->graph->loop, true);
+}
+
+/* ---- waiting ---- */
+
+struct waiter {
+    struct blk_req r;
+    bool done;
+};
+
+static void waiter_done(struct blk_req *r)
+{
+    container_of(r, struct waiter, r)->done = true;
+}
+
+static int wait_for(struct node *n, struct waiter *w)
+{
+    w->r.done = waiter_done;
+    n->error.text[0] = 0;
+    node_submit(n, &w->r);
+    loop_until(n->graph->loop, &w->done);
+    return w->r.error;
+}
+
+int node_io(struct node *n, enum blk_op op, u64 offset, void *buf, u64 len, u32 flags)
+{
+    struct iovec iov = {buf, len};
+    struct waiter w = {.r = {.op = op, .offset = offset, .len = len, .flags = flags}};
+    if (buf) {
+        w.r.iov = &iov;
+        w.r.niov = 1;
+    }
+    return wait_for(n, &w);
+}
+
+int node_rw(struct node *n, const struct blk_req *r)
+{
+    struct waiter w = {.r = *r};
+    return wait_for(n, &w);
+}
+
+int node_status(struct node *n, u64 offset, u64 len, struct blk_status *s)
+{
+    *s = (struct blk_status){0};
+    struct waiter w = {.r = {.op = BLK_STATUS, .offset = offset, .len = len, .status = s}};
+    return wait_for(n, &w);
+}
+
+int node_flush(struct node *n)
+{
+    return node_io(n, BLK_FLUSH, 0, NULL, 0, 0);
+}
+
+int node_status_chain(struct node *n, u64 offset, u64 len, struct blk_status *s, unsigned *depth)
+{
+    for (*depth = 0;; ++*depth) {
+        int error = node_status(n, offset, len, s);
+        if (error || (s->flags & STATUS_ALLOCATED))
+            return error;
+        len = s->len;
+        if (!n->backing || offset >= n->backing->size) {
+            /* Beyond the end of the chain: zeros that nobody has written. */
+            s->flags = STATUS_ZERO | (s->flags & STATUS_OFFSET);
+            s->len = len;
+            return 0;
+        }
+        n = n->backing;
+        len = MIN(len, n->size - offset);
+    }
+}
+
+/* ---- scatter/gather ---- */
+
+unsigned iov_slice(const struct iovec *iov, unsigned niov, u64 skip, u64 len, struct iovec *out)
+{
+    unsigned count = 0;
+    for (unsigned i = 0; i < niov && len; i++) {
+        if (skip >= iov[i].iov_len) {
+            skip -= iov[i].iov_len;
+            continue;
+        }
+        size_t n = MIN(iov[i].iov_len - skip, len);
+        out[count++] = (struct iovec){(u8 *)iov[i].iov_base + skip, n};
+        skip = 0;
+        len -= n;
+    }
+    return count;
+}
+
+/* Call with each piece of memory in turn; `from` and `to`: which side the other memory is on. */
+static void iov_walk(const struct iovec *iov, unsigned niov, u64 skip, const u8 *from, u8 *to, u64 len)
+{
+    for (unsigned i = 0; i < niov && len; i++) {
+        if (skip >= iov[i].iov_len) {
+            skip -= iov[i].iov_len;
+            continue;
+        }
+        u8 *piece = (u8 *)iov[i].iov_base + skip;
+        size_t n = MIN(iov[i].iov_len - skip, len);
+        if (from) {
+            memcpy(piece, from, n);
+            from += n;
+        } else if (to) {
+            memcpy(to, piece, n);
+            to += n;
+        } else {
+            memset(piece, 0, n);
+        }
+        skip = 0;
+        len -= n;
+    }
+}
+
+void iov_from(const struct iovec *iov, unsigned niov, u64 skip, const void *from, u64 len)
+{
+    iov_walk(iov, niov, skip, from, NULL, len);
+}
+
+void iov_to(const struct iovec *iov, unsigned niov, u64 skip, void *to, u64 len)
+{
+    iov_walk(iov, niov, skip, NULL, to, len);
+}
+
+void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len)
+{
+    iov_walk(iov, niov, skip, NULL, NULL, len);
+}

@@ -1,0 +1,116 @@
+/* What drivers see of nodes and graphs. */
+#ifndef LYRE_BLOCK_NODE_H
+#define LYRE_BLOCK_NODE_H
+
+#include "block/block.h"
+
+enum node_kind { NODE_FORMAT, NODE_FILTER, NODE_PROTOCOL };
+
+struct fmt;
+
+struct driver {
+    const char *name;
+    enum node_kind kind;
+    /* How sure the driver is that the first bytes are its format's: 0 is no. */
+    int (*probe)(const u8 *head, size_t len);
+    /* Options are flat names below this node's; those used are taken out, and what is left is refused. */
+    bool (*open)(struct node *n, struct json *options, u32 flags, struct err *e);
+    bool (*close)(struct node *n, struct err *e); /* free the state; false: something was lost */
+    /* Requests, of protocols and filters; formats have struct format_ops. */
+    void (*submit)(struct node *n, struct blk_req *r);
+    void (*cancel)(struct node *n, struct blk_req *r);
+
+    bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
+    const struct block_option *create_options, *amend_options;
+    bool (*truncate)(struct node *n, u64 size, enum prealloc p, struct err *e);
+    bool (*check)(struct node *n, u32 fix, struct check_result *c, struct err *e);
+    bool (*snapshot_list)(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);
+    bool (*snapshot_create)(struct node *n, const char *name, struct err *e);
+    bool (*snapshot_apply)(struct node *n, const char *name, struct err *e);
+    bool (*snapshot_delete)(struct node *n, const char *name, struct err *e);
+    bool (*snapshot_load)(struct node *n, const char *id, const char *name, struct err *e);
+    bool (*info)(struct node *n, struct image_info *info, struct err *e);
+    bool (*set_backing)(struct node *n, const char *file, const char *format, struct err *e);
+    bool (*amend)(struct node *n, const struct json *options, struct err *e);
+    bool (*make_empty)(struct node *n, struct err *e);
+    bool (*bitmap)(struct node *n, enum bitmap_action action, const char *name, u32 granularity,
+                   struct err *e);
+    bool (*measure)(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
+                    u64 *bitmaps, struct err *e);
+};
+
+struct node {
+    const struct driver *drv;
+    struct block_graph *graph;
+    char *filename;
+    unsigned refs;
+    u32 flags; /* open_flags */
+    bool probed;
+    bool growable; /* protocol: a write may go beyond the end */
+    u64 size;
+    struct node *file, *backing, *data; /* children; `data`: external data file */
+    char *backing_name, *backing_format; /* as the image has them; NULL: none */
+    unsigned depth; /* layers above it */
+    struct fmt *fmt;                    /* formats */
+    void *state;                        /* protocols and filters */
+    unsigned inflight;
+    struct err error; /* of the last request that failed for a reason worth words */
+};
+
+struct secret {
+    char *id;
+    u8 *data;
+    size_t len;
+    struct secret *next;
+};
+
+struct block_graph {
+    struct loop *loop;
+    struct pool *pool;
+    struct aio *aio;
+    bool copy_at_once; /* BLOCK_AIO_AUTO */
+    unsigned nodes;
+    struct secret *secrets;
+};
+
+extern const struct driver *const drivers[]; /* ended by NULL */
+const struct driver *driver_by_name(const char *name);
+
+/* End a request: on the loop, now or from within submit. */
+void node_done(struct blk_req *r, int error);
+/* The same, but later: for what ends within submit. */
+void node_done_later(struct blk_req *r, int error);
+
+/* A node without state; it belongs to the graph until node_close(). */
+struct node *node_new(struct block_graph *g, const struct driver *drv, const char *filename, u32 flags);
+
+/* A format on a protocol node, which it takes over (also when it fails). */
+struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e);
+
+/* Open the child that `options` describes under `name` ("file"), or `filename`. */
+struct node *node_open_child(struct node *parent, const char *name, const char *filename,
+                             const char *format, struct json *options, u32 flags, struct err *e);
+
+/* What the option `key-secret` or similar names. */
+const struct secret *secret_find(const struct block_graph *g, const char *id, struct err *e);
+
+/* A name that an image holds, seen from the directory of the image; the caller frees it. */
+char *path_beside(const char *image, const char *name);
+
+/* ---- scatter/gather ---- */
+
+/* Write to `out` what lies `skip` bytes into a vector, `len` bytes long; returns how many entries
+ * (at most niov). */
+unsigned iov_slice(const struct iovec *iov, unsigned niov, u64 skip, u64 len, struct iovec *out);
+void iov_from(const struct iovec *iov, unsigned niov, u64 skip, const void *from, u64 len);
+void iov_to(const struct iovec *iov, unsigned niov, u64 skip, void *to, u64 len);
+void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len);
+
+/* ---- options ---- */
+
+/* Take a member out of an options object. A missing member leaves *v as it is and is no error. */
+bool opt_string(struct json *o, const char *name, char **v, struct err *e);
+bool opt_size(struct json *o, const char *name, u64 *v, struct err *e);
+bool opt_bool(struct json *o, const char *name, bool *v, struct err *e);
+
+#endif

@@ -1,0 +1,477 @@
+/* Consistency: count all references and compare with what the image says. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/mem.h"
+#include "block/qcow2/qcow2.h"
+
+/* ---- references that were found ----
+ *
+ * Pages of counts in a hash: a damaged image may name clusters anywhere. */
+
+enum { PAGE = 1024 };
+
+struct page {
+    u64 index;
+    struct page *next;
+    u32 count[PAGE];
+};
+
+enum { BUCKETS = 1 << 14 };
+
+enum phase { PHASE_HEADER, PHASE_L1, PHASE_TABLES, PHASE_COMPARE, PHASE_END };
+
+struct check {
+    struct fmt_job job;
+    struct check_result *r;
+    u32 fix;
+    struct page **buckets;
+    struct page *last;
+    u64 *pages;         /* indexes of all pages, sorted */
+    size_t npages;
+
+    int table;          /* which L1 table: -1 the active one, else a snapshot's */
+    u32 l1_next;
+    bool counted;       /* the L2 tables have been counted: now the COPIED flags */
+    u64 next;           /* cluster or entry to go on with */
+    enum phase phase;
+};
+
+static u32 *count_of(struct check *c, u64 cluster)
+{
+    u64 index = cluster / PAGE;
+    if (c->last && c->last->index == index)
+        return &c->last->count[cluster % PAGE];
+    struct page **p = &c->buckets[(index * 0x9e3779b97f4a7c15u >> 40) % BUCKETS];
+    while (*p && (*p)->index != index)
+        p = &(*p)->next;
+    if (!*p) {
+        *p = xcalloc(1, sizeof(**p));
+        (*p)->index = index;
+    }
+    c->last = *p;
+    return &(*p)->count[cluster % PAGE];
+}
+
+/* The same without making a page. */
+static u32 found_count(struct check *c, u64 cluster)
+{
+    u64 index = cluster / PAGE;
+    if (c->last && c->last->index == index)
+        return c->last->count[cluster % PAGE];
+    struct page *p = c->buckets[(index * 0x9e3779b97f4a7c15u >> 40) % BUCKETS];
+    while (p && p->index != index)
+        p = p->next;
+    if (p)
+        c->last = p;
+    return p ? p->count[cluster % PAGE] : 0;
+}
+
+static void pages_free(struct check *c)
+{
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (struct page *p = c->buckets[i], *next; p; p = next) {
+            next = p->next;
+            free(p);
+        }
+    }
+    free(c->buckets);
+    free(c->pages);
+}
+
+static void say(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static void say(struct check *c, const char *fmt, ...)
+{
+    char line[300];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(line, sizeof(line), fmt, ap);
+    va_end(ap);
+    if (c->r->report)
+        c->r->report(c->r, line);
+}
+
+/* Bytes at `offset` are in use. */
+static void refer(struct qcow2 *q, struct check *c, u64 offset, u64 len)
+{
+    if (!len)
+        return;
+    u64 file = q->fmt.node->file->size;
+    if (offset >= ALIGN_UP(file, (u64)q->cluster_size) && offset > file + ((u64)1 << 40)) {
+        say(c, "ERROR: counting reference for region exceeding the end of the file by one cluster or more: offset 0x%" PRIx64 " size 0x%" PRIx64, offset, len);
+        c->r->corruptions++;
+        return;
+    }
+    u64 first = offset >> q->cluster_bits, end = (offset + len - 1) >> q->cluster_bits;
+    for (u64 i = first; i <= end; i++) {
+        u32 *n = count_of(c, i);
+        *n += *n != UINT32_MAX;
+    }
+}
+
+/* ---- tables ---- */
+
+static enum step count_entries(struct qcow2 *q, struct check *c, u64 table, u64 guest)
+{
+    struct meta *m = &q->fmt.meta;
+    for (u64 at = 0; at < q->cluster_size; at += m->block) {
+        if (!meta_get(m, table + at))
+            return STEP_NEED;
+    }
+    struct check_result *r = c->r;
+    u64 expected = 0; /* where the next cluster is if the file is in order */
+    for (u32 i = 0; i < 1u << q->l2_bits; i++) {
+        struct l2_entry l;
+        u64 at = guest + ((u64)i << q->cluster_bits), entry = table + i * q->l2_entry;
+        u8 *p = meta_get(m, entry);
+        if (l2_decode(q, p, at, &l) != STEP_DONE) {
+            say(c, "%s offset=%" PRIx64 ": Cluster is not properly aligned; L2 entry corrupted.", c->fix & FIX_ERRORS ? "Repairing" : "ERROR", l.host);
+            if (c->fix & FIX_ERRORS) { /* what it showed cannot be known any more: zeros */
+                put64(p, q->version >= 3 && !q->ext_l2 ? L2_ZERO : 0);
+                if (q->ext_l2)
+                    put64(p + 8, mask64(SUBCLUSTERS) << SUBCLUSTERS);
+                meta_dirty(m, entry, RANK_L2);
+                r->corruptions_fixed++;
+            } else {
+                r->corruptions++;
+            }
+            continue;
+        }
+        bool data = l.packed || l.host || (has_data_file(q) && l.copied);
+        if (!data)
+            continue;
+        if (l.packed || !has_data_file(q))
+            refer(q, c, l.host, l.packed ? l.packed_len : q->cluster_size);
+        if (c->table >= 0)
+            continue;
+        r->allocated_clusters++;
+        r->compressed_clusters += l.packed;
+        r->fragmented_clusters += l.packed || (expected && expected != l.host);
+        expected = l.packed ? 0 : l.host + q->cluster_size;
+    }
+    return STEP_DONE;
+}
+
+/* COPIED says that the count is 1. */
+static enum step check_copied(struct qcow2 *q, struct check *c, u8 *p, u64 where, const char *what, u64 host, unsigned rank)
+{
+    u64 count, entry = be64(p);
+    if (has_data_file(q) && rank == RANK_L2)
+        return STEP_DONE;
+    enum step s = refcount_get(q, host >> q->cluster_bits, &count);
+    if (s != STEP_DONE)
+        return s;
+    bool copied = entry & L2_COPIED;
+    if (copied == (count == 1))
+        return STEP_DONE;
+    bool fix = c->fix & FIX_ERRORS;
+    char index[32] = "";
+    if (rank == RANK_L1)
+        snprintf(index, sizeof(index), "l1_index=%u ", c->l1_next);
+    say(c, "%s OFLAG_COPIED %s: %s%s_entry=%" PRIx64 " refcount=%" PRIu64, fix ? "Repairing" : "ERROR", what, index,
+        rank == RANK_L1 ? "l1" : "l2", entry, count);
+    if (!fix) {
+        c->r->corruptions++;
+        return STEP_DONE;
+    }
+    put64(p, (entry & ~L2_COPIED) | (copied ? 0 : L2_COPIED));
+    meta_dirty(&q->fmt.meta, where, rank);
+    c->r->corruptions_fixed++;
+    return STEP_DONE;
+}
+
+static enum step check_flags(struct qcow2 *q, struct check *c, u64 table, u64 guest)
+{
+    struct meta *m = &q->fmt.meta;
+    for (unsigned round = 0; round < 2; round++) { /* first everything into the cache */
+        for (u32 i = 0; i < 1u << q->l2_bits; i++) {
+            u64 where = table + i * q->l2_entry, count;
+            u8 *p = meta_get(m, where);
+            struct l2_entry l;
+            if (!p)
+                return STEP_NEED;
+            if (l2_decode(q, p, guest, &l) != STEP_DONE || l.packed || !l.host)
+                continue;
+            enum step s = round ? check_copied(q, c, p, where, "data cluster", l.host, RANK_L2)
+                                : refcount_get(q, l.host >> q->cluster_bits, &count);
+            if (s == STEP_NEED)
+                return s;
+        }
+    }
+    return STEP_DONE;
+}
+
+/* One L1 table: count what it refers to, or (of the active one) check its flags. */
+static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
+{
+    struct meta *m = &q->fmt.meta;
+    for (; c->l1_next < size; c->l1_next++) {
+        u64 where = l1 + 8ull * c->l1_next;
+        u8 *p = meta_get(m, where);
+        if (!p)
+            return STEP_NEED;
+        u64 entry = be64(p), table, guest = (u64)c->l1_next << (q->cluster_bits + q->l2_bits);
+        if (l1_decode(q, entry, &table) != STEP_DONE) {
+            bool fix = c->fix & FIX_ERRORS;
+            say(c, "%s l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted", fix ? "Repairing" : "ERROR", table);
+            if (fix) {
+                put64(p, 0);
+                meta_dirty(m, where, RANK_L1);
+                c->r->corruptions_fixed++;
+            } else {
+                c->r->corruptions++;
+            }
+            continue;
+        }
+        if (!table)
+            continue;
+        u64 count;
+        enum step s = refcount_get(q, table >> q->cluster_bits, &count);
+        if (s == STEP_NEED)
+            return s;
+        s = c->counted ? check_flags(q, c, table, guest) : count_entries(q, c, table, guest);
+        if (s != STEP_DONE)
+            return s;
+        if (c->counted) {
+            p = meta_get(m, where);
+            if (!p)
+                return STEP_NEED;
+            check_copied(q, c, p, where, "L2 cluster", table, RANK_L1);
+        } else {
+            refer(q, c, table, q->cluster_size);
+        }
+        if (meta_crowded(m)) {
+            c->l1_next++;
+            return STEP_BARRIER;
+        }
+    }
+    return STEP_DONE;
+}
+
+static enum step check_mappings(struct qcow2 *q, struct check *c)
+{
+    for (; c->table < (int)q->nsnapshots; c->table++, c->l1_next = 0) {
+        u64 l1 = c->table < 0 ? q->l1_offset : q->snapshots[c->table].l1_offset;
+        u32 size = c->table < 0 ? q->l1_size : q->snapshots[c->table].l1_size;
+        if (c->counted && c->table >= 0)
+            break;
+        enum step s = check_l1(q, c, l1, size);
+        if (s != STEP_DONE)
+            return s;
+        if (!c->counted)
+            refer(q, c, l1, 8ull * size);
+    }
+    c->table = -1;
+    c->l1_next = 0;
+    return STEP_DONE;
+}
+
+/* The refcount table and its blocks. */
+static enum step check_blocks(struct qcow2 *q, struct check *c)
+{
+    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3);
+    for (; c->next < entries; c->next++) {
+        u64 where = q->reftable_offset + 8 * c->next;
+        u8 *p = meta_get(&q->fmt.meta, where);
+        if (!p)
+            return STEP_NEED;
+        u64 block = be64(p) & ~(u64)511;
+        if (block & (q->cluster_size - 1) || block >> 56 || (block && overlaps_tables(q, block, q->cluster_size))) {
+            bool fix = c->fix & FIX_ERRORS;
+            say(c, "%s refcount block %" PRIu64 " is not cluster aligned; refcount table entry corrupted", fix ? "Repairing" : "ERROR", c->next);
+            if (fix) {
+                put64(p, 0);
+                meta_dirty(&q->fmt.meta, where, RANK_REFTABLE);
+                c->r->corruptions_fixed++;
+            } else {
+                c->r->corruptions++;
+            }
+        } else if (block) {
+            refer(q, c, block, q->cluster_size);
+            if (found_count(c, block >> q->cluster_bits) != 1 || block >= q->fmt.node->file->size)
+                return fmt_fail(&q->fmt, EIO, "refcount block %llu of '%s' lies over other tables or beyond the end; nothing can be checked",
+                                (unsigned long long)c->next, q->fmt.node->filename);
+        }
+    }
+    c->next = 0;
+    return STEP_DONE;
+}
+
+static void refer_snapshot_table(struct qcow2 *q, struct check *c)
+{
+    u64 len = 0;
+    for (u32 i = 0; i < q->nsnapshots; i++) {
+        const struct snapshot *s = &q->snapshots[i];
+        len += ALIGN_UP(40 + 24 + (u64)s->more_len + strlen(s->info.id) + strlen(s->info.name), 8u);
+    }
+    refer(q, c, q->snapshots_offset, len);
+    const struct extension *x = extension_get(q, EXT_CRYPTO);
+    if (x && x->len >= 16)
+        refer(q, c, be64(x->data), MIN(be64(x->data + 8), (u64)64 << 20));
+}
+
+/* ---- comparing ---- */
+
+static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
+{
+    u64 count, found = found_count(c, cluster);
+    enum step s = refcount_get(q, cluster, &count);
+    if (s == STEP_FAIL) {
+        c->r->check_errors++;
+        return STEP_DONE;
+    }
+    if (s != STEP_DONE)
+        return s;
+    if (count == found) {
+        if (count)
+            c->r->image_end = MAX(c->r->image_end, (cluster + 1) << q->cluster_bits);
+        return STEP_DONE;
+    }
+    bool leak = count > found, fix = c->fix & (leak ? FIX_LEAKS : FIX_ERRORS);
+    if (fix && !refcount_covered(q, cluster)) {
+        u64 at = cluster;
+        while (found_count(c, at)) /* a block needs a cluster that nobody uses, and that it counts itself */
+            at++;
+        s = refcount_add_block(q, at);
+        if (s != STEP_DONE)
+            return s;
+        *count_of(c, at) = 1;
+        if (!refcount_covered(q, cluster)) {
+            c->r->check_errors++;
+            return STEP_DONE;
+        }
+    }
+    say(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
+        fix ? "Repairing" : leak ? "Leaked" : "ERROR", cluster, count, found);
+    if (!fix) {
+        (*(leak ? &c->r->leaks : &c->r->corruptions))++;
+    } else {
+        refcount_set(q, cluster, MIN(found, refcount_max(q)));
+        (*(leak ? &c->r->leaks_fixed : &c->r->corruptions_fixed))++;
+    }
+    if (found)
+        c->r->image_end = MAX(c->r->image_end, (cluster + 1) << q->cluster_bits);
+    return STEP_DONE;
+}
+
+/* The first cluster from `from` on that some page has a count for; UINT64_MAX: none. */
+static u64 next_referred(const struct check *c, u64 from)
+{
+    size_t lo = 0, hi = c->npages;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if ((c->pages[mid] + 1) * PAGE > from)
+            hi = mid;
+        else
+            lo = mid + 1;
+    }
+    return lo < c->npages ? MAX(from, c->pages[lo] * PAGE) : UINT64_MAX;
+}
+
+static int by_index(const void *a, const void *b)
+{
+    u64 x = *(const u64 *)a, y = *(const u64 *)b;
+    return (x > y) - (x < y);
+}
+
+/* All clusters that are counted or referred to; where no block counts, only those referred to. */
+static enum step compare(struct qcow2 *q, struct check *c)
+{
+    unsigned bits = q->cluster_bits + 3 - q->refcount_order;
+    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3);
+    for (;;) {
+        u64 i = c->next >> bits, stop = (i + 1) << bits;
+        const u8 *p = i < entries ? meta_get(&q->fmt.meta, q->reftable_offset + 8 * i) : NULL;
+        if (i < entries && !p)
+            return STEP_NEED;
+        if (!p || !be64(p)) { /* nothing is counted here: on to what is referred to, or to the next block */
+            u64 referred = next_referred(c, c->next);
+            if (referred == UINT64_MAX && i >= entries)
+                return STEP_DONE;
+            if (referred >= stop) {
+                c->next = i < entries ? stop : referred;
+                continue;
+            }
+            c->next = referred;
+            stop = MIN(stop, (referred / PAGE + 1) * PAGE);
+        }
+        for (; c->next < stop; c->next++) {
+            enum step s = compare_one(q, c, c->next);
+            if (s != STEP_DONE)
+                return s;
+        }
+        if (meta_crowded(&q->fmt.meta))
+            return STEP_BARRIER;
+    }
+}
+
+/* Now that all references are found: the pages in order. */
+static void sort_pages(struct check *c)
+{
+    size_t cap = 0;
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        for (struct page *p = c->buckets[i]; p; p = p->next)
+            VEC_PUSH(c->pages, c->npages, cap) = p->index;
+    }
+    if (c->npages)
+        qsort(c->pages, c->npages, sizeof(*c->pages), by_index);
+}
+
+static enum step check_step(struct fmt *f, struct fmt_job *j)
+{
+    struct check *c = container_of(j, struct check, job);
+    struct qcow2 *q = qcow2_of(f);
+    enum step s = STEP_DONE;
+    switch (c->phase) {
+    case PHASE_HEADER:
+        refer(q, c, 0, q->cluster_size);
+        refer(q, c, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
+        refer_snapshot_table(q, c);
+        c->phase = PHASE_TABLES;
+        FALLTHROUGH;
+    case PHASE_TABLES:
+        s = check_blocks(q, c);
+        if (s != STEP_DONE)
+            return s;
+        c->phase = PHASE_L1;
+        FALLTHROUGH;
+    case PHASE_L1:
+        s = check_mappings(q, c);
+        if (s != STEP_DONE)
+            return s;
+        sort_pages(c);
+        c->phase = PHASE_COMPARE;
+        FALLTHROUGH;
+    case PHASE_COMPARE:
+        s = compare(q, c);
+        if (s != STEP_DONE)
+            return s;
+        c->phase = PHASE_END;
+        c->counted = true;
+        FALLTHROUGH;
+    case PHASE_END:
+        break;
+    }
+    return check_mappings(q, c);
+}
+
+bool qcow2_check(struct node *n, u32 fix, struct check_result *r, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    struct check c = {.job.step = check_step, .r = r, .fix = fix, .table = -1};
+    c.buckets = xcalloc(BUCKETS, sizeof(*c.buckets));
+    r->total_clusters = clusters_of(q, n->size);
+    bool good = fmt_run(&q->fmt, &c.job, e);
+    pages_free(&c);
+    if (good && (fix & FIX_ERRORS) && !r->check_errors && !r->corruptions && (q->incompatible & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT))) {
+        q->incompatible &= ~(u64)(INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+        header_touch(q, false);
+    }
+    return good && (!fix || settle_all(q, e));
+}

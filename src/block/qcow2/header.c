@@ -1,0 +1,450 @@
+/* Opening and closing: the header, its extensions, and what the user sees of them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/mem.h"
+#include "block/qcow2/qcow2.h"
+
+enum {
+    CACHE_BYTES = 32 << 20,
+    CACHE_BLOCK = 64 << 10,
+    MAX_HEADER = 64 << 10, /* of which extensions are read, in small clusters less */
+};
+
+/* ---- extensions ---- */
+
+const struct extension *extension_get(const struct qcow2 *q, u32 type)
+{
+    for (size_t i = 0; i < q->ext_count; i++) {
+        if (q->ext[i].type == type)
+            return &q->ext[i];
+    }
+    return NULL;
+}
+
+void extension_set(struct qcow2 *q, u32 type, const void *data, u32 len)
+{
+    struct extension *x = (struct extension *)extension_get(q, type);
+    if (!data) {
+        if (x) {
+            free(x->data);
+            *x = q->ext[--q->ext_count];
+        }
+        return;
+    }
+    u8 *copy = xmalloc(len + 1);
+    memcpy(copy, data, len);
+    copy[len] = 0;
+    if (x)
+        free(x->data);
+    else
+        x = &VEC_PUSH(q->ext, q->ext_count, q->ext_cap);
+    *x = (struct extension){type, len, copy};
+}
+
+static bool read_extensions(struct qcow2 *q, const u8 *h, u32 from, u32 end, struct err *e)
+{
+    while (from + 8 <= end) {
+        u32 type = be32(h + from), len = be32(h + from + 4);
+        if (type == EXT_END)
+            return true;
+        from += 8;
+        if (len > end - from)
+            return err_set(e, EINVAL, "Header extension too large");
+        if (type != EXT_FEATURE_NAMES)
+            extension_set(q, type, h + from, len);
+        from += ALIGN_UP(len, 8u);
+    }
+    return true;
+}
+
+/* ---- writing ---- */
+
+static u8 *put_extension(u8 *to, const u8 *end, u32 type, const void *data, u32 len)
+{
+    if (!to || to + 8 + ALIGN_UP(len, 8u) > end)
+        return NULL;
+    put32(to, type);
+    put32(to + 4, len);
+    if (len)
+        memcpy(to + 8, data, len);
+    return to + 8 + ALIGN_UP(len, 8u);
+}
+
+/* What a program that does not know a feature tells its user. */
+static u8 *put_feature_names(u8 *to, const u8 *end)
+{
+    static const struct { u8 kind, bit; const char *name; } names[] = {
+        {0, 0, "dirty bit"}, {0, 1, "corrupt bit"}, {0, 2, "external data file"}, {0, 3, "compression type"},
+        {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"}, {2, 0, "bitmaps"}, {2, 1, "raw external data"},
+    };
+    u8 table[ARRAY_LEN(names) * 48] = {0};
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        table[i * 48] = names[i].kind;
+        table[i * 48 + 1] = names[i].bit;
+        memcpy(table + i * 48 + 2, names[i].name, strlen(names[i].name));
+    }
+    u8 *after = put_extension(to, end, EXT_FEATURE_NAMES, table, sizeof(table));
+    return after ? after : to; /* a cluster of 512 bytes may have no room: it is only a help */
+}
+
+bool header_bytes(const struct qcow2 *q, u8 *h, u32 room)
+{
+    const struct node *n = q->fmt.node;
+    u32 header = q->version < 3 ? HEADER_V2 : HEADER_V3;
+    memset(h, 0, room);
+    put32(h, QCOW2_MAGIC);
+    put32(h + 4, q->version);
+    put32(h + 20, q->cluster_bits);
+    put64(h + 24, n->size);
+    put32(h + 32, q->crypt_method);
+    put32(h + 36, q->l1_size);
+    put64(h + 40, q->l1_offset);
+    put64(h + 48, q->reftable_offset);
+    put32(h + 56, q->reftable_clusters);
+    put32(h + 60, q->nsnapshots);
+    put64(h + 64, q->snapshots_offset);
+    if (q->version >= 3) {
+        put64(h + 72, q->incompatible);
+        put64(h + 80, q->compatible);
+        put64(h + 88, q->autoclear);
+        put32(h + 96, q->refcount_order);
+        put32(h + 100, header);
+        h[104] = q->compression;
+    }
+    u8 *end = h + room, *at = h + header;
+    size_t backing = n->backing_name ? strlen(n->backing_name) : 0;
+    for (size_t i = 0; i < q->ext_count; i++)
+        at = put_extension(at, end, q->ext[i].type, q->ext[i].data, q->ext[i].len);
+    if (q->version >= 3 && at && (u64)(end - at) > 8 * 48 + 16 + 8 + backing)
+        at = put_feature_names(at, end);
+    at = put_extension(at, end, EXT_END, NULL, 0);
+    if (!at || (u64)(end - at) < backing)
+        return false;
+    if (backing) {
+        memcpy(at, n->backing_name, backing);
+        put64(h + 8, (u64)(at - h));
+        put32(h + 16, (u32)backing);
+    }
+    return true;
+}
+
+u8 *qcow2_header(void *opaque, u32 *len, unsigned *rank)
+{
+    struct qcow2 *q = opaque;
+    if (!q->header_changed)
+        return NULL;
+    u8 *h = xmalloc(q->cluster_size);
+    if (!header_bytes(q, h, q->cluster_size)) { /* whoever makes it longer has checked that */
+        free(h);
+        return NULL;
+    }
+    q->header_written = q->header_version;
+    *len = q->cluster_size;
+    *rank = q->header_early ? RANK_L2 : META_RANKS;
+    return h;
+}
+
+void header_touch(struct qcow2 *q, bool early)
+{
+    q->header_early = early && (!q->header_changed || q->header_early);
+    q->header_changed = true;
+    q->header_version++;
+}
+
+bool header_write_now(struct qcow2 *q, struct err *e)
+{
+    header_touch(q, false);
+    return fmt_run_barrier(&q->fmt, e);
+}
+
+/* ---- reading ---- */
+
+/* A table of `bytes` bytes at `offset` that must lie where a table may lie. */
+static bool table_fits(const struct qcow2 *q, u64 offset, u64 bytes, u64 most, const char *what, struct err *e)
+{
+    if (bytes > most)
+        return err_set(e, EFBIG, "%s is too large", what);
+    if (offset & (q->cluster_size - 1) || offset > (1ull << 56) - bytes)
+        return err_set(e, EINVAL, "%s offset invalid", what);
+    return true;
+}
+
+static bool read_fields(struct qcow2 *q, const u8 *h, struct err *e)
+{
+    struct node *n = q->fmt.node;
+    q->version = be32(h + 4);
+    q->cluster_bits = be32(h + 20);
+    if (be32(h) != QCOW2_MAGIC)
+        return err_set(e, EINVAL, "Image is not in qcow2 format");
+    if (q->version < 2 || q->version > 3)
+        return err_set(e, ENOTSUP, "Unsupported qcow2 version %u", q->version);
+    if (q->cluster_bits < 9 || q->cluster_bits > 21)
+        return err_set(e, EINVAL, "Unsupported cluster size: 2^%u", q->cluster_bits);
+    q->cluster_size = 1u << q->cluster_bits;
+    n->size = be64(h + 24);
+    q->crypt_method = be32(h + 32);
+    q->l1_size = be32(h + 36);
+    q->l1_offset = be64(h + 40);
+    q->reftable_offset = be64(h + 48);
+    q->reftable_clusters = be32(h + 56);
+    q->nsnapshots = be32(h + 60);
+    q->snapshots_offset = be64(h + 64);
+    q->refcount_order = 4;
+    u32 header = HEADER_V2;
+    if (q->version >= 3) {
+        q->incompatible = be64(h + 72);
+        q->compatible = be64(h + 80);
+        q->autoclear = be64(h + 88);
+        q->refcount_order = be32(h + 96);
+        header = be32(h + 100);
+        if (header < 104)
+            return err_set(e, EINVAL, "qcow2 header too short");
+        if (header > q->cluster_size)
+            return err_set(e, EINVAL, "qcow2 header exceeds cluster size");
+        q->compression = header > 104 ? h[104] : ZLIB;
+    }
+    if (q->incompatible & ~(u64)INCOMPAT_KNOWN)
+        return err_set(e, ENOTSUP, "Unsupported qcow2 feature(s): Unknown incompatible feature: %llx",
+                       (unsigned long long)(q->incompatible & ~(u64)INCOMPAT_KNOWN));
+    if (q->refcount_order > 6)
+        return err_set(e, EINVAL, "Reference count entry width too large; may not exceed 64 bits");
+    if (!(q->incompatible & INCOMPAT_COMPRESSION) && q->compression)
+        return err_set(e, EINVAL, "qcow2: Compression type incompatible feature bit must not be set");
+    if (q->compression > ZSTD)
+        return err_set(e, ENOTSUP, "qcow2: unknown compression type: %u", q->compression);
+    if (q->crypt_method > 2)
+        return err_set(e, EINVAL, "Unsupported encryption method %u", q->crypt_method);
+    q->ext_l2 = q->incompatible & INCOMPAT_EXT_L2;
+    if (q->ext_l2 && q->cluster_bits < 14)
+        return err_set(e, EINVAL, "Subclusters are at least 512 bytes: extended L2 entries need clusters of 16 KiB");
+    q->l2_entry = q->ext_l2 ? 16 : 8;
+    q->l2_bits = q->cluster_bits - (q->ext_l2 ? 4 : 3);
+    return read_extensions(q, h, header, MIN(q->cluster_size, (u32)MAX_HEADER), e);
+}
+
+static bool check_tables(struct qcow2 *q, struct err *e)
+{
+    u64 size = q->fmt.node->size, span = (u64)q->cluster_size << q->l2_bits;
+    if (size > INT64_MAX)
+        return err_set(e, EFBIG, "Image is too big");
+    if (!table_fits(q, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits, MAX_REFTABLE_BYTES, "Image refcount table", e) ||
+        !table_fits(q, q->l1_offset, (u64)q->l1_size * 8, MAX_L1_BYTES, "Active L1 table", e))
+        return false;
+    if (!q->reftable_clusters && !(q->fmt.node->flags & OPEN_CHECK))
+        return err_set(e, EINVAL, "Image does not contain a reference count table");
+    if (q->nsnapshots > MAX_SNAPSHOTS)
+        return err_set(e, EINVAL, "Snapshot table too large");
+    if (q->nsnapshots && !table_fits(q, q->snapshots_offset, 40, MAX_SNAPSHOT_TABLE, "Snapshot table", e))
+        return false;
+    if (size / span + (size % span != 0) > q->l1_size)
+        return err_set(e, EINVAL, "L1 table is too small");
+    return true;
+}
+
+static bool read_backing(struct qcow2 *q, const u8 *h, struct err *e)
+{
+    struct node *n = q->fmt.node;
+    u64 at = be64(h + 8);
+    u32 len = be32(h + 16);
+    if (!at)
+        return true;
+    if (len > 1023 || at > q->cluster_size || len > q->cluster_size - at || at + len > MAX_HEADER)
+        return err_set(e, EINVAL, "Backing file name too long");
+    n->backing_name = xprintf("%.*s", (int)len, (const char *)h + at);
+    const struct extension *x = extension_get(q, EXT_BACKING_FORMAT);
+    if (x)
+        n->backing_format = xprintf("%.*s", (int)x->len, (const char *)x->data);
+    return true;
+}
+
+static bool open_data_file(struct qcow2 *q, struct json *options, struct err *e)
+{
+    struct node *n = q->fmt.node;
+    const struct extension *x = extension_get(q, EXT_DATA_FILE);
+    if (x)
+        q->data_file = xprintf("%.*s", (int)x->len, (const char *)x->data);
+    if (!has_data_file(q) || (n->flags & OPEN_NO_IO))
+        return true;
+    char *path = q->data_file ? path_beside(n->filename, q->data_file) : NULL;
+    struct json *empty = json_object();
+    json_set_string(empty, "data-file.driver", "file");
+    for (struct json *c = options->first, *next; c; c = next) {
+        next = c->next;
+        if (!strncmp(c->key, "data-file.", 10)) {
+            json_set(empty, c->key, json_copy(c));
+            json_free(json_take(options, c->key));
+        }
+    }
+    n->data = node_open_child(n, "data-file", path, "file", empty, n->flags & ~(u32)OPEN_CHECK, e);
+    json_free(empty);
+    free(path);
+    return n->data || err_prefix(e, "Could not open the external data file");
+}
+
+/* Options that other programs use to tune their caches: known, and without effect here. */
+static bool take_tuning(struct json *options, u32 *flags, struct err *e)
+{
+    static const char *const sizes[] = {"l2-cache-size", "l2-cache-entry-size", "refcount-cache-size", "cache-size",
+                                        "cache-clean-interval"};
+    static const char *const bools[] = {"lazy-refcounts", "pass-discard-request", "pass-discard-snapshot",
+                                        "pass-discard-other", "discard-no-unref"};
+    u64 size;
+    bool on;
+    char *text = NULL;
+    for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
+        if (!opt_size(options, sizes[i], &size, e))
+            return false;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(bools); i++) {
+        if (!opt_bool(options, bools[i], &on, e))
+            return false;
+    }
+    bool good = opt_string(options, "overlap-check", &text, e);
+    free(text);
+    return good;
+}
+
+bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
+{
+    struct qcow2 *q = xcalloc(1, sizeof(*q));
+    fmt_init(&q->fmt, n, &qcow2_ops);
+    pthread_mutex_init(&q->packers_lock, NULL);
+    u8 *h = xcalloc(1, MAX_HEADER);
+    int error = node_io(n->file, BLK_READ, 0, h, MAX_HEADER, 0);
+    bool good = !error || err_set(e, error, "Could not read qcow2 header: %s", strerror(error));
+    good = good && read_fields(q, h, e) && check_tables(q, e) && read_backing(q, h, e);
+    free(h);
+    if (!good)
+        return false;
+    q->fmt.cluster = q->cluster_size;
+    q->fmt.unit = q->ext_l2 ? q->cluster_size / SUBCLUSTERS : q->cluster_size;
+    u32 block = MIN(q->cluster_size, (u32)CACHE_BLOCK);
+    meta_init(&q->fmt.meta, n->file, block, CACHE_BYTES / block);
+    q->fmt.meta.opaque = q;
+    q->fmt.meta.header = qcow2_header;
+    q->fmt.meta.begun = qcow2_begun;
+    q->fmt.meta.settled = qcow2_settled;
+    bool writable = flags & OPEN_WRITE;
+    if (q->crypt_method && !(flags & OPEN_NO_IO))
+        return err_set(e, ENOTSUP, "'%s' is encrypted, which is not supported yet", n->filename);
+    if ((q->incompatible & INCOMPAT_CORRUPT) && writable && !(flags & OPEN_CHECK))
+        return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
+    if (!take_tuning(options, &flags, e) || !snapshots_read(q, e) || !open_data_file(q, options, e))
+        return false;
+    if (writable && (q->autoclear & ~(u64)(AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW))) {
+        q->autoclear &= AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW;
+        header_touch(q, false);
+    }
+    if ((q->incompatible & INCOMPAT_DIRTY) && writable && !(flags & OPEN_CHECK)) {
+        struct check_result c = {0}; /* counts were written late by somebody who then died */
+        return qcow2_check(n, FIX_LEAKS | FIX_ERRORS, &c, e);
+    }
+    return true;
+}
+
+bool qcow2_close(struct node *n, struct err *e)
+{
+    if (!n->fmt)
+        return true;
+    struct qcow2 *q = qcow2_of_node(n);
+    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || settle_all(q, e);
+    snapshots_drop(q);
+    for (size_t i = 0; i < q->ext_count; i++)
+        free(q->ext[i].data);
+    free(q->ext);
+    free(q->data_file);
+    free(q->freed.items);
+    free(q->settling.items);
+    free(q->ready.items);
+    packers_free(q);
+    pthread_mutex_destroy(&q->packers_lock);
+    fmt_free(&q->fmt);
+    free(q);
+    n->fmt = NULL;
+    return good;
+}
+
+/* ---- what the user sees ---- */
+
+bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    struct json *o = info->specific = json_object();
+    info->cluster_size = q->cluster_size;
+    info->dirty = q->incompatible & INCOMPAT_DIRTY;
+    info->encrypted = q->crypt_method;
+    info->vm_state_offset = (u64)q->l1_size << (q->cluster_bits + q->l2_bits);
+    bool v3 = q->version >= 3;
+    json_set_string(o, "compat", v3 ? "1.1" : "0.10");
+    json_set_string(o, "compression-type", q->compression == ZSTD ? "zstd" : "zlib");
+    if (v3)
+        json_set_bool(o, "lazy-refcounts", q->compatible & COMPAT_LAZY_REFCOUNTS);
+    json_set_int(o, "refcount-bits", 1 << q->refcount_order);
+    if (has_data_file(q)) {
+        if (q->data_file)
+            json_set_string(o, "data-file", q->data_file);
+        json_set_bool(o, "data-file-raw", q->autoclear & AUTOCLEAR_DATA_RAW);
+    }
+    if (v3) {
+        json_set_bool(o, "corrupt", q->incompatible & INCOMPAT_CORRUPT);
+        json_set_bool(o, "extended-l2", q->ext_l2);
+    }
+    return true;
+}
+
+static int qcow2_probe(const u8 *head, size_t len)
+{
+    return len >= 8 && be32(head) == QCOW2_MAGIC && be32(head + 4) >= 2 ? 100 : 0;
+}
+
+static const struct block_option create_options[] = {
+    {"backing_file", "str", "File name of a base image"},
+    {"backing_fmt", "str", "Image format of the base image"},
+    {"cluster_size", "size", "qcow2 cluster size"},
+    {"compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"},
+    {"compression_type", "str", "Compression method used for image cluster compression"},
+    {"data_file", "str", "File name of an external data file"},
+    {"data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image"},
+    {"extended_l2", "bool (on/off)", "Extended L2 tables"},
+    {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
+    {"preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)"},
+    {"refcount_bits", "num", "Width of a reference count entry in bits"},
+    {"size", "size", "Virtual disk size"},
+    {NULL},
+};
+
+static const struct block_option amend_options[] = {
+    {"backing_file", "str", "File name of a base image"},
+    {"backing_fmt", "str", "Image format of the base image"},
+    {"compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"},
+    {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
+    {"size", "size", "Virtual disk size"},
+    {NULL},
+};
+
+const struct driver driver_qcow2 = {
+    .name = "qcow2",
+    .kind = NODE_FORMAT,
+    .probe = qcow2_probe,
+    .open = qcow2_open,
+    .close = qcow2_close,
+    .submit = path_submit,
+    .create = qcow2_create,
+    .create_options = create_options,
+    .amend_options = amend_options,
+    .truncate = qcow2_truncate,
+    .check = qcow2_check,
+    .snapshot_list = qcow2_snapshot_list,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_apply = qcow2_snapshot_apply,
+    .snapshot_delete = qcow2_snapshot_delete,
+    .snapshot_load = qcow2_snapshot_load,
+    .info = qcow2_info,
+    .set_backing = qcow2_set_backing,
+    .amend = qcow2_amend,
+    .make_empty = qcow2_make_empty,
+    .measure = qcow2_measure,
+};

@@ -1,0 +1,325 @@
+/* Reference counts, and with them free clusters. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/mem.h"
+#include "block/qcow2/qcow2.h"
+
+u64 refcount_max(const struct qcow2 *q)
+{
+    return mask64(1u << q->refcount_order);
+}
+
+/* Counts in a block, as a power of two. */
+static unsigned block_bits(const struct qcow2 *q)
+{
+    return q->cluster_bits + 3 - q->refcount_order;
+}
+
+static u64 table_entries(const struct qcow2 *q)
+{
+    return (u64)q->reftable_clusters << (q->cluster_bits - 3);
+}
+
+/* The offset of the block that counts this cluster; 0: there is none. */
+static enum step find_block(struct qcow2 *q, u64 cluster, u64 *block)
+{
+    u64 i = cluster >> block_bits(q);
+    *block = 0;
+    if (i >= table_entries(q))
+        return STEP_DONE;
+    const u8 *p = meta_get(&q->fmt.meta, q->reftable_offset + 8 * i);
+    if (!p)
+        return STEP_NEED;
+    u64 at = be64(p) & ~(u64)511;
+    if (at & (q->cluster_size - 1) || at >> 56)
+        return fmt_fail(&q->fmt, EIO, "entry %llu of the refcount table of '%s' is damaged: %#llx; try \"check -r all\"",
+                        (unsigned long long)i, q->fmt.node->filename, (unsigned long long)at);
+    *block = at;
+    return STEP_DONE;
+}
+
+/* The place of a count in its block: byte, and for counts of less than a byte the shift. */
+static u64 place(const struct qcow2 *q, u64 cluster, unsigned *shift)
+{
+    u64 bit = (cluster & mask64(block_bits(q))) << q->refcount_order;
+    *shift = (unsigned)(bit & 7);
+    return bit >> 3;
+}
+
+static u64 load_count(const struct qcow2 *q, const u8 *p, unsigned shift)
+{
+    switch (q->refcount_order) {
+    case 3:
+        return *p;
+    case 4:
+        return be16(p);
+    case 5:
+        return be32(p);
+    case 6:
+        return be64(p);
+    default:
+        return *p >> shift & refcount_max(q);
+    }
+}
+
+static void store_count(const struct qcow2 *q, u8 *p, unsigned shift, u64 v)
+{
+    switch (q->refcount_order) {
+    case 3:
+        *p = (u8)v;
+        break;
+    case 4:
+        p[0] = (u8)(v >> 8);
+        p[1] = (u8)v;
+        break;
+    case 5:
+        put32(p, (u32)v);
+        break;
+    case 6:
+        put64(p, v);
+        break;
+    default:
+        *p = (u8)((*p & ~(refcount_max(q) << shift)) | v << shift);
+    }
+}
+
+enum step refcount_get(struct qcow2 *q, u64 cluster, u64 *count)
+{
+    u64 block;
+    unsigned shift;
+    *count = 0;
+    enum step s = find_block(q, cluster, &block);
+    if (s != STEP_DONE || !block)
+        return s;
+    const u8 *p = meta_get(&q->fmt.meta, block + place(q, cluster, &shift));
+    if (!p)
+        return STEP_NEED;
+    *count = load_count(q, p, shift);
+    return STEP_DONE;
+}
+
+bool refcount_covered(struct qcow2 *q, u64 cluster)
+{
+    u64 block;
+    return find_block(q, cluster, &block) == STEP_DONE && block;
+}
+
+void refcount_set(struct qcow2 *q, u64 cluster, u64 count)
+{
+    u64 block;
+    unsigned shift;
+    find_block(q, cluster, &block);
+    u64 at = block + place(q, cluster, &shift);
+    store_count(q, meta_get(&q->fmt.meta, at), shift, count);
+    meta_dirty(&q->fmt.meta, at, RANK_REFCOUNT);
+    if (!count) {
+        q->free_hint = MIN(q->free_hint, cluster);
+        meta_forget(&q->fmt.meta, cluster << q->cluster_bits, q->cluster_size);
+        if (q->packed_at >> q->cluster_bits == cluster)
+            q->packed_at = 0;
+    }
+}
+
+/* ---- growing ---- */
+
+/* A cluster full of zeros in the cache, to be written. */
+static void new_cluster(struct qcow2 *q, u64 offset, unsigned rank)
+{
+    struct meta *m = &q->fmt.meta;
+    for (u64 at = offset; at < offset + q->cluster_size; at += m->block) {
+        meta_new(m, at);
+        meta_dirty(m, at, rank);
+    }
+}
+
+/* A table twice as long, behind all clusters that the present one can count: first the blocks that
+ * count the new clusters, then the table. Ends with a barrier: the header names the table before
+ * anything is allocated that only this table counts. */
+static enum step grow_table(struct qcow2 *q, u64 cluster)
+{
+    struct meta *m = &q->fmt.meta;
+    u64 per_block = (u64)1 << block_bits(q), old = table_entries(q);
+    u64 first = old << block_bits(q), entries = MAX(old * 2, (cluster >> block_bits(q)) + 2), blocks = 0, clusters;
+    do {
+        blocks++;
+        entries = MAX(entries, old + blocks + 1);
+        clusters = clusters_of(q, entries * 8);
+    } while (blocks * per_block < blocks + clusters);
+    if (clusters << q->cluster_bits > MAX_REFTABLE_BYTES || first + blocks + clusters > (u64)1 << (56 - q->cluster_bits))
+        return fmt_fail(&q->fmt, EFBIG, "'%s' cannot grow: its refcount table would be too long; larger clusters help",
+                        q->fmt.node->filename);
+    for (u64 i = 0; i < old; i++) { /* all of it in the cache, before anything changes */
+        if (!meta_get(m, q->reftable_offset + 8 * i))
+            return STEP_NEED;
+    }
+    u64 table = (first + blocks) << q->cluster_bits;
+    for (u64 i = 0; i < clusters; i++)
+        new_cluster(q, table + (i << q->cluster_bits), RANK_REFTABLE);
+    for (u64 i = 0; i < old; i++)
+        memcpy(meta_get(m, table + 8 * i), meta_get(m, q->reftable_offset + 8 * i), 8);
+    for (u64 i = 0; i < blocks; i++) {
+        new_cluster(q, (first + i) << q->cluster_bits, RANK_REFCOUNT);
+        put64(meta_get(m, table + 8 * (old + i)), (first + i) << q->cluster_bits);
+    }
+    clusters_free_later(q, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
+    q->reftable_offset = table;
+    q->reftable_clusters = (u32)clusters;
+    for (u64 i = 0; i < blocks + clusters; i++)
+        refcount_set(q, first + i, 1);
+    header_touch(q, true);
+    return STEP_BARRIER;
+}
+
+/* A block for the counts around this cluster, in that cluster: the block counts itself. */
+enum step refcount_add_block(struct qcow2 *q, u64 cluster)
+{
+    struct meta *m = &q->fmt.meta;
+    u64 i = cluster >> block_bits(q);
+    if (i >= table_entries(q))
+        return grow_table(q, cluster);
+    u8 *p = meta_get(m, q->reftable_offset + 8 * i);
+    if (!p)
+        return STEP_NEED;
+    new_cluster(q, cluster << q->cluster_bits, RANK_REFCOUNT);
+    put64(p, cluster << q->cluster_bits);
+    meta_dirty(m, q->reftable_offset + 8 * i, RANK_REFTABLE);
+    refcount_set(q, cluster, 1);
+    return STEP_DONE;
+}
+
+/* ---- allocating ---- */
+
+bool overlaps_tables(const struct qcow2 *q, u64 offset, u64 len)
+{
+    const u64 ranges[][2] = {
+        {0, q->cluster_size},
+        {q->l1_offset, (u64)q->l1_size * 8},
+        {q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(ranges); i++) {
+        if (offset < ranges[i][0] + ranges[i][1] && ranges[i][0] < offset + len)
+            return true;
+    }
+    return false;
+}
+
+/* Count how many clusters from `first` on are free and counted, up to `most`. *bare: the run ends at a
+ * cluster without a block to count it. */
+static enum step free_run(struct qcow2 *q, u64 first, u64 most, u64 *n, bool *bare)
+{
+    *bare = false;
+    for (*n = 0; *n < most; ++*n) {
+        u64 block, count;
+        enum step s = find_block(q, first + *n, &block);
+        if (s == STEP_DONE && !block) {
+            *bare = true;
+            return STEP_DONE;
+        }
+        if (s == STEP_DONE)
+            s = refcount_get(q, first + *n, &count);
+        if (s != STEP_DONE)
+            return s;
+        if (count)
+            return STEP_DONE;
+    }
+    return STEP_DONE;
+}
+
+enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count)
+{
+    u64 at = q->free_hint, n;
+    for (;;) {
+        bool bare;
+        enum step s = free_run(q, at, most, &n, &bare);
+        if (s != STEP_DONE)
+            return s;
+        if (n >= least)
+            break;
+        if (bare) {
+            s = refcount_add_block(q, at + n);
+            if (s != STEP_DONE)
+                return s;
+        }
+        at += n + 1;
+        if (least == 1)
+            q->free_hint = at;
+        if (at >> (56 - q->cluster_bits))
+            return fmt_fail(&q->fmt, EFBIG, "'%s' has no room for more clusters", q->fmt.node->filename);
+    }
+    u64 offset = at << q->cluster_bits;
+    if (overlaps_tables(q, offset, n << q->cluster_bits))
+        return fmt_fail(&q->fmt, EIO, "'%s' is damaged: a cluster in use at %#llx is counted as free; run \"check -r all\"",
+                        q->fmt.node->filename, (unsigned long long)offset);
+    for (u64 i = 0; i < n; i++)
+        refcount_set(q, at + i, 1);
+    if (at == q->free_hint)
+        q->free_hint = at + n;
+    *first = at;
+    *count = n;
+    return STEP_DONE;
+}
+
+/* ---- freeing ---- */
+
+void freed_push(struct freed_list *l, u64 offset, u64 count)
+{
+    VEC_PUSH(l->items, l->count, l->cap) = (struct freed){offset, count};
+}
+
+void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes)
+{
+    u64 start = ALIGN_DOWN(offset, (u64)q->cluster_size);
+    struct freed *last = q->freed.count ? &q->freed.items[q->freed.count - 1] : NULL;
+    u64 n = clusters_of(q, offset + bytes - start);
+    if (last && last->offset + (last->count << q->cluster_bits) == start)
+        last->count += n;
+    else
+        freed_push(&q->freed, start, n);
+}
+
+void packed_free_later(struct qcow2 *q, const struct l2_entry *l)
+{
+    clusters_free_later(q, l->host, l->packed_len);
+}
+
+static void move_all(struct freed_list *to, struct freed_list *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        freed_push(to, from->items[i].offset, from->items[i].count);
+    from->count = 0;
+}
+
+void qcow2_begun(void *opaque)
+{
+    struct qcow2 *q = opaque;
+    move_all(&q->settling, &q->freed); /* `settling` has something already if the last one failed */
+}
+
+void qcow2_settled(void *opaque)
+{
+    struct qcow2 *q = opaque;
+    move_all(&q->ready, &q->settling);
+    if (q->header_written == q->header_version)
+        q->header_changed = q->header_early = false;
+}
+
+enum step clusters_settle(struct qcow2 *q)
+{
+    while (q->ready.count) {
+        struct freed *f = &q->ready.items[q->ready.count - 1];
+        while (f->count) {
+            u64 cluster = (f->offset >> q->cluster_bits) + f->count - 1, count;
+            enum step s = refcount_get(q, cluster, &count);
+            if (s != STEP_DONE)
+                return s;
+            f->count--;
+            if (count) /* of a damaged image it may be 0; a check will tell */
+                refcount_set(q, cluster, count - 1);
+        }
+        q->ready.count--;
+    }
+    return STEP_DONE;
+}

@@ -1,0 +1,434 @@
+/* Commands that make and change images: create, resize, amend, rebase, commit, bitmap, compact. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "cmd/img/img.h"
+
+/* ---- create ---- */
+
+/* The line "Formatting ..." names options in this order; those with a value here are always there. */
+static const struct { const char *name, *standard; } shown[] = {
+    {"encrypt.format", NULL}, {"encrypt.key-secret", NULL}, {"encrypt.cipher-alg", NULL},
+    {"encrypt.cipher-mode", NULL}, {"encrypt.ivgen-alg", NULL}, {"encrypt.ivgen-hash-alg", NULL},
+    {"encrypt.hash-alg", NULL}, {"encrypt.iter-time", NULL}, {"encryption", NULL},
+    {"cluster_size", "65536"}, {"extended_l2", "off"}, {"preallocation", NULL}, {"compression_type", "zlib"},
+    {"size", NULL}, {"compat", NULL}, {"data_file", NULL}, {"backing_file", NULL}, {"backing_fmt", NULL},
+    {"data_file_raw", NULL}, {"lazy_refcounts", "off"}, {"refcount_bits", "16"}, {"nocow", NULL},
+};
+
+static void print_formatting(const struct img *m, const char *format, const char *filename)
+{
+    bool qcow2 = !strcmp(format, "qcow2");
+    printf("Formatting '%s', fmt=%s", filename, format);
+    for (unsigned i = 0; i < ARRAY_LEN(shown); i++) {
+        const struct json *v = json_get(m->options, shown[i].name);
+        u64 size;
+        if (v && v->kind == JSON_INT)
+            printf(" %s=%" PRId64, shown[i].name, v->integer);
+        else if (v && !strcmp(shown[i].name, "cluster_size") && size_parse(v->string, &size))
+            printf(" %s=%" PRIu64, shown[i].name, size);
+        else if (v && v->kind == JSON_STRING)
+            printf(" %s=%s", shown[i].name, v->string);
+        else if (qcow2 && shown[i].standard)
+            printf(" %s=%s", shown[i].name, shown[i].standard);
+    }
+    printf("\n");
+}
+
+static bool knows_option(const char *format, const char *name)
+{
+    const struct block_option *o = block_create_options(format);
+    while (o && o->name && strcmp(o->name, name))
+        o++;
+    return o && o->name;
+}
+
+static int print_options(struct img *m, const char *title, const struct block_option *o, bool create)
+{
+    printf("%s options%s%s%s:\n", title, create ? "" : " for '", create ? "" : m->format, create ? "" : "'");
+    for (; o->name; o++) {
+        int n = printf("  %s=<%s>", o->name, o->type);
+        printf("%*s - %s\n", n < 24 ? 24 - n : 0, "", o->help);
+    }
+    if (create)
+        printf("\nThe protocol level may support further options.\n"
+               "Specify the target filename to include those options.\n");
+    return 0;
+}
+
+int img_create_file(struct img *m, const char *format, const char *filename, bool quiet)
+{
+    const struct block_option *known = block_create_options(format);
+    if (!known)
+        return img_fail(m, "%s: Unknown file format '%s'", filename, format);
+    for (const struct json *c = m->options->first; c; c = c->next) {
+        if (!knows_option(format, c->key))
+            return img_fail(m, "%s: Invalid parameter '%s'", filename, c->key);
+    }
+    struct json *size = json_get(m->options, "size");
+    u64 bytes;
+    if (size && size->kind == JSON_STRING) {
+        if (!size_parse(size->string, &bytes) || bytes > INT64_MAX)
+            return img_fail(m, "Parameter 'size' expects a non-negative number below 2^64\n"
+                               "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
+                               "and exabytes, respectively.");
+        json_set_int(m->options, "size", (s64)bytes);
+    }
+    if (m->qemu && !quiet)
+        print_formatting(m, format, filename);
+    if (!block_create(m->g, format, filename, m->options, &m->e))
+        return img_fail(m, "%s: %s", filename, m->e.text);
+    if (!m->qemu && !quiet) {
+        char text[32];
+        size = json_get(m->options, "size");
+        printf("%s: %s, %s\n", filename, format, img_size(size ? (u64)size->integer : 0, text, sizeof(text)));
+    }
+    return 0;
+}
+
+/* A new image is as large as its backing file, which must be there unless -u. */
+static int look_at_backing(struct img *m, const char *filename)
+{
+    const char *backing = json_get_string(m->options, "backing_file");
+    const char *format = json_get_string(m->options, "backing_fmt");
+    if (!backing || !*backing || (m->unsafe && json_get(m->options, "size")))
+        return 0;
+    char *path = NULL;
+    const char *slash = strrchr(filename, '/');
+    bool relative = backing[0] != '/' && !strchr(backing, ':') && slash;
+    path = relative ? xprintf("%.*s/%s", (int)(slash - filename), filename, backing) : xstrdup(backing);
+    struct node *n = node_open(m->g, path, format, NULL, OPEN_NO_IO | (m->unsafe ? OPEN_NO_BACKING : 0), &m->e);
+    int status = 0;
+    if (!n)
+        status = img_fail(m, "%s: Could not open '%s': %s", filename, path, m->e.text);
+    else if (!format)
+        status = img_fail(m, "%s: Backing file specified without backing format\nDetected format of %s.", filename, node_format(n));
+    else if (!json_get(m->options, "size"))
+        json_set_int(m->options, "size", (s64)node_size(n));
+    node_close(n, NULL);
+    free(path);
+    return status;
+}
+
+int img_create(struct img *m)
+{
+    const char *format = m->format ? m->format : m->qemu || m->nfiles == 0 ? "raw" : "qcow2";
+    if (m->options_help) {
+        const struct block_option *o = block_create_options(format);
+        if (!o)
+            return img_fail(m, "Unknown file format '%s'", format);
+        char title[64];
+        snprintf(title, sizeof(title), "Supported %s", format);
+        return print_options(m, title, o, true);
+    }
+    if (m->nfiles < 1)
+        return img_usage(m, "Expecting image file name");
+    if (m->nfiles > 2)
+        return img_usage(m, "Unexpected argument: %s", m->files[2]);
+    const char *filename = m->files[0];
+    u64 size;
+    if (m->nfiles == 2) {
+        if (!size_parse(m->files[1], &size) || size > INT64_MAX)
+            return img_fail(m, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
+                               "%s: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.", m->name);
+        json_set_int(m->options, "size", (s64)size);
+    }
+    if (!block_create_options(format))
+        return img_fail(m, "%s: Unknown file format '%s'", filename, format);
+    if (m->backing)
+        json_set_string(m->options, "backing_file", m->backing);
+    if (m->backing_format)
+        json_set_string(m->options, "backing_fmt", m->backing_format);
+    int status = look_at_backing(m, filename);
+    if (status)
+        return status;
+    if (!json_get(m->options, "size"))
+        return img_fail(m, "%s: Image creation needs a size parameter", filename);
+    return img_create_file(m, format, filename, m->quiet);
+}
+
+/* ---- resize and amend ---- */
+
+int img_resize(struct img *m)
+{
+    if (m->nfiles < 2)
+        return img_usage(m, "Not enough arguments");
+    if (m->nfiles > 2)
+        return img_usage(m, "Expecting image file name and size");
+    const char *text = m->files[1];
+    char sign = *text == '+' || *text == '-' ? *text++ : 0;
+    u64 size;
+    enum prealloc p = PREALLOC_OFF;
+    if (!size_parse(text, &size))
+        return img_fail(m, "Parameter 'size' expects a non-negative number below 2^64\n"
+                           "Optional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\n"
+                           "and exabytes, respectively.");
+    if (m->prealloc && !prealloc_parse(m->prealloc, &p, &m->e))
+        return img_fail(m, "Invalid preallocation mode '%s'", m->prealloc);
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, NULL);
+    if (!n)
+        return 1;
+    u64 now = node_size(n);
+    if (sign == '+')
+        size += now;
+    else if (sign == '-')
+        size = size < now ? now - size : 0;
+    int status = 0;
+    if (!size) {
+        status = img_fail(m, "New image size must be positive");
+    } else if (size <= now && p != PREALLOC_OFF) {
+        status = img_fail(m, "Preallocation can only be used for growing images");
+    } else if (size < now && !m->shrink) {
+        img_fail(m, "Use the --shrink option to perform a shrink operation.");
+        status = img_fail(m, "warning: Shrinking an image will delete all data beyond the shrunken image's end. "
+                             "Before performing such an operation, make sure there is no important data there.");
+    } else if (!node_truncate(n, size, p, &m->e)) {
+        status = img_error(m);
+    } else if (!m->quiet) {
+        printf("Image resized.\n");
+    }
+    return img_close(m, n, status);
+}
+
+int img_amend(struct img *m)
+{
+    if (!m->has_options)
+        return img_usage(m, "Must specify options (-o)");
+    if (m->options_help) {
+        const struct block_option *o = m->format ? block_amend_options(m->format) : NULL;
+        return o ? print_options(m, "Amend", o, false) : img_fail(m, "Format driver '%s' does not support option amendment", m->format ? m->format : "");
+    }
+    if (m->nfiles != 1)
+        return img_usage(m, "Expecting one image file name");
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, m->cache);
+    if (!n)
+        return 1;
+    int status = node_amend(n, m->options, &m->e) ? 0 : img_error(m);
+    return img_close(m, n, status);
+}
+
+/* ---- rebase ---- */
+
+enum { CHUNK = 1 << 20 };
+
+/* Read at an offset; zeros beyond the end, and where there is no node. */
+static int read_or_zeros(struct node *n, u64 at, u8 *buf, u64 len)
+{
+    u64 there = n && at < node_size(n) ? MIN(len, node_size(n) - at) : 0;
+    memset(buf + there, 0, len - there);
+    return there ? node_io(n, BLK_READ, at, buf, there, 0) : 0;
+}
+
+/* Copy into the image what it shows of its old backing file and would not show of the new one. */
+static int copy_differences(struct img *m, struct node *top, struct node *old, struct node *new)
+{
+    u8 *a = xmalloc(CHUNK), *b = xmalloc(CHUNK);
+    int error = 0;
+    struct progress p;
+    progress_start(&p, m, node_size(top));
+    for (u64 at = 0; at < node_size(top) && !error;) {
+        struct blk_status s;
+        error = node_status(top, at, node_size(top) - at, &s);
+        if (!error && (s.flags & STATUS_ALLOCATED)) {
+            at += s.len;
+            continue;
+        }
+        u64 len = MIN(s.len, (u64)CHUNK);
+        if (!error)
+            error = read_or_zeros(old, at, a, len);
+        if (!error)
+            error = read_or_zeros(new, at, b, len);
+        if (!error && memcmp(a, b, len))
+            error = node_io(top, BLK_WRITE, at, a, len, 0);
+        at += len;
+        progress_show(&p, at);
+    }
+    progress_end(&p);
+    free(a);
+    free(b);
+    return error ? img_fail(m, "error while copying to '%s': %s", m->files[0], strerror(error)) : 0;
+}
+
+int img_rebase(struct img *m)
+{
+    if (m->nfiles != 1)
+        return img_usage(m, "Expecting one image file name");
+    if (!m->unsafe && !m->backing)
+        return img_usage(m, "Must specify backing file (-b) or use unsafe mode (-u)");
+    const char *name = m->files[0], *backing = m->backing && *m->backing ? m->backing : NULL;
+    struct node *top = img_open(m, name, m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, m->cache);
+    struct node *chain = NULL, *new = NULL;
+    int status = top ? 0 : 1;
+    if (!status && !m->unsafe) {
+        chain = node_open(m->g, name, node_format(top), NULL, OPEN_SHARE, &m->e);
+        if (!chain)
+            status = img_fail(m, "Could not open old backing file: %s", m->e.text);
+        const char *slash = strrchr(name, '/');
+        char *path = backing && *backing != '/' && slash && !strchr(backing, ':')
+                         ? xprintf("%.*s/%s", (int)(slash - name), name, backing)
+                         : xstrdup(backing ? backing : "");
+        if (!status && backing) {
+            new = node_open(m->g, path, m->backing_format, NULL, OPEN_SHARE, &m->e);
+            if (!new)
+                status = img_fail(m, "Could not open new backing file '%s': %s", backing, m->e.text);
+        }
+        free(path);
+        if (!status)
+            status = copy_differences(m, top, node_backing(chain), new);
+    }
+    if (!status && !node_set_backing(top, backing, m->backing_format, &m->e))
+        status = img_fail(m, "Could not change the backing file to '%s': %s", backing ? backing : "", m->e.text);
+    node_close(new, NULL);
+    node_close(chain, NULL);
+    return img_close(m, top, status);
+}
+
+/* ---- commit ---- */
+
+/* Which layer of the chain has this name: as the image says it, or as a path. 0: none. */
+static unsigned find_base(struct node *chain, const char *base, struct node **found)
+{
+    unsigned depth = 0;
+    for (struct node *n = node_backing(chain); n; n = node_backing(n)) {
+        depth++;
+        *found = n;
+        if (!base || !strcmp(base, node_filename(n)))
+            return depth;
+    }
+    return 0;
+}
+
+static int copy_down(struct img *m, struct node *chain, struct node *base, unsigned base_depth)
+{
+    u8 *buf = xmalloc(CHUNK);
+    int error = 0;
+    struct progress p;
+    progress_start(&p, m, node_size(chain));
+    if (node_size(chain) > node_size(base) && !node_truncate(base, node_size(chain), PREALLOC_OFF, &m->e))
+        error = m->e.code ? m->e.code : EIO;
+    for (u64 at = 0; at < node_size(chain) && !error;) {
+        struct blk_status s;
+        unsigned depth;
+        error = node_status_chain(chain, at, node_size(chain) - at, &s, &depth);
+        bool above = depth < base_depth && (s.flags & STATUS_ALLOCATED);
+        if (!error && !above) {
+            at += s.len;
+        } else if (!error && (s.flags & STATUS_ZERO)) {
+            error = node_io(base, BLK_ZERO, at, NULL, s.len, BLK_MAY_UNMAP);
+            at += s.len;
+        } else if (!error) {
+            u64 len = MIN(s.len, (u64)CHUNK);
+            error = node_io(chain, BLK_READ, at, buf, len, 0);
+            if (!error)
+                error = node_io(base, BLK_WRITE, at, buf, len, 0);
+            at += len;
+        }
+        progress_show(&p, at);
+    }
+    if (!error)
+        error = node_flush(base);
+    progress_end(&p);
+    free(buf);
+    return error ? img_fail(m, "Block job failed: %s", strerror(error)) : 0;
+}
+
+int img_commit(struct img *m)
+{
+    if (m->nfiles != 1)
+        return img_usage(m, "Expecting one image file name");
+    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING | OPEN_UNMAP, m->cache);
+    if (!top)
+        return 1;
+    struct node *base = NULL, *layer = NULL;
+    struct node *chain = node_open(m->g, m->files[0], node_format(top), NULL, OPEN_SHARE, &m->e);
+    int status = 0;
+    unsigned depth = 0;
+    if (!chain)
+        status = img_fail(m, "Could not open '%s': %s", m->files[0], m->e.text);
+    else if (!node_backing(chain))
+        status = img_fail(m, "Image does not have a backing file");
+    else if (!(depth = find_base(chain, m->backing, &layer)))
+        status = img_fail(m, "Did not find '%s' in the backing chain of '%s'", m->backing, m->files[0]);
+    if (!status) {
+        base = node_open(m->g, node_filename(layer), node_format(layer), NULL, OPEN_WRITE | OPEN_UNMAP, &m->e);
+        status = base ? copy_down(m, chain, base, depth) : img_fail(m, "Could not open '%s': %s", node_filename(layer), m->e.text);
+    }
+    node_close(chain, NULL);
+    if (base)
+        status = img_close(m, base, status);
+    if (!status && !m->drop && !m->backing && !node_make_empty(top, &m->e))
+        status = img_fail(m, "Could not empty %s: %s", m->files[0], m->e.text);
+    if (!status && !m->quiet)
+        printf("Image committed.\n");
+    return img_close(m, top, status);
+}
+
+/* ---- bitmap ---- */
+
+int img_bitmap(struct img *m)
+{
+    static const enum bitmap_action actions[] = {BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE};
+    if (!m->bitmap_actions)
+        return img_fail(m, "Need at least one of --add, --remove, --clear, --enable, --disable, or --merge");
+    if (m->nfiles != 2)
+        return img_usage(m, "Expecting filename and bitmap name");
+    if (m->bitmap_actions > 1 || m->action == OPT_MERGE)
+        return img_fail(m, "one action at a time, and --merge not at all, is what this version can do");
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, NULL);
+    if (!n)
+        return 1;
+    int status = node_bitmap(n, actions[m->action - OPT_ADD], m->files[1], (u32)m->granularity, &m->e) ? 0 :
+                 img_fail(m, "Operation %s on bitmap %s failed: %s", m->action == OPT_ADD ? "add" : "change", m->files[1], m->e.text);
+    return img_close(m, n, status);
+}
+
+/* ---- compact ---- */
+
+/* Give back what reads as zeros: punch it out of the file. */
+int img_compact(struct img *m)
+{
+    if (m->nfiles != 1)
+        return img_usage(m, "Expecting one image file name");
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, NULL);
+    if (!n)
+        return 1;
+    struct image_info before, after;
+    u8 *buf = xmalloc(CHUNK);
+    int error = 0;
+    bool good = node_info(n, &before, &m->e);
+    struct progress p;
+    progress_start(&p, m, node_size(n));
+    for (u64 at = 0; good && at < node_size(n) && !error;) {
+        struct blk_status s;
+        error = node_status(n, at, node_size(n) - at, &s);
+        u64 len = s.len;
+        if (!error && (s.flags & STATUS_DATA)) {
+            len = MIN(len, (u64)CHUNK - at % CHUNK);
+            error = node_io(n, BLK_READ, at, buf, len, 0);
+            if (!error && !buf[0] && !memcmp(buf, buf + 1, len - 1))
+                error = node_io(n, BLK_ZERO, at, NULL, len, BLK_MAY_UNMAP);
+        }
+        at += len;
+        progress_show(&p, at);
+    }
+    progress_end(&p);
+    free(buf);
+    if (!error)
+        error = node_flush(n);
+    good = good && node_info(n, &after, &m->e);
+    int status = !good ? img_error(m) : error ? img_fail(m, "'%s': %s", m->files[0], strerror(error)) : 0;
+    if (!status && !m->quiet) {
+        char a[32], b[32];
+        printf("%s: %s on disk, was %s\n", m->files[0], img_size(after.actual_size, a, sizeof(a)),
+               img_size(before.actual_size, b, sizeof(b)));
+    }
+    if (good) {
+        image_info_free(&before);
+        image_info_free(&after);
+    }
+    return img_close(m, n, status);
+}

@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+"""qcow2 images go both ways: what we write the peer checks and reads, and the other way round."""
+
+import itertools
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
+import tap
+from images import AIO_MODES, ImageTest
+
+WRITES = ("write -P 1 0 1M", "write -P 2 1000 100", "write -P 3 5M 3M", "write -z 6M 300k", "discard 7M 512k",
+          "write -P 4 9M 10k", "write -P 5 9445k 5", "writev -P 6 10M 1k 3k 512", "aio_write -P 7 11M 64k",
+          "aio_write -P 8 11328k 1M", "aio_write -P 9 13M 100k", "aio_flush", "flush")
+READS = ("read -P 1 0 1000", "read -P 2 1000 100", "read -P 1 1100 500k", "read -P 3 5M 1M", "read -P 0 6M 300k",
+         "read -P 3 6444k 720k", "read -P 0 7M 512k", "read -P 3 7680k 512k", "read -P 0 8M 1M", "read -P 4 9M 10k",
+         "read -P 5 9445k 5", "read -P 6 10M 4608", "read -P 7 11M 64k", "read -P 8 11328k 1M", "read -P 9 13M 100k",
+         "read -P 0 14M 2M")
+
+
+class Qcow2(ImageTest):
+    def test_both_ways(self):
+        """Cluster sizes, widths of counts, versions, subclusters: write with one, read with the other."""
+        options = [f"cluster_size={c},refcount_bits={r}" for c, r in
+                   (("512", 16), ("1k", 1), ("4k", 2), ("16k", 4), ("64k", 16), ("128k", 8), ("256k", 64), ("512k", 32))]
+        options += ["compat=0.10", "compat=0.10,cluster_size=4k", "lazy_refcounts=on", "extended_l2=on",
+                    "extended_l2=on,cluster_size=16k", "compression_type=zstd", "preallocation=metadata",
+                    "preallocation=falloc", "preallocation=full", "data_file=data", "data_file=data,data_file_raw=on",
+                    "extended_l2=on,preallocation=metadata", "extended_l2=on,data_file=data"]
+        for n, option in enumerate(options):
+            aio = AIO_MODES[n % len(AIO_MODES)]
+            with self.subTest(option=option, aio=aio):
+                self.ours("create", "-f", "qcow2", "-o", option, "a", "16M", aio=aio)
+                self.our_io("a", *WRITES, aio=aio)
+                self.peers("check", "a")
+                self.same("check", "a")
+                self.peer_io("a", *READS)
+                self.our_io("a", *READS, aio=aio)
+                self.peers("create", "-f", "qcow2", "-o", option, "b", "16M")
+                self.peer_io("b", *WRITES)
+                self.our_io("b", *READS, aio=aio)
+                self.our_io("b", "write -P 0x11 100k 70k", "discard 5M 1M", "write -P 0x12 5M 9k", aio=aio)
+                self.peer_io("b", "read -P 0x11 100k 70k", "read -P 0x12 5M 9k", "write -P 0x13 15M 1k")
+                self.same("check", "b")
+                if "data_file" not in option:
+                    self.same("map", "--output=json", "b")
+                self.same_json("info", "--output=json", "b")
+
+    def test_texts(self):
+        self.same("create", "-f", "qcow2", "a", "10M")
+        self.same("create", "-f", "qcow2", "-b", "a", "-F", "qcow2", "b")
+        self.same("create", "-f", "qcow2", "-o", "compat=1.1,cluster_size=4k,lazy_refcounts=on,refcount_bits=8", "c", "1G")
+        self.peer_io("a", "write 64k 128k", "write -z 1M 64k", "discard 128k 64k")
+        for args in (("info", "a"), ("info", "b"), ("info", "--backing-chain", "b"), ("info", "c"), ("map", "a"), ("map", "b"),
+                     ("map", "--output=json", "b"), ("check", "a"), ("compare", "a", "b"), ("measure", "-O", "qcow2", "--size", "1G"),
+                     ("measure", "-O", "qcow2", "a"), ("measure", "-O", "raw", "a"),
+                     ("measure", "-O", "qcow2", "-o", "cluster_size=4k", "--output=json", "--size", "1T")):
+            self.same(*args)
+        for args in (("info", "--output=json", "a"), ("info", "--output=json", "--backing-chain", "b"),
+                     ("check", "--output=json", "a")):
+            self.same_json(*args)
+        for args in (("create", "-f", "qcow2", "-o", "cluster_size=3", "x", "1M"), ("create", "-f", "qcow2", "-o", "bar=1", "x", "1M"),
+                     ("create", "-f", "qcow2", "-b", "a", "x"), ("create", "-f", "qcow2", "x"), ("resize", "a", "1M"),
+                     ("snapshot", "-d", "nope", "a"), ("rebase", "a"), ("amend", "a")):
+            self.same(*args, status=1)
+
+    def test_backing(self):
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.our_io("a", "write -P 1 0 5M")
+        self.ours("create", "-f", "qcow2", "-o", "cluster_size=4k", "-b", "a", "-F", "qcow2", "b", "12M")
+        self.our_io("b", "write -P 2 100 5000", "write -z 1M 100k", "discard 2M 64k", "write -P 3 11M 1k")
+        checks = ("read -P 1 0 100", "read -P 2 100 5000", "read -P 1 5100 900k", "read -P 0 1M 100k", "read -P 0 2M 64k",
+                  "read -P 1 3M 2M", "read -P 0 5M 6M", "read -P 3 11M 1k")
+        self.our_io("b", *checks)
+        self.peer_io("b", *checks)
+        self.same("map", "--output=json", "b")
+        self.ours("create", "-f", "qcow2", "c", "20M")
+        self.our_io("c", "write -P 9 0 20M")
+        self.ours("rebase", "-b", "c", "-F", "qcow2", "b")
+        self.peer_io("b", *checks)
+        self.peers("check", "b")
+        self.ours("rebase", "-b", "", "b")
+        self.peer_io("b", *checks)
+        self.ours("rebase", "-u", "-b", "a", "-F", "qcow2", "b")
+        self.same("info", "b")
+
+    def test_commit(self):
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.our_io("a", "write -P 1 0 5M")
+        self.ours("create", "-f", "qcow2", "-b", "a", "-F", "qcow2", "b", "12M")
+        self.our_io("b", "write -P 2 100 5000", "write -P 3 11M 1k", "write -z 1M 1M")
+        self.assertEqual(self.ours("commit", "b").out, "Image committed.\n")
+        for image in "ab":
+            self.peer_io(image, "read -P 2 100 5000", "read -P 1 5100 100k", "read -P 3 11M 1k", "read -P 0 1M 1M")
+            self.peers("check", image)
+        self.assertNotIn('"depth": 0, "present": true', self.peers("map", "--output=json", "b").out)
+
+    def test_snapshots(self):
+        for options in ("compat=1.1", "cluster_size=4k", "extended_l2=on", "refcount_bits=4", "compat=0.10"):
+            with self.subTest(options=options):
+                self.ours("create", "-f", "qcow2", "-o", options, "a", "32M")
+                for i in range(1, 4):
+                    self.our_io("a", f"write -P {i} {i}M 3M", f"write -P {i + 16} {i * 5000} 3000")
+                    self.ours("snapshot", "-c", f"s{i}", "a")
+                    self.peers("check", "a")
+                self.same("snapshot", "-l", "a")
+                self.our_io("a", "write -P 9 0 8M", "discard 2M 1M")
+                self.peers("check", "a")
+                self.same("check", "a")
+                self.ours("convert", "-l", "s2", "-O", "raw", "a", "r2")
+                self.peers("convert", "-l", "snapshot.name=s2", "-O", "raw", "a", "p2")
+                self.assertEqual((self.dir / "r2").read_bytes(), (self.dir / "p2").read_bytes())
+                self.ours("snapshot", "-d", "s1", "a")
+                self.peers("check", "a")
+                self.ours("snapshot", "-a", "s2", "a")
+                self.peers("check", "a")
+                self.peer_io("a", "read -P 1 1M 1M", "read -P 2 2M 3M", "read -P 0 5M 3M", "read -P 18 10000 3000")
+                self.peers("snapshot", "-d", "s3", "a")
+                self.our_io("a", "write -P 4 3M 1M")
+                self.ours("snapshot", "-d", "s2", "a")
+                self.same("check", "a")
+
+    def test_compressed(self):
+        self.ours("create", "-f", "raw", "a", "10M")
+        self.our_io("a", "write -P 1 0 1M", "write -P 2 3M 100k", options=("-f", "raw"))
+        with open(self.dir / "a", "r+b") as f:
+            f.seek(5 << 20)
+            f.write(bytes((i * i * 7 >> 5) & 255 for i in range(3 << 20)))
+        for kind, size, aio in itertools.product(("zlib", "zstd"), ("4k", "64k", "2M"), AIO_MODES[1:]):
+            with self.subTest(kind=kind, size=size, aio=aio):
+                option = f"compression_type={kind},cluster_size={size}"
+                self.ours("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", option, "a", "b", aio=aio)
+                self.peers("compare", "-f", "raw", "a", "b")
+                self.same("check", "b")
+                self.peers("convert", "-c", "-f", "raw", "-O", "qcow2", "-o", option, "a", "c")
+                self.ours("compare", "-f", "raw", "a", "c", aio=aio)
+                self.our_io("c", "write -P 7 100k 10k", "discard 5M 1M", "read -P 1 110k 100k", aio=aio)
+                self.peer_io("c", "read -P 7 100k 10k", "read -P 1 110k 100k", *(("read -P 0 5M 1M",) if size != "2M" else ()))
+                self.same("check", "c")
+
+    def test_resize(self):
+        for options in ("compat=1.1", "cluster_size=512", "compat=0.10", "extended_l2=on"):
+            with self.subTest(options=options):
+                self.ours("create", "-f", "qcow2", "-o", options, "a", "5M")
+                self.our_io("a", "write -P 1 0 5M")
+                self.ours("resize", "a", "20M")
+                self.our_io("a", "read -P 1 0 5M", "read -P 0 5M 15M", "write -P 2 19M 1M")
+                self.peers("check", "a")
+                self.ours("resize", "--shrink", "a", "3000k")
+                self.peers("check", "a")
+                self.ours("resize", "a", "+10M")
+                self.peer_io("a", "read -P 1 0 3000k", "read -P 0 3000k 10M")
+                self.peers("check", "a")
+
+    def test_amend(self):
+        self.ours("create", "-f", "qcow2", "-o", "compat=0.10", "a", "5M")
+        self.our_io("a", "write -P 1 0 1M")
+        self.ours("amend", "-o", "compat=1.1,lazy_refcounts=on,size=8M", "a")
+        self.peer_io("a", "read -P 1 0 1M", "read -P 0 5M 3M")
+        self.same("info", "a")
+        self.peers("check", "a")
+
+    def test_repair(self):
+        """Counts that are wrong, flags that are wrong, leaks: found and repaired as the peer says."""
+        for offset, value in ((0x20000 + 2 * 5, b"\0\0"), (0x20000 + 2 * 5, b"\0\7"), (0x30000, b"\0"), (0x40000 + 8, b"\0")):
+            with self.subTest(offset=offset, value=value):
+                self.peers("create", "-f", "qcow2", "a", "10M")
+                self.peer_io("a", "write -P 1 0 256k")
+                with open(self.dir / "a", "r+b") as f:
+                    f.seek(offset)
+                    f.write(value)
+                (self.dir / "b").write_bytes((self.dir / "a").read_bytes())
+                status = self.peers("check", "a", status=None).status
+                self.assertIn(status, (2, 3))
+                ours, peers = self.ours("check", "a", status=status), self.peers("check", "a", status=status)
+                self.assertEqual((ours.out + ours.err).splitlines()[-3:], (peers.out + peers.err).splitlines()[-3:])
+                self.ours("check", "-r", "all", "a")
+                self.peers("check", "a")
+                self.peer_io("a", "read -P 1 0 256k")
+
+    def test_locks(self):
+        self.ours("create", "-f", "qcow2", "a", "1M")
+        import subprocess
+        for mine, name in ((True, "a"), (False, "a")):
+            program = self.dir / ".qemu-io" / "qemu-io" if mine else "qemu-io"
+            with subprocess.Popen([program, name], cwd=self.dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+                holder.stdin.write(b"length\n")
+                holder.stdin.flush()
+                holder.stdout.readline()
+                run = self.ours("info", "a", status=1)
+                self.assertIn('Failed to get shared "write" lock', run.err)
+                self.assertIn(f"process {holder.pid}", run.err)
+                self.ours("info", "-U", "a")
+                if mine:
+                    run = self.peers("info", "a", status=1)
+                    self.assertIn('Failed to get shared "write" lock', run.err)
+                holder.stdin.close()
+                holder.wait()
+
+    def test_large(self):
+        self.ours("create", "-f", "qcow2", "a", "64T", status=None)
+        self.ours("create", "-f", "qcow2", "-o", "cluster_size=2M", "a", "64T")
+        self.our_io("a", "write -P 1 60T 64k", "read -P 1 60T 64k")
+        self.peer_io("a", "read -P 1 60T 64k")
+        self.ours("create", "-f", "qcow2", "b", "9223372036854775808", status=1)
+
+
+if __name__ == "__main__":
+    tap.run_unittests()

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Raw images: our tools and the peer's see the same bytes, holes and texts."""
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
+import tap
+from images import AIO_MODES, ImageTest
+
+
+class Raw(ImageTest):
+    def test_write_and_read(self):
+        for aio in AIO_MODES:
+            with self.subTest(aio=aio):
+                self.ours("create", "-f", "raw", "a", "10M")
+                self.our_io("a", "write -P 5 64k 128k", "write -P 6 3 5", "write -z 128k 4k", "writev -P 7 1M 512 1k 3",
+                            "aio_write -P 8 2M 64k", "aio_write -P 9 3M 1M", "aio_flush", "discard 5M 1M", "flush",
+                            aio=aio, options=("-f", "raw"))
+                for check in (self.our_io, self.peer_io):
+                    check("a", "read -P 5 64k 64k", "read -P 6 3 5", "read -P 0 128k 4k", "read -P 7 1M 1539",
+                          "read -P 8 2M 64k", "read -P 9 3M 1M", "read -P 0 8 1000", options=("-f", "raw"))
+
+    def test_beyond_the_end(self):
+        self.ours("create", "-f", "raw", "a", "1000")
+        run = self.our_io("a", "read 990 20", options=("-f", "raw"), status=1)
+        self.assertEqual(run.out, "read failed: Input/output error\n")
+        self.our_io("a", "read -P 0 0 1000", "write 999 1", options=("-f", "raw"))
+
+    def test_texts(self):
+        self.ours("create", "-f", "raw", "a", "10M")
+        self.our_io("a", "write 64k 64k", options=("-f", "raw"))
+        for args in (("info", "a"), ("map", "-f", "raw", "a"), ("map", "--output=json", "a"),
+                     ("measure", "-O", "raw", "a"), ("measure", "--size", "1000000")):
+            self.same(*args)
+        self.same_json("info", "--output=json", "a")
+        for args in (("info", "missing"), ("info",), ("info", "-x", "a"), ("info", "-f", "foo", "a"), ("nonsense",), (),
+                     ("create", "-f", "raw", "b"), ("create", "-f", "raw", "b", "x"), ("create", "-f", "foo", "b", "1"),
+                     ("create", "-f", "raw", "-o", "bar=1", "b", "1M"), ("convert", "a"), ("resize", "-f", "raw", "a", "1M"),
+                     ("map", "--output=foo", "a"), ("dd", "if=a"), ("dd", "foo=1"), ("snapshot", "-c", "x", "-f", "raw", "a")):
+            if args[:1] != ("snapshot",):
+                self.same(*args, status=1)
+        self.same("check", "-f", "raw", "a", status=63)
+
+    def test_convert_dd_compare(self):
+        self.ours("create", "-f", "raw", "a", "10M")
+        self.our_io("a", "write -P 1 64k 1M", "write -P 2 5M 8k", options=("-f", "raw"))
+        for aio in AIO_MODES:
+            with self.subTest(aio=aio):
+                self.ours("convert", "-f", "raw", "-O", "raw", "a", "b", aio=aio)
+                self.peers("compare", "-f", "raw", "-F", "raw", "a", "b")
+                self.assertLess((self.dir / "b").stat().st_blocks * 512, 2 << 20)
+                self.ours("convert", "-S", "0", "-f", "raw", "-O", "raw", "a", "b", aio=aio)
+                self.assertGreaterEqual((self.dir / "b").stat().st_blocks * 512, 10 << 20)
+                self.ours("dd", "-f", "raw", "if=a", "of=c", "bs=1M", "skip=5", "count=2", aio=aio)
+                self.peers("dd", "-f", "raw", "if=a", "of=d", "bs=1M", "skip=5", "count=2")
+                self.assertEqual((self.dir / "c").read_bytes(), (self.dir / "d").read_bytes())
+                self.our_io("b", "write -P 3 9M 1", options=("-f", "raw"), aio=aio)
+                self.same("compare", "-f", "raw", "-F", "raw", "a", "b", status=1)
+
+    def test_direct(self):
+        self.ours("create", "-f", "raw", "a", "1M")
+        self.our_io("a", "write -P 4 0 64k", "write -P 5 100 1000", "read -P 5 100 1000", "read -P 4 1100 1000",
+                    options=("-n", "-f", "raw"))
+        self.peer_io("a", "read -P 5 100 1000", "read -P 4 0 100", options=("-f", "raw"))
+
+    def test_window(self):
+        self.ours("create", "-f", "raw", "a", "1M")
+        self.our_io("driver=raw,offset=64k,size=64k,file.filename=a", "write -P 1 0 64k", options=("--image-opts",))
+        self.our_io("a", "read -P 0 0 64k", "read -P 1 64k 64k", "read -P 0 128k 64k", options=("-f", "raw"))
+
+    def test_null(self):
+        self.our_io("driver=null-co,size=1M,read-zeroes=on", "read -P 0 0 1M", "write 0 1M", "read -P 0 0 4k",
+                    options=("--image-opts",))
+
+
+if __name__ == "__main__":
+    tap.run_unittests()
