@@ -124,7 +124,7 @@ static bool write_empty(int fd, const char *filename, const struct plan *p, stru
     u8 *bytes = xcalloc(1, len);
     bool good = header_bytes(&q, bytes, q.cluster_size) ||
                 err_set(e, EINVAL, "The header of '%s' does not fit into a cluster; use larger clusters", filename);
-    put64(bytes + p->cluster_size, p->cluster_size * 2);
+    put_be64(bytes + p->cluster_size, p->cluster_size * 2);
     for (unsigned i = 0; i < 3; i++)
         set_bit_field(bytes + 2 * p->cluster_size, i, q.refcount_order);
     if (good && pwrite(fd, bytes, len, 0) != (ssize_t)len)

@@ -47,7 +47,7 @@ void extension_set(struct qcow2 *q, u32 type, const void *data, u32 len)
 static bool read_extensions(struct qcow2 *q, const u8 *h, u32 from, u32 end, struct err *e)
 {
     while (from + 8 <= end) {
-        u32 type = be32(h + from), len = be32(h + from + 4);
+        u32 type = be32_at(h + from), len = be32_at(h + from + 4);
         if (type == EXT_END)
             return true;
         from += 8;
@@ -66,8 +66,8 @@ static u8 *put_extension(u8 *to, const u8 *end, u32 type, const void *data, u32 
 {
     if (!to || to + 8 + ALIGN_UP(len, 8u) > end)
         return NULL;
-    put32(to, type);
-    put32(to + 4, len);
+    put_be32(to, type);
+    put_be32(to + 4, len);
     if (len)
         memcpy(to + 8, data, len);
     return to + 8 + ALIGN_UP(len, 8u);
@@ -95,23 +95,23 @@ bool header_bytes(const struct qcow2 *q, u8 *h, u32 room)
     const struct node *n = q->fmt.node;
     u32 header = q->version < 3 ? HEADER_V2 : HEADER_V3;
     memset(h, 0, room);
-    put32(h, QCOW2_MAGIC);
-    put32(h + 4, q->version);
-    put32(h + 20, q->cluster_bits);
-    put64(h + 24, n->size);
-    put32(h + 32, q->crypt_method);
-    put32(h + 36, q->l1_size);
-    put64(h + 40, q->l1_offset);
-    put64(h + 48, q->reftable_offset);
-    put32(h + 56, q->reftable_clusters);
-    put32(h + 60, q->nsnapshots);
-    put64(h + 64, q->snapshots_offset);
+    put_be32(h, QCOW2_MAGIC);
+    put_be32(h + 4, q->version);
+    put_be32(h + 20, q->cluster_bits);
+    put_be64(h + 24, n->size);
+    put_be32(h + 32, q->crypt_method);
+    put_be32(h + 36, q->l1_size);
+    put_be64(h + 40, q->l1_offset);
+    put_be64(h + 48, q->reftable_offset);
+    put_be32(h + 56, q->reftable_clusters);
+    put_be32(h + 60, q->nsnapshots);
+    put_be64(h + 64, q->snapshots_offset);
     if (q->version >= 3) {
-        put64(h + 72, q->incompatible);
-        put64(h + 80, q->compatible);
-        put64(h + 88, q->autoclear);
-        put32(h + 96, q->refcount_order);
-        put32(h + 100, header);
+        put_be64(h + 72, q->incompatible);
+        put_be64(h + 80, q->compatible);
+        put_be64(h + 88, q->autoclear);
+        put_be32(h + 96, q->refcount_order);
+        put_be32(h + 100, header);
         h[104] = q->compression;
     }
     u8 *end = h + room, *at = h + header;
@@ -125,8 +125,8 @@ bool header_bytes(const struct qcow2 *q, u8 *h, u32 room)
         return false;
     if (backing) {
         memcpy(at, n->backing_name, backing);
-        put64(h + 8, (u64)(at - h));
-        put32(h + 16, (u32)backing);
+        put_be64(h + 8, (u64)(at - h));
+        put_be32(h + 16, (u32)backing);
     }
     return true;
 }
@@ -175,31 +175,31 @@ static bool table_fits(const struct qcow2 *q, u64 offset, u64 bytes, u64 most, c
 static bool read_fields(struct qcow2 *q, const u8 *h, struct err *e)
 {
     struct node *n = q->fmt.node;
-    q->version = be32(h + 4);
-    q->cluster_bits = be32(h + 20);
-    if (be32(h) != QCOW2_MAGIC)
+    q->version = be32_at(h + 4);
+    q->cluster_bits = be32_at(h + 20);
+    if (be32_at(h) != QCOW2_MAGIC)
         return err_set(e, EINVAL, "Image is not in qcow2 format");
     if (q->version < 2 || q->version > 3)
         return err_set(e, ENOTSUP, "Unsupported qcow2 version %u", q->version);
     if (q->cluster_bits < 9 || q->cluster_bits > 21)
         return err_set(e, EINVAL, "Unsupported cluster size: 2^%u", q->cluster_bits);
     q->cluster_size = 1u << q->cluster_bits;
-    n->size = be64(h + 24);
-    q->crypt_method = be32(h + 32);
-    q->l1_size = be32(h + 36);
-    q->l1_offset = be64(h + 40);
-    q->reftable_offset = be64(h + 48);
-    q->reftable_clusters = be32(h + 56);
-    q->nsnapshots = be32(h + 60);
-    q->snapshots_offset = be64(h + 64);
+    n->size = be64_at(h + 24);
+    q->crypt_method = be32_at(h + 32);
+    q->l1_size = be32_at(h + 36);
+    q->l1_offset = be64_at(h + 40);
+    q->reftable_offset = be64_at(h + 48);
+    q->reftable_clusters = be32_at(h + 56);
+    q->nsnapshots = be32_at(h + 60);
+    q->snapshots_offset = be64_at(h + 64);
     q->refcount_order = 4;
     u32 header = HEADER_V2;
     if (q->version >= 3) {
-        q->incompatible = be64(h + 72);
-        q->compatible = be64(h + 80);
-        q->autoclear = be64(h + 88);
-        q->refcount_order = be32(h + 96);
-        header = be32(h + 100);
+        q->incompatible = be64_at(h + 72);
+        q->compatible = be64_at(h + 80);
+        q->autoclear = be64_at(h + 88);
+        q->refcount_order = be32_at(h + 96);
+        header = be32_at(h + 100);
         if (header < 104)
             return err_set(e, EINVAL, "qcow2 header too short");
         if (header > q->cluster_size)
@@ -247,8 +247,8 @@ static bool check_tables(struct qcow2 *q, struct err *e)
 static bool read_backing(struct qcow2 *q, const u8 *h, struct err *e)
 {
     struct node *n = q->fmt.node;
-    u64 at = be64(h + 8);
-    u32 len = be32(h + 16);
+    u64 at = be64_at(h + 8);
+    u32 len = be32_at(h + 16);
     if (!at)
         return true;
     if (len > 1023 || at > q->cluster_size || len > q->cluster_size - at || at + len > MAX_HEADER)
@@ -397,7 +397,7 @@ bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
 
 static int qcow2_probe(const u8 *head, size_t len)
 {
-    return len >= 8 && be32(head) == QCOW2_MAGIC && be32(head + 4) >= 2 ? 100 : 0;
+    return len >= 8 && be32_at(head) == QCOW2_MAGIC && be32_at(head + 4) >= 2 ? 100 : 0;
 }
 
 static const struct block_option create_options[] = {

@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include "base/bytes.h"
 #include "block/format.h"
 
 enum { RANK_REFCOUNT, RANK_REFTABLE, RANK_L2, RANK_L1 };
@@ -117,37 +118,6 @@ static inline struct qcow2 *qcow2_of(struct fmt *f)
 static inline struct qcow2 *qcow2_of_node(struct node *n)
 {
     return qcow2_of(n->fmt);
-}
-
-static inline u64 be64(const u8 *p)
-{
-    u64 v;
-    __builtin_memcpy(&v, p, 8);
-    return __builtin_bswap64(v);
-}
-
-static inline u32 be32(const u8 *p)
-{
-    u32 v;
-    __builtin_memcpy(&v, p, 4);
-    return __builtin_bswap32(v);
-}
-
-static inline u32 be16(const u8 *p)
-{
-    return (u32)p[0] << 8 | p[1];
-}
-
-static inline void put64(u8 *p, u64 v)
-{
-    v = __builtin_bswap64(v);
-    __builtin_memcpy(p, &v, 8);
-}
-
-static inline void put32(u8 *p, u32 v)
-{
-    v = __builtin_bswap32(v);
-    __builtin_memcpy(p, &v, 4);
 }
 
 static inline u64 clusters_of(const struct qcow2 *q, u64 bytes)
