@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "block/bitmap.h"
 #include "block/file.h"
 #include "block/format.h"
+#include "block/nbd.h"
 #include "block/node.h"
 
 enum {
@@ -130,32 +132,38 @@ static struct json *take_group(struct json *o, const char *name)
     return group;
 }
 
-/* What a file name says besides the name of a file: "json:{...}", "nbd://...", "null-co://". */
-static bool parse_filename(const char *filename, struct json *options, const char **rest, struct err *e)
+/* "json:{...}" as options. */
+static bool parse_json(const char *filename, struct json *options, struct err *e)
 {
-    *rest = filename;
-    if (!strncmp(filename, "json:", 5)) {
-        struct json *j = json_parse(filename + 5, e);
-        if (j && j->kind != JSON_OBJECT) {
-            json_free(j);
-            return err_set(e, EINVAL, "the text after 'json:' is no object");
-        }
-        if (!j)
-            return err_prefix(e, "Could not parse the JSON options");
-        flatten(j, "", options);
+    struct json *j = json_parse(filename + 5, e);
+    if (j && j->kind != JSON_OBJECT) {
         json_free(j);
-        *rest = NULL;
-        return true;
+        return err_set(e, EINVAL, "the text after 'json:' is no object");
     }
-    if (!strncmp(filename, "null-co://", 10) || !strncmp(filename, "null-aio://", 11)) {
-        json_set_string(options, "driver", filename[5] == 'c' ? "null-co" : "null-aio");
-        *rest = NULL;
-    } else if (!strncmp(filename, "file:", 5)) {
-        *rest = filename + 5;
-    } else if (!strncmp(filename, "nbd:", 4) || !strncmp(filename, "nbd+", 4)) {
-        return err_set(e, ENOTSUP, "Unknown protocol '%.*s'", (int)strcspn(filename, ":"), filename);
-    }
+    if (!j)
+        return err_prefix(e, "Could not parse the JSON options");
+    flatten(j, "", options);
+    json_free(j);
     return true;
+}
+
+const struct driver *protocol_of(const char *filename, struct json *options, const char **rest, struct err *e)
+{
+    const char *name = !strncmp(filename, "null-co://", 10)    ? "null-co"
+                       : !strncmp(filename, "null-aio://", 11) ? "null-aio"
+                       : !strncmp(filename, "nbd", 3) && filename[3] && strchr(":+", filename[3]) ? "nbd"
+                                                               : "file";
+    *rest = NULL;
+    if (!strcmp(name, "nbd")) {
+        struct json *place = json_object();
+        bool good = nbd_parse_filename(filename, options ? options : place, e);
+        json_free(place);
+        if (!good)
+            return NULL;
+    } else if (!strcmp(name, "file")) {
+        *rest = strncmp(filename, "file:", 5) ? filename : filename + 5;
+    }
+    return driver_by_name(name);
 }
 
 char *path_beside(const char *image, const char *name)
@@ -224,9 +232,14 @@ static struct node *open_file(struct block_graph *g, const char *filename, struc
         group = json_object();
     if (name)
         json_set(group, "filename", name);
+    struct node *n = NULL;
+    const char *rest = filename;
+    const struct driver *drv = filename && !json_get(group, "driver") ? protocol_of(filename, group, &rest, e) : NULL;
+    bool good = drv || !filename || json_get(group, "driver");
     if (!json_get(group, "driver"))
-        json_set_string(group, "driver", "file");
-    struct node *n = open_node(g, filename, NULL, group, flags, 0, e);
+        json_set_string(group, "driver", drv ? drv->name : "file");
+    if (good)
+        n = open_node(g, rest, NULL, group, flags, 0, e);
     json_free(group);
     return n;
 }
@@ -296,11 +309,13 @@ static struct node *open_format(struct block_graph *g, const struct driver *drv,
     return file ? open_on(file, drv, filename, options, flags, depth, e) : NULL;
 }
 
-struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e)
+struct node *node_open_above(struct node *file, const char *format, const struct json *options, u32 flags, struct err *e)
 {
-    struct json *none = json_object();
-    struct node *n = open_on(file, driver_by_name(format), file->filename, none, flags, 0, e);
-    json_free(none);
+    struct json *flat = json_object();
+    if (options)
+        flatten(options, "", flat);
+    struct node *n = open_on(file, driver_by_name(format), file->filename, flat, flags, 0, e);
+    json_free(flat);
     return n;
 }
 
@@ -308,8 +323,11 @@ struct node *node_open_on(struct node *file, const char *format, u32 flags, stru
 static struct node *open_node(struct block_graph *g, const char *filename, const char *format,
                               struct json *options, u32 flags, unsigned depth, struct err *e)
 {
-    if (filename && !parse_filename(filename, options, &filename, e))
-        return NULL;
+    if (filename && !strncmp(filename, "json:", 5)) {
+        if (!parse_json(filename, options, e))
+            return NULL;
+        filename = NULL;
+    }
     char *name = NULL, *node_name = NULL;
     bool read_only = !(flags & OPEN_WRITE);
     if (!opt_string(options, "driver", &name, e) || !opt_string(options, "node-name", &node_name, e) ||
@@ -325,7 +343,7 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
         err_set(e, ENOENT, "Unknown driver '%s'", wanted);
     else if (!drv || drv->kind == NODE_FORMAT)
         n = open_format(g, drv, filename, options, flags, depth, e);
-    else {
+    else if (!filename || drv->kind != NODE_PROTOCOL || protocol_of(filename, options, &filename, e)) {
         n = node_new(g, drv, filename, flags);
         if (!drv->open(n, options, flags, e) || !all_taken(options, drv, e)) {
             node_close(n, NULL);
@@ -372,6 +390,7 @@ bool node_close(struct node *n, struct err *e)
         return true;
     node_drain(n);
     bool good = !n->drv || n->drv->close(n, e);
+    bitmaps_free(n);
     struct node *children[] = {n->data, n->backing, n->file};
     for (unsigned i = 0; i < ARRAY_LEN(children); i++)
         good = node_close(children[i], good ? e : NULL) && good;

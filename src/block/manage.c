@@ -4,17 +4,18 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/bitmap.h"
 #include "block/format.h"
 #include "block/node.h"
 
-extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_raw,
-    driver_qcow2;
+extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_nbd,
+    driver_raw, driver_qcow2;
 
 const struct driver *const drivers[] = {
-    &driver_file, &driver_host_device, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_raw, NULL,
+    &driver_file, &driver_host_device, &driver_nbd, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_raw, NULL,
 };
 
-static const char *const names[] = {"file", "host_device", "null-aio", "null-co", "qcow2", "raw", NULL};
+static const char *const names[] = {"file", "host_device", "nbd", "null-aio", "null-co", "qcow2", "raw", NULL};
 
 const char *const *block_driver_names(void)
 {
@@ -42,6 +43,14 @@ bool block_create(struct block_graph *g, const char *format, const char *filenam
         return err_set(e, ENOENT, "Unknown file format '%s'", format);
     if (!drv->create)
         return err_set(e, ENOTSUP, "Format driver '%s' does not support image creation", format);
+    const char *rest;
+    const struct driver *protocol = protocol_of(filename, NULL, &rest, e);
+    if (!protocol)
+        return false;
+    if (strcmp(protocol->name, "file"))
+        return err_set(e, ENOTSUP, "Protocol driver '%s' does not support image creation; make it there, and convert with -n",
+                       protocol->name);
+    filename = rest;
     struct json *copy = json_copy(options);
     bool good = drv->create(g, filename, copy, e);
     if (good && copy->first)
@@ -69,7 +78,14 @@ bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
     if (size > INT64_MAX)
         return err_set(e, EFBIG, "Required too big image size, it must be not greater than 9223372036854775807");
     node_drain(n);
-    return n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
+    u64 before = n->size;
+    bool good = n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
+    for (struct bitmap *b = n->bitmaps; b; b = b->next) {
+        bitmap_resize(b, n->size);
+        if (b->enabled && n->size > before)
+            bitmap_set(b, before, n->size - before, true);
+    }
+    return good;
 }
 
 bool node_check(struct node *n, u32 fix, struct check_result *c, struct err *e)

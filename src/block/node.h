@@ -19,6 +19,7 @@ struct driver {
     /* Requests, of protocols and filters; formats have struct format_ops. */
     void (*submit)(struct node *n, struct blk_req *r);
     void (*cancel)(struct node *n, struct blk_req *r);
+    bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
     const struct block_option *create_options, *amend_options;
@@ -48,6 +49,7 @@ struct node {
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
     u64 size;
+    struct bitmap *bitmaps;
     struct node *file, *backing, *data; /* children; `data`: external data file */
     char *backing_name, *backing_format; /* as the image has them; NULL: none */
     unsigned depth; /* layers above it */
@@ -81,11 +83,12 @@ void node_done(struct blk_req *r, int error);
 /* The same, but later: for what ends within submit. */
 void node_done_later(struct blk_req *r, int error);
 
+/* Do a request to write zeros by writing them, unless it has BLK_NO_FALLBACK: for a protocol that has no
+ * better way. From within submit or later. */
+void node_write_zeros(struct node *n, struct blk_req *r);
+
 /* A node without state; it belongs to the graph until node_close(). */
 struct node *node_new(struct block_graph *g, const struct driver *drv, const char *filename, u32 flags);
-
-/* A format on a protocol node, which it takes over (also when it fails). */
-struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e);
 
 /* Open the child that `options` describes under `name` ("file"), or `filename`. */
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
@@ -93,6 +96,10 @@ struct node *node_open_child(struct node *parent, const char *name, const char *
 
 /* What the option `key-secret` or similar names. */
 const struct secret *secret_find(const struct block_graph *g, const char *id, struct err *e);
+
+/* The protocol that a file name asks for: by its prefix, otherwise `file`. NULL and an error if there is
+ * none. Its options are added to `options` (may be NULL); *rest is what is left as a file's name, or NULL. */
+const struct driver *protocol_of(const char *filename, struct json *options, const char **rest, struct err *e);
 
 /* A name that an image holds, seen from the directory of the image; the caller frees it. */
 char *path_beside(const char *image, const char *name);

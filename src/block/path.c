@@ -27,7 +27,6 @@ struct op {
     bool finished;   /* nothing more to begin: ends when nothing is awaited */
     bool submitting; /* within path_submit() */
     bool has_room;   /* x is allocated and not yet linked: given back on failure */
-    bool flushing;   /* the last step of a write with BLK_FUA */
     int error;
     struct meta_wait wait;
     struct range_lock lock;
@@ -119,7 +118,6 @@ static void op_end(struct op *op)
 }
 
 static void step_release(struct op *op);
-static void step_flush(struct op *op);
 
 static void op_fail(struct op *op, int error)
 {
@@ -158,11 +156,6 @@ static bool op_advance(struct op *op)
         op->pending--;
         if (op->pending)
             return true;
-    }
-    if (op->finished && !op->error && (op->req->flags & BLK_FUA) && !op->flushing) {
-        op->flushing = true;
-        op->finished = false;
-        op->step = step_flush;
     }
     if (op->finished) {
         op_end(op);

@@ -67,7 +67,7 @@ static void world_open(struct world *w, const char *kind)
     w->g = block_graph_new(BLOCK_AIO_THREADS, &e);
     if (!memory_create(w->g, &w->m, kind, DISK))
         exit(1);
-    w->n = node_open_on(memory_node(w->g, &w->m, OPEN_WRITE), "qcow2", OPEN_WRITE, &e);
+    w->n = node_open_above(memory_node(w->g, &w->m, OPEN_WRITE), "qcow2", NULL, OPEN_WRITE, &e);
     memset(w->now, 0, sizeof(w->now));
     w->next_value = 1;
 }
@@ -188,7 +188,7 @@ static s64 errors_in(struct block_graph *g, struct memory *m, bool print)
 {
     struct err e;
     struct check_result c = {.report = print ? print_finding : NULL};
-    struct node *n = node_open_on(memory_node(g, m, 0), "qcow2", OPEN_CHECK, &e);
+    struct node *n = node_open_above(memory_node(g, m, 0), "qcow2", NULL, OPEN_CHECK, &e);
     if (!n)
         return -1;
     bool good = node_check(n, 0, &c, &e);
@@ -335,7 +335,7 @@ static bool allowed(const struct history *h, size_t event, u32 sector, const u8 
 static unsigned wrong_sectors(struct block_graph *g, struct memory *m, const struct history *h, size_t event)
 {
     struct err e;
-    struct node *n = node_open_on(memory_node(g, m, 0), "qcow2", 0, &e);
+    struct node *n = node_open_above(memory_node(g, m, 0), "qcow2", NULL, 0, &e);
     if (!n)
         return SECTORS;
     u8 *buf = xmalloc(DISK);

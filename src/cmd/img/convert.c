@@ -272,14 +272,7 @@ static bool open_sources(struct convert *c)
         if (!c->src[i])
             return false;
         if (m->snapshot) {
-            struct json *o = json_object();
-            bool named = !strncmp(m->snapshot, "snapshot.", 9);
-            bool good = !named || img_parse_options(m->snapshot, NULL, o, &m->e);
-            const char *id = named ? json_get_string(o, "snapshot.id") : m->snapshot;
-            const char *name = named ? json_get_string(o, "snapshot.name") : m->snapshot;
-            good = good && node_snapshot_load(c->src[i], id, name, &m->e);
-            json_free(o);
-            if (!good)
+            if (!img_load_snapshot(c->src[i], m->snapshot, &m->e))
                 return img_fail(m, "Failed to load snapshot: %s", m->e.text) == 0;
         }
         c->src_start[i] = c->total;

@@ -452,16 +452,25 @@ static int run_command(struct img *m, const struct command *c, int argc, char **
 
 /* ---- files ---- */
 
+bool img_known_cache(const char *cache)
+{
+    static const char *const modes[] = {"writeback", "writethrough", "none", "off", "directsync", "unsafe"};
+    unsigned i = 0;
+    while (i < ARRAY_LEN(modes) && strcmp(modes[i], cache))
+        i++;
+    return i < ARRAY_LEN(modes);
+}
+
 bool img_cache_flags(struct img *m, const char *cache, u32 *flags)
 {
-    if (!cache || !strcmp(cache, "writeback") || !strcmp(cache, "writethrough"))
+    if (!cache)
         return true;
+    if (!img_known_cache(cache))
+        return img_fail(m, "Invalid cache option: %s", cache) == 0;
     if (!strcmp(cache, "none") || !strcmp(cache, "off") || !strcmp(cache, "directsync"))
         *flags |= OPEN_NO_CACHE;
     else if (!strcmp(cache, "unsafe"))
         *flags |= OPEN_NO_FLUSH;
-    else
-        return img_fail(m, "Invalid cache option: %s", cache) == 0;
     return true;
 }
 
@@ -489,6 +498,18 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
                 "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"
                 "         Specify the 'raw' format explicitly to remove the restrictions.\n", name);
     return n;
+}
+
+bool img_load_snapshot(struct node *n, const char *text, struct err *e)
+{
+    struct json *o = json_object();
+    bool named = !strncmp(text, "snapshot.", 9);
+    bool good = !named || img_parse_options(text, NULL, o, e);
+    const char *id = named ? json_get_string(o, "snapshot.id") : text;
+    const char *name = named ? json_get_string(o, "snapshot.name") : text;
+    good = good && node_snapshot_load(n, id, name, e);
+    json_free(o);
+    return good;
 }
 
 int img_close(struct img *m, struct node *n, int status)

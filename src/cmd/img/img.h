@@ -48,6 +48,8 @@ bool img_json(const struct img *m);
 /* Open an operand; prints what went wrong. */
 struct node *img_open(struct img *m, const char *name, const char *format, bool image_opts, u32 flags,
                       const char *cache);
+/* What -l names: a snapshot by name or id, or "snapshot.id=...,snapshot.name=...". */
+bool img_load_snapshot(struct node *n, const char *text, struct err *e);
 /* Close, and turn an error into an exit status. */
 int img_close(struct img *m, struct node *n, int status);
 
@@ -56,6 +58,7 @@ bool img_parse_options(const char *text, const char *first, struct json *to, str
 /* A size as people read it: "64 KiB". */
 const char *img_size(u64 bytes, char *text, size_t size);
 bool img_add_secret(struct img *m, const char *text);
+bool img_known_cache(const char *cache);
 bool img_cache_flags(struct img *m, const char *cache, u32 *flags);
 /* How to do I/O: --aio MODE anywhere, or LYRE_AIO. */
 enum block_aio img_aio_mode(int argc, char **argv);
