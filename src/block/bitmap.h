@@ -12,14 +12,14 @@ struct bitmap {
     char *name;
     u32 granularity; /* bytes, a power of two */
     u64 size;        /* bytes covered */
-    u64 *bits;       /* NULL: not loaded (inconsistent ones never are) */
+    u64 *bits;       /* NULL: whoever had it did not come to save it, so it is good for nothing */
     bool enabled, persistent;
-    bool inconsistent; /* its owner did not come to save it: only to be removed */
+    bool changed;      /* since it was loaded */
     struct bitmap *next;
 };
 
-/* One more for a node; NULL if the name is taken or the granularity is none. */
-struct bitmap *bitmap_add(struct node *n, const char *name, u32 granularity, struct err *e);
+/* One more for a node; NULL if the name is taken, the granularity is none, or it would take too much memory. */
+struct bitmap *bitmap_add(struct node *n, const char *name, u32 granularity, bool with_bits, struct err *e);
 /* NULL and an error text if there is none. */
 struct bitmap *bitmap_find(const struct node *n, const char *name, struct err *e);
 void bitmap_remove(struct node *n, struct bitmap *b);
@@ -35,7 +35,8 @@ void bitmap_merge(struct bitmap *to, const struct bitmap *from);
 void bitmap_resize(struct bitmap *b, u64 size);
 u64 bitmap_count(const struct bitmap *b); /* dirty bytes */
 
-/* The granularity of a new bitmap if none is given. */
-u32 bitmap_default_granularity(u64 cluster_size);
+/* Bits as bytes, the lowest bit first: those from byte `at` on. */
+void bitmap_load(struct bitmap *b, u64 at, const u8 *from, u64 len);
+void bitmap_save(const struct bitmap *b, u64 at, u8 *to, u64 len);
 
 #endif

@@ -208,8 +208,21 @@ bool node_amend(struct node *n, const struct json *options, struct err *e);
 bool node_make_empty(struct node *n, struct err *e);
 
 enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE };
+/* Granularity (of a new one; bytes): 0 for the usual. The image has it when the node is closed. */
 bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u32 granularity,
                  struct err *e);
+/* Set in bitmap `name` what is set in bitmap `from` of `source`, which may be the same node. */
+bool node_bitmap_merge(struct node *n, const char *name, struct node *source, const char *from, struct err *e);
+
+struct bitmap_info {
+    const char *name; /* the node's */
+    u32 granularity;
+    bool enabled, inconsistent;
+};
+/* The caller frees the list. */
+size_t node_bitmap_list(const struct node *n, struct bitmap_info **list);
+/* Whether the node's format can keep bitmaps. */
+bool node_has_bitmaps(const struct node *n);
 
 /* Bytes from `offset` on, at most `len`, that the bitmap says are all dirty, or all not; 0: there is no
  * such bitmap. */

@@ -77,6 +77,10 @@ bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
         return err_set(e, EPERM, "'%s' is opened read-only", n->filename);
     if (size > INT64_MAX)
         return err_set(e, EFBIG, "Required too big image size, it must be not greater than 9223372036854775807");
+    for (const struct bitmap *b = n->bitmaps; b; b = b->next) {
+        if (!b->bits && b->persistent)
+            return err_set(e, ENOTSUP, "Bitmap '%s' is inconsistent and cannot be used\nRemove it before '%s' is resized.", b->name, n->filename);
+    }
     node_drain(n);
     u64 before = n->size;
     bool good = n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
@@ -116,6 +120,7 @@ bool node_snapshot_create(struct node *n, const char *name, struct err *e)
 
 bool node_snapshot_apply(struct node *n, const char *name, struct err *e)
 {
+    bitmaps_mark(n, 0, n->size);
     return n->drv->snapshot_apply ? n->drv->snapshot_apply(n, name, e) : lacks(n, "has no snapshots", e);
 }
 
@@ -167,12 +172,8 @@ bool node_amend(struct node *n, const struct json *options, struct err *e)
 
 bool node_make_empty(struct node *n, struct err *e)
 {
+    bitmaps_mark(n, 0, n->size);
     return n->drv->make_empty ? n->drv->make_empty(n, e) : lacks(n, "cannot be emptied", e);
-}
-
-bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u32 granularity, struct err *e)
-{
-    return n->drv->bitmap ? n->drv->bitmap(n, action, name, granularity, e) : lacks(n, "has no bitmaps", e);
 }
 
 bool block_measure(const char *format, const struct json *options, u64 size, struct node *source,

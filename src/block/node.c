@@ -43,6 +43,11 @@ bool node_probed(const struct node *n)
     return n->probed;
 }
 
+bool node_has_bitmaps(const struct node *n)
+{
+    return n->drv->bitmap_room;
+}
+
 const char *node_error_text(const struct node *n)
 {
     return n->error.text;

@@ -24,7 +24,7 @@ struct page {
 
 enum { BUCKETS = 1 << 14 };
 
-enum phase { PHASE_HEADER, PHASE_L1, PHASE_TABLES, PHASE_COMPARE, PHASE_END };
+enum phase { PHASE_HEADER, PHASE_BITMAPS, PHASE_L1, PHASE_TABLES, PHASE_COMPARE, PHASE_END };
 
 struct check {
     struct fmt_job job;
@@ -40,6 +40,8 @@ struct check {
     bool counted;       /* the L2 tables have been counted: now the COPIED flags */
     u64 next;           /* cluster or entry to go on with */
     enum phase phase;
+    struct qcow2 *q;
+    struct bitmap_walk bitmaps;
 };
 
 static u32 *count_of(struct check *c, u64 cluster)
@@ -254,6 +256,12 @@ static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
     return STEP_DONE;
 }
 
+static void refer_bitmap(void *opaque, u64 offset, u64 len)
+{
+    struct check *c = opaque;
+    refer(c->q, c, offset, len);
+}
+
 static enum step check_mappings(struct qcow2 *q, struct check *c)
 {
     for (; c->table < (int)q->nsnapshots; c->table++, c->l1_next = 0) {
@@ -433,6 +441,14 @@ static enum step check_step(struct fmt *f, struct fmt_job *j)
         refer(q, c, 0, q->cluster_size);
         refer(q, c, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
         refer_snapshot_table(q, c);
+        c->q = q;
+        c->bitmaps = (struct bitmap_walk){.refer = refer_bitmap, .opaque = c};
+        c->phase = PHASE_BITMAPS;
+        FALLTHROUGH;
+    case PHASE_BITMAPS:
+        s = bitmaps_refer(q, &c->bitmaps);
+        if (s != STEP_DONE)
+            return s;
         c->phase = PHASE_TABLES;
         FALLTHROUGH;
     case PHASE_TABLES:

@@ -265,12 +265,7 @@ bool qcow2_set_backing(struct node *n, const char *file, const char *format, str
     n->backing_name = file && *file ? xstrdup(file) : NULL;
     n->backing_format = n->backing_name && format ? xstrdup(format) : NULL;
     extension_set(q, (u32)EXT_BACKING_FORMAT, n->backing_format, n->backing_format ? (u32)strlen(format) : 0);
-    u8 *h = xmalloc(q->cluster_size);
-    bool fits = header_bytes(q, h, q->cluster_size);
-    free(h);
-    if (!fits)
-        return err_set(e, ENOSPC, "the header of '%s' has no room for that name: its clusters have %u bytes", n->filename, q->cluster_size);
-    return header_write_now(q, e);
+    return header_fits(q, e) && header_write_now(q, e);
 }
 
 bool qcow2_amend(struct node *n, const struct json *options, struct err *e)
@@ -345,7 +340,7 @@ bool qcow2_measure(const struct json *options, u64 size, struct node *source, u6
         at += s.len;
     }
     bool may_have = source && source->drv == driver_by_name("qcow2") && qcow2_of_node(source)->version >= 3;
-    *bitmaps = may_have ? 0 : UINT64_MAX; /* they are not copied yet */
+    *bitmaps = may_have && good ? bitmaps_measure(source, size, p.cluster_size) : UINT64_MAX;
     if (good) {
         u64 meta = metadata_clusters(&p, all);
         *full = (meta + all) * p.cluster_size;

@@ -307,6 +307,15 @@ static bool take_tuning(struct json *options, u32 *flags, struct err *e)
     return good;
 }
 
+bool header_fits(const struct qcow2 *q, struct err *e)
+{
+    u8 *h = xmalloc(q->cluster_size);
+    bool fits = header_bytes(q, h, q->cluster_size);
+    free(h);
+    return fits || err_set(e, ENOSPC, "the header of '%s' has no room for more: its clusters have %u bytes",
+                           q->fmt.node->filename, q->cluster_size);
+}
+
 bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
 {
     struct qcow2 *q = xcalloc(1, sizeof(*q));
@@ -334,15 +343,21 @@ bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
         return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
     if (!take_tuning(options, &flags, e) || !snapshots_read(q, e) || !open_data_file(q, options, e))
         return false;
+    if (!bitmaps_read(q, e)) {
+        bitmaps_drop(q);
+        if (flags & (OPEN_WRITE | OPEN_CHECK)) /* their clusters would be taken for free ones */
+            return false;
+    }
     if (writable && (q->autoclear & ~(u64)(AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW))) {
         q->autoclear &= AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW;
         header_touch(q, false);
     }
     if ((q->incompatible & INCOMPAT_DIRTY) && writable && !(flags & OPEN_CHECK)) {
         struct check_result c = {0}; /* counts were written late by somebody who then died */
-        return qcow2_check(n, FIX_LEAKS | FIX_ERRORS, &c, e);
+        if (!qcow2_check(n, FIX_LEAKS | FIX_ERRORS, &c, e))
+            return false;
     }
-    return true;
+    return bitmaps_open(q, flags, e);
 }
 
 bool qcow2_close(struct node *n, struct err *e)
@@ -350,8 +365,9 @@ bool qcow2_close(struct node *n, struct err *e)
     if (!n->fmt)
         return true;
     struct qcow2 *q = qcow2_of_node(n);
-    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || settle_all(q, e);
+    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || (bitmaps_save(q, e) && settle_all(q, e));
     snapshots_drop(q);
+    bitmaps_drop(q);
     for (size_t i = 0; i < q->ext_count; i++)
         free(q->ext[i].data);
     free(q->ext);
@@ -382,6 +398,8 @@ bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
     json_set_string(o, "compression-type", q->compression == ZSTD ? "zstd" : "zlib");
     if (v3)
         json_set_bool(o, "lazy-refcounts", q->compatible & COMPAT_LAZY_REFCOUNTS);
+    if (q->nbitmaps)
+        json_set(o, "bitmaps", bitmaps_json(q));
     json_set_int(o, "refcount-bits", 1 << q->refcount_order);
     if (has_data_file(q)) {
         if (q->data_file)
@@ -444,6 +462,7 @@ const struct driver driver_qcow2 = {
     .snapshot_load = qcow2_snapshot_load,
     .info = qcow2_info,
     .set_backing = qcow2_set_backing,
+    .bitmap_room = qcow2_bitmap_room,
     .amend = qcow2_amend,
     .make_empty = qcow2_make_empty,
     .measure = qcow2_measure,

@@ -27,6 +27,7 @@ enum {
     MAX_SNAPSHOTS = 65536,
     MAX_SNAPSHOT_TABLE = 64 << 20,
     SUBCLUSTERS = 32,
+    MAX_BITMAP_TABLE = 1 << 20, /* entries */
 };
 
 enum { /* incompatible features */
@@ -71,6 +72,15 @@ struct snapshot {
     u32 more_len;
 };
 
+/* A bitmap as the directory on disk has it. */
+struct stored_bitmap {
+    u64 table;
+    u32 table_size, flags, extra_len;
+    u8 granularity_bits;
+    u8 *extra; /* data that is not known here */
+    char *name;
+};
+
 /* Clusters that lost a reference. */
 struct freed {
     u64 offset;
@@ -99,6 +109,10 @@ struct qcow2 {
     struct snapshot *snapshots;
     size_t snapshot_cap;
     bool frozen; /* shows a snapshot */
+    struct stored_bitmap *bitmaps;
+    size_t nbitmaps, bitmap_cap;
+    u64 bitmap_directory, bitmap_directory_len;
+    bool bitmaps_live; /* the node has them, to be saved at the end */
 
     u64 free_hint;  /* no cluster before this one is free */
     u64 packed_at;  /* next free byte for compressed data; 0: none */
@@ -180,6 +194,28 @@ bool header_write_now(struct qcow2 *q, struct err *e);
 void extension_set(struct qcow2 *q, u32 type, const void *data, u32 len);
 const struct extension *extension_get(const struct qcow2 *q, u32 type);
 bool qcow2_info(struct node *n, struct image_info *info, struct err *e);
+
+/* Whether the header fits into a cluster, with all names and extensions. */
+bool header_fits(const struct qcow2 *q, struct err *e);
+
+/* bitmaps.c */
+bool bitmaps_read(struct qcow2 *q, struct err *e); /* the directory alone */
+bool bitmaps_open(struct qcow2 *q, u32 flags, struct err *e);
+bool qcow2_bitmap_room(struct node *n, const char *name, struct err *e);
+bool bitmaps_save(struct qcow2 *q, struct err *e);
+void bitmaps_drop(struct qcow2 *q);
+struct json *bitmaps_json(const struct qcow2 *q);
+/* Bytes that the bitmaps of `source` would take in an image of that size. */
+u64 bitmaps_measure(struct node *source, u64 size, u64 cluster_size);
+/* Name all clusters that bitmaps refer to. */
+struct bitmap_walk {
+    void (*refer)(void *opaque, u64 offset, u64 len);
+    void *opaque;
+    size_t bitmap; /* the rest is where it goes on */
+    u32 entry;
+    bool begun;
+};
+enum step bitmaps_refer(struct qcow2 *q, struct bitmap_walk *w);
 
 /* snapshot.c */
 bool snapshots_read(struct qcow2 *q, struct err *e);

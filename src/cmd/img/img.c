@@ -223,7 +223,7 @@ static const struct command commands[] = {
     {"resize", img_resize, ":f:qh", COMMON "shrink preallocation ", "[--shrink] FILE [+|-]SIZE"},
     {"amend", img_amend, ":f:o:t:pqh", COMMON "force ", "-o OPTIONS FILE"},
     {"measure", img_measure, ":f:O:o:l:Uh", COMMON "output size force-share ", "[-O FORMAT] --size SIZE | FILE"},
-    {"bitmap", img_bitmap, ":b:f:F:g:h", COMMON "add remove clear enable disable merge ", "--add|--remove|--clear|--enable|--disable FILE NAME"},
+    {"bitmap", img_bitmap, ":b:f:F:g:h", COMMON "add remove clear enable disable merge ", "--add|--remove|--clear|--enable|--disable|--merge NAME [-b FILE [-F FORMAT]] FILE NAME"},
     {"dd", img_dd, ":f:O:Uh", COMMON "force-share ", "if=FILE of=FILE [bs=SIZE] [count=N] [skip=N]"},
     {"bench", img_bench, ":hc:d:f:ni:o:qs:S:t:wU", COMMON "flush-interval no-drain pattern force-share ", "[-c COUNT] [-d DEPTH] [-w] FILE"},
     {"compact", img_compact, ":f:qh", COMMON, "FILE"},
@@ -295,9 +295,10 @@ static bool take_long(struct img *m, int c, const char *arg)
     case OPT_CLEAR:
     case OPT_ENABLE:
     case OPT_DISABLE:
-        m->action = c;
-        m->action_arg = arg;
-        m->bitmap_actions++;
+        if (m->nbitmap_actions == ARRAY_LEN(m->bitmap_actions))
+            return img_fail(m, "that is too much at once") == 0;
+        m->bitmap_actions[m->nbitmap_actions].code = c;
+        m->bitmap_actions[m->nbitmap_actions++].from = arg;
         return true;
     case OPT_FLUSH_INTERVAL:
         return img_number(m, "flush interval", arg, &m->flush_interval);

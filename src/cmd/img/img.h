@@ -25,9 +25,13 @@ struct img {
     bool has_options, options_help;
     bool quiet, progress, share, image_opts, target_image_opts, unsafe, compress, no_create, out_of_order;
     bool chain, shrink, target_is_zero, strict, force, drop, copy_offload, bitmaps, skip_broken, salvage, write;
-    int action;          /* of snapshot and bitmap: the option's letter or code */
+    int action;          /* of snapshot: the option's letter */
     const char *action_arg;
-    unsigned bitmap_actions;
+    struct {
+        int code; /* OPT_ADD ... */
+        const char *from;
+    } bitmap_actions[16]; /* in the order of the command line */
+    unsigned nbitmap_actions;
     u64 sparse, start, max_length, granularity, count, depth, buf_size, step, pattern, flush_interval, rate;
     bool has_sparse, has_max_length, has_count;
     unsigned parallel;
