@@ -9,13 +9,13 @@
 #include "block/node.h"
 
 extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_nbd,
-    driver_raw, driver_qcow2;
+    driver_luks, driver_raw, driver_qcow2;
 
 const struct driver *const drivers[] = {
-    &driver_file, &driver_host_device, &driver_nbd, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_raw, NULL,
+    &driver_file, &driver_host_device, &driver_luks, &driver_nbd, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_raw, NULL,
 };
 
-static const char *const names[] = {"file", "host_device", "nbd", "null-aio", "null-co", "qcow2", "raw", NULL};
+static const char *const names[] = {"file", "host_device", "luks", "nbd", "null-aio", "null-co", "qcow2", "raw", NULL};
 
 const char *const *block_driver_names(void)
 {

@@ -732,12 +732,13 @@ static void step_status(struct op *op)
         return;
     s->len = x.len;
     op->finished = true;
+    bool shows_room = x.has_room && !f->encrypted;
     switch (x.kind) {
     case EXTENT_BACKING:
-        s->flags = x.has_room ? STATUS_OFFSET : 0;
+        s->flags = shows_room ? STATUS_OFFSET : 0;
         break;
     case EXTENT_ZERO:
-        s->flags = STATUS_ALLOCATED | STATUS_ZERO | (x.has_room ? STATUS_OFFSET : 0);
+        s->flags = STATUS_ALLOCATED | STATUS_ZERO | (shows_room ? STATUS_OFFSET : 0);
         break;
     case EXTENT_PACKED:
         s->flags = STATUS_ALLOCATED | STATUS_DATA | STATUS_COMPRESSED;

@@ -199,6 +199,64 @@ class Qcow2(ImageTest):
                 holder.stdin.close()
                 holder.wait()
 
+    def test_encrypted(self):
+        """LUKS of several ciphers, and the older kind: both ways, with the key, without it and with a wrong one."""
+        secret = ("--object", "secret,id=s,data=pass phrase")
+        kinds = ["encrypt.format=luks,cluster_size=16k,extended_l2=on", "encrypt.format=aes",
+                 "encrypt.format=luks,encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv,encrypt.hash-alg=sha512",
+                 "encrypt.format=luks,encrypt.cipher-alg=serpent-256,encrypt.ivgen-alg=plain",
+                 "encrypt.format=luks,encrypt.cipher-alg=twofish-128,encrypt.cipher-mode=ecb,encrypt.hash-alg=ripemd160"]
+        for n, kind in enumerate(kinds):
+            luks = "luks" in kind
+            fast = ",encrypt.iter-time=10" if luks else ""
+            aio = AIO_MODES[n % len(AIO_MODES)]
+            sides = [(self.ours, self.our_io, self.peer_io)]
+            if n < 2:  # making a LUKS header takes the peer seconds of measuring
+                sides.append((self.peers, self.peer_io, self.our_io))
+            for make, one, other in sides:
+                with self.subTest(kind=kind, aio=aio, make=make.__name__):
+                    make("create", *secret, "-f", "qcow2", "-o", f"{kind},encrypt.key-secret=s{fast}", "a", "16M")
+                    spec = "driver=qcow2,encrypt.key-secret=s,file.filename=a"
+                    how = (*secret, "--image-opts")
+                    one(spec, *WRITES, options=how)
+                    other(spec, *READS, options=how)
+                    other(spec, "write -P 0x21 1000 3000", "write -P 0x22 9000k 100k", "write -z 20k 3k", options=how)
+                    one(spec, "read -P 0x21 1000 3000", "read -P 0x22 9000k 100k", "read -P 0 20k 3k", options=how)
+                    self.ours("check", "a")
+                    self.peers("check", *how, spec)
+                    self.same("info", "a")
+                    self.same_json("info", "--output=json", "a")
+                    self.same("map", "--output=json", *how, spec)
+                    self.our_io("a", "read 0 512", status=1)
+                    if luks:
+                        run = self.our_io(spec, "read 0 512", options=("--object", "secret,id=s,data=wrong", "--image-opts"), status=1)
+                        self.assertIn("Invalid password, cannot unlock any keyslot", run.err)
+                    self.assertNotIn(bytes([1]) * 64, (self.dir / "a").read_bytes())
+                    self.ours("convert", *how, "-O", "raw", spec, "plain")
+                    self.ours("convert", *secret, "-f", "raw", "-O", "qcow2", "-o", f"{kind},encrypt.key-secret=s{fast}", "plain", "b", aio=aio)
+                    self.peers("compare", *how, spec, spec.replace("=a", "=b"))
+        run = self.ours("measure", *secret, "-O", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=s", "--size", "1G")
+        self.assertEqual(run.out, "required size: 2490368\nfully allocated size: 1076232192\n")
+        for options in ("encrypt.format=luks", "encrypt.format=foo", "encrypt.format=luks,encrypt.key-secret=x",
+                        "encrypt.format=luks,encrypt.cipher-alg=foo,encrypt.key-secret=s"):
+            self.same("create", *secret, "-f", "qcow2", "-o", options, "x", "1M", status=1)
+
+    def test_luks(self):
+        """The bare container."""
+        secret = ("--object", "secret,id=s,data=pass phrase")
+        how = (*secret, "--image-opts")
+        spec = "driver=luks,key-secret=s,file.filename=a"
+        for make, one, other in ((self.ours, self.our_io, self.peer_io), (self.ours, self.peer_io, self.our_io)):
+            make("create", *secret, "-f", "luks", "-o", "key-secret=s,iter-time=10", "a", "16M")
+            one(spec, "write -P 1 0 1M", "write -P 2 1000 100", "write -P 3 5M 1M", "write -z 6M 300k", "write -P 5 8M 100", options=how)
+            other(spec, "read -P 1 0 1000", "read -P 2 1000 100", "read -P 1 1100 500k", "read -P 3 5M 1M", "read -P 0 6M 300k",
+                  "read -P 5 8M 100", options=how)
+            self.same("info", "a")
+            self.ours("resize", *how, spec, "20M")
+            self.peer_io(spec, "read -P 1 1100 500k", "length", options=how)
+        run = self.ours("measure", "-O", "luks", "--size", "1G")
+        self.assertEqual(run.out, "required size: 1075810304\nfully allocated size: 1075810304\n")
+
     def dirty(self, image, name, program=None):
         """What a server of the image says of a bitmap: offset, length and whether it is dirty."""
         server = program or self.dir / ".qemu-nbd" / "qemu-nbd"

@@ -337,8 +337,8 @@ bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
     q->fmt.meta.begun = qcow2_begun;
     q->fmt.meta.settled = qcow2_settled;
     bool writable = flags & OPEN_WRITE;
-    if (q->crypt_method && !(flags & OPEN_NO_IO))
-        return err_set(e, ENOTSUP, "'%s' is encrypted, which is not supported yet", n->filename);
+    if (!qcow2_crypto_open(q, options, flags, e))
+        return false;
     if ((q->incompatible & INCOMPAT_CORRUPT) && writable && !(flags & OPEN_CHECK))
         return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
     if (!take_tuning(options, &flags, e) || !snapshots_read(q, e) || !open_data_file(q, options, e))
@@ -368,6 +368,7 @@ bool qcow2_close(struct node *n, struct err *e)
     bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || (bitmaps_save(q, e) && settle_all(q, e));
     snapshots_drop(q);
     bitmaps_drop(q);
+    qcow2_crypto_close(q);
     for (size_t i = 0; i < q->ext_count; i++)
         free(q->ext[i].data);
     free(q->ext);
@@ -401,6 +402,7 @@ bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
     if (q->nbitmaps)
         json_set(o, "bitmaps", bitmaps_json(q));
     json_set_int(o, "refcount-bits", 1 << q->refcount_order);
+    qcow2_crypto_info(q, o);
     if (has_data_file(q)) {
         if (q->data_file)
             json_set_string(o, "data-file", q->data_file);
@@ -426,6 +428,15 @@ static const struct block_option create_options[] = {
     {"compression_type", "str", "Compression method used for image cluster compression"},
     {"data_file", "str", "File name of an external data file"},
     {"data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image"},
+    {"encrypt.cipher-alg", "str", "Name of encryption cipher algorithm"},
+    {"encrypt.cipher-mode", "str", "Name of encryption cipher mode"},
+    {"encrypt.format", "str", "Encrypt the image, format choices: 'aes', 'luks'"},
+    {"encrypt.hash-alg", "str", "Name of encryption hash algorithm"},
+    {"encrypt.iter-time", "num", "Time to spend in PBKDF in milliseconds"},
+    {"encrypt.ivgen-alg", "str", "Name of IV generator algorithm"},
+    {"encrypt.ivgen-hash-alg", "str", "Name of IV generator hash algorithm"},
+    {"encrypt.key-secret", "str", "ID of secret providing qcow AES key or LUKS passphrase"},
+    {"encryption", "bool (on/off)", "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)"},
     {"extended_l2", "bool (on/off)", "Extended L2 tables"},
     {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
     {"preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)"},

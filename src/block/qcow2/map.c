@@ -572,4 +572,5 @@ const struct format_ops qcow2_ops = {
     .discard = discard,
     .pack = qcow2_pack,
     .unpack = qcow2_unpack,
+    .crypt = qcow2_crypt,
 };

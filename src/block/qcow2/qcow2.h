@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "base/bytes.h"
+#include "block/crypt.h"
 #include "block/format.h"
 
 enum { RANK_REFCOUNT, RANK_REFTABLE, RANK_L2, RANK_L1 };
@@ -112,6 +113,7 @@ struct qcow2 {
     struct stored_bitmap *bitmaps;
     size_t nbitmaps, bitmap_cap;
     u64 bitmap_directory, bitmap_directory_len;
+    struct qcow2_crypto *crypto; /* NULL: not encrypted */
     bool bitmaps_live; /* the node has them, to be saved at the end */
 
     u64 free_hint;  /* no cluster before this one is free */
@@ -216,6 +218,22 @@ struct bitmap_walk {
     bool begun;
 };
 enum step bitmaps_refer(struct qcow2 *q, struct bitmap_walk *w);
+
+/* crypto.c */
+bool qcow2_crypto_open(struct qcow2 *q, struct json *options, u32 flags, struct err *e);
+void qcow2_crypto_close(struct qcow2 *q);
+void qcow2_crypt(const struct fmt *f, bool encrypt, u64 guest, u64 host, u8 *data, size_t len);
+void qcow2_crypto_info(const struct qcow2 *q, struct json *o);
+struct crypto_plan { /* how a new image is to be encrypted; format NULL: not at all */
+    char *format;
+    struct luks_options luks;
+};
+bool crypto_plan_take(struct crypto_plan *p, struct json *options, struct err *e);
+void crypto_plan_free(struct crypto_plan *p);
+/* Bytes that its header takes. */
+bool crypto_plan_room(const struct crypto_plan *p, u64 *bytes, struct err *e);
+/* Make an image that has no data yet an encrypted one; it stays locked until it is opened again. */
+bool qcow2_encrypt(struct node *n, const struct crypto_plan *p, struct err *e);
 
 /* snapshot.c */
 bool snapshots_read(struct qcow2 *q, struct err *e);

@@ -18,6 +18,8 @@ static const struct { const char *name, *standard; } shown[] = {
     {"cluster_size", "65536"}, {"extended_l2", "off"}, {"preallocation", NULL}, {"compression_type", "zlib"},
     {"size", NULL}, {"compat", NULL}, {"data_file", NULL}, {"backing_file", NULL}, {"backing_fmt", NULL},
     {"data_file_raw", NULL}, {"lazy_refcounts", "off"}, {"refcount_bits", "16"}, {"nocow", NULL},
+    {"key-secret", NULL}, {"cipher-alg", NULL}, {"cipher-mode", NULL}, {"ivgen-alg", NULL}, {"ivgen-hash-alg", NULL},
+    {"hash-alg", NULL}, {"iter-time", NULL},
 };
 
 static void print_formatting(const struct img *m, const char *format, const char *filename)

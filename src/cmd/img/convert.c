@@ -351,8 +351,18 @@ static bool open_target(struct convert *c, const char *format, const char *name)
         return img_fail(m, "Format driver '%s' does not support bitmaps", format) == 0;
     if (!make_target(c, format, name))
         return false;
+    if (m->compress && json_get(m->options, "encrypt.format"))
+        return img_fail(m, "Compression and encryption not supported at the same time") == 0;
+    struct json *secrets = json_object(); /* a target that was made encrypted needs its key */
+    for (const struct json *o = m->options->first; o && !m->no_create; o = o->next) {
+        size_t len = strlen(o->key);
+        if (len >= 10 && !strcmp(o->key + len - 10, "key-secret"))
+            json_set(secrets, o->key, json_copy(o));
+    }
+    m->open_options = secrets;
     c->dst = img_open(m, name, m->target_image_opts ? NULL : format, m->target_image_opts, OPEN_WRITE | OPEN_UNMAP,
                       m->cache ? m->cache : "unsafe");
+    json_free(secrets);
     if (!c->dst)
         return false;
     if (node_size(c->dst) < c->total)

@@ -489,8 +489,9 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
             n = node_open(m->g, NULL, NULL, o, flags, &m->e);
         json_free(o);
     } else {
-        n = node_open(m->g, name, format, NULL, flags, &m->e);
+        n = node_open(m->g, name, format, m->open_options, flags, &m->e);
     }
+    m->open_options = NULL;
     if (!n)
         img_fail(m, "Could not open '%s': %s", name, m->e.text);
     else if (m->qemu && (flags & OPEN_WRITE) && node_probed(n) && !strcmp(node_format(n), "raw") && !m->quiet)
