@@ -29,6 +29,14 @@ struct pool *block_graph_pool(struct block_graph *g);
 /* `--object secret`: what `key-secret` options name. */
 void block_secret_set(struct block_graph *g, const char *id, const u8 *data, size_t len);
 
+/* Limits that filters "throttle" of the group share; set again to change them. 0: none. A burst (bytes or
+ * operations) may pass at once. */
+enum { BPS_TOTAL, BPS_READ, BPS_WRITE, IOPS_TOTAL, IOPS_READ, IOPS_WRITE, THROTTLE_LIMITS };
+struct throttle_limits {
+    u64 rate[THROTTLE_LIMITS], burst[THROTTLE_LIMITS]; /* a second */
+};
+bool block_throttle_group_set(struct block_graph *g, const char *id, const struct throttle_limits *l, struct err *e);
+
 /* ---- nodes ---- */
 
 enum open_flags {
@@ -66,7 +74,8 @@ bool node_probed(const struct node *n);          /* its format was not given but
 
 /* ---- requests ---- */
 
-enum blk_op { BLK_READ, BLK_WRITE, BLK_ZERO, BLK_DISCARD, BLK_FLUSH, BLK_STATUS };
+enum blk_op { BLK_READ, BLK_WRITE, BLK_ZERO, BLK_DISCARD, BLK_FLUSH, BLK_STATUS,
+    BLK_PULL /* have in this layer what comes from its backing file */ };
 
 enum blk_flags {
     BLK_FUA = 1 << 0,

@@ -280,6 +280,7 @@ static void file_submit(struct node *n, struct blk_req *r)
         return;
     case BLK_READ:
     case BLK_WRITE:
+    case BLK_PULL: /* node_submit() answers that */
         break;
     }
     bool direct = s->direct && !is_aligned(s, r);

@@ -52,6 +52,7 @@ void block_graph_free(struct block_graph *g)
         return;
     aio_free(g->aio);
     pool_free(g->pool);
+    throttle_groups_free(g);
     loop_free(g->loop);
     for (struct secret *s = g->secrets, *next; s; s = next) {
         next = s->next;
@@ -113,25 +114,6 @@ static void flatten(const struct json *from, const char *prefix, struct json *to
     }
 }
 
-/* Take the members out whose names begin with "name.", without that. NULL: there are none. */
-static struct json *take_group(struct json *o, const char *name)
-{
-    size_t n = strlen(name);
-    struct json *group = NULL;
-    for (struct json *c = o->first, *next; c; c = next) {
-        next = c->next;
-        if (strncmp(c->key, name, n) || c->key[n] != '.')
-            continue;
-        if (!group)
-            group = json_object();
-        struct json *member = json_take(o, c->key);
-        char *key = xstrdup(member->key + n + 1);
-        json_set(group, key, member);
-        free(key);
-    }
-    return group;
-}
-
 /* "json:{...}" as options. */
 static bool parse_json(const char *filename, struct json *options, struct err *e)
 {
@@ -147,23 +129,43 @@ static bool parse_json(const char *filename, struct json *options, struct err *e
     return true;
 }
 
+/* "blkdebug:CONFIG:FILE" and "blkverify:RAW:FILE". */
+static bool parse_debug(const char *filename, const char *first, const char *second, struct json *options, struct err *e)
+{
+    const char *rest = strchr(filename, ':') + 1, *colon = strchr(rest, ':');
+    if (!colon)
+        return err_set(e, EINVAL, "'%s' needs two names with a colon in between", filename);
+    char *name = xprintf("%.*s", (int)(colon - rest), rest);
+    json_set_string(options, first, name);
+    json_set_string(options, second, colon + 1);
+    free(name);
+    return true;
+}
+
 const struct driver *protocol_of(const char *filename, struct json *options, const char **rest, struct err *e)
 {
-    const char *name = !strncmp(filename, "null-co://", 10)    ? "null-co"
-                       : !strncmp(filename, "null-aio://", 11) ? "null-aio"
-                       : !strncmp(filename, "nbd", 3) && filename[3] && strchr(":+", filename[3]) ? "nbd"
-                                                               : "file";
-    *rest = NULL;
-    if (!strcmp(name, "nbd")) {
-        struct json *place = json_object();
-        bool good = nbd_parse_filename(filename, options ? options : place, e);
-        json_free(place);
-        if (!good)
-            return NULL;
-    } else if (!strcmp(name, "file")) {
-        *rest = strncmp(filename, "file:", 5) ? filename : filename + 5;
+    static const struct { const char *prefix, *driver; } prefixes[] = {
+        {"null-co://", "null-co"}, {"null-aio://", "null-aio"}, {"nbd:", "nbd"}, {"nbd+", "nbd"},
+        {"blkdebug:", "blkdebug"}, {"blkverify:", "blkverify"},
+    };
+    const char *name = "file";
+    for (unsigned i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (!strncmp(filename, prefixes[i].prefix, strlen(prefixes[i].prefix)))
+            name = prefixes[i].driver;
     }
-    return driver_by_name(name);
+    *rest = NULL;
+    struct json *place = json_object(), *to = options ? options : place;
+    bool good = true;
+    if (!strcmp(name, "nbd"))
+        good = nbd_parse_filename(filename, to, e);
+    else if (!strcmp(name, "blkdebug"))
+        good = parse_debug(filename, "config", "image.filename", to, e);
+    else if (!strcmp(name, "blkverify"))
+        good = parse_debug(filename, "raw.filename", "test.filename", to, e);
+    else if (!strcmp(name, "file"))
+        *rest = strncmp(filename, "file:", 5) ? filename : filename + 5;
+    json_free(place);
+    return good ? driver_by_name(name) : NULL;
 }
 
 char *path_beside(const char *image, const char *name)
@@ -226,7 +228,7 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
 static struct node *open_file(struct block_graph *g, const char *filename, struct json *options, u32 flags,
                               struct err *e)
 {
-    struct json *group = take_group(options, "file");
+    struct json *group = opt_group(options, "file");
     struct json *name = json_take(options, "filename");
     if (!group)
         group = json_object();
@@ -247,7 +249,7 @@ static struct node *open_file(struct block_graph *g, const char *filename, struc
 static bool open_backing(struct node *n, struct json *options, unsigned depth, struct err *e)
 {
     struct json *none = json_get(options, "backing");
-    struct json *group = take_group(options, "backing");
+    struct json *group = opt_group(options, "backing");
     if (none && none->kind == JSON_NULL) {
         json_free(json_take(options, "backing"));
         return true;
@@ -278,8 +280,11 @@ static bool lock_file(struct node *n, struct err *e)
 {
     bool owner = n->drv->kind == NODE_FORMAT && strcmp(n->drv->name, "raw");
     bool wants = !(n->flags & OPEN_SHARE) && (owner || !(n->flags & OPEN_NO_IO));
-    bool is_file = n->file && !strcmp(n->file->drv->name, "file");
-    return !wants || !is_file || file_set_lock(n->file, owner, e);
+    struct node *file = n->file;
+    while (file && file->drv->kind == NODE_FILTER)
+        file = file->file;
+    bool is_file = file && !strcmp(file->drv->name, "file");
+    return !wants || !is_file || file_set_lock(file, owner, e);
 }
 
 /* A format on its protocol; takes `file` over. */
@@ -368,7 +373,7 @@ struct node *node_open(struct block_graph *g, const char *filename, const char *
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
                              const char *format, struct json *options, u32 flags, struct err *e)
 {
-    struct json *group = take_group(options, name);
+    struct json *group = opt_group(options, name);
     if (!group)
         group = json_object();
     if (json_get(group, "filename"))

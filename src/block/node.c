@@ -116,8 +116,10 @@ void node_submit(struct node *n, struct blk_req *r)
         node_done_later(r, EIO);
     else if (r->offset > INT64_MAX || r->len > INT64_MAX - r->offset)
         node_done_later(r, EFBIG);
-    else if (changes(r) && !(n->flags & OPEN_WRITE))
+    else if ((changes(r) || r->op == BLK_PULL) && !(n->flags & OPEN_WRITE))
         node_done_later(r, EPERM);
+    else if (r->op == BLK_PULL && n->drv->kind == NODE_PROTOCOL)
+        node_done_later(r, 0); /* there is nothing behind it */
     else if (!r->len && r->op != BLK_FLUSH)
         node_done_later(r, 0);
     else {

@@ -8,6 +8,12 @@ enum node_kind { NODE_FORMAT, NODE_FILTER, NODE_PROTOCOL };
 
 struct fmt;
 
+/* What a format does to the node below it, told in advance: for blkdebug. */
+enum blk_event {
+    EVENT_NONE, EVENT_READ_AIO, EVENT_WRITE_AIO, EVENT_COW_READ, EVENT_COW_WRITE, EVENT_L1_UPDATE, EVENT_L2_UPDATE,
+    EVENT_L2_LOAD, EVENT_REFTABLE_UPDATE, EVENT_REFBLOCK_UPDATE, EVENT_FLUSH_TO_OS, EVENT_FLUSH_TO_DISK, BLK_EVENTS,
+};
+
 struct driver {
     const char *name;
     enum node_kind kind;
@@ -19,6 +25,7 @@ struct driver {
     /* Requests, of protocols and filters; formats have struct format_ops. */
     void (*submit)(struct node *n, struct blk_req *r);
     void (*cancel)(struct node *n, struct blk_req *r);
+    void (*event)(struct node *n, enum blk_event event); /* NULL: of no interest */
     bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
@@ -73,7 +80,17 @@ struct block_graph {
     bool copy_at_once; /* BLOCK_AIO_AUTO */
     unsigned nodes;
     struct secret *secrets;
+    struct throttle_group *throttle_groups;
 };
+
+/* throttle.c */
+void throttle_groups_free(struct block_graph *g);
+
+static inline void node_event(struct node *n, enum blk_event event)
+{
+    if (n->drv->event)
+        n->drv->event(n, event);
+}
 
 extern const struct driver *const drivers[]; /* ended by NULL */
 const struct driver *driver_by_name(const char *name);
@@ -115,6 +132,9 @@ void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len);
 
 /* ---- options ---- */
 
+/* Take the members out whose names begin with "name.", without that. NULL: there are none. */
+struct json *opt_group(struct json *o, const char *name);
+bool opt_has_group(const struct json *o, const char *name);
 /* Take a member out of an options object. A missing member leaves *v as it is and is no error. */
 bool opt_string(struct json *o, const char *name, char **v, struct err *e);
 bool opt_size(struct json *o, const char *name, u64 *v, struct err *e);

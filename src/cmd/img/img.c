@@ -150,23 +150,47 @@ bool img_number(struct img *m, const char *what, const char *text, u64 *v)
     return false;
 }
 
-bool img_add_secret(struct img *m, const char *text)
+/* "throttle-group,id=...,x-iops-total=..." or "limits.iops-total=...". */
+static bool add_throttle_group(struct img *m, struct json *o, const char *id)
+{
+    static const char *const names[THROTTLE_LIMITS] = {"bps-total", "bps-read", "bps-write", "iops-total", "iops-read", "iops-write"};
+    struct throttle_limits l = {0};
+    for (const struct json *c = o->first; c; c = c->next) {
+        const char *name = !strncmp(c->key, "x-", 2) ? c->key + 2 : !strncmp(c->key, "limits.", 7) ? c->key + 7 : c->key;
+        bool known = !strcmp(c->key, "id") || !strcmp(c->key, "qom-type");
+        for (unsigned i = 0; i < THROTTLE_LIMITS && !known; i++) {
+            size_t n = strlen(names[i]);
+            u64 *v = !strcmp(name, names[i]) ? &l.rate[i] : !strncmp(name, names[i], n) && !strcmp(name + n, "-max") ? &l.burst[i] : NULL;
+            known = v;
+            if (v && !size_parse(c->string, v))
+                return err_set(&m->e, EINVAL, "Parameter '%s' expects a number", c->key);
+        }
+        if (!known)
+            return err_set(&m->e, ENOTSUP, "Property 'throttle-group.%s' is not supported", c->key);
+    }
+    return block_throttle_group_set(m->g, id, &l, &m->e);
+}
+
+bool img_add_object(struct img *m, const char *text)
 {
     struct json *o = json_object();
     bool good = img_parse_options(text, "qom-type", o, &m->e);
     const char *type = json_get_string(o, "qom-type"), *id = json_get_string(o, "id");
     const char *data = json_get_string(o, "data"), *file = json_get_string(o, "file");
-    if (good && (!type || strcmp(type, "secret")))
-        good = err_set(&m->e, EINVAL, "the only object that is supported is 'secret'");
+    bool group = type && !strcmp(type, "throttle-group");
+    if (good && (!type || (!group && strcmp(type, "secret"))))
+        good = err_set(&m->e, EINVAL, "the objects that are supported are 'secret' and 'throttle-group'");
     else if (good && !id)
         good = err_set(&m->e, EINVAL, "Parameter 'id' is missing");
+    else if (good && group)
+        good = add_throttle_group(m, o, id);
     else if (good && json_get(o, "keyid"))
         good = err_set(&m->e, ENOTSUP, "encrypted secrets ('keyid') are not supported");
     else if (good && !data == !file)
         good = err_set(&m->e, EINVAL, "a secret needs either 'data' or 'file'");
-    if (good && data) {
+    if (good && data && !group) {
         block_secret_set(m->g, id, (const u8 *)data, strlen(data));
-    } else if (good) {
+    } else if (good && !group) {
         u8 buf[4096];
         FILE *f = fopen(file, "rbe");
         size_t n = f ? fread(buf, 1, sizeof(buf), f) : 0;
@@ -260,7 +284,7 @@ static bool take_long(struct img *m, int c, const char *arg)
             return img_fail(m, "--output must be used with human or json as argument.") == 0;
         return true;
     case OPT_OBJECT:
-        return img_add_secret(m, arg) || img_error(m) == 0;
+        return img_add_object(m, arg) || img_error(m) == 0;
     case OPT_IMAGE_OPTS:
         return m->image_opts = true;
     case OPT_TARGET_IMAGE_OPTS:

@@ -62,7 +62,7 @@ int img_close(struct img *m, struct node *n, int status);
 bool img_parse_options(const char *text, const char *first, struct json *to, struct err *e);
 /* A size as people read it: "64 KiB". */
 const char *img_size(u64 bytes, char *text, size_t size);
-bool img_add_secret(struct img *m, const char *text);
+bool img_add_object(struct img *m, const char *text);
 bool img_known_cache(const char *cache);
 bool img_cache_flags(struct img *m, const char *cache, u32 *flags);
 /* How to do I/O: --aio MODE anywhere, or LYRE_AIO. */

@@ -417,7 +417,7 @@ static int run(struct nbd_cmd *n, int argc, char **argv)
         return img_error(&n->m);
     int status = 0;
     for (unsigned i = 0; i < n->nobjects && !status; i++)
-        status = img_add_secret(&n->m, n->objects[i]) ? 0 : img_error(&n->m);
+        status = img_add_object(&n->m, n->objects[i]) ? 0 : img_error(&n->m);
     if (!status && n->list)
         status = list(n);
     else if (!status)
