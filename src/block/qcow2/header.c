@@ -463,6 +463,7 @@ static const struct block_option amend_options[] = {
     {"backing_fmt", "str", "Image format of the base image"},
     {"compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"},
     {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
+    {"refcount_bits", "num", "Width of a reference count entry in bits"},
     {"size", "size", "Virtual disk size"},
     {NULL},
 };
