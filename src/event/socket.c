@@ -73,6 +73,8 @@ static int inet_socket(const char *address, bool listening, struct err *e)
 
 static int open_socket(const char *address, bool listening, struct err *e)
 {
+    if (!strncmp(address, "fd:", 3))
+        return (int)strtol(address + 3, NULL, 10);
     return strncmp(address, "unix:", 5) ? inet_socket(address, listening, e)
                                         : unix_socket(address + 5, listening, e);
 }
