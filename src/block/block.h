@@ -29,6 +29,10 @@ struct pool *block_graph_pool(struct block_graph *g);
 /* `--object secret`: what `key-secret` options name. */
 void block_secret_set(struct block_graph *g, const char *id, const u8 *data, size_t len);
 
+/* TLS credentials of `--object tls-creds-...`, by id; they live as long as the graph. */
+struct tls_config;
+bool block_tls_creds_set(struct block_graph *g, const char *id, const struct tls_config *c, struct err *e);
+
 /* Limits that filters "throttle" of the group share; set again to change them. 0: none. A burst (bytes or
  * operations) may pass at once. */
 enum { BPS_TOTAL, BPS_READ, BPS_WRITE, IOPS_TOTAL, IOPS_READ, IOPS_WRITE, THROTTLE_LIMITS };

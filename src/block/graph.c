@@ -53,6 +53,7 @@ void block_graph_free(struct block_graph *g)
     aio_free(g->aio);
     pool_free(g->pool);
     throttle_groups_free(g);
+    tls_creds_free(g);
     loop_free(g->loop);
     for (struct secret *s = g->secrets, *next; s; s = next) {
         next = s->next;
