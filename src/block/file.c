@@ -335,6 +335,8 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
     }
     if (!n->filename)
         return err_set(e, EINVAL, "A file name is missing: the file driver needs 'filename'");
+    if (!node_may_open(n, e))
+        return false;
     struct file *s = xcalloc(1, sizeof(*s));
     n->state = s;
     s->direct = direct;

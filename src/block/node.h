@@ -92,6 +92,8 @@ struct block_graph {
     struct secret *secrets;
     struct throttle_group *throttle_groups;
     struct tls_named *tls;
+    bool (*may_open)(void *opaque, const char *name, bool write);
+    void *may_open_opaque;
 };
 
 /* throttle.c */
@@ -128,6 +130,9 @@ struct stream;
 bool tls_begin(const struct tls_named *t, struct stream *s, const char *hostname, struct err *e);
 /* The credentials of that id, which must be a server's or a client's. */
 const struct tls_named *tls_find(const struct block_graph *g, const char *id, bool server, struct err *e);
+
+/* Whether the protocol node may open what it is to be; its file name is final. */
+bool node_may_open(const struct node *n, struct err *e);
 
 /* What the option `key-secret` or similar names. */
 const struct secret *secret_find(const struct block_graph *g, const char *id, struct err *e);

@@ -226,6 +226,20 @@ class Qcow2(ImageTest):
                 self.peers("check", "a")
                 self.peer_io("a", "read -P 1 0 256k")
 
+    def test_uncounted(self):
+        """A refcount table without entries: what needs counts says so, and changes nothing."""
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.our_io("a", "write -P 1 0 256k")
+        with open(self.dir / "a", "r+b") as f:
+            f.seek(0x10000)
+            f.write(bytes(8))
+        before = (self.dir / "a").read_bytes()
+        self.assertIn("not counted", self.ours("snapshot", "-c", "s", "a", status=1).err)
+        self.assertEqual((self.dir / "a").read_bytes(), before)
+        self.ours("check", "-r", "all", "a", status=None)
+        self.peers("check", "a")
+        self.peer_io("a", "read -P 1 0 256k")
+
     def test_locks(self):
         self.ours("create", "-f", "qcow2", "a", "1M")
         for mine, name in ((True, "a"), (False, "a")):

@@ -492,7 +492,7 @@ static bool client_open(struct node *n, struct json *options, u32 flags, struct 
     n->state = s;
     s->n = n;
     s->last = &s->first;
-    if (!take_place(s, options, e))
+    if (!take_place(s, options, e) || !node_may_open(n, e))
         return false;
     s->conn.address = s->address;
     s->conn.user = s;
