@@ -229,7 +229,9 @@ static u64 image_align(const struct elf *f)
     return MIN(align, 1ull << 30);
 }
 
-/* Find room for the image: bias, or false. */
+#define BREAK_ROOM (32ull << 30)
+
+/* Find room for the image: bias, or false. hint: where programs go; 0 for loaders. */
 static bool image_place(struct space *sp, const char *path, const struct elf *f, u64 hint,
                         u64 *bias, struct err *e)
 {
@@ -253,7 +255,11 @@ static bool image_place(struct space *sp, const char *path, const struct elf *f,
         *bias = 0;
         return true;
     }
-    s64 at = space_mmap(sp, hint, size + align, PROT_NONE, flags, -1, 0, 0);
+    s64 at = -EEXIST;
+    if (hint)
+        at = space_mmap(sp, hint, size + align, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0, 0);
+    if (at < 0) /* a program whose place is taken still needs room for its break */
+        at = space_mmap(sp, hint ? sp->mmap_top - BREAK_ROOM : 0, size + align, PROT_NONE, flags, -1, 0, 0);
     if (at < 0)
         return err_set(e, ENOMEM, "%s: no room for its image of %llu KiB", path,
                        (unsigned long long)(size >> 10));
