@@ -40,6 +40,13 @@ void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value)
     add_literal(g, g->a.p - 4, 0, value);
 }
 
+void x64_v3lit_i(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value, u8 imm)
+{
+    x64_v3m(&g->a, x, dst, s1, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
+    x64_byte(&g->a, imm);
+    add_literal(g, g->a.p - 5, 1, value);
+}
+
 static void emit_literals(struct x64_gen *g)
 {
     if (!g->nliterals)
@@ -52,7 +59,7 @@ static void emit_literals(struct x64_gen *g)
             if (!memcmp(&g->literal[k].value, &g->literal[i].value, sizeof(v128))) {
                 s32 d;
                 memcpy(&d, g->literal[k].rel32, sizeof(d));
-                at = g->literal[k].rel32 + 4 + d;
+                at = g->literal[k].rel32 + 4 + g->literal[k].after + d;
                 break;
             }
         }
@@ -61,7 +68,7 @@ static void emit_literals(struct x64_gen *g)
             x64_u64(&g->a, g->literal[i].value.d[1]);
         }
         if (!g->a.overflow)
-            x64_patch(g->literal[i].rel32, at);
+            x64_patch(g->literal[i].rel32, at - g->literal[i].after);
     }
 }
 
@@ -715,6 +722,10 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     cpu->features[X64_F_AES] = __builtin_cpu_supports("aes") ? 1 : 0;
     cpu->features[X64_F_PCLMUL] = __builtin_cpu_supports("pclmul") ? 1 : 0;
     cpu->features[X64_F_SHA] = has_sha();
+    bool evex = level >= X64_AVX512;
+    cpu->features[X64_F_BITALG] = evex && __builtin_cpu_supports("avx512bitalg");
+    cpu->features[X64_F_GFNI] = evex && __builtin_cpu_supports("gfni");
+    cpu->features[X64_F_VNNI] = evex && __builtin_cpu_supports("avx512vnni");
     cpu->ra = (struct ra_host){
         .opaque = cpu,
         .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV)) | 0x7fff0000u,
