@@ -387,9 +387,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
     case X64_COLD_CALL_MISS:
         x64_call_thunk(g, X64_T_MISS);
         break;
-    default: /* X64_COLD_REQUEST */
+    default: /* X64_COLD_REQUEST, X64_COLD_HOT */
         x64_mov_ri(&g->a, RAX, g->r->pc);
-        jump_thunk(g, X64_T_REQUEST);
+        jump_thunk(g, c->kind == X64_COLD_HOT ? X64_T_HOT : X64_T_REQUEST);
         return;
     }
     u8 *back = x64_jmp(&g->a, false);
@@ -688,6 +688,19 @@ static void free_gen(struct x64_gen *g)
     free(g->block_at);
 }
 
+/* Where control comes that may be part of a cycle: somebody may want it to stop, and it is counted. */
+static void emit_entry(struct x64_gen *g)
+{
+    x64_alu_mi(&g->a, XALU_CMP, false, ENV_MEM(request), 0);
+    x64_cold_from(x64_cold_add(g, X64_COLD_REQUEST), x64_jcc(&g->a, XCC_NE, false));
+    if (!g->buf->heat)
+        return;
+    struct x64_mem counter = ENV_MEM(heat);
+    counter.disp += (s32)((g->buf->heat - 1) * sizeof(s32));
+    x64_alu_mi(&g->a, XALU_SUB, false, counter, 1);
+    x64_cold_from(x64_cold_add(g, X64_COLD_HOT), x64_jcc(&g->a, XCC_S, false));
+}
+
 static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf)
 {
     struct x64_gen g = {
@@ -699,8 +712,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
     };
     u32 edges = 0;
     buf->nlinks = buf->nfaults = buf->nfp_sites = buf->nmarks = 0;
-    x64_alu_mi(&g.a, XALU_CMP, false, ENV_MEM(request), 0);
-    x64_cold_from(x64_cold_add(&g, X64_COLD_REQUEST), x64_jcc(&g.a, XCC_NE, false));
+    emit_entry(&g);
     buf->body = x64_offset(&g, g.a.p);
     for (const struct ra_ins *i = ra->ins; i < ra->ins + ra->nins && !g.a.overflow; i++) {
         if (buf->want_marks)
