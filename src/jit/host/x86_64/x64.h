@@ -21,6 +21,7 @@ enum x64_thunk {
     X64_T_LINK,          /* rax: stub */
     X64_T_MISS,          /* rax: guest pc not found inline */
     X64_T_REQUEST,       /* rax: guest pc */
+    X64_T_HOT,           /* rax: guest pc */
     X64_T_BASE,          /* the prediction stack ran empty; rax: guest pc */
     X64_T_ABANDON,       /* leave without saving pins: state is in the slots */
     X64_T_EVAL,          /* run one IR node in C */
@@ -47,7 +48,7 @@ struct x64_literal {
 
 /* Code that is moved out of line: emitted after the region's own. */
 enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_SIDE };
+                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
