@@ -105,7 +105,7 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
 void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
                     const struct ir_lowering *lowering);
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
-void compiler_verify(const struct ir_region *r);
+void compiler_verify(const struct compiler *c, const struct engine *en);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 

@@ -97,7 +97,7 @@ static void optimise(struct engine *en, struct vcpu *cpu, u64 pc)
     f.from.opaque = &f;
     if (!old || old->tier || !form(&f, pc))
         return;
-    compiler_verify(&f.c->ir);
+    compiler_verify(f.c, en);
     if (!compiler_allocate(f.c, en))
         return;
     struct jit_region *r = compiler_install(f.c, en);

@@ -88,7 +88,7 @@ static void compile(struct snippet *s, FILE *out)
                      .max_insns = s->count, .pc = PC, .peek = no_peek};
     isa_aarch64.lift(&l);
     cache_room(&t.cache, &t.buf);
-    s->ok = ir_verify(&t.ir, &e) && ra_local(&t.ra, &t.ir, &t.cpu.ra, isa_aarch64.helpers) &&
+    s->ok = ir_verify(&t.ir, isa_aarch64.helpers, &e) && ra_local(&t.ra, &t.ir, &t.cpu.ra, isa_aarch64.helpers) &&
             host_x86_64.emit(&t.cpu, &t.ra, &t.buf);
     if (!s->ok)
         return;

@@ -726,7 +726,7 @@ static bool one_region(struct machine *m, u64 seed, unsigned length, bool faults
     else
         random_blocks(m, fault_at);
     m->access[FAULT_PAGE] = !faults ? M_WRITE : below(2) ? M_NOTHING : M_READ;
-    if (!ir_verify(&m->ir, &e)) {
+    if (!ir_verify(&m->ir, m_helpers, &e)) {
         snprintf(text, size, "broken IR: %s", e.text);
         return false;
     }
