@@ -78,7 +78,10 @@ static void load_const(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     if (i->dst < RA_VEC) {
-        x64_mov_ri(&g->a, i->dst, n->imm);
+        if (!n->imm && !g->flags_live)
+            x64_alu_rr(&g->a, XALU_XOR, false, i->dst, i->dst);
+        else
+            x64_mov_ri(&g->a, i->dst, n->imm);
         return;
     }
     v128 value = {.d = {n->imm, n->type == IR_V128 ? n->imm : 0}};
@@ -645,6 +648,7 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
     switch (i->kind) {
     case RA_OP:
         emit_node(g, i);
+        g->flags_live = false;
         *edges = 0;
         break;
     case RA_JUMP:
@@ -656,8 +660,10 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
         break;
     case RA_COND:
         emit_cond_ins(g, i);
+        g->flags_live = true;
         break;
     case RA_SIDE:
+        g->flags_live = false;
         return jump_to_side(g, i);
     case RA_BLOCK:
         g->block_at[i->v] = g->a.p;

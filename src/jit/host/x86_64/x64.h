@@ -79,6 +79,7 @@ struct x64_gen {
     u8 **block_at;
     u32 block_cap;
     irv block_first; /* of the block being emitted */
+    bool flags_live; /* a comparison was made whose jump is still to come */
     u8 *edge_rel32; /* jumps to the code of the next edge */
     u8 *edge_rel32_2;
 };
