@@ -78,6 +78,7 @@ struct x64_gen {
     u8 **block_at;
     u32 block_cap;
     irv block_first; /* of the block being emitted */
+    u8 *skip[2];    /* jumps over the side exit at hand; NULL: none */
     u8 *edge_rel32; /* jumps to the code of the next edge */
     u8 *edge_rel32_2;
 };
