@@ -307,7 +307,7 @@ static void settle_flags(struct vcpu *cpu)
             continue;
         struct ir_flags *f = env_slot(cpu->env, slots->slot[s].offset);
         if ((u32)f->kind & IR_SITE)
-            *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(cpu->env->slots, f), 0};
+            *f = (struct ir_flags){.kind = IR_FLK_BITS, .a = ir_flags_eval(cpu->env->slots, f)};
     }
 }
 

@@ -158,14 +158,14 @@ static inline const u8 *region_entry(const struct jit_cache *c, const struct jit
 struct jit_where {
     u8 slot;
     u8 place;   /* enum ra_place */
-    u8 kind;    /* RA_IN_FL: enum ir_fl_kind */
+    u32 kind, nargs; /* RA_IN_FL: of struct ir_recipe */
     u16 index;
     u64 imm;
     struct {
         u8 place;
         u16 index;
         u64 imm;
-    } arg[2];   /* RA_IN_FL */
+    } arg[IR_RECIPE_ARGS];
 };
 
 /* Returns the position behind; NULL at the end of the list. */

@@ -139,11 +139,13 @@ static bool check_listed(struct checker *c, const struct ra_where *w, irv want)
 {
     const struct ir_region *r = c->ra->r;
     const char *name = r->slots->slot[w->slot].name;
+    struct ir_recipe recipe;
     if (w->at.place == RA_IN_FL) {
-        const struct ir_node *n = &r->node[want];
-        RULE(w->at.index == want && ir_is_recipe(r, want), "step %u: %s is not v%u", c->at, name, want);
-        RULE(content(c, w->a) == n->a && (!n->b || content(c, w->b) == n->b),
-             "step %u: the operands of %s are not there", c->at, name);
+        RULE(w->at.index == want && ir_recipe(r, want, &recipe), "step %u: %s is not v%u", c->at,
+             name, want);
+        for (unsigned k = 0; k < recipe.count; k++)
+            RULE(content(c, w->arg[k]) == recipe.arg[k], "step %u: an operand of %s is not there",
+                 c->at, name);
         return true;
     }
     RULE(content(c, w->at) == want, "step %u: %s is said to be where v%u is, not v%u", c->at, name,
@@ -252,6 +254,18 @@ static bool end_edge(struct checker *c)
     return true;
 }
 
+static bool store_recipe(struct checker *c, const struct ra_ins *i)
+{
+    struct ir_recipe recipe;
+    RULE(ir_recipe(c->ra->r, i->v, &recipe), "step %u: v%u is no recipe", c->at, i->v);
+    for (unsigned k = 0; k < recipe.count; k++)
+        RULE(i->src[k] == RA_IMM ? ir_is_const(c->ra->r, recipe.arg[k])
+                                 : c->reg[i->src[k]] == recipe.arg[k],
+             "step %u: the recipe of v%u has other operands", c->at, i->v);
+    set_memory(c, i->loc, i->v);
+    return true;
+}
+
 static bool step(struct checker *c, const struct ra_ins *i, struct checker *branch)
 {
     irv t;
@@ -288,15 +302,8 @@ static bool step(struct checker *c, const struct ra_ins *i, struct checker *bran
     case RA_STORE_IMM:
         set_memory(c, i->loc, i->v);
         return true;
-    case RA_STORE_FL: {
-        const struct ir_node *n = &c->ra->r->node[i->v];
-        RULE(n->op == IR_FL_SITE ||
-             (ir_is_recipe(c->ra->r, i->v) && (i->src[0] == RA_IMM || c->reg[i->src[0]] == n->a) &&
-                 (!n->b || i->src[1] == RA_IMM || c->reg[i->src[1]] == n->b)),
-             "step %u: the recipe of v%u has other operands", c->at, i->v);
-        set_memory(c, i->loc, i->v);
-        return true;
-    }
+    case RA_STORE_FL:
+        return store_recipe(c, i);
     case RA_SIDE:
         *c->side = *c;
         return true;

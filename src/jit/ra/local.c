@@ -61,17 +61,15 @@ static void extend_state(struct ra *ra, irv v, u32 until)
 {
     struct ra_value *x = &ra->value[v];
     x->state_last = MAX(x->state_last, until);
-    if (ir_is_recipe(ra->r, v)) {
-        const struct ir_node *n = &ra->r->node[v];
-        const irv arg[2] = {n->a, n->b};
-        for (unsigned i = 0; i < 2 && n->op != IR_FL_SITE; i++) {
-            if (arg[i]) {
-                ra->value[arg[i]].state_last = MAX(ra->value[arg[i]].state_last, until);
-                ra->value[arg[i]].needed = true;
-            }
-        }
-    } else {
+    struct ir_recipe recipe;
+    if (!ir_recipe(ra->r, v, &recipe)) {
         x->needed = true;
+        return;
+    }
+    for (unsigned i = 0; i < recipe.count; i++) {
+        struct ra_value *arg = &ra->value[recipe.arg[i]];
+        arg->state_last = MAX(arg->state_last, until);
+        arg->needed = true;
     }
 }
 
@@ -112,8 +110,10 @@ static void use_operands(struct ra *ra, u32 p)
         x->next = p;
         x->needed = true;
     }
-    if (u->con.fused)
-        ra->value[u->con.fused].fused = p;
+    for (unsigned k = 0; k < ARRAY_LEN(u->con.fused); k++) {
+        if (u->con.fused[k])
+            ra->value[u->con.fused[k]].fused = p;
+    }
 }
 
 /* When maps do not build on each other, all that any of them names lives to the end. */
@@ -404,9 +404,9 @@ static struct ra_loc where_is(const struct ra *ra, irv v)
     return loc(RA_IN_SLOT, x->slot - 1u);
 }
 
-static bool made_from_recipe(const struct ra *ra, irv v)
+static bool made_from_recipe(const struct ra *ra, irv v, struct ir_recipe *recipe)
 {
-    return ir_is_recipe(ra->r, v) && !ra->value[v].needed;
+    return !ra->value[v].needed && ir_recipe(ra->r, v, recipe);
 }
 
 static bool at_home(const struct ra *ra, const struct ra_homes *homes, unsigned s)
@@ -426,12 +426,11 @@ static void record_slot(struct ra *ra, unsigned s)
     if (at_home(ra, &ra->outer, s))
         return;
     struct ra_where x = {.slot = s};
-    if (made_from_recipe(ra, v)) {
-        const struct ir_node *n = &ra->r->node[v];
+    struct ir_recipe recipe;
+    if (made_from_recipe(ra, v, &recipe)) {
         x.at = loc(RA_IN_FL, v);
-        x.a = where_is(ra, n->a);
-        if (n->b)
-            x.b = where_is(ra, n->b);
+        for (unsigned i = 0; i < recipe.count; i++)
+            x.arg[i] = where_is(ra, recipe.arg[i]);
     } else {
         x.at = where_is(ra, v);
     }
@@ -688,13 +687,13 @@ static void store_slot(struct ra *ra, unsigned s, u32 p)
     }
     w->mem_val[s] = 0;
     w->locked = 0;
-    if (made_from_recipe(ra, v)) {
-        const struct ir_node *n = &ra->r->node[v];
-        u8 src[2] = {RA_IMM, RA_IMM};
-        const irv arg[2] = {n->a, n->b};
-        for (unsigned k = 0; k < 2 && n->op != IR_FL_SITE; k++) {
-            if (arg[k] && !ir_is_const(ra->r, arg[k]))
-                src[k] = (u8)want_in_reg(ra, arg[k], 0, p);
+    struct ir_recipe recipe;
+    if (made_from_recipe(ra, v, &recipe)) {
+        u8 src[RA_MAX_SRC];
+        memset(src, RA_IMM, sizeof(src));
+        for (unsigned k = 0; k < recipe.count; k++) {
+            if (!ir_is_const(ra->r, recipe.arg[k]))
+                src[k] = (u8)want_in_reg(ra, recipe.arg[k], 0, p);
         }
         struct ra_ins *i = emit(ra, RA_STORE_FL);
         i->loc = loc(RA_IN_SLOT, s);
@@ -838,7 +837,6 @@ static unsigned remember(const struct ra *ra, struct undo *undo, unsigned n, irv
 static unsigned remember_all(const struct ra *ra, struct undo *undo)
 {
     const struct work *w = ra->work;
-    const struct ir_region *r = ra->r;
     unsigned n = 0;
     for (unsigned reg = 0; reg < RA_REGS; reg++)
         n = remember(ra, undo, n, w->reg_val[reg]);
@@ -852,10 +850,10 @@ static unsigned remember_all(const struct ra *ra, struct undo *undo)
             irv v = w->cur[s];
             n = remember(ra, undo, n, v);
             n = remember(ra, undo, n, w->mem_val[s]);
-            if (ir_is_recipe(r, v) && r->node[v].op != IR_FL_SITE) {
-                n = remember(ra, undo, n, r->node[v].a);
-                n = remember(ra, undo, n, r->node[v].b);
-            }
+            struct ir_recipe recipe;
+            ir_recipe(ra->r, v, &recipe);
+            for (unsigned k = 0; k < recipe.count; k++)
+                n = remember(ra, undo, n, recipe.arg[k]);
         }
     }
     return n;
@@ -899,7 +897,7 @@ static void allocate_side(struct ra *ra, u32 p)
     u32 block = block_at(ra, ra->r->node[p].imm);
     emit(ra, RA_SIDE)->v = p;
     struct work saved = *w;
-    struct undo undo[RA_REGS * 3 + 4 * IR_MAX_SLOTS];
+    struct undo undo[RA_REGS * 3 + (2 + IR_RECIPE_ARGS) * IR_MAX_SLOTS];
     unsigned n = remember_all(ra, undo);
     w->locked = 0;
     w->leaving = p;
@@ -1127,10 +1125,10 @@ static void find_cross(struct ra *ra)
             for (unsigned i = 0; i < nput; i++) {
                 irv x = put[i].value;
                 mark_cross(ra, x, block);
-                if (ir_is_recipe(r, x)) {
-                    mark_cross(ra, r->node[x].a, block);
-                    mark_cross(ra, r->node[x].b, block);
-                }
+                struct ir_recipe recipe;
+                ir_recipe(r, x, &recipe);
+                for (unsigned k = 0; k < recipe.count; k++)
+                    mark_cross(ra, recipe.arg[k], block);
             }
         }
     }

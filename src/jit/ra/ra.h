@@ -32,7 +32,7 @@ struct ra_con {
     u8 ntmp[2];          /* temporaries, general and vector */
     u32 clobber;         /* registers whose values must be elsewhere */
     bool sunk;           /* not made here: each user makes it again from its operands */
-    irv fused;           /* a comparison that this node makes itself */
+    irv fused[2];        /* comparisons that this node makes itself */
 };
 
 struct ra_host {
@@ -57,7 +57,7 @@ enum ra_kind {
     RA_STORE,     /* memory at loc = src[0] */
     RA_CONST,     /* dst = constant v */
     RA_STORE_IMM, /* memory at loc = constant v */
-    RA_STORE_FL,  /* flags slot at loc = recipe v with operands src[0], src[1] (RA_IMM: constants) */
+    RA_STORE_FL,  /* flags slot at loc = recipe v with operands src[] (RA_IMM: constants) */
     RA_BLOCK,     /* block v starts */
     RA_SIDE,      /* jump to what follows, up to RA_SIDE_END, if the condition of v holds */
     RA_SIDE_END,  /* go to v's pc: to block loc.index - 1, or out of the region if that is 0; the next one
@@ -83,7 +83,7 @@ enum ra_place {
     RA_IN_SLOT,  /* index: slot */
     RA_IN_SPILL, /* index: spill */
     RA_IN_IMM,   /* index: a constant node */
-    RA_IN_FL,    /* index: an fl node, to be made from `a` and `b` */
+    RA_IN_FL,    /* index: an fl node, to be made from the operands of its recipe */
 };
 
 struct ra_loc {
@@ -103,7 +103,7 @@ struct ra_ins {
 struct ra_where {
     u32 slot;
     struct ra_loc at;
-    struct ra_loc a, b; /* operands of a recipe */
+    struct ra_loc arg[IR_RECIPE_ARGS]; /* of a recipe */
 };
 
 struct ra_state {

@@ -148,20 +148,18 @@ static void store_const(struct x64_gen *g, const struct ra_ins *i)
 
 static void store_recipe(struct x64_gen *g, const struct ra_ins *i)
 {
-    const struct ir_node *n = x64_node(g, i);
-    const irv arg[2] = {n->a, n->b};
-    if (n->op == IR_FL_SITE) {
-        x64_mov_mi(&g->a, false, loc_mem(g, i->loc), (s32)n->imm);
-        return;
-    }
-    x64_mov_mi(&g->a, true, loc_mem(g, i->loc), (s32)ir_recipe_kind(n));
-    for (unsigned k = 0; k < 2; k++) {
+    static const u8 place[IR_RECIPE_ARGS] = {
+        offsetof(struct ir_flags, a), offsetof(struct ir_flags, b), offsetof(struct ir_flags, c),
+        offsetof(struct ir_flags, d)};
+    struct ir_recipe recipe;
+    ir_recipe(g->r, i->v, &recipe);
+    /* of the kind only the low half counts */
+    x64_mov_mi(&g->a, false, loc_mem(g, i->loc), (s32)recipe.kind);
+    for (unsigned k = 0; k < recipe.count; k++) {
         struct x64_mem m = loc_mem(g, i->loc);
-        m.disp += (s32)(k ? offsetof(struct ir_flags, b) : offsetof(struct ir_flags, a));
-        if (!arg[k])
-            continue;
+        m.disp += place[k];
         if (i->src[k] == RA_IMM)
-            store_imm64(g, m, x64_const(g, arg[k]));
+            store_imm64(g, m, x64_const(g, recipe.arg[k]));
         else if (i->src[k] >= RA_VEC)
             x64_v2m(&g->a, X_MOVQ_ST, xr(i->src[k]), m);
         else
@@ -502,6 +500,12 @@ static void emit_branch(struct x64_gen *g, const struct ir_node *n)
     }
 }
 
+static void negate(struct x64_cond *c)
+{
+    c->cc ^= 1;
+    c->parity = -c->parity;
+}
+
 /* A side exit with nothing to move jumps right to the block or the link. */
 static void jump_from_side(struct x64_gen *g, const struct ra_ins *i, unsigned cc)
 {
@@ -530,11 +534,10 @@ static const struct ra_ins *jump_to_side(struct x64_gen *g, const struct ra_ins 
 {
     struct x64_cond c;
     const struct ir_node *n = x64_node(g, i);
-    x64_resolve_cond(g->r, n->a, g->block_first, &c);
-    if (n->op == IR_EXIT_IF && n->aux) { /* if not */
-        c.cc ^= 1;
-        c.parity = -c.parity;
-    }
+    bool second = n->op == IR_EXIT_IF && n->b;
+    x64_resolve_cond(g->r, second ? n->b : n->a, g->block_first, &c);
+    if (n->op == IR_EXIT_IF && n->aux >> second & 1)
+        negate(&c);
     if (inverted_side(g, i, &c))
         return i + 2;
     u8 *over = c.parity > 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
@@ -551,6 +554,10 @@ static const struct ra_ins *jump_to_side(struct x64_gen *g, const struct ra_ins 
     }
     if (over)
         x64_patch(over, g->a.p);
+    for (unsigned k = 0; second && k < 2; k++) {
+        if (g->skip[k])
+            x64_patch(g->skip[k], g->a.p);
+    }
     while (i->kind != RA_SIDE_END) /* comes later, out of line */
         i++;
     return i;
@@ -596,11 +603,29 @@ void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
 
 /* ---- the walk ---- */
 
+/* A side exit with two conditions: jump over it unless the first holds. */
+static void skip_unless(struct x64_gen *g, const struct x64_cond *c)
+{
+    u8 *holds = c->parity < 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
+    g->skip[1] = c->parity > 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
+    g->skip[0] = x64_jcc(&g->a, c->cc ^ 1, false);
+    if (holds)
+        x64_patch(holds, g->a.p);
+}
+
 static void emit_cond_ins(struct x64_gen *g, const struct ra_ins *i)
 {
+    const struct ir_node *n = x64_node(g, i);
     struct x64_cond c;
-    x64_resolve_cond(g->r, x64_node(g, i)->a, g->block_first, &c);
+    x64_resolve_cond(g->r, n->a, g->block_first, &c);
     x64_emit_cond(g, &c, i->src[0], i->src[1], i->tmp[0]);
+    if (n->op != IR_EXIT_IF || !n->b)
+        return;
+    if (n->aux & 1)
+        negate(&c);
+    skip_unless(g, &c);
+    x64_resolve_cond(g->r, n->b, g->block_first, &c);
+    x64_emit_cond(g, &c, i->src[2], i->src[3], i->tmp[0]);
 }
 
 static void add_fp_site(struct x64_gen *g, irv v)

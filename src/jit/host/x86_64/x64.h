@@ -80,6 +80,7 @@ struct x64_gen {
     u32 block_cap;
     irv block_first; /* of the block being emitted */
     bool flags_live; /* a comparison was made whose jump is still to come */
+    u8 *skip[2];    /* jumps over the side exit at hand; NULL: none */
     u8 *edge_rel32; /* jumps to the code of the next edge */
     u8 *edge_rel32_2;
 };
