@@ -76,6 +76,7 @@ struct engine {
     struct compiler hot;  /* for regions of hot code */
     u32 threshold;        /* entries after which code is hot; 0: it is never */
     const void **helper_fns;
+    u16 *flags_at, nflags; /* offsets of the guest's flags slots */
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;

@@ -246,7 +246,6 @@ bool machine_jit(struct machine *m, struct m_result *out)
     const u8 *left = host_x86_64.enter(&m->cpu, env, region_entry(&m->cache, r));
     running = NULL;
     protect(m, false);
-    host_x86_64.fp_pull(env);
     if (env->exit == HOST_EXIT_LINK) {
         m_state(m)->pc = host_x86_64.stub_pc(left);
         env->exit = IR_EXIT_LOOKUP;

@@ -16,12 +16,6 @@ static const struct {
 #define FPSR_QC (1u << 27)
 
 /* An engine that computes in software has no unit to tell. */
-static void pull(struct ir_env *env)
-{
-    if (env->fp_pull)
-        env->fp_pull(env);
-}
-
 static void push(struct ir_env *env)
 {
     if (env->fp_push)
@@ -31,7 +25,6 @@ static void push(struct ir_env *env)
 void a64_set_fpcr(struct ir_env *env, u32 fpcr)
 {
     struct a64_state *s = a64_state(env);
-    pull(env);
     fpcr &= A64_FPCR_MASK;
     u8 flush = (fpcr & A64_FPCR_FZ ? FP_FLUSH_WIDE : 0) | (fpcr & A64_FPCR_FZ16 ? FP_FLUSH_HALF : 0);
     s->fpcr = fpcr;
@@ -54,7 +47,6 @@ void a64_set_fpcr(struct ir_env *env, u32 fpcr)
 u32 a64_get_fpsr(struct ir_env *env)
 {
     struct a64_state *s = a64_state(env);
-    pull(env);
     u32 fpsr = s->qc ? FPSR_QC : 0;
     for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)
         fpsr |= s->fp.flags & sticky[i].flag ? sticky[i].fpsr : 0;

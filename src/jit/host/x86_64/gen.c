@@ -857,7 +857,6 @@ const struct host host_x86_64 = {
     .patch = patch,
     .enter = x64_enter,
     .fp_setup = x64_fp_setup,
-    .fp_pull = x64_fp_pull,
     .fp_push = x64_fp_push,
     .fp_trap = x64_fp_trap,
     .return_base = x64_return_base,

@@ -198,7 +198,6 @@ bool x64_fp_trap(struct ir_env *env, void *ucontext);
 bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf);
 const u8 *x64_enter(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
 void x64_fp_setup(struct ir_env *env);
-void x64_fp_pull(struct ir_env *env);
 void x64_fp_push(struct ir_env *env);
 const u8 *x64_return_base(const struct host_cpu *cpu);
 const u8 *x64_context_pc(const void *ucontext);
