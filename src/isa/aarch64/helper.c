@@ -92,12 +92,31 @@ static void counter(struct ir_env *env)
     env->helper_ret.d[0] = (u64)now.tv_sec * A64_CNTFRQ + (u64)now.tv_nsec / (1000000000 / A64_CNTFRQ);
 }
 
+static void put_time(struct ir_env *env, clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    env->helper_ret.d[0] = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+}
+
+static void realtime(struct ir_env *env)
+{
+    put_time(env, CLOCK_REALTIME);
+}
+
+static void monotonic(struct ir_env *env)
+{
+    put_time(env, CLOCK_MONOTONIC);
+}
+
 const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_GET_FPCR] = {"get_fpcr", get_fpcr, 0},
     [A64_HELPER_SET_FPCR] = {"set_fpcr", set_fpcr, IR_HELPER_WRITES | IR_HELPER_FP},
     [A64_HELPER_GET_FPSR] = {"get_fpsr", get_fpsr, IR_HELPER_FP},
     [A64_HELPER_SET_FPSR] = {"set_fpsr", set_fpsr, IR_HELPER_FP},
     [A64_HELPER_COUNTER] = {"counter", counter, IR_HELPER_VARIES},
+    [A64_HELPER_REALTIME] = {"realtime", realtime, IR_HELPER_VARIES},
+    [A64_HELPER_MONOTONIC] = {"monotonic", monotonic, IR_HELPER_VARIES},
     [A64_HELPER_FP_LANES] = {"fp_lanes", a64_fp_lanes, IR_HELPER_FP},
     [A64_HELPER_SIMD] = {"simd", a64_simd, 0},
     [A64_HELPER_FJCVTZS] = {"fjcvtzs", a64_fjcvtzs, IR_HELPER_FP},

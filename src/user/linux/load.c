@@ -16,6 +16,7 @@
 #include "base/guard.h"
 #include "base/mem.h"
 #include "user/linux/abi.h"
+#include "user/linux/vdso.h"
 
 #define MAX_SCRIPTS 5 /* as the kernel */
 #define LINE_MAX_   256
@@ -422,6 +423,7 @@ static void push_auxv(struct process *p, struct stack *s, const struct elf *f,
         AT_PHENT, f->phentsize,
         AT_PHNUM, f->segments,
         AT_PAGESZ, SPACE_PAGE,
+        AT_SYSINFO_EHDR, p->vdso,
         AT_BASE, base,
         AT_FLAGS, 0,
         AT_ENTRY, img->entry,
@@ -505,20 +507,6 @@ static bool fill_stack(struct process *p, const struct program *prog, char *cons
     return true;
 }
 
-/* A page of our own for code that the kernel would have in its vDSO. */
-static bool make_vdso(struct process *p, struct err *e)
-{
-    struct space *sp = &p->space;
-    s64 r = space_mmap(sp, 0, SPACE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
-                       MAP_IS_VDSO);
-    if (r < 0)
-        return err_set(e, (int)-r, "no room for a page of code");
-    p->sigreturn = (u64)r;
-    space_write(sp, p->sigreturn, p->abi->sigreturn_code, p->abi->sigreturn_size);
-    space_mprotect(sp, p->sigreturn, SPACE_PAGE, PROT_READ | PROT_EXEC);
-    return true;
-}
-
 bool program_load(struct process *p, struct thread *t, struct program *prog, char *const *envp,
                   struct err *e)
 {
@@ -535,7 +523,7 @@ bool program_load(struct process *p, struct thread *t, struct program *prog, cha
     p->space.brk_start = p->space.brk = ALIGN_UP(img.end, SPACE_PAGE);
     if (f->interp && !load_interp(p, prog->path, f, &interp, e))
         return false;
-    if (!make_vdso(p, e) ||
+    if (!vdso_make(p, e) ||
         !fill_stack(p, prog, envp, &img, f->interp ? interp.bias : 0, e))
         return false;
     if (p->abi->new_keys)
