@@ -191,3 +191,8 @@ void a64_end_flags(struct lift *l, u64 yes, u64 no)
         put_flags(l, ir_emit(l->b, IR_FL_BITS, IR_FL, 0,
                              ir_emit(l->b, IR_FL_GET, IR_I32, 0, fl, 0, 0, 0), 0, 0, 0));
 }
+
+bool a64_may_join(struct lift *l)
+{
+    return get_flags(l) == A64_NZCV + 1 || look(l, l->pc, 0) != FATE_READ;
+}

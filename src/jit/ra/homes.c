@@ -38,8 +38,8 @@ static void outer_homes(struct ra *ra, struct ra_homes *h)
 
 /* ---- loops ---- */
 
-/* A natural loop: what can reach a jump back to its head without leaving the head's rule. Loop 0 is the whole
- * region, which is none. */
+/* A natural loop: what can reach a jump back to a block that is passed on every way in. Loop 0 is
+ * the whole region, which is none. */
 struct loop {
     u64 body; /* a set of blocks */
     u32 head, parent;
@@ -103,27 +103,34 @@ static void find_dominators(struct loops *l)
     }
 }
 
-static struct loop *loop_at(struct loops *l, u32 head)
+/* The head, and everything that leads to the jump back without passing it. */
+static u64 body_of(const struct loops *l, u32 head, u32 latch)
 {
-    for (u32 i = 1; i < l->count; i++) {
-        if (l->loop[i].head == head)
-            return &l->loop[i];
-    }
-    VEC_PUSH(l->loop, l->count, l->cap) = (struct loop){.head = head, .body = 1ull << head};
-    return &l->loop[l->count - 1];
-}
-
-/* Everything that leads to the jump back without passing the head. */
-static void add_body(const struct loops *l, struct loop *loop, u32 latch)
-{
-    u64 todo = 1ull << latch & ~loop->body;
+    u64 body = 1ull << head, todo = 1ull << latch & ~body;
     while (todo) {
-        loop->body |= todo;
+        body |= todo;
         u64 next = 0;
         for (u64 left = todo; left; left &= left - 1)
             next |= l->pred[ctz64(left)];
-        todo = next & ~loop->body;
+        todo = next & ~body;
     }
+    return body;
+}
+
+/* Several jumps back to one head make one loop. But all that leads to the region's entry seems to have it
+ * for its head, as control got in there: loops within loops, if they look like it. */
+static void add_loop(struct loops *l, u32 head, u64 body)
+{
+    for (u32 i = 1; i < l->count; i++) {
+        struct loop *x = &l->loop[i];
+        u64 both = x->body & body;
+        bool nested = !head && both != 1 && (both == body || both == x->body) && x->body != body;
+        if (x->head == head && !nested) {
+            x->body |= body;
+            return;
+        }
+    }
+    VEC_PUSH(l->loop, l->count, l->cap) = (struct loop){.head = head, .body = body};
 }
 
 static int by_size(const void *a, const void *b)
@@ -152,7 +159,7 @@ static void find_loops(struct loops *l)
     for (u32 head = 0; head < r->nblocks; head++) {
         for (u64 left = l->pred[head]; left; left &= left - 1) {
             if (l->dom[ctz64(left)] >> head & 1)
-                add_body(l, loop_at(l, head), ctz64(left));
+                add_loop(l, head, body_of(l, head, ctz64(left)));
         }
     }
     qsort(l->loop + 1, l->count - 1, sizeof(*l->loop), by_size);
