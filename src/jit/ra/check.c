@@ -144,8 +144,9 @@ static bool check_listed(struct checker *c, const struct ra_where *w, irv want)
         RULE(w->at.index == want && ir_recipe(r, want, &recipe), "step %u: %s is not v%u", c->at,
              name, want);
         for (unsigned k = 0; k < recipe.count; k++)
-            RULE(content(c, w->arg[k]) == recipe.arg[k], "step %u: an operand of %s is not there",
-                 c->at, name);
+            RULE(content(c, w->arg[k]) == recipe.arg[k],
+                 "step %u: an operand of %s is said to be where v%u is, not v%u", c->at, name,
+                 content(c, w->arg[k]), recipe.arg[k]);
         return true;
     }
     RULE(content(c, w->at) == want, "step %u: %s is said to be where v%u is, not v%u", c->at, name,

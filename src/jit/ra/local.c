@@ -373,7 +373,7 @@ static void set_cur(struct ra *ra, unsigned slot, irv v, u32 p)
     ra->value[v].slot = (u16)(slot + 1);
     /* What is there to stay goes home at once: there is one store in any case, and the register is free. */
     if (w->homes->reg[slot] == RA_NOREG && ra->value[v].state_last == FOREVER && !w->multi &&
-        ra->value[v].reg != RA_NOREG && !ir_is_const(ra->r, v) && slot_writable(ra, slot, p)) {
+        ra->value[v].reg != RA_NOREG && !ir_is_const(ra->r, v) && slot_writable(ra, slot, p - 1)) {
         store(ra, loc(RA_IN_SLOT, slot), v);
         w->mem_val[slot] = v;
     }
