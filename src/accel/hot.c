@@ -37,8 +37,15 @@ static bool joins(struct lift *l, u64 pc)
 
 static bool want_block(struct former *f, u64 pc)
 {
-    if (ir_block_at(&f->c->ir, pc) != UINT32_MAX || is_todo(f, pc))
+    if (ir_block_at(&f->c->ir, pc) != UINT32_MAX)
         return true;
+    for (unsigned i = 0; i < f->ntodo; i++) {
+        if (f->todo[i] == pc) { /* now it comes next */
+            memmove(&f->todo[i], &f->todo[i + 1], (f->ntodo - i - 1) * sizeof(*f->todo));
+            f->todo[f->ntodo - 1] = pc;
+            return true;
+        }
+    }
     if (f->ntodo + f->c->ir.nblocks >= HOT_BLOCKS || f->c->ir.insns >= HOT_INSNS)
         return false;
     f->todo[f->ntodo++] = pc;

@@ -14,16 +14,19 @@ static void poll_if_backward(struct lift *l, u64 to)
 }
 
 /* In a region of hot code a branch backward is a loop's, and its end the end of the block; others are side
- * exits. */
+ * exits. The block to come next is the last one that is asked for: the start of the loop, if it is not
+ * there yet. */
 static bool hot_branch(struct lift *l, irv cond, u64 yes)
 {
     u64 no = next_pc(l);
-    bool loop = l->follow(l, yes) && yes <= l->pc;
-    if (!loop) {
+    bool known = l->joins(l, yes);
+    if (!l->follow(l, yes) || yes > l->pc) {
         l->ended = !ir_exit_if(l->b, cond, true, yes);
         return true;
     }
     l->follow(l, no);
+    if (!known)
+        l->follow(l, yes);
     ir_poll(l->b);
     a64_end_flags(l, yes, no);
     ir_exit_br(l->b, cond, yes, no);
