@@ -277,8 +277,6 @@ static bool step(struct checker *c, const struct ra_ins *i, struct checker *bran
         if (!c->ra->r->by_state)
             return end_edge(c);
         return check_way_to(c, i->loc.index, i->v ? c->ra->r->node[i->v].c : 0);
-    case RA_OTHERWISE:
-        return check_homes(c, &c->ra->outer, c->ra->r->node[i->v].c);
     case RA_COND:
         return check_operands(c, i);
     case RA_MOVE:

@@ -929,27 +929,13 @@ static void jump_to_block(struct ra *ra, u32 p, u32 block)
     jump->loc.index = (block - 1) & 0x1fffffff;
 }
 
-/* Both ways lead to the outside: the state goes home before they part. Else each has its own way home;
- * between blocks most of it is at home anyhow. */
+/* The state goes home before the two ways out part. */
 static void finish_conditional(struct ra *ra, u32 p)
 {
-    const struct ir_node *n = &ra->r->node[p];
     struct ra_ins op = allocate_condition(ra, p);
-    u32 yes = block_at(ra, n->imm), no = block_at(ra, ra->r->node[n->b].imm);
-    if (!yes && !no) {
-        sync_state(ra, p, &ra->outer, NULL, 0);
-        op.kind = RA_OP;
-        *emit(ra, RA_OP) = op;
-        return;
-    }
-    sync_state(ra, p, homes_at(ra, yes ? yes : no), NULL, 0); /* the way of a loop, if there is one */
-    allocate_side(ra, p);
-    if (no) {
-        jump_to_block(ra, p, no);
-    } else {
-        sync_state(ra, p, &ra->outer, NULL, 0);
-        emit(ra, RA_OTHERWISE)->v = p;
-    }
+    sync_state(ra, p, &ra->outer, NULL, 0);
+    op.kind = RA_OP;
+    *emit(ra, RA_OP) = op;
 }
 
 /* The state is in the outer homes: a region or a return site is entered. */

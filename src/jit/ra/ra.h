@@ -62,7 +62,6 @@ enum ra_kind {
     RA_SIDE,      /* jump to what follows, up to RA_SIDE_END, if the condition of v holds */
     RA_SIDE_END,  /* go to v's pc: to block loc.index - 1, or out of the region if that is 0; the next one
                    * goes on from where RA_SIDE stood */
-    RA_OTHERWISE, /* leave to the pc that v, a conditional exit, has for when its condition fails */
     RA_EDGE,      /* the code of edge v starts (b: taken when true) */
     RA_JUMP,      /* to block loc.index; v: the exit that leads there, 0 behind entries, returns and edges */
 };
