@@ -95,7 +95,10 @@ def test_errors(t, static, dynamic):
     t.both("not executable", [t.path("plain", open(static, "rb").read(), 0o644)], 126, 1,
            "Permission denied")
     t.both("another architecture", [shutil.which("true")], 126, 255, "x86-64")
+    t.check("guests are named", [t.lyre, "run", shutil.which("true")], 126, err="lyre runs those for aarch64", lines=1)
     t.both("no loader", [dynamic], 126, 255, "Could not open '/lib/ld-linux-aarch64.so.1'")
+    t.both("a loader that -L does not have", ["-L", t.work, dynamic], 126, 255, f"-L {t.work} does not have it")
+    t.both("-L that is not there", ["-L", "/nonexistent", dynamic], 126, 255, "-L /nonexistent cannot be opened")
     t.both("an object file", [t.path("object.o")], 126, 255, "object file")
     t.both("a script of nothing", [t.path("s0", b"#!\n")], 126, 1, "no interpreter")
     t.both("a script of another system", [t.path("s1", b"#!/bin/sh\n")], 126, 255, "interpreter")

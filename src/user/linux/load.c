@@ -107,6 +107,17 @@ static bool check_machine(struct process *p, const char *path, const struct elf 
                    f->big_endian ? " (big-endian)" : "", p->isa->name);
 }
 
+static bool other_machine(const char *path, u16 machine, struct err *e)
+{
+    char name[32], guests[64] = "";
+    for (unsigned i = 0; isa_list[i]; i++) {
+        size_t n = strlen(guests);
+        snprintf(guests + n, sizeof(guests) - n, "%s%s", i ? ", " : "", isa_list[i]->name);
+    }
+    return err_set(e, ENOEXEC, "%s: a program for %s; lyre runs those for %s", path,
+                   elf_machine_name(machine, name, sizeof(name)), guests);
+}
+
 static bool check_type(const char *path, const struct elf *f, struct err *e)
 {
     if (f->type == ET_REL)
@@ -153,11 +164,8 @@ static bool open_step(struct process *p, char **path, struct program *prog, bool
     /* The architecture is only known now if the caller left it to the file. */
     if (!p->isa)
         p->isa = isa_by_elf(prog->elf.machine, prog->elf.class, prog->elf.big_endian);
-    if (!p->isa) {
-        char name[32];
-        return err_set(e, ENOEXEC, "%s: a program for %s, which lyre cannot run", *path,
-                       elf_machine_name(prog->elf.machine, name, sizeof(name)));
-    }
+    if (!p->isa)
+        return other_machine(*path, prog->elf.machine, e);
     return check_machine(p, *path, &prog->elf, e) && check_type(*path, &prog->elf, e);
 }
 
@@ -327,6 +335,10 @@ static bool open_interp(struct process *p, const char *path, const char *interp,
     enum user_fail ignored;
     const char *host = path_map(p, interp, buf, true);
     *fd = open(host, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0 && p->sysroot)
+        return err_set(e, errno, "Could not open '%s': %s (the loader of %s; -L %s %s)", interp,
+                       strerror(errno), path, p->sysroot,
+                       access(p->sysroot, X_OK) ? "cannot be opened, either" : "does not have it");
     if (*fd < 0)
         return err_set(e, errno,
                        "Could not open '%s': %s (the loader of %s; -L DIR says where the "
