@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "jit/ra/ra.h"
 
-#define TRIPS 8 /* how often a loop is taken to go round */
+#define TRIPS 4 /* how often a loop is taken to go round */
 
 static void add_home(struct ra_homes *h, unsigned slot, unsigned reg)
 {
@@ -224,21 +224,24 @@ static void pass_to_parent(struct loops *l, u32 i)
         out->put[k] |= in->put[k];
 }
 
-/* A slot without a pin costs a load after each boundary, and if it changes a store before it; a pinned
- * one without a register costs both the other way round. The loop's own start and end are boundaries,
- * too. */
-static s64 gain(const struct ra_homes *outer, const struct loop *l, unsigned s)
+/* A slot that is in memory on the other side of a boundary costs a load behind it, and if it changes a store
+ * before it; one that is in a register there costs both the other way round. */
+static s64 boundary(const struct ra_homes *beyond, const struct loop *l, unsigned s)
 {
-    s64 boundary = l->crossed * TRIPS + 1, used = l->used[s] * TRIPS;
-    if (outer->reg[s] != RA_NOREG)
-        return used + boundary * 2;
-    return used - boundary * (1 + ra_in_set(l->put, s));
+    return beyond->reg[s] != RA_NOREG ? 2 : -1 - (s64)ra_in_set(l->put, s);
+}
+
+/* What a register for the slot saves while the loop runs once. */
+static s64 gain(const struct ra_homes *outer, const struct ra_homes *parent, const struct loop *l,
+                unsigned s)
+{
+    return l->used[s] * TRIPS + boundary(outer, l, s) * l->crossed * TRIPS + boundary(parent, l, s);
 }
 
 /* ---- choice ---- */
 
-static unsigned best_slot(const struct ra *ra, const struct loop *l, unsigned class,
-                          const ra_slot_set taken)
+static unsigned best_slot(const struct ra *ra, const struct ra_homes *parent, const struct loop *l,
+                          unsigned class, const ra_slot_set taken)
 {
     const struct ir_slots *slots = ra->r->slots;
     unsigned best = IR_MAX_SLOTS;
@@ -246,9 +249,9 @@ static unsigned best_slot(const struct ra *ra, const struct loop *l, unsigned cl
     for (unsigned s = 0; s < slots->count; s++) {
         unsigned type = slots->slot[s].type;
         if (s == slots->pc || type == IR_FL || ra_class_of_type(type) != class ||
-            ra_in_set(taken, s) || gain(&ra->outer, l, s) <= most)
+            ra_in_set(taken, s) || gain(&ra->outer, parent, l, s) <= most)
             continue;
-        most = gain(&ra->outer, l, s);
+        most = gain(&ra->outer, parent, l, s);
         best = s;
     }
     return best;
@@ -274,7 +277,7 @@ static void choose(const struct ra *ra, const struct loop *l, const struct ra_ho
     unsigned room = (unsigned)__builtin_popcount(left), count = 0, chosen[RA_REGS];
     ra_slot_set taken = {0};
     while (count < room) {
-        unsigned s = best_slot(ra, l, class, taken);
+        unsigned s = best_slot(ra, parent, l, class, taken);
         if (s == IR_MAX_SLOTS)
             break;
         ra_add_to_set(taken, s);
@@ -372,6 +375,7 @@ void ra_choose_homes(struct ra *ra)
     find_loops(&l);
     for (u32 b = 0; b < r->nblocks; b++) {
         ra->block[b].homes = loop_of(&l, b, l.count);
+        ra->block[b].heads = l.loop[ra->block[b].homes].head == b && ra->block[b].homes;
         weigh_block(r, &l.loop[ra->block[b].homes], b, l.put[b]);
     }
     for (u32 i = l.count; --i;)

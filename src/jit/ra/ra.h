@@ -148,6 +148,7 @@ struct ra {
     u32 inner_cap;
     struct ra_block {
         u32 homes;          /* index into inner */
+        bool heads;         /* a loop */
         ra_slot_set clean;  /* slots in registers whose memory is as good at the block's start */
     } *block;               /* of a by_state region */
     u32 block_cap;

@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "jit/ir/fl.h"
 
+#define LOOP_ALIGN 32
+
 static struct x64_mem slot_mem(const struct x64_gen *g, unsigned slot, s32 plus)
 {
     return x64_at(X64_ENV, (s32)g->r->slots->slot[slot].offset + plus - IR_ENV_BIAS);
@@ -718,6 +720,8 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
         g->flags_live = false;
         return jump_to_side(g, i);
     case RA_BLOCK:
+        if (g->r->by_state && g->ra->block[i->v].heads)
+            x64_nops(&g->a, (unsigned)(-(uintptr_t)g->a.p & (LOOP_ALIGN - 1)));
         g->block_at[i->v] = g->a.p;
         g->block_first = g->r->block[i->v].first;
         break;
