@@ -96,6 +96,14 @@ static inline u64 next_pc(const struct lift *l)
     return l->pc + 4;
 }
 
+/* Raise UNALIGNED for an access of 1 << size bytes that cannot be atomic. */
+void a64_check_aligned(struct lift *l, irv addr, unsigned size);
+
+/* Two registers as one value of twice their size (size: log2 of the bytes of one), the first in the low
+ * half; and such a value back to them. */
+irv a64_join(struct lift *l, unsigned size, unsigned first, unsigned second);
+void a64_put_halves(struct lift *l, unsigned size, unsigned first, unsigned second, irv v);
+
 /* Before the exit of a block that goes on at one of two addresses: store no flags that nobody will
  * see (lift_flags.c). */
 void a64_end_flags(struct lift *l, u64 yes, u64 no);

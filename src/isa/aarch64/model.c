@@ -10,7 +10,7 @@
 
 #define HAS(f) (1ull << A64_FEAT_##f)
 
-/* What models have in common. LSE2 and BTI wait to be asked for, see docs/isa-aarch64.md. */
+/* What models have in common. LSE2 is only for who asks: docs/decisions/0007-lse2-is-off-by-default.md. */
 #define V8_0 (HAS(BASE) | HAS(FP) | HAS(AdvSIMD))
 #define CRYPTO (HAS(AES) | HAS(PMULL) | HAS(SHA1) | HAS(SHA256))
 #define V8_0_CRYPTO (V8_0 | HAS(CRC32) | CRYPTO)
