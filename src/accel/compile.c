@@ -1,5 +1,6 @@
 /* From guest code to host code: the stages in a row. */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -123,6 +124,12 @@ static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
     return n;
 }
 
+static bool guarded(struct lift *l, u64 pc)
+{
+    const struct engine *en = l->opaque;
+    return en->opts.guarded(en->opts.opaque, pc);
+}
+
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
                   const struct ir_lowering *lowering)
 {
@@ -133,7 +140,8 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
         return 0;
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = cpu->model, .key = cpu->env->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
-                     .max_insns = max_insns, .peek = peek, .opaque = en, .tagged = &en->tagged,
+                     .max_insns = max_insns, .peek = peek, .opaque = en,
+                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .tagged = &en->tagged,
                      .invalid = &en->invalid};
     ir_region_start(&c->ir, &en->isa->slots, pc);
     c->ir.key = cpu->env->key;

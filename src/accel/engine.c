@@ -68,6 +68,17 @@ void engine_invalidate(struct engine *en, u64 start, u64 len)
     pthread_mutex_unlock(&en->lock);
 }
 
+void engine_check_landings(struct engine *en)
+{
+    pthread_mutex_lock(&en->lock);
+    atomic_store(&en->guards, true);
+    if (en->opts.kind != ENGINE_INTERP) {
+        cache_flush(&en->cache);
+        ask_flush(en);
+    }
+    pthread_mutex_unlock(&en->lock);
+}
+
 /* Frees all code again and again, for tests. */
 static void *stress(void *opaque)
 {

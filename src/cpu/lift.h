@@ -56,7 +56,10 @@ struct lift {
     unsigned npeeked;
     /* For regions of hot code: has the code at pc run? */
     bool (*ran)(struct lift *l, u64 pc);
-    void *opaque;    /* for peek and ran */
+    /* NULL: no page of the program is guarded, and indirect branches need not say what they are.
+     * Else: is that of pc? */
+    bool (*guarded)(struct lift *l, u64 pc);
+    void *opaque;    /* for peek, ran and guarded */
 };
 
 /* Of two ways on, is the first the likelier? A loop is likelier than its end. */

@@ -194,7 +194,7 @@ bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
     }
 }
 
-/* BTI, as no page is guarded, and what else is not needed: no effect. */
+/* BTI acts where branches land (lift.c); what else is not needed has no effect. */
 bool a64_lift_hint(struct lift *l, const struct a64_hint *f)
 {
     return true;

@@ -51,6 +51,12 @@ struct abi {
     bool clone_tls_first; /* clone's 4th argument is tls and the 5th ctid (else the other way) */
     u64 pie_base;         /* where programs that can be anywhere are put */
     u32 min_sigstack;     /* AT_MINSIGSTKSZ; also the least that sigaltstack takes */
+    /* Pages that indirect branches may enter at landing pads only, 0: none. The bit of mmap and mprotect, of
+     * AT_HWCAP2, and by which property of an ELF file its segments are such. */
+    u32 prot_guarded, hwcap2_guarded;
+    struct {
+        u32 type, bit;
+    } property_guarded;
     const u8 *sigreturn_code;
     u32 sigreturn_size;
     const struct abi_bits *open_flags;
