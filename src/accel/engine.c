@@ -22,7 +22,7 @@ static void fp_nothing(struct ir_env *env)
 
 /* ---- safepoints ---- */
 
-static void ask_flush(struct engine *en)
+void engine_ask_flush(struct engine *en)
 {
     if (en->opts.kind == ENGINE_INTERP)
         return; /* it keeps nothing */
@@ -35,7 +35,7 @@ static void ask_flush(struct engine *en)
 static void wait_for_safepoints(void *opaque, u64 epoch)
 {
     struct engine *en = opaque;
-    ask_flush(en);
+    engine_ask_flush(en);
     for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
         while (atomic_load(&ec->in_code) && atomic_load(&ec->seen) < epoch)
             sched_yield();
@@ -64,7 +64,7 @@ void engine_invalidate(struct engine *en, u64 start, u64 len)
     drop_sites(&en->tagged, start, len);
     drop_sites(&en->invalid, start, len);
     if (cache_invalidate(&en->cache, start, len))
-        ask_flush(en);
+        engine_ask_flush(en);
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -74,7 +74,7 @@ void engine_check_landings(struct engine *en)
     atomic_store(&en->guards, true);
     if (en->opts.kind != ENGINE_INTERP) {
         cache_flush(&en->cache);
-        ask_flush(en);
+        engine_ask_flush(en);
     }
     pthread_mutex_unlock(&en->lock);
 }
@@ -88,7 +88,7 @@ static void *stress(void *opaque)
         nanosleep(&pause, NULL);
         pthread_mutex_lock(&en->lock);
         cache_flush(&en->cache);
-        ask_flush(en);
+        engine_ask_flush(en);
         pthread_mutex_unlock(&en->lock);
     }
     return NULL;
@@ -128,6 +128,8 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->tagged.limit = MAX_TAGGED;
     en->invalid.limit = LIFT_SITES;
     compiler_init(&en->compiler);
+    compiler_init(&en->hot);
+    en->threshold = opts->kind == ENGINE_JIT && !opts->one_insn ? opts->hot_after : 0;
     collect_helpers(en);
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
@@ -138,6 +140,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
         perf_close(&en->perf);
         compiler_free(&en->compiler);
+        compiler_free(&en->hot);
         free(en->helper_fns);
         free(en);
         return NULL;
@@ -158,6 +161,7 @@ void engine_free(struct engine *en)
     perf_close(&en->perf);
     cache_free(&en->cache);
     compiler_free(&en->compiler);
+    compiler_free(&en->hot);
     turn_free(en->turn);
     pthread_mutex_destroy(&en->lock);
     free(en->helper_fns);
@@ -176,6 +180,8 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     *cpu = (struct vcpu){.isa = en->isa, .env = env, .engine = en, .engine_data = ec};
     env->cpu = cpu;
     env->helpers = en->helper_fns;
+    for (unsigned i = 0; i < IR_HEAT_COUNTERS; i++)
+        env->heat[i] = (s32)en->threshold;
     env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
@@ -270,7 +276,7 @@ static bool add_site(struct engine *en, struct lift_sites *sites, u64 pc)
         cache_flush(&en->cache);
     else
         cache_invalidate(&en->cache, pc, en->isa->max_insn);
-    ask_flush(en);
+    engine_ask_flush(en);
     return true;
 }
 
@@ -328,7 +334,7 @@ static void settle_flags(struct vcpu *cpu)
             continue;
         struct ir_flags *f = env_slot(cpu->env, slots->slot[s].offset);
         if ((u32)f->kind & IR_SITE)
-            *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(cpu->env->slots, f), 0};
+            *f = (struct ir_flags){.kind = IR_FLK_BITS, .a = ir_flags_eval(cpu->env->slots, f)};
     }
 }
 
@@ -445,5 +451,7 @@ void engine_stats(struct engine *en, FILE *to)
     fprintf(to, "regions evicted     %" PRIu64 "\n", c->stat_evicted);
     print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
+    fprintf(to, "hot regions         %" PRIu64 ", %" PRIu64 " instructions\n", en->stat_hot_regions,
+            en->stat_hot_insns);
     fprintf(to, "FP traps            %" PRIu64 "\n", atomic_load(&en->stat_fp_traps));
 }

@@ -14,11 +14,14 @@ enum engine_kind { ENGINE_JIT, ENGINE_INTERP, ENGINE_LOCKSTEP };
  * struct jit_region. */
 enum engine_stage { ENGINE_IR, ENGINE_ALLOCATION, ENGINE_CODE };
 
+#define ENGINE_HOT_AFTER 4000 /* a good value for hot_after */
+
 struct engine_opts {
     enum engine_kind kind;
     const char *host_cpu;  /* NULL: as found; "sse4.2", "avx2", "avx512": at most this level */
     size_t cache_size;     /* bytes of code cache; 0: the default */
     u32 stress_ms;         /* free all code every so many milliseconds; 0: never */
+    u32 hot_after;         /* entries after which code is translated again, as hot; 0: never */
     unsigned pins;         /* how many pinned registers to use; UINT_MAX: all */
 
     /* Copy `len` bytes of guest code at `addr` to `to`; returns how many bytes could be read. Called

@@ -30,8 +30,18 @@ struct compiler {
     struct host_buf buf;
     struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
-    struct jit_range peeked[JIT_RANGES - 1]; /* other guest code that the region depends on */
-    unsigned npeeked;
+    struct jit_range *range; /* guest code that the region depends on */
+    u32 nranges, range_cap;
+};
+
+/* What guest code is lifted for. */
+struct lifting {
+    struct engine *en;
+    const void *model; /* struct vcpu.model */
+    u32 key;
+    bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
+    bool (*joins)(struct lift *l, u64 pc);
+    void *opaque;
 };
 
 /* The engine's part of a vCPU. */
@@ -63,12 +73,15 @@ struct engine {
     struct compiler compiler;
     struct engine_cpu *cpus;
     struct lift_sites tagged, invalid;
+    struct compiler hot;  /* for regions of hot code */
+    u32 threshold;        /* entries after which code is hot; 0: it is never */
     const void **helper_fns;
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
     _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
+    u64 stat_hot_regions, stat_hot_insns, stat_hot_ns;
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;
@@ -87,8 +100,33 @@ void compiler_free(struct compiler *c);
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
                   const struct ir_lowering *lowering);
 
+/* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of
+ * it, and return its length in bytes (0: no code there); check, abort if that fails; find places for
+ * values, false if they do not fit; make code and put it into the cache, NULL if it is too large. */
+void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
+                    const struct ir_lowering *lowering);
+u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
+void compiler_verify(const struct ir_region *r);
+bool compiler_allocate(struct compiler *c, const struct engine *en);
+struct jit_region *compiler_install(struct compiler *c, struct engine *en);
+
 /* A region for pc; NULL when its code cannot be read. Called with the lock held. */
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc);
+
+/* The counter in env->heat for entries at pc. */
+static inline u32 heat_index(const struct engine *en, u64 pc)
+{
+    return (u32)(pc >> en->isa->insn_align) % IR_HEAT_COUNTERS;
+}
+
+/* Start the count again. */
+static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 pc)
+{
+    env->heat[heat_index(en, pc)] = (s32)en->threshold;
+}
+
+/* The vCPU has entered the code at its pc so often that it should become faster. */
+void hot_entry(struct vcpu *cpu);
 
 /* The run loops. */
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
@@ -115,6 +153,8 @@ void turn_free(struct turn *turn);
 
 void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);
+/* Have every vCPU do engine_cpu_flush() at its next safepoint. Called with the lock held. */
+void engine_ask_flush(struct engine *en);
 /* Forget everything that leads into code: predictions and inline look-ups. */
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
 

@@ -149,7 +149,9 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
             stub = left;
         }
         atomic_store(&ec->in_code, false);
-        if (env->exit != HOST_EXIT_LINK && !engine_exit(cpu, exit))
+        if (env->exit == HOST_EXIT_HOT)
+            hot_entry(cpu);
+        else if (env->exit != HOST_EXIT_LINK && !engine_exit(cpu, exit))
             return;
         /* engine_exit() may have asked for a flush: the stub is then gone */
     }

@@ -292,7 +292,7 @@ static bool is_stale(const struct vcpu *cpu, const struct compiler *c, u64 pc, u
     struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
     const struct jit_region *r = cache_find(&en->cache, pc, key);
-    bool stale = r && r->sum != lockstep_sum(c->code, len);
+    bool stale = !r || r->sum != lockstep_sum(c->code, len); /* gone: somebody wrote there just now */
     pthread_mutex_unlock(&en->lock);
     return stale;
 }

@@ -260,6 +260,19 @@ static enum answer opt_stress(struct run *r, const struct option *o, const char 
     return GO_ON;
 }
 
+static enum answer opt_opt(struct run *r, const struct option *o, const char *arg)
+{
+    u64 v;
+    if (!strcmp(arg, "on"))
+        v = ENGINE_HOT_AFTER;
+    else if (!strcmp(arg, "off"))
+        v = 0;
+    else if (!parse_number(arg, &v, false) || !v || v > INT32_MAX)
+        return complain(r, "'%s' is not on, off or a number of entries", arg);
+    r->user.engine.hot_after = (u32)v;
+    return GO_ON;
+}
+
 static enum answer opt_pins(struct run *r, const struct option *o, const char *arg)
 {
     u64 v;
@@ -317,6 +330,8 @@ static const struct option options[] = {
      "use at most this level of the host: sse4.2, avx2, avx512"},
     {"cache-size", "size", "LYRE_CACHE_SIZE", opt_cache_size, "bytes of code cache"},
     {"stress", "ms", "LYRE_STRESS", opt_stress, "free all code every so many milliseconds"},
+    {"opt", "when", "LYRE_OPT", opt_opt,
+     "translate hot code again, as larger regions: on (default), off, or after how many entries"},
     {"pins", "number", "LYRE_PINS", opt_pins, "use at most so many pinned registers"},
     {"perf-map", NULL, "LYRE_PERF_MAP", opt_perf_map, "tell perf the names of generated code"},
     {"jitdump", NULL, "LYRE_JITDUMP", opt_jitdump, "write a jitdump file for perf"},
@@ -500,6 +515,7 @@ static int run(struct run *r, int argc, char **argv)
 {
     int i = 1;
     r->user.engine.pins = ~0u;
+    r->user.engine.hot_after = ENGINE_HOT_AFTER;
     for (char **e = environ; *e; e++)
         VEC_PUSH(r->env, r->envs, r->env_cap) = *e;
     start_words(r);

@@ -311,9 +311,9 @@ static void map_constant(void *product)
 
 static void exchange_recipe(struct ra_where *w)
 {
-    struct ra_loc t = w->a;
-    w->a = w->b;
-    w->b = t;
+    struct ra_loc t = w->arg[0];
+    w->arg[0] = w->arg[1];
+    w->arg[1] = t;
 }
 
 static void map_recipe(void *product)

@@ -127,7 +127,7 @@ static void set_slot(struct machine *m, const char *name, const char *value)
         if (strcmp(m_slots.slot[i].name, name))
             continue;
         if (i == M_FL) {
-            s->fl = (struct ir_flags){IR_FLK_BITS, parse_word(m, value), 0};
+            s->fl = (struct ir_flags){.kind = IR_FLK_BITS, .a = parse_word(m, value)};
             return;
         }
         v128 v = {.d = {parse_word(m, low ? low + 1 : value), low ? parse_word(m, value) : 0}};

@@ -48,7 +48,7 @@ static void get_pstate(struct vcpu *cpu, v128 *value)
 static void set_pstate(struct vcpu *cpu, const v128 *value)
 {
     struct a64_state *s = a64_state(cpu->env);
-    s->nzcv = (struct ir_flags){IR_FLK_BITS, value->d[0] >> 28 & 15, 0};
+    s->nzcv = (struct ir_flags){.kind = IR_FLK_BITS, .a = value->d[0] >> 28 & 15};
     s->dit_ssbs = value->d[0] & (A64_PSTATE_DIT | A64_PSTATE_SSBS);
 }
 

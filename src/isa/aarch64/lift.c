@@ -74,7 +74,10 @@ void a64_lift_block(struct lift *l)
     }
     for (unsigned n = 0; !l->ended; n++, l->pc += 4) {
         const u8 *code = lift_bytes(l, 4);
-        if (!code || n == l->max_insns) {
+        bool joins = n && l->joins && l->joins(l, l->pc);
+        if (joins)
+            a64_end_flags(l, l->pc, l->pc);
+        if (joins || !code || n == l->max_insns) {
             ir_exit(b, l->pc);
             l->ended = true;
             return;

@@ -13,22 +13,21 @@ static void poll_if_backward(struct lift *l, u64 to)
         ir_poll(l->b);
 }
 
-/* In a hot region the block ends by the likelier way, and the other is a side exit. */
+/* In a region of hot code a branch backward is a loop's, and its end the end of the block; others are side
+ * exits. */
 static bool hot_branch(struct lift *l, irv cond, u64 yes)
 {
     u64 no = next_pc(l);
-    if (lift_likely(l, yes, no)) {
-        poll_if_backward(l, yes);
-        l->ended = true;
-        if (!ir_exit_if(l->b, cond, false, no))
-            return true;
-        a64_end_flags(l, yes, yes);
-        ir_exit(l->b, yes);
+    bool loop = l->follow(l, yes) && yes <= l->pc;
+    if (!loop) {
+        l->ended = !ir_exit_if(l->b, cond, true, yes);
         return true;
     }
-    poll_if_backward(l, yes);
-    l->side_exits++;
-    l->ended = !ir_exit_if(l->b, cond, true, yes);
+    l->follow(l, no);
+    ir_poll(l->b);
+    a64_end_flags(l, yes, no);
+    ir_exit_br(l->b, cond, yes, no);
+    l->ended = true;
     return true;
 }
 

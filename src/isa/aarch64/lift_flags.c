@@ -27,11 +27,12 @@ static u32 written(u32 insn, const struct a64_insn *e)
     return rd | (writeback ? rn : 0);
 }
 
-/* One path: `polls`: control may be taken away at its start. operands: registers that must stay. */
-static enum fate look(struct lift *l, u64 pc, bool polls, u32 operands)
+/* One path; operands: registers that must stay. That control may be taken away at its start does not
+ * count: whoever gets it there by chance finds older flags, and nothing rests on them. */
+static enum fate look(struct lift *l, u64 pc, u32 operands)
 {
     u32 code[LOOK];
-    enum fate fate = polls ? FATE_FAULT : FATE_DEAD;
+    enum fate fate = FATE_DEAD;
     u32 changed = 0;
     size_t n = l->peek ? l->peek(l, pc, code, sizeof(code)) / 4 : 0;
     for (size_t i = 0; i < n; i++) {
@@ -129,13 +130,12 @@ void a64_end_flags(struct lift *l, u64 yes, u64 no)
 {
     irv fl = get_flags(l);
     u32 operands = 0;
-    u64 start = l->b->r->pc;
     if (fl == A64_NZCV + 1)
         return; /* as they were at the block's start */
     irv site = make_site(l, fl, &operands);
-    enum fate fate = look(l, yes, yes <= start, operands);
+    enum fate fate = look(l, yes, operands);
     if (no != yes) {
-        enum fate other = look(l, no, no <= start, operands);
+        enum fate other = look(l, no, operands);
         fate = MAX(fate, other);
     }
     if (fate == FATE_DEAD)

@@ -119,27 +119,40 @@ void cache_link(struct jit_cache *c, struct jit_link *l, struct jit_region *to)
                    c->rx + to->off + (l->polls ? 0 : to->body));
 }
 
-static void add_page(struct jit_cache *c, struct jit_region *r, unsigned i, u64 page)
+static bool knows_page(const struct jit_region *r, u64 page)
+{
+    for (u32 i = 0; i < r->npages; i++) {
+        if (r->page[i].number == page)
+            return true;
+    }
+    return false;
+}
+
+static void add_page(struct jit_cache *c, struct jit_region *r, u64 page)
 {
     struct jit_page_ref **head = &c->pages[page & ((1 << JIT_PAGE_BITS) - 1)];
-    struct jit_page_ref *ref = &r->page[i];
-    *ref = (struct jit_page_ref){r, *head, head};
+    struct jit_page_ref *ref = &r->page[r->npages++];
+    *ref = (struct jit_page_ref){r, page, *head, head};
     if (*head)
         (*head)->prev = &ref->next;
     *head = ref;
 }
 
-static void add_range(struct jit_cache *c, struct jit_region *r, u64 start, u32 len)
+static void add_ranges(struct jit_cache *c, struct jit_region *r, const struct jit_range *range, u32 n)
 {
-    u64 first = start >> 12, last = (start + MAX(len, 1u) - 1) >> 12;
-    r->range[r->nranges++] = (struct jit_range){start, MAX(len, 1u)};
-    for (u64 page = first; page <= last; page++) {
-        bool known = false;
-        for (unsigned i = 0; i < r->npages; i++)
-            known |= r->page_number[i] == page;
-        if (!known && r->npages < JIT_PAGES) {
-            r->page_number[r->npages] = page;
-            add_page(c, r, r->npages++, page);
+    u32 pages = 0;
+    r->range = xcalloc(n, sizeof(*range));
+    r->nranges = n;
+    for (u32 i = 0; i < n; i++) {
+        r->range[i] = (struct jit_range){range[i].start, MAX(range[i].len, 1u)};
+        pages += 2 + (range[i].len >> 12);
+    }
+    r->page = xcalloc(pages, sizeof(*r->page));
+    for (u32 i = 0; i < n; i++) {
+        u64 last = (r->range[i].start + r->range[i].len - 1) >> 12;
+        for (u64 page = r->range[i].start >> 12; page <= last; page++) {
+            if (!knows_page(r, page))
+                add_page(c, r, page);
         }
     }
 }
@@ -153,7 +166,7 @@ static void remove_region(struct jit_cache *c, struct jit_region *r)
     *r->hash_prev = r->hash_next;
     if (r->hash_next)
         r->hash_next->hash_prev = r->hash_prev;
-    for (unsigned i = 0; i < r->npages; i++) {
+    for (u32 i = 0; i < r->npages; i++) {
         *r->page[i].prev = r->page[i].next;
         if (r->page[i].next)
             r->page[i].next->prev = r->page[i].prev;
@@ -166,8 +179,16 @@ static void remove_region(struct jit_cache *c, struct jit_region *r)
     }
 }
 
+void cache_remove(struct jit_cache *c, struct jit_region *r)
+{
+    c->epoch += !r->dead;
+    remove_region(c, r);
+}
+
 static void free_region(struct jit_region *r)
 {
+    free(r->range);
+    free(r->page);
     free(r->link);
     free(r->fault);
     free(r->fp_site);
@@ -231,7 +252,7 @@ void cache_room(struct jit_cache *c, struct host_buf *buf)
 }
 
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             u32 len, const struct jit_range *more, unsigned nmore)
+                             const struct jit_range *range, u32 nranges)
 {
     const struct ir_region *ir = ra->r;
     struct jit_region *r = xcalloc(1, sizeof(*r));
@@ -257,9 +278,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     if (*head)
         (*head)->hash_prev = &r->hash_next;
     *head = r;
-    add_range(c, r, r->pc, len);
-    for (unsigned i = 0; i < nmore; i++)
-        add_range(c, r, more[i].start, more[i].len);
+    add_ranges(c, r, range, nranges);
     VEC_PUSH(seg->region, seg->count, seg->cap) = r;
     c->used = ALIGN_UP(c->used + buf->used, 16);
     c->stat_regions++;
@@ -269,7 +288,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
 
 static bool overlaps(const struct jit_region *r, u64 start, u64 last)
 {
-    for (unsigned i = 0; i < r->nranges; i++) {
+    for (u32 i = 0; i < r->nranges; i++) {
         if (r->range[i].start <= last && r->range[i].start + r->range[i].len - 1 >= start)
             return true;
     }

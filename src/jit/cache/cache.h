@@ -41,29 +41,27 @@ struct jit_fp_site {
     s32 pc;
 };
 
-/* Guest code that a region depends on: what it was made from, then what was looked at. */
+/* Guest code that a region depends on: what it was made from, and what was looked at. */
 struct jit_range {
     u64 start;
     u32 len;
 };
 
-#define JIT_RANGES 3
-#define JIT_PAGES  4
-
 /* A place in a region's index of guest pages. */
 struct jit_page_ref {
     struct jit_region *region;
+    u64 number; /* of the page */
     struct jit_page_ref *next, **prev;
 };
 
 struct jit_region {
     u64 pc;
     u32 key;
-    struct jit_range range[JIT_RANGES];
-    u8 nranges, npages;
-    u64 page_number[JIT_PAGES];
+    struct jit_range *range;
+    u32 nranges, npages;
     u32 insns;
     u32 sum;                 /* of the guest's bytes, for lockstep */
+    u8 tier;                 /* 0: as met; 1: made for hot code */
     u32 off, size, body;     /* in code memory; body: entry that does not poll */
     u32 nlinks, nfaults, nfp_sites;
     struct jit_link *link;
@@ -72,7 +70,7 @@ struct jit_region {
     u8 *where;
     struct jit_link *incoming;
     struct jit_region *hash_next, **hash_prev;
-    struct jit_page_ref page[JIT_PAGES];
+    struct jit_page_ref *page;
     bool dead;
 };
 
@@ -123,10 +121,12 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
  * changed. */
 void cache_room(struct jit_cache *c, struct host_buf *buf);
 
-/* Keep what was emitted into buf, made from `len` bytes of guest code at the region's pc; `more`: other
- * ranges that it depends on, each within a page, at most JIT_RANGES - 1. */
+/* Keep what was emitted into buf; it depends on the guest code in `range`. */
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             u32 len, const struct jit_range *more, unsigned nmore);
+                             const struct jit_range *range, u32 nranges);
+
+/* Take a region out: nothing leads to it any more. Whoever is in it may stay to the next safepoint. */
+void cache_remove(struct jit_cache *c, struct jit_region *r);
 
 /* Make a link lead straight to a region. */
 void cache_link(struct jit_cache *c, struct jit_link *link, struct jit_region *to);
@@ -158,14 +158,14 @@ static inline const u8 *region_entry(const struct jit_cache *c, const struct jit
 struct jit_where {
     u8 slot;
     u8 place;   /* enum ra_place */
-    u8 kind;    /* RA_IN_FL: enum ir_fl_kind */
+    u32 kind, nargs; /* RA_IN_FL: of struct ir_recipe */
     u16 index;
     u64 imm;
     struct {
         u8 place;
         u16 index;
         u64 imm;
-    } arg[2];   /* RA_IN_FL */
+    } arg[IR_RECIPE_ARGS];
 };
 
 /* Returns the position behind; NULL at the end of the list. */

@@ -47,6 +47,7 @@ struct host_buf {
     const u8 *rx;    /* it will run here */
     size_t size;
     size_t used;     /* out */
+    u32 heat;        /* 1 + the counter of env->heat that the polling entry counts down; 0: none */
     u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
     u32 cold;        /* out: offset of what lies behind the body: code out of line, constants */
     u32 data;        /* out: offset of the constants */
@@ -114,6 +115,7 @@ struct host {
 /* env->exit, besides enum ir_exit: an unlinked direct exit was taken, through the stub that enter()
  * returned. The stub carries the guest address that it leads to. */
 #define HOST_EXIT_LINK 64
+#define HOST_EXIT_HOT  65 /* a counter of env->heat ran out at the entry for the pc slot */
 
 extern const struct host host_x86_64;
 

@@ -39,6 +39,7 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
 #define IR_JUMP_BITS   12
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
+#define IR_HEAT_COUNTERS 1024
 
 /* An exclusive reservation: {address, size, value}. size 0 = none. */
 struct ir_exclusive {
@@ -75,6 +76,8 @@ struct ir_env {
     v128 helper_ret;
     v128 save[32]; /* registers across helper calls */
     v128 spill[IR_SPILLS];
+
+    s32 heat[IR_HEAT_COUNTERS]; /* entries into code, counted down */
 
     void *cpu; /* the struct vcpu around it */
     alignas(64) u8 slots[];

@@ -53,7 +53,7 @@ void ir_slot_store(const struct ir_slot *slot, struct ir_env *env, const v128 *v
         memcpy(p, value, 16);
         break;
     case IR_FL:
-        memcpy(p, &(struct ir_flags){IR_FLK_BITS, value->d[0] & 15, 0}, sizeof(struct ir_flags));
+        memcpy(p, &(struct ir_flags){.kind = IR_FLK_BITS, .a = value->d[0] & 15}, sizeof(struct ir_flags));
         break;
     }
 }
@@ -353,7 +353,7 @@ static void run_control(struct run *x, const struct ir_node *n)
         leave(x, n->c, a ? n->imm : ival(x, n->b), IR_EXIT_LOOKUP);
         break;
     case IR_EXIT_IF:
-        if (!!a != n->aux)
+        if (!!a != (n->aux & 1) && (!n->b || !!ival(x, n->b) != n->aux >> 1))
             leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
         break;
     case IR_RAISE:
@@ -451,7 +451,7 @@ void ir_call_eval(struct ir_env *env)
 void ir_call_flags(struct ir_env *env)
 {
     struct ir_flags *f = env_slot(env, (u32)env->tmp[0]);
-    *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(env->slots, f), 0};
+    *f = (struct ir_flags){.kind = IR_FLK_BITS, .a = ir_flags_eval(env->slots, f)};
 }
 
 static bool direct_load(void *opaque, u64 addr, void *to, unsigned bytes)

@@ -304,7 +304,7 @@ static void parse_rest(struct parser *ps, struct ir_node *n, const struct ir_opi
         n->b = value(ps);
         break;
     case IR_FORM_IF_PC:
-        n->a = value(ps);
+        operands(ps, n, 2);
         n->imm = comma_number(ps);
         break;
     case IR_FORM_CALL:

@@ -161,7 +161,7 @@ static void print_rest(FILE *f, const struct ir_region *r, const struct ir_node 
         print_value(f, r, n->b);
         break;
     case IR_FORM_IF_PC:
-        print_operands(f, r, n, 1);
+        print_operands(f, r, n, 2);
         fprintf(f, ", %#" PRIx64, n->imm);
         break;
     case IR_FORM_CALL:

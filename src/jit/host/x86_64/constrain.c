@@ -136,8 +136,10 @@ static void add_src(struct ra_con *con, const struct ir_region *r, irv v, int im
     con->src[con->nsrc++] = v;
 }
 
-/* The operands of a comparison that this node makes itself. Two sources, always. */
-static void cond_sources(struct ra_con *con, const struct ir_region *r, const struct x64_cond *c)
+/* The operands of a comparison that this node makes itself. Two sources, always; k: the first or second such
+ * comparison. */
+static void cond_sources(struct ra_con *con, const struct ir_region *r, const struct x64_cond *c,
+                         unsigned k)
 {
     add_src(con, r, c->a, 0);
     if (c->b) {
@@ -147,7 +149,7 @@ static void cond_sources(struct ra_con *con, const struct ir_region *r, const st
         con->imm |= (u8)(1u << con->nsrc);
         con->src[con->nsrc++] = c->a; /* not read */
     }
-    con->fused = c->fused;
+    con->fused[k] = c->fused;
     if (c->kind == XC_ADD || c->kind == XC_IMAGE)
         con->ntmp[0] = 1;
 }
@@ -157,7 +159,7 @@ static void constrain_select(const struct ir_region *r, const struct ir_node *n,
 {
     struct x64_cond c;
     x64_resolve_cond(r, n->a, block_first, &c);
-    cond_sources(con, r, &c);
+    cond_sources(con, r, &c, 0);
     add_src(con, r, n->b, 0);
     add_src(con, r, n->c, 0);
     con->apart = 4 | (c.parity ? 8 : 0);
@@ -174,8 +176,8 @@ static void constrain_compare(const struct ir_region *r, irv v, bool needed, irv
     con->sunk = !needed;
     x64_resolve_cond(r, v, block_first, &c);
     con->nsrc = 0;
-    cond_sources(con, r, &c);
-    con->fused = 0;
+    cond_sources(con, r, &c, 0);
+    con->fused[0] = 0;
     if (c.parity)
         con->ntmp[0] = 1;
     if (!needed)
@@ -479,7 +481,11 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
     if (n->op == IR_BR || n->op == IR_EXIT_BR || n->op == IR_EXIT_IF) {
         struct x64_cond c;
         x64_resolve_cond(r, n->a, block_first, &c);
-        cond_sources(con, r, &c);
+        cond_sources(con, r, &c, 0);
+        if (n->op == IR_EXIT_IF && n->b) {
+            x64_resolve_cond(r, n->b, block_first, &c);
+            cond_sources(con, r, &c, 1);
+        }
         return;
     }
     if (ir_effects[n->op] & IR_E_TERM) {

@@ -116,6 +116,10 @@ static void make_exits(struct gen *g)
     x64_mov_mi(&g->a, false, ENV_MEM(exit), IR_EXIT_REQUEST);
     x64_store(&g->a, true, pc_slot(g), RAX);
     jump(g, X64_T_LEAVE);
+    begin(g, X64_T_HOT);
+    x64_mov_mi(&g->a, false, ENV_MEM(exit), HOST_EXIT_HOT);
+    x64_store(&g->a, true, pc_slot(g), RAX);
+    jump(g, X64_T_LEAVE);
     begin(g, X64_T_ABANDON);
     return_to_c(g);
 }

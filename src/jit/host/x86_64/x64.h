@@ -21,6 +21,7 @@ enum x64_thunk {
     X64_T_LINK,          /* rax: stub */
     X64_T_MISS,          /* rax: guest pc not found inline */
     X64_T_REQUEST,       /* rax: guest pc */
+    X64_T_HOT,           /* rax: guest pc */
     X64_T_BASE,          /* the prediction stack ran empty; rax: guest pc */
     X64_T_ABANDON,       /* leave without saving pins: state is in the slots */
     X64_T_EVAL,          /* run one IR node in C */
@@ -46,7 +47,7 @@ struct x64_literal {
 
 /* Code that is moved out of line: emitted after the region's own. */
 enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_SIDE };
+                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -77,6 +78,7 @@ struct x64_gen {
     u8 **block_at;
     u32 block_cap;
     irv block_first; /* of the block being emitted */
+    u8 *skip[2];    /* jumps over the side exit at hand; NULL: none */
     u8 *edge_rel32; /* jumps to the code of the next edge */
     u8 *edge_rel32_2;
 };
