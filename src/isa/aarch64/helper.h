@@ -40,17 +40,12 @@ enum a64_fp_op {
 };
 
 /* What A64_HELPER_SIMD does with its first two arguments; the third is op | log2 lane bytes << 8 |
- * lanes << 12 | unsigned << 18 | amount << 20. Groups: two operands, one operand, narrowing (the lane
- * is the result's), across lanes, to long lanes. Saturation sets QC. */
+ * lanes << 12 | unsigned << 18 | amount << 20. Groups: two operands, one operand, to long lanes (amount:
+ * the first lane that is read). Saturation sets QC. */
 enum a64_simd_op {
-    A64_SIMD_HADD, A64_SIMD_RHADD, A64_SIMD_HSUB, A64_SIMD_QADD, A64_SIMD_QSUB, A64_SIMD_PMUL,
-    A64_SIMD_QDMULH, A64_SIMD_QRDMULH, A64_SIMD_SUQADD, A64_SIMD_USQADD,
-    A64_SIMD_SHL, A64_SIMD_QSHL, A64_SIMD_RSHL, A64_SIMD_QRSHL,
-    A64_SIMD_CLZ, A64_SIMD_CLS, A64_SIMD_RBIT, A64_SIMD_QABS, A64_SIMD_QNEG, A64_SIMD_RECPE,
-    A64_SIMD_RSQRTE, A64_SIMD_QSHL_IMM, A64_SIMD_QSHLU_IMM,
-    A64_SIMD_QNARROW, A64_SIMD_QNARROWU, A64_SIMD_QRNARROW, A64_SIMD_QRNARROWU,
-    A64_SIMD_ADDV, A64_SIMD_ADDLV, A64_SIMD_MAXV, A64_SIMD_MINV,
-    A64_SIMD_PMULL, A64_SIMD_QDMULL,
+    A64_SIMD_PMUL, A64_SIMD_SUQADD, A64_SIMD_USQADD, A64_SIMD_QSHL, A64_SIMD_QRSHL,
+    A64_SIMD_CLZ, A64_SIMD_CLS, A64_SIMD_RBIT, A64_SIMD_RECPE, A64_SIMD_RSQRTE,
+    A64_SIMD_PMULL,
 };
 
 void a64_simd(struct ir_env *env);

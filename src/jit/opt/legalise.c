@@ -93,6 +93,29 @@ static irv expand_shift(struct ir_builder *b, const struct ir_node *n)
     return n->op == IR_VSAR ? extend_sign(b, n, x, (0x80u >> amount) * BYTES) : x;
 }
 
+/* Shifts by lane, which hosts have for 32 and 64 bits: in lanes of twice the size. */
+static irv expand_shift_by_lane(struct ir_builder *b, const struct ir_node *n)
+{
+    unsigned lane = n->aux & 15, arithmetic = n->op == IR_VSARV;
+    irv half[2];
+    if (lane == 3 && arithmetic) {
+        irv sign = binary(b, n, IR_VCMPGTS, 3, splat(b, n, 0), n->a);
+        irv x = binary(b, n, IR_VSHRV, 3, binary(b, n, IR_VXOR, 0, n->a, sign), n->b);
+        return binary(b, n, IR_VXOR, 0, x, sign);
+    }
+    struct ir_node word = {.op = n->op, .type = IR_V128, .aux = 2};
+    if (lane > 1 || !b->lowering->has(b->lowering->host, b->r, &word))
+        return 0;
+    for (unsigned high = 0; high < (n->type == IR_V64 ? 1 : 2); high++) {
+        irv x = ir_v1(b, IR_VEXTEND, IR_V128, lane | arithmetic << 4 | high << 5, n->a);
+        irv by = ir_v1(b, IR_VEXTEND, IR_V128, lane | high << 5, n->b);
+        half[high] = ir_v2(b, n->op, IR_V128, lane + 1, x, by);
+    }
+    if (n->type == IR_V64)
+        return ir_v1(b, IR_VNARROW, IR_V64, lane + 1, half[0]);
+    return binary(b, n, IR_VUZP1, lane, half[0], half[1]);
+}
+
 /* ---- lanes of 64 bits, which hosts do not compare unsigned ---- */
 
 static irv expand_gtu(struct ir_builder *b, const struct ir_node *n)
@@ -168,7 +191,8 @@ static expand_fn *const expand[IR_NOPS] = {
     [IR_VCMPGTU] = expand_gtu,   [IR_VMINS] = expand_minmax,  [IR_VMINU] = expand_minmax,
     [IR_VMAXS] = expand_minmax,  [IR_VMAXU] = expand_minmax,  [IR_VABS] = expand_abs,
     [IR_VTRN1] = expand_trn,     [IR_VTRN2] = expand_trn,     [IR_F2IV] = expand_convert,
-    [IR_I2FV] = expand_convert,
+    [IR_I2FV] = expand_convert,  [IR_VSHLV] = expand_shift_by_lane,
+    [IR_VSHRV] = expand_shift_by_lane, [IR_VSARV] = expand_shift_by_lane,
 };
 
 irv opt_legalise(struct ir_builder *b, const struct ir_node *n)

@@ -29,6 +29,9 @@ static const u16 by_lane[IR_NOPS][4] = {
     [IR_VSHL] = {NONE, X_PSHIFTW, X_PSHIFTD, X_PSHIFTQ},
     [IR_VSHR] = {NONE, X_PSHIFTW, X_PSHIFTD, X_PSHIFTQ},
     [IR_VSAR] = {NONE, X_PSHIFTW, X_PSHIFTD, NONE},
+    [IR_VSHLV] = {NONE, NONE, X_VPSLLVD, X_VPSLLVQ},
+    [IR_VSHRV] = {NONE, NONE, X_VPSRLVD, X_VPSRLVQ},
+    [IR_VSARV] = {NONE, NONE, X_VPSRAVD, NONE},
 };
 
 enum x64_insn x64_vec_insn(const struct ir_node *n)
@@ -466,6 +469,10 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_VABS:
     case IR_VCMPGTU:
         return x64_vec_insn(n) != NONE;
+    case IR_VSHLV:
+    case IR_VSHRV:
+    case IR_VSARV:
+        return cpu->level >= X64_AVX2 && x64_vec_insn(n) != NONE;
     case IR_VNEG:
         return true;
     default:
