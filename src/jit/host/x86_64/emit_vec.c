@@ -425,10 +425,10 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_FMAX:
     case IR_FMINNM:
     case IR_FMAXNM:
-        return (n->aux & 15) != IR_F16 && !vector;
+        return (n->aux & 15) != IR_F16;
     case IR_F2I:
         return (n->aux & 15) != IR_F16 && !n->imm &&
-               (round == 3 || (round == IR_ROUND_ENV && n->aux >> 7 & 1));
+               (round == 3 || (round != 4 && n->aux >> 7 & 1));
     case IR_I2F:
         return n->type != IR_F16 && !n->imm && round == IR_ROUND_ENV;
     case IR_F2F:
@@ -436,8 +436,9 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_FROUND:
         return (n->aux & 15) != IR_F16 && round != 4;
     case IR_F2IV:
-    case IR_I2FV:
         return false;
+    case IR_I2FV: /* others by lane */
+        return vector && (n->aux & 15) == IR_F32 && n->aux >> 7 & 1 && !n->imm && round == IR_ROUND_ENV;
     case IR_FCMPV:
         return (n->aux & 15) != IR_F16 &&
                (cpu->level >= X64_AVX2 || (n->aux >> 4 & 8) || !(n->aux >> 4 & 7));
