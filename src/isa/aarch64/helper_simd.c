@@ -11,7 +11,7 @@ typedef __int128 wide;
 /* One call: what the third argument of the helper says. */
 struct job {
     struct a64_state *state;
-    unsigned op, lane, lanes, bits, amount;
+    unsigned op, lane, lanes, bits;
     bool is_unsigned;
 };
 
@@ -66,51 +66,15 @@ static u64 shift_saturating(const struct job *j, wide x, s64 by, bool round)
     return saturate(j, shift(x, by, round), j->bits, j->is_unsigned);
 }
 
-static u64 polynomial(u64 a, u64 b)
+static u64 one_lane(const struct job *j, const v128 *a, const v128 *b, unsigned i)
 {
-    u64 r = 0;
-    for (unsigned i = 0; i < 8; i++)
-        r ^= b >> i & 1 ? a << i : 0;
-    return r;
-}
-
-static unsigned leading(u64 x, unsigned bits)
-{
-    return clz64(x) - (64 - bits);
-}
-
-static u64 two_operands(const struct job *j, const v128 *a, const v128 *b, unsigned i)
-{
-    wide x = number(j, a, j->lane, i);
     switch (j->op) {
-    case A64_SIMD_PMUL:
-        return polynomial((u64)x, get(b, j->lane, i));
-    case A64_SIMD_SUQADD: /* signed accumulator b plus unsigned a */
-        return saturate(j, (wide)sext64(get(b, j->lane, i), j->bits) + (wide)get(a, j->lane, i),
-                        j->bits, false);
-    case A64_SIMD_USQADD:
-        return saturate(j, (wide)get(b, j->lane, i) + (wide)sext64(get(a, j->lane, i), j->bits),
-                        j->bits, true);
-    default: /* by the signed low byte of b */
-        return shift_saturating(j, x, (s8)get(b, j->lane, i), j->op == A64_SIMD_QRSHL);
-    }
-}
-
-static u64 one_operand(const struct job *j, const v128 *a, unsigned i)
-{
-    wide x = number(j, a, j->lane, i);
-    u64 u = get(a, j->lane, i);
-    switch (j->op) {
-    case A64_SIMD_CLZ:
-        return leading(u, j->bits);
-    case A64_SIMD_CLS:
-        return leading((u ^ (u64)(x >> 1)) & mask64(j->bits), j->bits) - 1;
-    case A64_SIMD_RBIT:
-        return bitrev64(u) >> 56;
     case A64_SIMD_RECPE:
-        return fp_recip_estimate_u32((u32)u);
-    default: /* A64_SIMD_RSQRTE */
-        return fp_rsqrt_estimate_u32((u32)u);
+        return fp_recip_estimate_u32(a->s[i]);
+    case A64_SIMD_RSQRTE:
+        return fp_rsqrt_estimate_u32(a->s[i]);
+    default: /* by the signed low byte of b */
+        return shift_saturating(j, number(j, a, j->lane, i), (s8)get(b, j->lane, i), j->op == A64_SIMD_QRSHL);
     }
 }
 
@@ -119,16 +83,11 @@ void a64_simd(struct ir_env *env)
     const v128 *a = &env->helper_arg[0], *b = &env->helper_arg[1];
     u64 what = env->helper_arg[2].d[0];
     struct job j = {.state = a64_state(env), .op = what & 0xff, .lane = what >> 8 & 7,
-                    .lanes = what >> 12 & 31, .is_unsigned = what >> 18 & 1,
-                    .amount = what >> 20 & 0xff};
+                    .lanes = what >> 12 & 31, .is_unsigned = what >> 18 & 1};
     v128 r = {0};
     j.bits = 8u << j.lane;
-    for (unsigned i = 0; i < j.lanes; i++) {
-        if (j.op == A64_SIMD_PMULL)
-            set(&r, j.lane + 1, i, polynomial(a->b[j.amount + i], b->b[j.amount + i]));
-        else
-            set(&r, j.lane, i, j.op >= A64_SIMD_CLZ ? one_operand(&j, a, i) : two_operands(&j, a, b, i));
-    }
+    for (unsigned i = 0; i < j.lanes; i++)
+        set(&r, j.lane, i, one_lane(&j, a, b, i));
     env->helper_ret = r;
 }
 

@@ -7,10 +7,6 @@
 
 enum a64_vcmp { VCMP_EQ, VCMP_GT, VCMP_GE, VCMP_HI, VCMP_HS, VCMP_TST };
 
-/* Call a64_simd(); y may be 0. */
-irv a64_simd_call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned,
-                  unsigned amount, irv x, irv y);
-
 /* Lanes of ones where the comparison holds. */
 irv a64_compare(struct lift *l, unsigned type, unsigned size, enum a64_vcmp how, irv x, irv y);
 

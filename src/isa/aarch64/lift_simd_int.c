@@ -1,11 +1,11 @@
 /* Advanced SIMD: integer arithmetic. Common operations are IR, rare ones a call (a64_simd). */
 #include "isa/aarch64/lift_simd.h"
 
-irv a64_simd_call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned,
-                  unsigned amount, irv x, irv y)
+/* By a64_simd(); y may be 0. */
+static irv call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned, irv x,
+                irv y)
 {
-    irv what = ir_const(l->b, IR_I64,
-                        op | lane << 8 | lanes << 12 | (unsigned)is_unsigned << 18 | amount << 20);
+    irv what = ir_const(l->b, IR_I64, op | lane << 8 | lanes << 12 | (unsigned)is_unsigned << 18);
     return ir_helper(l->b, A64_HELPER_SIMD, IR_V128, x, y ? y : x, what);
 }
 
@@ -49,12 +49,6 @@ irv a64_splat(struct lift *l, unsigned size, u64 x)
 {
     static const u64 ones[] = {0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1};
     return ir_const(l->b, IR_V128, (x & mask64(8u << size)) * ones[size]);
-}
-
-static irv call_same(struct lift *l, const struct a64_simd_3same *f, enum a64_simd_op op)
-{
-    return a64_simd_call(l, op, f->size, lanes_of(f->sc, f->q, f->size), f->u, 0, vreg(l, f->rn),
-                         vreg(l, f->rm));
 }
 
 /* Without a bit more than the lanes have: x + y is 2 * (x & y) + (x ^ y) and 2 * (x | y) - (x ^ y), and
@@ -147,7 +141,8 @@ bool a64_lift_simd_shift_reg(struct lift *l, const struct a64_simd_3same *f)
     bool saturating = f->op & 1, round = f->op & 2;
     irv v;
     if (saturating)
-        v = call_same(l, f, round ? A64_SIMD_QRSHL : A64_SIMD_QSHL);
+        v = call(l, round ? A64_SIMD_QRSHL : A64_SIMD_QSHL, f->size, lanes_of(f->sc, f->q, f->size), f->u,
+                 vreg(l, f->rn), vreg(l, f->rm));
     else
         v = shift_by_register(l, f->size, f->u, round, vreg(l, f->rn), vreg(l, f->rm));
     a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
@@ -209,9 +204,22 @@ bool a64_lift_simd_mul(struct lift *l, const struct a64_simd_3same *f)
     return true;
 }
 
+/* Product of polynomials over two elements: of the low 8 bits of each lane of x, and the high 8 of y. */
+static irv polynomial(struct lift *l, unsigned size, irv x, irv y)
+{
+    irv r = zero(l);
+    for (unsigned i = 0; i < 8; i++) {
+        irv top = ir_v2(l->b, IR_VCMPGTS, IR_V128, size, zero(l), y);
+        r = ir_v2(l->b, IR_VADD, IR_V128, size, r, r);
+        r = ir_v2(l->b, IR_VXOR, IR_V128, 0, r, ir_v2(l->b, IR_VAND, IR_V128, 0, x, top));
+        y = ir_v2(l->b, IR_VADD, IR_V128, size, y, y);
+    }
+    return r;
+}
+
 bool a64_lift_simd_pmul(struct lift *l, const struct a64_simd_3same *f)
 {
-    a64_put_lanes(l, 0, 0, f->q, f->rd, call_same(l, f, A64_SIMD_PMUL));
+    a64_put_lanes(l, 0, 0, f->q, f->rd, polynomial(l, 0, vreg(l, f->rn), vreg(l, f->rm)));
     return true;
 }
 
@@ -288,8 +296,8 @@ bool a64_lift_simd_mul_long(struct lift *l, const struct a64_simd_3diff *f)
 
 bool a64_lift_simd_pmull(struct lift *l, const struct a64_simd_3diff *f)
 {
-    put_vreg(l, f->rd, a64_simd_call(l, A64_SIMD_PMULL, 0, 8, true, f->q ? 8 : 0, vreg(l, f->rn),
-                                     vreg(l, f->rm)));
+    irv x = extend(l, 0, false, f->q, vreg(l, f->rn)), y = extend(l, 0, false, f->q, vreg(l, f->rm));
+    put_vreg(l, f->rd, polynomial(l, 1, x, ir_v1(l->b, IR_VSHL, IR_V128, 1 | 8 << 4, y)));
     return true;
 }
 
@@ -334,35 +342,49 @@ bool a64_lift_simd_addlp(struct lift *l, const struct a64_simd_2misc *f)
     return true;
 }
 
-static irv call_misc(struct lift *l, const struct a64_simd_2misc *f, enum a64_simd_op op)
+/* With all bits set behind the first one, the zeros that are left are those that lead. */
+static irv leading_zeros(struct lift *l, unsigned size, irv x)
 {
-    return a64_simd_call(l, op, f->size, lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn), 0);
-}
-
-bool a64_lift_simd_sat_accum(struct lift *l, const struct a64_simd_2misc *f)
-{
-    irv v = a64_simd_call(l, f->u ? A64_SIMD_USQADD : A64_SIMD_SUQADD, f->size,
-                          lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn), vreg(l, f->rd));
-    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
-    return true;
+    struct ir_builder *b = l->b;
+    unsigned bits = 8u << size;
+    for (unsigned by = 1; by < bits; by *= 2)
+        x = ir_v2(b, IR_VOR, IR_V128, 0, x, ir_v1(b, IR_VSHR, IR_V128, size | by << 4, x));
+    x = ir_v1(b, IR_VCNT, IR_V128, 0, ir_v1(b, IR_VNOT, IR_V128, 0, x));
+    for (unsigned by = 8; by < bits; by *= 2)
+        x = ir_v2(b, IR_VADD, IR_V128, size, x, ir_v1(b, IR_VSHR, IR_V128, size | by << 4, x));
+    return ir_v2(b, IR_VAND, IR_V128, 0, x, a64_splat(l, size, 0xff));
 }
 
 bool a64_lift_simd_count(struct lift *l, const struct a64_simd_2misc *f)
 {
-    irv v;
-    if (f->op == 5)
-        v = ir_v1(l->b, IR_VCNT, vec_type(f->q), 0, vreg(l, f->rn));
-    else
-        v = call_misc(l, f, f->u ? A64_SIMD_CLZ : A64_SIMD_CLS);
+    irv x = vreg(l, f->rn), v;
+    if (f->op == 5) {
+        v = ir_v1(l->b, IR_VCNT, vec_type(f->q), 0, x);
+    } else if (f->u) {
+        v = leading_zeros(l, f->size, x);
+    } else { /* bits after the first that equal it */
+        x = ir_v2(l->b, IR_VXOR, IR_V128, 0, x, ir_v1(l->b, IR_VSAR, IR_V128, f->size | 1 << 4, x));
+        v = ir_v2(l->b, IR_VSUB, IR_V128, f->size, leading_zeros(l, f->size, x), a64_splat(l, f->size, 1));
+    }
     a64_put_lanes(l, 0, f->size, f->q, f->rd, v);
     return true;
+}
+
+/* Swap groups of bits in each byte with their neighbours. */
+static irv swap_bits(struct lift *l, unsigned by, u64 low, irv x)
+{
+    struct ir_builder *b = l->b;
+    irv mask = a64_splat(l, 0, low);
+    irv down = ir_v2(b, IR_VAND, IR_V128, 0, ir_v1(b, IR_VSHR, IR_V128, 1 | by << 4, x), mask);
+    irv up = ir_v1(b, IR_VSHL, IR_V128, 1 | by << 4, ir_v2(b, IR_VAND, IR_V128, 0, x, mask));
+    return ir_v2(b, IR_VOR, IR_V128, 0, down, up);
 }
 
 bool a64_lift_simd_not(struct lift *l, const struct a64_simd_2misc *f)
 {
     irv v;
     if (f->size)
-        v = a64_simd_call(l, A64_SIMD_RBIT, 0, f->q ? 16 : 8, true, 0, vreg(l, f->rn), 0);
+        v = swap_bits(l, 1, 0x55, swap_bits(l, 2, 0x33, swap_bits(l, 4, 0x0f, vreg(l, f->rn))));
     else
         v = ir_v1(l->b, IR_VNOT, vec_type(f->q), 0, vreg(l, f->rn));
     a64_put_lanes(l, 0, 0, f->q, f->rd, v);
@@ -391,7 +413,8 @@ bool a64_lift_simd_shll(struct lift *l, const struct a64_simd_2misc *f)
 
 bool a64_lift_simd_estimate(struct lift *l, const struct a64_simd_2misc *f)
 {
-    irv v = call_misc(l, f, f->u ? A64_SIMD_RSQRTE : A64_SIMD_RECPE);
+    irv v = call(l, f->u ? A64_SIMD_RSQRTE : A64_SIMD_RECPE, f->size, lanes_of(f->sc, f->q, f->size), false,
+                 vreg(l, f->rn), 0);
     a64_put_lanes(l, 0, f->size, f->q, f->rd, v);
     return true;
 }

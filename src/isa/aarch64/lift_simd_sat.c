@@ -92,6 +92,26 @@ bool a64_lift_simd_sat_addsub(struct lift *l, const struct a64_simd_3same *f)
     return true;
 }
 
+/* Of a signed and an unsigned number, the destination being what the result is. The signed sum is smaller than
+ * it was if it went too far; the unsigned one is smaller, or, when a negative number was added, larger. */
+bool a64_lift_simd_sat_accum(struct lift *l, const struct a64_simd_2misc *f)
+{
+    struct form form = {f->size, f->q, f->sc};
+    irv x = vreg(l, f->rd), y = vreg(l, f->rn), r = vector(l, IR_VADD, f->size, x, y), over, bound;
+    if (f->u) {
+        irv down = negative(l, f->size, y);
+        over = ir_vbsl(l->b, IR_V128, down, vector(l, IR_VCMPGTU, f->size, r, x),
+                       vector(l, IR_VCMPGTU, f->size, x, r));
+        bound = inverted(l, down);
+    } else {
+        over = vector(l, IR_VCMPGTS, f->size, x, r);
+        bound = most(l, f->size);
+    }
+    note(l, form, over);
+    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, ir_vbsl(l->b, IR_V128, over, bound, r));
+    return true;
+}
+
 /* The least number has no opposite: its absolute value and its negation are itself, and become the most. */
 bool a64_lift_simd_sat_abs(struct lift *l, const struct a64_simd_2misc *f)
 {
