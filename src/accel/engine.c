@@ -128,8 +128,9 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->tagged.limit = MAX_TAGGED;
     en->invalid.limit = LIFT_SITES;
     compiler_init(&en->compiler);
-    compiler_init(&en->hot);
-    en->threshold = opts->kind == ENGINE_JIT && !opts->one_insn ? opts->hot_after : 0;
+    hot_init(en);
+    if (opts->kind == ENGINE_JIT && opts->hot_at_once)
+        en->threshold = opts->hot_after;
     collect_helpers(en);
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
@@ -140,7 +141,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
         perf_close(&en->perf);
         compiler_free(&en->compiler);
-        compiler_free(&en->hot);
+        hot_free(en);
         free(en->helper_fns);
         free(en);
         return NULL;
@@ -150,6 +151,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
     start_stress(en);
+    hot_start(en);
     return en;
 }
 
@@ -158,10 +160,10 @@ void engine_free(struct engine *en)
     atomic_store(&en->stop, true);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
+    hot_free(en);
     perf_close(&en->perf);
     cache_free(&en->cache);
     compiler_free(&en->compiler);
-    compiler_free(&en->hot);
     turn_free(en->turn);
     pthread_mutex_destroy(&en->lock);
     free(en->helper_fns);
@@ -345,6 +347,11 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
         settle_flags(cpu);
     switch (env->exit) {
     case IR_EXIT_REQUEST:
+        if (atomic_load(&env->request) & REQUEST_SAMPLE) {
+            atomic_fetch_and(&env->request, ~(u32)REQUEST_SAMPLE);
+            hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
+        }
+        engine_cpu(cpu)->polled_in_hot = false;
         if (!(atomic_load(&env->request) & REQUEST_KICK))
             return true;
         atomic_fetch_and(&env->request, ~(u32)REQUEST_KICK);
@@ -380,10 +387,21 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 /* ---- fork ---- */
 
+void engine_stop_threads(struct engine *en)
+{
+    hot_stop(en);
+}
+
+void engine_restart_threads(struct engine *en)
+{
+    hot_start(en);
+}
+
 void engine_fork_prepare(struct engine *en)
 {
     struct err e;
     pthread_mutex_lock(&en->lockstep_lock);
+    hot_fork_prepare(en);
     pthread_mutex_lock(&en->lock);
     if (!cache_fork_prepare(&en->cache, &e))
         log_warn("fork: %s\n", e.text);
@@ -398,6 +416,7 @@ static void fork_unlock(struct engine *en)
 void engine_fork_parent(struct engine *en)
 {
     cache_fork_parent(&en->cache);
+    hot_fork_parent(en);
     fork_unlock(en);
 }
 
@@ -418,8 +437,10 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
         log_warn("fork: %s\n", e.text);
         abort();
     }
+    hot_fork_child(en);
     fork_unlock(en);
     start_stress(en);
+    hot_start(en);
 }
 
 /* ---- statistics ---- */
@@ -439,6 +460,17 @@ static void print_stalls(const struct engine *en, FILE *to)
             (double)(1ull << i) / 1e6);
 }
 
+static void print_hot(const struct engine *en, FILE *to)
+{
+    const struct hot *h = &en->hot;
+    u64 all = h->samples[0] + h->samples[1];
+    fprintf(to, "hot regions         %" PRIu64 ", of %" PRIu64 " instructions, made in %.1f ms\n",
+            h->stat_regions, h->stat_insns, (double)h->stat_ns / 1e6);
+    if (all)
+        fprintf(to, "time in hot regions %.0f %% of %" PRIu64 " samples\n",
+                100.0 * (double)h->samples[1] / (double)all, all);
+}
+
 void engine_stats(struct engine *en, FILE *to)
 {
     const struct jit_cache *c = &en->cache;
@@ -451,7 +483,6 @@ void engine_stats(struct engine *en, FILE *to)
     fprintf(to, "regions evicted     %" PRIu64 "\n", c->stat_evicted);
     print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
-    fprintf(to, "hot regions         %" PRIu64 ", %" PRIu64 " instructions\n", en->stat_hot_regions,
-            en->stat_hot_insns);
+    print_hot(en, to);
     fprintf(to, "FP traps            %" PRIu64 "\n", atomic_load(&en->stat_fp_traps));
 }

@@ -22,6 +22,7 @@ struct engine_opts {
     size_t cache_size;     /* bytes of code cache; 0: the default */
     u32 stress_ms;         /* free all code every so many milliseconds; 0: never */
     u32 hot_after;         /* entries after which code is translated again, as hot; 0: never */
+    bool hot_at_once;      /* then and there, not by a thread of its own: for tests */
     unsigned pins;         /* how many pinned registers to use; UINT_MAX: all */
 
     /* Copy `len` bytes of guest code at `addr` to `to`; returns how many bytes could be read. Called
@@ -66,6 +67,11 @@ void engine_check_landings(struct engine *en);
  * siginfo and ucontext. True: the signal came from translated code and the context now leads out of
  * it (vcpu_run returns VCPU_EXIT_FAULT with precise state) or past it. False: not ours. */
 bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *ucontext);
+
+/* End all threads that the engine has made for itself, for system calls that want a process with one
+ * thread; and start them again. */
+void engine_stop_threads(struct engine *en);
+void engine_restart_threads(struct engine *en);
 
 /* Around fork(): the child gets a code cache of its own. `cpu` is the calling thread's; in the child
  * it is the only one that goes on. */

@@ -15,6 +15,7 @@
 enum {
     REQUEST_KICK = 1,  /* vcpu_kick(): return to the caller */
     REQUEST_FLUSH = 2, /* code went away: forget predictions and inline look-ups */
+    REQUEST_SAMPLE = 4, /* say where you are: hot_sample() */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
@@ -52,6 +53,7 @@ struct engine_cpu {
     _Atomic u64 seen;     /* cache epoch at its last safepoint */
     u8 *stack;            /* prediction stack with its guard pages */
     struct vcpu_exit fault; /* host signal of the last fault */
+    bool polled_in_hot;     /* the last poll that left was inside a hot region */
     struct fp_traps {
         u64 pc;
         u32 count;
@@ -59,6 +61,25 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct lockstep *lockstep;
+};
+
+/* The second translation of hot code (hot.c). */
+struct hot {
+    struct compiler compiler;
+    struct hot_place {
+        u64 pc;
+        u32 key;
+        u32 count;         /* of samples */
+        const void *model; /* struct vcpu.model */
+    } place[64];           /* by pc, direct-mapped */
+    u64 samples[2];        /* in first translations, in hot regions */
+    pthread_t thread;
+    int pid;              /* of the process that the thread belongs to */
+    bool running;
+    _Atomic bool stop;
+    pthread_mutex_t stopping; /* one at a time */
+    pthread_mutex_t busy; /* the compiler is in use; taken before the engine's lock */
+    u64 stat_regions, stat_insns, stat_ns;
 };
 
 struct engine {
@@ -73,15 +94,14 @@ struct engine {
     struct compiler compiler;
     struct engine_cpu *cpus;
     struct lift_sites tagged, invalid;
-    struct compiler hot;  /* for regions of hot code */
-    u32 threshold;        /* entries after which code is hot; 0: it is never */
+    struct hot hot;
+    u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
     const void **helper_fns;
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
     _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
-    u64 stat_hot_regions, stat_hot_insns, stat_hot_ns;
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;
@@ -125,8 +145,18 @@ static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 p
     env->heat[heat_index(en, pc)] = (s32)en->threshold;
 }
 
-/* The vCPU has entered the code at its pc so often that it should become faster. */
+/* The counter of the code at the vCPU's pc has run out. */
 void hot_entry(struct vcpu *cpu);
+/* The vCPU left at a poll, at its pc; in_hot: out of a hot region. */
+void hot_sample(struct vcpu *cpu, bool in_hot);
+void hot_start(struct engine *en);
+void hot_init(struct engine *en);
+void hot_free(struct engine *en);
+void hot_fork_prepare(struct engine *en);
+void hot_fork_parent(struct engine *en);
+void hot_fork_child(struct engine *en);
+/* End the thread, until hot_start(). */
+void hot_stop(struct engine *en);
 
 /* The run loops. */
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);

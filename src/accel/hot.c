@@ -1,16 +1,31 @@
-/* Hot code: the second translation of what runs often. Entries of the first one count down; the code
- * around an entry whose counter runs out becomes one region of several blocks, made of the code that
- * control has been seen to reach from there, in which loops run without leaving. It takes the place of
- * the first translation of that entry; ways out of it lead to first translations. */
+/* Hot code: the second translation of what runs often. The code around a hot entry becomes one region of
+ * several blocks, made of the code that control has been seen to reach from there, in which loops run
+ * without leaving. It takes the place of the first translation of that entry; ways out of it lead to first
+ * translations.
+ *
+ * What is hot is found by sampling: a thread asks the vCPUs now and then to leave at the next poll, which is
+ * at the head of a loop or at a called function, and looks where that is. Counters in the code would cost
+ * a tight loop half its speed (docs/decisions). The same thread compiles, and takes its time: a small part
+ * of what the process has used so far. What it finds of the engine, and what it leaves there, is under the
+ * engine's lock; the work in between is not, and is thrown away if code was changed meanwhile. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "accel/engine_impl.h"
 #include "base/bits.h"
 #include "jit/opt/legalise.h"
 
-#define HOT_BLOCKS 32
-#define HOT_INSNS  400
+#define HOT_BLOCKS  32
+#define HOT_INSNS   400
 #define BLOCK_INSNS 64
+#define ENOUGH      2        /* samples that make code hot */
+#define SHARE       16       /* the thread gets one part in so many of the processor time */
+#define SHORT_NAP   1000000  /* ns between samples, when there is something to find */
+#define LONG_NAP    32000000
 
 /* A region in the making. */
 struct former {
@@ -37,8 +52,15 @@ static bool joins(struct lift *l, u64 pc)
 
 static bool want_block(struct former *f, u64 pc)
 {
-    if (ir_block_at(&f->c->ir, pc) != UINT32_MAX || is_todo(f, pc))
+    if (ir_block_at(&f->c->ir, pc) != UINT32_MAX)
         return true;
+    for (unsigned i = 0; i < f->ntodo; i++) {
+        if (f->todo[i] == pc) { /* now it comes next */
+            memmove(&f->todo[i], &f->todo[i + 1], (f->ntodo - i - 1) * sizeof(*f->todo));
+            f->todo[f->ntodo - 1] = pc;
+            return true;
+        }
+    }
     if (f->ntodo + f->c->ir.nblocks >= HOT_BLOCKS || f->c->ir.insns >= HOT_INSNS)
         return false;
     f->todo[f->ntodo++] = pc;
@@ -87,35 +109,219 @@ static bool form(struct former *f, u64 pc)
     return true;
 }
 
-/* Called with the lock held. */
-static void optimise(struct engine *en, struct vcpu *cpu, u64 pc)
+/* ---- one region ---- */
+
+/* What is to be done, found under the lock. False when there is nothing. */
+static bool begin(struct engine *en, const struct hot_place *p)
 {
-    struct former f = {.from = {.en = en, .model = cpu->model, .key = cpu->env->key,
-                                .follow = follow, .joins = joins},
-                       .c = &en->hot};
-    struct jit_region *old = cache_find(&en->cache, pc, f.from.key);
+    struct former f = {.from = {.en = en, .model = p->model, .key = p->key, .follow = follow,
+                                .joins = joins},
+                       .c = &en->hot.compiler};
+    const struct jit_region *old = cache_find(&en->cache, p->pc, p->key);
     f.from.opaque = &f;
-    if (!old || old->tier || !form(&f, pc))
-        return;
-    compiler_verify(&f.c->ir);
-    if (!compiler_allocate(f.c, en))
-        return;
-    struct jit_region *r = compiler_install(f.c, en);
+    return old && !old->tier && form(&f, p->pc);
+}
+
+static bool allocate(struct engine *en)
+{
+    compiler_verify(&en->hot.compiler.ir);
+    return compiler_allocate(&en->hot.compiler, en);
+}
+
+/* Put it in the place of what is there, under the lock. */
+static void finish(struct engine *en, const struct hot_place *p)
+{
+    struct compiler *c = &en->hot.compiler;
+    struct jit_region *r = compiler_install(c, en);
     if (!r)
         return;
     r->tier = 1;
-    cache_remove(&en->cache, old);
+    struct jit_region *old = cache_find_tier(&en->cache, p->pc, p->key, 0);
+    if (old)
+        cache_remove(&en->cache, old);
     engine_ask_flush(en);
-    en->stat_hot_regions++;
-    en->stat_hot_insns += f.c->ir.insns;
+    en->hot.stat_regions++;
+    en->hot.stat_insns += c->ir.insns;
 }
+
+/* ---- the thread ---- */
+
+static u64 nanoseconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+/* Ask the vCPUs that run where they are. Called with the lock held; returns whether there are any. */
+static bool ask(struct engine *en)
+{
+    bool any = false;
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        if (!atomic_load(&ec->in_code))
+            continue;
+        atomic_fetch_or(&ec->vcpu->env->request, REQUEST_SAMPLE);
+        any = true;
+    }
+    return any;
+}
+
+void hot_sample(struct vcpu *cpu, bool in_hot)
+{
+    struct engine *en = cpu->engine;
+    struct hot *h = &en->hot;
+    const struct hot_place at = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .count = 1, .model = cpu->model};
+    pthread_mutex_lock(&en->lock);
+    const struct jit_region *r = cache_find(&en->cache, at.pc, at.key);
+    in_hot |= r && r->tier;
+    h->samples[in_hot]++;
+    struct hot_place *p = &h->place[(at.pc >> en->isa->insn_align) % ARRAY_LEN(h->place)];
+    if (p->pc == at.pc && p->key == at.key)
+        p->count += !in_hot;
+    else if (p->count)
+        p->count--; /* what is there wears off */
+    else if (!in_hot)
+        *p = at;
+    pthread_mutex_unlock(&en->lock);
+}
+
+/* The place with the most samples that has enough of them, taken out. */
+static bool hottest(struct hot *h, struct hot_place *out)
+{
+    struct hot_place *best = &h->place[0];
+    for (unsigned i = 1; i < ARRAY_LEN(h->place); i++) {
+        if (h->place[i].count > best->count)
+            best = &h->place[i];
+    }
+    if (best->count < ENOUGH)
+        return false;
+    *out = *best;
+    best->count = 0;
+    return true;
+}
+
+static bool may_work(void)
+{
+    return nanoseconds(CLOCK_THREAD_CPUTIME_ID) * SHARE <= nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* `busy` is held while the compiler is at work: a fork waits for that. */
+static void work(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    struct hot_place p;
+    pthread_mutex_lock(&h->busy);
+    pthread_mutex_lock(&en->lock);
+    u64 changes = en->cache.changes;
+    bool ok = hottest(h, &p) && begin(en, &p);
+    pthread_mutex_unlock(&en->lock);
+    ok = ok && allocate(en);
+    pthread_mutex_lock(&en->lock);
+    if (ok && changes == en->cache.changes)
+        finish(en, &p);
+    pthread_mutex_unlock(&en->lock);
+    pthread_mutex_unlock(&h->busy);
+    h->stat_ns = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* When nothing runs, or all that runs is hot code, there is less to ask. */
+static void *hot_thread(void *opaque)
+{
+    struct engine *en = opaque;
+    struct hot *h = &en->hot;
+    u64 nap = SHORT_NAP, found = 0;
+    while (!atomic_load(&h->stop)) {
+        nanosleep(&(struct timespec){0, (long)nap}, NULL);
+        pthread_mutex_lock(&en->lock);
+        bool news = ask(en) && h->samples[0] != found;
+        found = h->samples[0];
+        pthread_mutex_unlock(&en->lock);
+        nap = news ? SHORT_NAP : MIN(nap * 2, (u64)LONG_NAP);
+        if (news && may_work())
+            work(en);
+    }
+    return NULL;
+}
+
+/* A child of vfork() shares this memory, but a thread that it made would be its own. The thread takes no
+ * signals but those of reading guest code that has gone. */
+void hot_start(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    sigset_t all, old;
+    if (!en->opts.hot_after || en->opts.hot_at_once || en->opts.kind != ENGINE_JIT || getpid() != h->pid)
+        return;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    atomic_store(&h->stop, false);
+    h->running = !pthread_create(&h->thread, NULL, hot_thread, en);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void hot_init(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    compiler_init(&h->compiler);
+    pthread_mutex_init(&h->busy, NULL);
+    pthread_mutex_init(&h->stopping, NULL);
+    h->pid = getpid();
+}
+
+void hot_stop(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    pthread_mutex_lock(&h->stopping);
+    pthread_mutex_lock(&en->lock);
+    bool running = h->running && getpid() == h->pid;
+    atomic_store(&h->stop, true);
+    pthread_mutex_unlock(&en->lock);
+    if (running) {
+        pthread_join(h->thread, NULL);
+        pthread_mutex_lock(&en->lock);
+        h->running = false;
+        pthread_mutex_unlock(&en->lock);
+    }
+    pthread_mutex_unlock(&h->stopping);
+}
+
+void hot_free(struct engine *en)
+{
+    hot_stop(en);
+    compiler_free(&en->hot.compiler);
+    pthread_mutex_destroy(&en->hot.busy);
+    pthread_mutex_destroy(&en->hot.stopping);
+}
+
+void hot_fork_prepare(struct engine *en)
+{
+    pthread_mutex_lock(&en->hot.busy);
+}
+
+void hot_fork_parent(struct engine *en)
+{
+    pthread_mutex_unlock(&en->hot.busy);
+}
+
+void hot_fork_child(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    pthread_mutex_unlock(&h->busy);
+    pthread_mutex_init(&h->stopping, NULL);
+    h->running = false;
+    h->pid = getpid();
+}
+
+/* ---- without the thread ---- */
 
 void hot_entry(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
-    u64 pc = vcpu_pc(cpu);
-    heat_reset(en, cpu->env, pc);
+    const struct hot_place p = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
+    heat_reset(en, cpu->env, p.pc);
     pthread_mutex_lock(&en->lock);
-    optimise(en, cpu, pc);
+    if (begin(en, &p) && allocate(en))
+        finish(en, &p);
     pthread_mutex_unlock(&en->lock);
 }

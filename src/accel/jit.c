@@ -184,6 +184,7 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
     region_leave(en->host, cpu->env, f, info, context);
     ec->fault.sig = info->si_signo;
     ec->fault.sicode = info->si_code;
+    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
     region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
     en->host->context_abandon(&en->host_cpu, context);
     return true;

@@ -270,6 +270,7 @@ static enum answer opt_opt(struct run *r, const struct option *o, const char *ar
     else if (!parse_number(arg, &v, false) || !v || v > INT32_MAX)
         return complain(r, "'%s' is not on, off or a number of entries", arg);
     r->user.engine.hot_after = (u32)v;
+    r->user.engine.hot_at_once = v && strcmp(arg, "on");
     return GO_ON;
 }
 
@@ -331,7 +332,7 @@ static const struct option options[] = {
     {"cache-size", "size", "LYRE_CACHE_SIZE", opt_cache_size, "bytes of code cache"},
     {"stress", "ms", "LYRE_STRESS", opt_stress, "free all code every so many milliseconds"},
     {"opt", "when", "LYRE_OPT", opt_opt,
-     "translate hot code again, as larger regions: on (default), off, or after how many entries"},
+     "translate hot code again, as larger regions: on (default), off, or after so many entries, at once"},
     {"pins", "number", "LYRE_PINS", opt_pins, "use at most so many pinned registers"},
     {"perf-map", NULL, "LYRE_PERF_MAP", opt_perf_map, "tell perf the names of generated code"},
     {"jitdump", NULL, "LYRE_JITDUMP", opt_jitdump, "write a jitdump file for perf"},

@@ -5,7 +5,7 @@
 #include "cpu/isa.h"
 #include "jit/ir/build.h"
 
-#define LIFT_PEEKS 2
+#define LIFT_PEEKS 16
 #define LIFT_SITES 256
 #define LIFT_SIDE_EXITS 4
 

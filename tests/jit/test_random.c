@@ -13,6 +13,7 @@ static struct {
 } fault;
 
 #define FAULT_BASE 18
+#define COUNTER    11 /* bounds the loops of by_state regions */
 #define FAULT_PAGE 2
 
 static u64 rng_state;
@@ -428,7 +429,7 @@ static void memory_op(struct machine *m, struct pool *p)
 static void random_puts(struct machine *m, struct pool *p)
 {
     unsigned s = below(32);
-    if (s == 19 || s == 10 || s == FAULT_BASE)
+    if (s == 19 || s == 10 || s == FAULT_BASE || s == COUNTER)
         return;
     switch (below(4)) {
     case 0:
@@ -662,6 +663,61 @@ static void random_blocks(struct machine *m, unsigned fault_at)
     random_end(m, &last);
 }
 
+/* ---- regions whose blocks hand on state through slots ---- */
+
+static u64 block_pc(unsigned i)
+{
+    return 0x1000 + 0x100 * i;
+}
+
+/* A block that comes later, or the outside. */
+static u64 forward_pc(unsigned i, unsigned count)
+{
+    return i + 1 < count && below(5) ? block_pc(i + 1 + below(count - i - 1)) : 0x9000 + 8 * below(4);
+}
+
+static void state_block(struct machine *m, unsigned i, unsigned count)
+{
+    struct ir_builder *b = &m->b;
+    struct pool p = {0};
+    b->pc = block_pc(i);
+    ir_block_start(b);
+    start_pool(m, &p);
+    for (unsigned parts = 1 + below(3); parts; parts--) {
+        random_ops(m, &p, below(8), fault.at);
+        irv cond = pick(p.bools, p.nbools);
+        if (!ir_is_const(&m->ir, cond))
+            ir_exit_if(b, cond, below(2), forward_pc(i, count));
+    }
+    if (i + 1 == count) {
+        random_end(m, &p);
+        return;
+    }
+    if (below(3)) {
+        ir_exit(b, forward_pc(i, count));
+        return;
+    }
+    irv left = ir_addi(b, IR_I64, ir_get(b, M_X0 + COUNTER), -1);
+    ir_put(b, M_X0 + COUNTER, left);
+    irv more = ir_icmp(b, IR_SGT, 64, left, ir_const(b, IR_I64, 0));
+    ir_poll(b);
+    ir_exit_if(b, more, false, forward_pc(i, count));
+    ir_exit(b, block_pc(below(i + 1)));
+}
+
+static void random_state_blocks(struct machine *m, unsigned fault_at)
+{
+    unsigned count = 2 + below(7);
+    ir_region_start(&m->ir, &m_slots, block_pc(0));
+    m->ir.by_state = true;
+    ir_build_start(&m->b, &m->ir);
+    fault.at = fault_at;
+    fault.count = 0;
+    fault.cross = fault_at && !below(6);
+    for (unsigned i = 0; i < count; i++)
+        state_block(m, i, count);
+}
+
 static struct m_state saved_state;
 static u8 saved_memory[M_MEMORY];
 static struct m_result by_interp, by_jit;
@@ -669,6 +725,8 @@ static struct m_result by_interp, by_jit;
 static bool compare_once(struct machine *m, char *text, size_t size)
 {
     random_state(m, &saved_state);
+    if (m->ir.by_state)
+        saved_state.x[COUNTER] = below(8);
     for (unsigned i = 0; i < M_MEMORY; i += 8)
         *(u64 *)(void *)(saved_memory + i) = edge64();
     for (unsigned pass = 0; pass < 2; pass++) {
@@ -702,7 +760,9 @@ static bool one_region(struct machine *m, u64 seed, unsigned length, bool faults
     struct err e;
     rng_state = seed * 0x9e3779b97f4a7c15ull + 1 + faults;
     fault_at = faults ? 1 + below(6) : 0;
-    if (seed % 3)
+    if (seed % 5 == 2)
+        random_state_blocks(m, fault_at);
+    else if (seed % 3)
         random_region(m, 1 + below(length), fault_at);
     else
         random_blocks(m, fault_at);

@@ -26,6 +26,14 @@ void engine_free(struct engine *en)
 {
 }
 
+void engine_stop_threads(struct engine *en)
+{
+}
+
+void engine_restart_threads(struct engine *en)
+{
+}
+
 struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
 {
     return NULL;

@@ -13,21 +13,36 @@ static void poll_if_backward(struct lift *l, u64 to)
         ir_poll(l->b);
 }
 
-/* In a region of hot code a branch backward is a loop's, and its end the end of the block; others are side
- * exits. */
+/* A side exit of a hot region: it may be taken often, and is no reason to store flags on the other way. */
+static bool hot_exit_if(struct lift *l, irv cond, bool want, u64 pc)
+{
+    irv flags = ir_get(l->b, A64_NZCV);
+    a64_end_flags(l, pc, pc);
+    bool goes_on = ir_exit_if(l->b, cond, want, pc);
+    ir_put(l->b, A64_NZCV, flags);
+    return goes_on;
+}
+
+/* In a region of hot code a branch backward is a loop's, and its end a side exit; forward ones are side exits
+ * themselves. The block to come next is the last one that is asked for: the start of the loop, if it is
+ * not there yet. */
 static bool hot_branch(struct lift *l, irv cond, u64 yes)
 {
     u64 no = next_pc(l);
-    bool loop = l->follow(l, yes) && yes <= l->pc;
-    if (!loop) {
-        l->ended = !ir_exit_if(l->b, cond, true, yes);
+    bool known = l->joins(l, yes);
+    l->ended = true;
+    if (!l->follow(l, yes) || yes > l->pc) {
+        l->ended = !hot_exit_if(l, cond, true, yes);
         return true;
     }
     l->follow(l, no);
+    if (!known)
+        l->follow(l, yes);
     ir_poll(l->b);
-    a64_end_flags(l, yes, no);
-    ir_exit_br(l->b, cond, yes, no);
-    l->ended = true;
+    if (hot_exit_if(l, cond, false, no)) {
+        a64_end_flags(l, yes, yes);
+        ir_exit(l->b, yes);
+    }
     return true;
 }
 

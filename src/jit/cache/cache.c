@@ -93,6 +93,14 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
     return r;
 }
 
+struct jit_region *cache_find_tier(const struct jit_cache *c, u64 pc, u32 key, unsigned tier)
+{
+    struct jit_region *r = *bucket(c, pc, key);
+    while (r && (r->pc != pc || r->key != key || r->tier != tier))
+        r = r->hash_next;
+    return r;
+}
+
 static void unlink_link(struct jit_cache *c, struct jit_link *l)
 {
     struct jit_region *from = l->from;
@@ -315,6 +323,7 @@ static unsigned invalidate_chain(struct jit_cache *c, struct jit_page_ref *ref, 
 unsigned cache_invalidate(struct jit_cache *c, u64 start, u64 len)
 {
     unsigned n = 0;
+    c->changes++;
     u64 last = start + (len ? len - 1 : 0), first_page = start >> 12, pages = (last >> 12) - first_page;
     u64 chains = MIN(pages + 1, (u64)1 << JIT_PAGE_BITS);
     for (u64 i = 0; i < chains; i++)
@@ -330,6 +339,7 @@ void cache_flush(struct jit_cache *c)
     for (unsigned k = 0; k < JIT_SEGMENTS; k++)
         empty_segment(c, k);
     c->epoch++;
+    c->changes++;
 }
 
 struct jit_region *cache_at(const struct jit_cache *c, const u8 *rx)

@@ -96,7 +96,8 @@ struct jit_cache {
     struct jit_segment segment[JIT_SEGMENTS];
     struct jit_region *hash[1 << JIT_HASH_BITS];
     struct jit_page_ref *pages[1 << JIT_PAGE_BITS];
-    u64 epoch; /* counts removals of code */
+    u64 epoch;   /* counts removals of code */
+    u64 changes; /* counts what was said about changed guest code, and flushes */
     u64 stat_regions, stat_bytes, stat_evicted, stat_invalidated;
 
     /* Wait until every thread has passed a safepoint after `epoch`. */
@@ -115,7 +116,9 @@ bool cache_fork_prepare(struct jit_cache *c, struct err *e);
 void cache_fork_parent(struct jit_cache *c);
 bool cache_fork_child(struct jit_cache *c, struct err *e);
 
+/* The region for pc; the one of a certain tier, if there are two. */
 struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
+struct jit_region *cache_find_tier(const struct jit_cache *c, u64 pc, u32 key, unsigned tier);
 
 /* Set buf up for at least JIT_MAX_CODE bytes. May evict regions: code is removed when c->epoch has
  * changed. */

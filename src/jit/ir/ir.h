@@ -40,6 +40,7 @@ struct ir_node {
 };
 
 #define IR_RECIPE_ARGS 4
+#define IR_MAX_STATE_BLOCKS 64 /* of a by_state region */
 #define IR_FIRST_NODE (1 + IR_MAX_SLOTS)
 
 /* aux of FP-class results: what lies above the type's width is known to be zero. */

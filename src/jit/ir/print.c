@@ -206,9 +206,12 @@ char *ir_print(const struct ir_region *r)
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
-    fprintf(f, "region %#" PRIx64 "\n", r->pc);
+    fprintf(f, "region %#" PRIx64 "%s\n", r->pc, r->by_state ? " by_state" : "");
     for (u32 i = 0; i < r->nblocks; i++) {
-        fprintf(f, "b%u:\n", i);
+        if (r->by_state)
+            fprintf(f, "b%u %#" PRIx64 ":\n", i, r->block[i].pc);
+        else
+            fprintf(f, "b%u:\n", i);
         for (irv v = r->block[i].first; v < r->block[i].end; v++)
             print_node(f, r, v);
     }

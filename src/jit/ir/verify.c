@@ -13,7 +13,9 @@
  * 6. A helper that writes state is followed by an exit, and the exit's map lists nothing that the
  *    helper's own did not.
  * 7. Undefined values are named by state maps alone.
- * 8. aux and imm are in range for those operations that would otherwise read out of bounds. */
+ * 8. Blocks of a by_state region have no edges and no parameters, each an address of its own; there are not
+ *    too many.
+ * 9. aux and imm are in range for those operations that would otherwise read out of bounds. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +59,21 @@ static bool check_shape(struct verifier *v)
         at = block->end;
     }
     RULE(at == r->count, "nodes lie outside all blocks");
+    return true;
+}
+
+static bool check_state_blocks(struct verifier *v)
+{
+    const struct ir_region *r = v->r;
+    if (!r->by_state)
+        return true;
+    RULE(r->nblocks <= IR_MAX_STATE_BLOCKS, "%u blocks are too many", r->nblocks);
+    RULE(r->block[0].pc == r->pc, "b0 is not where the region starts");
+    for (u32 b = 0; b < r->nblocks; b++) {
+        unsigned op = r->node[r->block[b].end - 1].op;
+        RULE(!r->block[b].nparams && op != IR_JMP && op != IR_BR, "b%u has an edge or parameters", b);
+        RULE(ir_block_at(r, r->block[b].pc) == b, "b%u: another block has its address", b);
+    }
     return true;
 }
 
@@ -335,7 +352,7 @@ bool ir_verify(const struct ir_region *r, struct err *e)
     };
     for (u32 b = 0; b < r->nblocks; b++)
         v.idom[b] = UINT32_MAX;
-    bool ok = check_shape(&v) && check_edges(&v);
+    bool ok = check_shape(&v) && check_state_blocks(&v) && check_edges(&v);
     if (ok) {
         find_dominators(&v);
         ok = check_nodes(&v);

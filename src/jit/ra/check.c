@@ -51,9 +51,9 @@ static void start_block(struct checker *c, u32 block)
 {
     const struct ra *ra = c->ra;
     at_entry(c);
-    set_homes(c, &ra->inner);
+    set_homes(c, ra_homes_of(ra, block));
     for (unsigned s = 0; ra->r->by_state && s < ra->r->slots->count; s++) {
-        if (ra_in_set(ra->clean[block], s))
+        if (ra_in_set(ra->block[block].clean, s))
             c->slot[s] = s + 1;
     }
     if (ra->r->by_state)
@@ -126,10 +126,10 @@ static bool check_way_to(struct checker *c, u32 block, u32 map)
     const struct ir_region *r = c->ra->r;
     RULE(block < r->nblocks, "step %u: a way to block %u", c->at, block);
     RULE(!c->gone, "step %u: a way to b%u with state in the outer homes", c->at, block);
-    if (!check_homes(c, &c->ra->inner, map))
+    if (!check_homes(c, ra_homes_of(c->ra, block), map))
         return false;
     for (unsigned s = 0; s < r->slots->count; s++)
-        RULE(!ra_in_set(c->ra->clean[block], s) || c->slot[s] == c->state[s],
+        RULE(!ra_in_set(c->ra->block[block].clean, s) || c->slot[s] == c->state[s],
              "step %u: the memory of %s is v%u, not v%u", c->at, r->slots->slot[s].name, c->slot[s],
              c->state[s]);
     return true;
@@ -144,8 +144,9 @@ static bool check_listed(struct checker *c, const struct ra_where *w, irv want)
         RULE(w->at.index == want && ir_recipe(r, want, &recipe), "step %u: %s is not v%u", c->at,
              name, want);
         for (unsigned k = 0; k < recipe.count; k++)
-            RULE(content(c, w->arg[k]) == recipe.arg[k], "step %u: an operand of %s is not there",
-                 c->at, name);
+            RULE(content(c, w->arg[k]) == recipe.arg[k],
+                 "step %u: an operand of %s is said to be where v%u is, not v%u", c->at, name,
+                 content(c, w->arg[k]), recipe.arg[k]);
         return true;
     }
     RULE(content(c, w->at) == want, "step %u: %s is said to be where v%u is, not v%u", c->at, name,
@@ -244,7 +245,7 @@ static bool end_edge(struct checker *c)
     const struct ir_region *r = c->ra->r;
     const struct ir_edge *e = &r->edge[c->edge];
     for (unsigned s = 0; s < r->slots->count; s++)
-        RULE(home(c, &c->ra->inner, s) == s + 1, "step %u: %s is not at home between blocks", c->at,
+        RULE(home(c, &c->ra->outer, s) == s + 1, "step %u: %s is not at home between blocks", c->at,
              r->slots->slot[s].name);
     for (u32 k = 0; k < e->count; k++) {
         irv param = r->block[e->block].first + k;
@@ -276,8 +277,6 @@ static bool step(struct checker *c, const struct ra_ins *i, struct checker *bran
         if (!c->ra->r->by_state)
             return end_edge(c);
         return check_way_to(c, i->loc.index, i->v ? c->ra->r->node[i->v].c : 0);
-    case RA_OTHERWISE:
-        return check_homes(c, &c->ra->outer, c->ra->r->node[i->v].c);
     case RA_COND:
         return check_operands(c, i);
     case RA_MOVE:

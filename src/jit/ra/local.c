@@ -35,6 +35,7 @@ struct work {
     bool state_gone;           /* a helper wrote the state: all is at home */
     u32 leaving;               /* in the code of the side exit of this node; 0: none */
     bool failed;
+    const struct ra_homes *homes; /* of the block at hand */
 };
 
 void ra_init(struct ra *ra)
@@ -50,7 +51,8 @@ void ra_free(struct ra *ra)
     free(ra->where);
     free(ra->value);
     free(ra->use);
-    free(ra->clean);
+    free(ra->inner);
+    free(ra->block);
     free(ra->work);
     memset(ra, 0, sizeof(*ra));
 }
@@ -94,8 +96,8 @@ static void backward_map(struct ra *ra, u32 p, u32 *later)
             continue; /* a later put of the same map */
         extend_state(ra, put->value, sup ? ra->use[sup].prev_leave : FOREVER);
         w->superseded[put->slot] = p;
-        if (ra->inner.reg[put->slot] != RA_NOREG)
-            ra->value[put->value].hint = ra->inner.reg[put->slot];
+        if (w->homes->reg[put->slot] != RA_NOREG)
+            ra->value[put->value].hint = w->homes->reg[put->slot];
     }
 }
 
@@ -308,7 +310,7 @@ static unsigned take_reg(struct ra *ra, unsigned class, u32 avoid, u32 p, bool b
         unsigned reg = (unsigned)__builtin_ctz(left);
         irv v = w->reg_val[reg];
         if (!v || ra->value[v].reg != reg || dead_after(ra, v, limit)) {
-            if (!(ra->inner.mask >> reg & 1)) {
+            if (!(w->homes->mask >> reg & 1)) {
                 best_free = reg;
                 break;
             }
@@ -359,18 +361,25 @@ static unsigned want_in_reg(struct ra *ra, irv v, u32 avoid, u32 p)
     return ra->value[v].reg;
 }
 
-static void set_cur(struct ra *ra, unsigned slot, irv v)
+static void set_cur(struct ra *ra, unsigned slot, irv v, u32 p)
 {
     struct work *w = ra->work;
     w->cur[slot] = v;
     /* for good: a slot that gets its entry value back may need to be written again */
     ra_add_to_set(w->watched, slot);
     /* Keep the slot whose memory holds the value, if there is one. */
-    if (!in_slot(ra, v))
-        ra->value[v].slot = (u16)(slot + 1);
+    if (in_slot(ra, v))
+        return;
+    ra->value[v].slot = (u16)(slot + 1);
+    /* What is there to stay goes home at once: there is one store in any case, and the register is free. */
+    if (w->homes->reg[slot] == RA_NOREG && ra->value[v].state_last == FOREVER && !w->multi &&
+        ra->value[v].reg != RA_NOREG && !ir_is_const(ra->r, v) && slot_writable(ra, slot, p - 1)) {
+        store(ra, loc(RA_IN_SLOT, slot), v);
+        w->mem_val[slot] = v;
+    }
 }
 
-static void advance_state(struct ra *ra, u32 map)
+static void advance_state(struct ra *ra, u32 map, u32 p)
 {
     struct work *w = ra->work;
     const struct ir_map *m = &ra->r->map[map];
@@ -378,16 +387,16 @@ static void advance_state(struct ra *ra, u32 map)
         return;
     if (w->chained && m->parent == w->map) {
         for (u32 i = 0; i < m->count; i++)
-            set_cur(ra, ra->r->put[m->first + i].slot, ra->r->put[m->first + i].value);
+            set_cur(ra, ra->r->put[m->first + i].slot, ra->r->put[m->first + i].value, p);
     } else {
         struct ir_put put[IR_MAX_SLOTS];
         for (unsigned s = 0; s < ra->r->slots->count; s++) {
             if (w->cur[s] != s + 1)
-                set_cur(ra, s, s + 1);
+                set_cur(ra, s, s + 1, p);
         }
         unsigned n = ir_map_resolve(ra->r, map, put);
         for (unsigned i = 0; i < n; i++)
-            set_cur(ra, put[i].slot, put[i].value);
+            set_cur(ra, put[i].slot, put[i].value, p);
     }
     w->map = map;
 }
@@ -722,7 +731,7 @@ static void sync_state(struct ra *ra, u32 p, const struct ra_homes *homes, struc
     unsigned n = 0;
     if (!w->state_gone) {
         for (unsigned i = 0; i < ARRAY_LEN(w->watched); i++) {
-            for (u64 left = w->watched[i]; left; left &= left - 1) {
+            for (u64 left = w->watched[i] | homes->apart[i]; left; left &= left - 1) {
                 unsigned s = i * 64 + ctz64(left);
                 if (homes->reg[s] == RA_NOREG && !at_home(ra, homes, s))
                     store_slot(ra, s, p);
@@ -778,7 +787,7 @@ static void restore_slots(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
-        if (ra->inner.reg[s] == RA_NOREG && w->mem_val[s] != s + 1) {
+        if (ra->outer.reg[s] == RA_NOREG && w->mem_val[s] != s + 1) {
             w->cur[s] = s + 1;
             store_slot(ra, s, p);
         }
@@ -802,7 +811,7 @@ static void finish_branch(struct ra *ra, u32 p)
         *emit(ra, RA_COND) = op;
     retire_operands(ra, p);
     w->locked = 0;
-    parallel_moves(ra, pend, pending_homes(ra, &ra->inner, pend, true), p);
+    parallel_moves(ra, pend, pending_homes(ra, &ra->outer, pend, true), p);
     op.kind = RA_OP;
     *emit(ra, RA_OP) = op;
     const u32 edge[2] = {n->b, n->c};
@@ -812,7 +821,7 @@ static void finish_branch(struct ra *ra, u32 p)
         memcpy(values, ra->value, ra->r->count * sizeof(*values));
         emit(ra, RA_EDGE)->v = edge[i];
         copy_args(ra, edge[i], p);
-        parallel_moves(ra, pend, pending_homes(ra, &ra->inner, pend, true), p);
+        parallel_moves(ra, pend, pending_homes(ra, &ra->outer, pend, true), p);
         saved.failed |= w->failed;
         memcpy(ra->value, values, ra->r->count * sizeof(*values));
         *w = saved;
@@ -834,7 +843,7 @@ static unsigned remember(const struct ra *ra, struct undo *undo, unsigned n, irv
     return n;
 }
 
-static unsigned remember_all(const struct ra *ra, struct undo *undo)
+static unsigned remember_all(const struct ra *ra, const struct ra_homes *homes, struct undo *undo)
 {
     const struct work *w = ra->work;
     unsigned n = 0;
@@ -842,10 +851,10 @@ static unsigned remember_all(const struct ra *ra, struct undo *undo)
         n = remember(ra, undo, n, w->reg_val[reg]);
     for (u32 i = 0; i < ra->outer.count; i++)
         n = remember(ra, undo, n, w->cur[ra->outer.slot[i]]);
-    for (u32 i = 0; i < ra->inner.count; i++)
-        n = remember(ra, undo, n, w->cur[ra->inner.slot[i]]);
+    for (u32 i = 0; i < homes->count; i++)
+        n = remember(ra, undo, n, w->cur[homes->slot[i]]);
     for (unsigned i = 0; i < ARRAY_LEN(w->watched); i++) {
-        for (u64 left = w->watched[i]; left; left &= left - 1) {
+        for (u64 left = w->watched[i] | homes->apart[i]; left; left &= left - 1) {
             unsigned s = i * 64 + ctz64(left);
             irv v = w->cur[s];
             n = remember(ra, undo, n, v);
@@ -886,7 +895,7 @@ static u32 block_at(const struct ra *ra, u64 pc)
 
 static const struct ra_homes *homes_at(const struct ra *ra, u32 block)
 {
-    return block ? &ra->inner : &ra->outer;
+    return block ? ra_homes_of(ra, block - 1) : &ra->outer;
 }
 
 /* The way to n->imm of a conditional exit: bring the state home, out of line, then go on as if nothing
@@ -895,13 +904,14 @@ static void allocate_side(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
     u32 block = block_at(ra, ra->r->node[p].imm);
+    const struct ra_homes *homes = homes_at(ra, block);
     emit(ra, RA_SIDE)->v = p;
     struct work saved = *w;
     struct undo undo[RA_REGS * 3 + (2 + IR_RECIPE_ARGS) * IR_MAX_SLOTS];
-    unsigned n = remember_all(ra, undo);
+    unsigned n = remember_all(ra, homes, undo);
     w->locked = 0;
     w->leaving = p;
-    sync_state(ra, p, homes_at(ra, block), NULL, 0);
+    sync_state(ra, p, homes, NULL, 0);
     saved.failed |= w->failed;
     *w = saved;
     while (n--)
@@ -913,33 +923,19 @@ static void allocate_side(struct ra *ra, u32 p)
 
 static void jump_to_block(struct ra *ra, u32 p, u32 block)
 {
-    sync_state(ra, p, &ra->inner, NULL, 0);
+    sync_state(ra, p, homes_at(ra, block), NULL, 0);
     struct ra_ins *jump = emit(ra, RA_JUMP);
     jump->v = p;
     jump->loc.index = (block - 1) & 0x1fffffff;
 }
 
-/* Both ways lead to the outside: the state goes home before they part. Else each has its own way home;
- * between blocks most of it is at home anyhow. */
+/* The state goes home before the two ways out part. */
 static void finish_conditional(struct ra *ra, u32 p)
 {
-    const struct ir_node *n = &ra->r->node[p];
     struct ra_ins op = allocate_condition(ra, p);
-    u32 yes = block_at(ra, n->imm), no = block_at(ra, ra->r->node[n->b].imm);
-    if (!yes && !no) {
-        sync_state(ra, p, &ra->outer, NULL, 0);
-        op.kind = RA_OP;
-        *emit(ra, RA_OP) = op;
-        return;
-    }
-    sync_state(ra, p, &ra->inner, NULL, 0);
-    allocate_side(ra, p);
-    if (no) {
-        jump_to_block(ra, p, no);
-    } else {
-        sync_state(ra, p, &ra->outer, NULL, 0);
-        emit(ra, RA_OTHERWISE)->v = p;
-    }
+    sync_state(ra, p, &ra->outer, NULL, 0);
+    op.kind = RA_OP;
+    *emit(ra, RA_OP) = op;
 }
 
 /* The state is in the outer homes: a region or a return site is entered. */
@@ -947,7 +943,7 @@ static void start_state(struct ra *ra)
 {
     struct work *w = ra->work;
     memset(w->reg_val, 0, sizeof(w->reg_val));
-    memcpy(w->watched, ra->apart, sizeof(w->watched));
+    memset(w->watched, 0, sizeof(w->watched));
     w->map = 0;
     w->state_gone = false;
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
@@ -971,7 +967,7 @@ static void enter_block(struct ra *ra, u32 block)
         ra->value[s + 1].state_last = FOREVER;
     }
     w->leaving = 1;
-    sync_state(ra, 1, &ra->inner, NULL, 0);
+    sync_state(ra, 1, ra_homes_of(ra, block), NULL, 0);
     w->leaving = 0;
     emit(ra, RA_JUMP)->loc.index = block & 0x1fffffff;
 }
@@ -1037,7 +1033,7 @@ static void forward(struct ra *ra)
     for (u32 p = w->block_first; p < w->block_end && !w->failed; p++) {
         const struct ir_node *n = &ra->r->node[p];
         if (ir_has_map(n->op))
-            advance_state(ra, ir_node_map(n));
+            advance_state(ra, ir_node_map(n), p);
         if (n->op == IR_JMP || n->op == IR_BR)
             finish_branch(ra, p);
         else if (n->op == IR_EXIT_BR)
@@ -1063,13 +1059,14 @@ static void start_block(struct ra *ra, u32 block)
     if (!ra->r->by_state)
         return;
     memset(w->reg_val, 0, sizeof(w->reg_val));
+    memcpy(w->watched, w->homes->apart, sizeof(w->watched));
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
-        bool in_memory = ra->inner.reg[s] == RA_NOREG || ra_in_set(ra->clean[block], s);
+        bool in_memory = w->homes->reg[s] == RA_NOREG || ra_in_set(ra->block[block].clean, s);
         w->mem_val[s] = in_memory ? s + 1 : 0;
         ra->value[s + 1].reg = RA_NOREG;
     }
-    for (u32 i = 0; i < ra->inner.count; i++)
-        bind_reg(ra, ra->inner.reg[ra->inner.slot[i]], ra->inner.slot[i] + 1u);
+    for (u32 i = 0; i < w->homes->count; i++)
+        bind_reg(ra, w->homes->reg[w->homes->slot[i]], w->homes->slot[i] + 1u);
 }
 
 static void clear_values(struct ra *ra, irv first, irv end)
@@ -1157,6 +1154,7 @@ bool ra_local(struct ra *ra, const struct ir_region *r, const struct ra_host *ho
     w->multi = r->nblocks > 1 && !r->by_state;
     memset(w->spill_used, 0, sizeof(w->spill_used));
     ra_choose_homes(ra);
+    w->homes = &ra->outer;
     clear_values(ra, 0, r->slots->count + 1u);
     clear_values(ra, IR_FIRST_NODE, r->count);
     if (w->multi)
@@ -1166,6 +1164,7 @@ bool ra_local(struct ra *ra, const struct ir_region *r, const struct ra_host *ho
     for (u32 b = 0; b < r->nblocks && !w->failed; b++) {
         w->block_first = r->block[b].first;
         w->block_end = r->block[b].end;
+        w->homes = ra_homes_of(ra, b);
         if (b && w->multi)
             next_block(ra);
         else if (r->by_state)

@@ -5,8 +5,8 @@
  * memory. Those places are the slots' homes. Inside, the allocator may put anything anywhere; at each
  * point where control can leave, a list of locations says where the slots are that are not at home.
  *
- * A by_state region has homes of its own on top (homes.c): the slots that its loops use most are in
- * registers at the start of each of its blocks. Its entries and exits move between the two. */
+ * A by_state region has homes of its own on top (homes.c): the slots that a loop uses most are in registers
+ * at the start of each of its blocks. What leads into or out of the loop moves them. */
 #ifndef LYRE_JIT_RA_RA_H
 #define LYRE_JIT_RA_RA_H
 
@@ -62,10 +62,11 @@ enum ra_kind {
     RA_SIDE,      /* jump to what follows, up to RA_SIDE_END, if the condition of v holds */
     RA_SIDE_END,  /* go to v's pc: to block loc.index - 1, or out of the region if that is 0; the next one
                    * goes on from where RA_SIDE stood */
-    RA_OTHERWISE, /* leave to the pc that v, a conditional exit, has for when its condition fails */
     RA_EDGE,      /* the code of edge v starts (b: taken when true) */
     RA_JUMP,      /* to block loc.index; v: the exit that leads there, 0 behind entries, returns and edges */
 };
+
+typedef u64 ra_slot_set[IR_MAX_SLOTS / 64];
 
 /* Where each slot is kept: a register, or RA_NOREG for memory; and the slots with registers. */
 struct ra_homes {
@@ -73,9 +74,8 @@ struct ra_homes {
     u16 slot[RA_REGS];
     u32 count;
     u32 mask; /* of the registers */
+    ra_slot_set apart; /* slots that have other homes at entries and exits of the region */
 };
-
-typedef u64 ra_slot_set[IR_MAX_SLOTS / 64];
 
 /* Locations in memory and in state lists. */
 enum ra_place {
@@ -144,10 +144,14 @@ struct ra {
     u32 nspills;
 
     struct ra_homes outer;  /* at entries and exits of the region */
-    struct ra_homes inner;  /* at the start of each block; differs only in by_state regions */
-    ra_slot_set apart;      /* slots whose homes differ */
-    ra_slot_set *clean;     /* by block: slots in inner registers whose memory is as good at its start */
-    u32 clean_cap;
+    struct ra_homes *inner; /* of its parts */
+    u32 inner_cap;
+    struct ra_block {
+        u32 homes;          /* index into inner */
+        bool heads;         /* a loop */
+        ra_slot_set clean;  /* slots in registers whose memory is as good at the block's start */
+    } *block;               /* of a by_state region */
+    u32 block_cap;
 
     struct ra_value *value; /* by irv */
     struct ra_use *use;     /* by node */
@@ -168,6 +172,12 @@ bool ra_local(struct ra *ra, const struct ir_region *r, const struct ra_host *ho
 /* Replay an allocation symbolically: each operand holds the value that the IR names, each slot is at
  * each exit where the state says. False with the first difference. */
 bool ra_check(const struct ra *ra, struct err *e);
+
+/* Where slots are at the start of a block. */
+static inline const struct ra_homes *ra_homes_of(const struct ra *ra, u32 block)
+{
+    return ra->r->by_state ? &ra->inner[ra->block[block].homes] : &ra->outer;
+}
 
 static inline bool ra_in_set(const ra_slot_set set, unsigned slot)
 {

@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "jit/ir/fl.h"
 
+#define LOOP_ALIGN 32
+
 static struct x64_mem slot_mem(const struct x64_gen *g, unsigned slot, s32 plus)
 {
     return x64_at(X64_ENV, (s32)g->r->slots->slot[slot].offset + plus - IR_ENV_BIAS);
@@ -509,15 +511,45 @@ static void jump_from_side(struct x64_gen *g, const struct ra_ins *i, unsigned c
         x64_add_link(g, rel, pc, backward(g, pc));
 }
 
-/* `if (c) next block; else jump` as `if (!c) jump`. Says whether it did. */
-static bool inverted_side(struct x64_gen *g, const struct ra_ins *i, const struct x64_cond *c)
+/* What stands between a side exit and the jump back of its loop, if that is all: a store of flags that the
+ * side exit stores in its own way. Returns the jump, NULL for anything else. */
+static const struct ra_ins *jump_behind(const struct x64_gen *g, const struct ra_ins *side,
+                                        const struct ra_ins *end)
 {
-    const struct ra_ins *end = i + 1, *jump = i + 2, *next = i + 3;
-    if (next >= g->ra->ins + g->ra->nins || c->parity || end->kind != RA_SIDE_END ||
-        jump->kind != RA_JUMP || next->kind != RA_BLOCK || next->v + 1 != end->loc.index)
-        return false;
+    const struct ra_ins *i = end + 1, *last = g->ra->ins + g->ra->nins;
+    if (i < last && i->kind == RA_STORE_FL) {
+        bool stored = false;
+        for (const struct ra_ins *k = side + 1; k < end; k++)
+            stored |= (k->kind == RA_STORE_FL || k->kind == RA_STORE) && k->loc.place == RA_IN_SLOT &&
+                      k->loc.index == i->loc.index;
+        i += stored;
+    }
+    return i < last && i->kind == RA_JUMP && g->block_at[i->loc.index] ? i : NULL;
+}
+
+/* `if (c) leave; jump back` as `if (!c) jump back; leave`. Returns the last instruction that it dealt with,
+ * NULL for none. */
+static const struct ra_ins *close_loop(struct x64_gen *g, const struct ra_ins *i,
+                                       const struct x64_cond *c)
+{
+    const struct ra_ins *end = i;
+    while (end->kind != RA_SIDE_END)
+        end++;
+    const struct ra_ins *jump = c->parity ? NULL : jump_behind(g, i, end);
+    if (!jump)
+        return NULL;
+    if (jump != end + 1)
+        x64_emit_move(g, end + 1);
     jump_to_block(g, x64_jcc(&g->a, c->cc ^ 1, false), jump->loc.index);
-    return true;
+    for (i++; i < end; i++)
+        x64_emit_move(g, i);
+    bool next = jump + 1 < g->ra->ins + g->ra->nins && jump[1].kind == RA_BLOCK &&
+                jump[1].v + 1 == end->loc.index;
+    if (!end->loc.index)
+        direct_jump(g, x64_node(g, end)->imm);
+    else if (!next)
+        jump_to_block(g, x64_jmp(&g->a, false), end->loc.index - 1);
+    return jump;
 }
 
 /* Returns the last instruction that has been dealt with. */
@@ -525,12 +557,12 @@ static const struct ra_ins *jump_to_side(struct x64_gen *g, const struct ra_ins 
 {
     struct x64_cond c;
     const struct ir_node *n = x64_node(g, i);
-    bool second = n->op == IR_EXIT_IF && n->b;
-    x64_resolve_cond(g->r, second ? n->b : n->a, g->block_first, &c);
-    if (n->op == IR_EXIT_IF && n->aux >> second & 1)
+    x64_resolve_cond(g->r, n->b ? n->b : n->a, g->block_first, &c);
+    if (n->aux >> (n->b != 0) & 1)
         negate(&c);
-    if (inverted_side(g, i, &c))
-        return i + 2;
+    const struct ra_ins *last = n->b ? NULL : close_loop(g, i, &c);
+    if (last)
+        return last;
     u8 *over = c.parity > 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
     if (i[1].kind == RA_SIDE_END) {
         if (c.parity < 0)
@@ -545,7 +577,7 @@ static const struct ra_ins *jump_to_side(struct x64_gen *g, const struct ra_ins 
     }
     if (over)
         x64_patch(over, g->a.p);
-    for (unsigned k = 0; second && k < 2; k++) {
+    for (unsigned k = 0; n->b && k < 2; k++) {
         if (g->skip[k])
             x64_patch(g->skip[k], g->a.p);
     }
@@ -670,15 +702,14 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
         if (i + 1 == g->ra->ins + g->ra->nins || i[1].kind != RA_BLOCK || i[1].v != i->loc.index)
             jump_to_block(g, x64_jmp(&g->a, false), i->loc.index);
         break;
-    case RA_OTHERWISE:
-        direct_jump(g, x64_const(g, x64_node(g, i)->b));
-        break;
     case RA_COND:
         emit_cond_ins(g, i);
         break;
     case RA_SIDE:
         return jump_to_side(g, i);
     case RA_BLOCK:
+        if (g->r->by_state && g->ra->block[i->v].heads)
+            x64_nops(&g->a, (unsigned)(-(uintptr_t)g->a.p & (LOOP_ALIGN - 1)));
         g->block_at[i->v] = g->a.p;
         g->block_first = g->r->block[i->v].first;
         break;
