@@ -97,6 +97,7 @@ struct engine {
     struct hot hot;
     u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
     const void **helper_fns;
+    u16 *flags_at, nflags; /* offsets of the guest's flags slots */
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
@@ -125,7 +126,7 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
 void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
                     const struct ir_lowering *lowering);
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
-void compiler_verify(const struct ir_region *r);
+void compiler_verify(const struct compiler *c, const struct engine *en);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 

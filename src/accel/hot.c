@@ -126,7 +126,7 @@ static bool begin(struct engine *en, const struct hot_place *p)
 
 static bool allocate(struct engine *en)
 {
-    compiler_verify(&en->hot.compiler.ir);
+    compiler_verify(&en->hot.compiler, en);
     return compiler_allocate(&en->hot.compiler, en);
 }
 

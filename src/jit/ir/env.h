@@ -62,9 +62,7 @@ struct ir_env {
     struct ir_jump *jumps;      /* 1 << IR_JUMP_BITS entries */
     struct fp_env *fp;          /* rounding, NaN rule and sticky flags; part of the guest state */
 
-    /* Move the sticky flags of the host's unit into fp->flags; tell the unit about a new
-     * fp->round. Called by guests' helpers, set by the engine. */
-    void (*fp_pull)(struct ir_env *env);
+    /* Tell the host's unit about a new fp->round. Called by guests' helpers, set by the engine. */
     void (*fp_push)(struct ir_env *env);
 
     /* Private to the engine that runs the code. */
