@@ -140,6 +140,12 @@ static inline u32 heat_index(const struct engine *en, u64 pc)
     return (u32)(pc >> en->isa->insn_align) % IR_HEAT_COUNTERS;
 }
 
+/* The entry of the inline look-up for pc. */
+static inline struct ir_jump *engine_jump(const struct engine *en, struct ir_env *env, u64 pc)
+{
+    return &env->jumps[pc >> en->isa->insn_align & ((1 << IR_JUMP_BITS) - 1)];
+}
+
 /* Start the count again. */
 static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 pc)
 {

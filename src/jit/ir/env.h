@@ -36,7 +36,7 @@ struct ir_jump {
  * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
 enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
 
-#define IR_JUMP_BITS   12
+#define IR_JUMP_BITS   13
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
 #define IR_HEAT_COUNTERS 1024
@@ -80,6 +80,12 @@ struct ir_env {
     void *cpu; /* the struct vcpu around it */
     alignas(64) u8 slots[];
 };
+
+/* An address that belongs into another entry of the inline look-up than pc, for one that matches nothing. */
+static inline u64 ir_jump_nowhere(u64 pc)
+{
+    return ~pc;
+}
 
 /* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. */
 static inline void ir_jumps_clear(struct ir_jump *jumps)
