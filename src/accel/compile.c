@@ -1,5 +1,6 @@
 /* From guest code to host code: the stages in a row. */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -129,6 +130,12 @@ static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
     return n;
 }
 
+static bool guarded(struct lift *l, u64 pc)
+{
+    const struct lifting *from = l->opaque;
+    return from->en->opts.guarded(from->en->opts.opaque, pc);
+}
+
 static void depends_on(struct compiler *c, u64 start, u32 len)
 {
     VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start, len};
@@ -154,7 +161,7 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
                      .max_insns = max_insns, .peek = peek, .follow = from->follow,
                      .joins = from->joins, .opaque = from, .tagged = &en->tagged,
-                     .invalid = &en->invalid};
+                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
     c->builder.pc = pc;
     ir_block_start(&c->builder);
     en->isa->lift(&l);

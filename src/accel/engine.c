@@ -42,13 +42,40 @@ static void wait_for_safepoints(void *opaque, u64 epoch)
     }
 }
 
+/* What is known about instructions does not hold for others at their place. A full list means all
+ * instructions, and stays. */
+static void drop_sites(struct lift_sites *sites, u64 start, u64 len)
+{
+    unsigned kept = 0;
+    if (sites->count == sites->limit)
+        return;
+    for (unsigned i = 0; i < sites->count; i++) {
+        if (sites->pc[i] - start >= len)
+            sites->pc[kept++] = sites->pc[i];
+    }
+    sites->count = kept;
+}
+
 void engine_invalidate(struct engine *en, u64 start, u64 len)
 {
     if (en->opts.kind == ENGINE_INTERP)
         return;
     pthread_mutex_lock(&en->lock);
+    drop_sites(&en->tagged, start, len);
+    drop_sites(&en->invalid, start, len);
     if (cache_invalidate(&en->cache, start, len))
         engine_ask_flush(en);
+    pthread_mutex_unlock(&en->lock);
+}
+
+void engine_check_landings(struct engine *en)
+{
+    pthread_mutex_lock(&en->lock);
+    atomic_store(&en->guards, true);
+    if (en->opts.kind != ENGINE_INTERP) {
+        cache_flush(&en->cache);
+        engine_ask_flush(en);
+    }
     pthread_mutex_unlock(&en->lock);
 }
 

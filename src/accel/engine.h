@@ -28,6 +28,8 @@ struct engine_opts {
     /* Copy `len` bytes of guest code at `addr` to `to`; returns how many bytes could be read. Called
      * on vCPU threads; must not fault. */
     size_t (*fetch)(void *opaque, u64 addr, void *to, size_t len);
+    /* Asked after engine_check_landings(): is the page of `addr` guarded? May be NULL before. */
+    bool (*guarded)(void *opaque, u64 addr);
     void *opaque;
 
     bool one_insn;         /* one guest instruction per region, for debugging (-singlestep) */
@@ -56,6 +58,10 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Code in [start, start + len) may have changed or gone away: no translation of the old bytes is
  * entered by this thread after the call returns, nor by others after their next safepoint. */
 void engine_invalidate(struct engine *en, u64 start, u64 len);
+
+/* From now on there are guarded pages, whose instructions indirect branches may not go to unless they
+ * are landing pads. Before, code need not know where branches come from. */
+void engine_check_landings(struct engine *en);
 
 /* Call first from the handlers of SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP with the handler's
  * siginfo and ucontext. True: the signal came from translated code and the context now leads out of

@@ -101,6 +101,7 @@ struct engine {
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
+    _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */

@@ -54,6 +54,9 @@ struct lift {
         u32 len;
     } peeked[LIFT_PEEKS];
     unsigned npeeked;
+    /* NULL: no page of the program is guarded, and indirect branches need not say what they are.
+     * Else: is that of pc? */
+    bool (*guarded)(struct lift *l, u64 pc);
 
     /* For by_state regions. follow: control may go to pc from here; true when the region is to have a block
      * there. joins: has it, or will it have, a block at pc, so that this one ends there? */

@@ -90,6 +90,13 @@ struct thread {
     void *host_stack;         /* for host handlers */
 };
 
+/* The address of the instruction at the thread's pc (see vcpu_pc). */
+static inline u64 thread_insn(const struct thread *t)
+{
+    u64 pc = vcpu_pc(t->cpu);
+    return t->process->space.guards ? ALIGN_DOWN(pc, 1ull << t->process->isa->insn_align) : pc;
+}
+
 static inline u64 sig_bit(int sig)
 {
     return 1ull << (sig - 1);

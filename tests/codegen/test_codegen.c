@@ -15,6 +15,7 @@
 #include "cpu/vcpu.h"
 #include "isa/aarch64/state.h"
 #include "jit/cache/cache.h"
+#include "jit/opt/legalise.h"
 
 #define PC        0x400000
 #define MAX_WORDS 8
@@ -79,9 +80,11 @@ static bool read_pins(const char *path)
 static void compile(struct snippet *s, FILE *out)
 {
     struct err e;
+    const struct ir_lowering lowering = {host_x86_64.has, opt_legalise, &t.cpu};
     ir_region_start(&t.ir, &isa_aarch64.slots, PC);
     t.ir.key = isa_aarch64.key(&t.vcpu);
     ir_build_start(&t.b, &t.ir);
+    t.b.lowering = &lowering;
     ir_block_start(&t.b);
     struct lift l = {.b = &t.b, .isa = &isa_aarch64, .model = t.vcpu.model, .key = t.ir.key,
                      .start = PC, .code = (const u8 *)s->word, .code_len = s->count * 4,

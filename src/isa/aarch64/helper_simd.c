@@ -11,7 +11,7 @@ typedef __int128 wide;
 /* One call: what the third argument of the helper says. */
 struct job {
     struct a64_state *state;
-    unsigned op, lane, lanes, bits, amount;
+    unsigned op, lane, lanes, bits;
     bool is_unsigned;
 };
 
@@ -58,123 +58,23 @@ static wide shift(wide x, s64 by, bool round)
     return x >> right;
 }
 
-/* Saturating left shifts may leave 128 bits; by then the sign and "not zero" say it all. */
-static u64 shift_saturating(const struct job *j, wide x, s64 by, bool round, bool to_unsigned)
+/* Left shifts may leave 128 bits; by then the sign and "not zero" say it all. */
+static u64 shift_saturating(const struct job *j, wide x, s64 by, bool round)
 {
     if (by >= (s64)j->bits && x)
-        return saturate(j, x < 0 ? -((wide)1 << 100) : (wide)1 << 100, j->bits, to_unsigned);
-    return saturate(j, shift(x, by, round), j->bits, to_unsigned);
+        return saturate(j, x < 0 ? -((wide)1 << 100) : (wide)1 << 100, j->bits, j->is_unsigned);
+    return saturate(j, shift(x, by, round), j->bits, j->is_unsigned);
 }
 
-static u64 shift_by_register(const struct job *j, wide x, s64 by)
+static u64 one_lane(const struct job *j, const v128 *a, const v128 *b, unsigned i)
 {
-    bool round = j->op == A64_SIMD_RSHL || j->op == A64_SIMD_QRSHL;
-    if (j->op == A64_SIMD_QSHL || j->op == A64_SIMD_QRSHL)
-        return shift_saturating(j, x, by, round, j->is_unsigned);
-    return by >= (s64)j->bits ? 0 : (u64)shift(x, by, round);
-}
-
-static u64 polynomial(u64 a, u64 b)
-{
-    u64 r = 0;
-    for (unsigned i = 0; i < 8; i++)
-        r ^= b >> i & 1 ? a << i : 0;
-    return r;
-}
-
-static unsigned leading(u64 x, unsigned bits)
-{
-    return clz64(x) - (64 - bits);
-}
-
-static u64 two_operands(const struct job *j, const v128 *a, const v128 *b, unsigned i)
-{
-    wide x = number(j, a, j->lane, i), y = number(j, b, j->lane, i);
     switch (j->op) {
-    case A64_SIMD_HADD:
-        return (u64)((x + y) >> 1);
-    case A64_SIMD_RHADD:
-        return (u64)((x + y + 1) >> 1);
-    case A64_SIMD_HSUB:
-        return (u64)((x - y) >> 1);
-    case A64_SIMD_QADD:
-        return saturate(j, x + y, j->bits, j->is_unsigned);
-    case A64_SIMD_QSUB:
-        return saturate(j, x - y, j->bits, j->is_unsigned);
-    case A64_SIMD_PMUL:
-        return polynomial((u64)x, (u64)y);
-    case A64_SIMD_QDMULH:
-        return saturate(j, (2 * x * y) >> j->bits, j->bits, false);
-    case A64_SIMD_QRDMULH:
-        return saturate(j, (2 * x * y + ((wide)1 << (j->bits - 1))) >> j->bits, j->bits, false);
-    case A64_SIMD_SUQADD: /* signed accumulator b plus unsigned a */
-        return saturate(j, (wide)sext64(get(b, j->lane, i), j->bits) + (wide)get(a, j->lane, i),
-                        j->bits, false);
-    case A64_SIMD_USQADD:
-        return saturate(j, (wide)get(b, j->lane, i) + (wide)sext64(get(a, j->lane, i), j->bits),
-                        j->bits, true);
-    default:
-        return shift_by_register(j, x, (s8)get(b, j->lane, i));
-    }
-}
-
-static u64 one_operand(const struct job *j, const v128 *a, unsigned i)
-{
-    wide x = number(j, a, j->lane, i);
-    u64 u = get(a, j->lane, i);
-    switch (j->op) {
-    case A64_SIMD_CLZ:
-        return leading(u, j->bits);
-    case A64_SIMD_CLS:
-        return leading((u ^ (u64)(x >> 1)) & mask64(j->bits), j->bits) - 1;
-    case A64_SIMD_RBIT:
-        return bitrev64(u) >> 56;
-    case A64_SIMD_QABS:
-        return saturate(j, x < 0 ? -x : x, j->bits, false);
-    case A64_SIMD_QNEG:
-        return saturate(j, -x, j->bits, false);
     case A64_SIMD_RECPE:
-        return fp_recip_estimate_u32((u32)u);
+        return fp_recip_estimate_u32(a->s[i]);
     case A64_SIMD_RSQRTE:
-        return fp_rsqrt_estimate_u32((u32)u);
-    case A64_SIMD_QSHL_IMM:
-        return shift_saturating(j, x, (s64)j->amount, false, j->is_unsigned);
-    default: /* A64_SIMD_QSHLU_IMM */
-        return shift_saturating(j, (wide)sext64(u, j->bits), (s64)j->amount, false, true);
-    }
-}
-
-/* From lanes of twice the size: shift right (amount may be 0), saturate. */
-static u64 narrow(const struct job *j, const v128 *a, unsigned i)
-{
-    bool to_unsigned = j->is_unsigned || j->op == A64_SIMD_QNARROWU || j->op == A64_SIMD_QRNARROWU;
-    bool round = j->op == A64_SIMD_QRNARROW || j->op == A64_SIMD_QRNARROWU;
-    wide x = number(j, a, j->lane + 1, i);
-    return saturate(j, j->amount ? shift(x, -(s64)j->amount, round) : x, j->bits, to_unsigned);
-}
-
-static void across(const struct job *j, const v128 *a, v128 *out)
-{
-    wide r = number(j, a, j->lane, 0);
-    for (unsigned i = 1; i < j->lanes; i++) {
-        wide x = number(j, a, j->lane, i);
-        r = j->op == A64_SIMD_MAXV ? MAX(r, x) : j->op == A64_SIMD_MINV ? MIN(r, x) : r + x;
-    }
-    unsigned bits = j->op == A64_SIMD_ADDLV ? 2 * j->bits : j->bits;
-    out->d[0] = (u64)r & mask64(bits);
-}
-
-/* Products to lanes of twice the size; amount: the first lane that is read. */
-static void long_product(const struct job *j, const v128 *a, const v128 *b, v128 *out)
-{
-    for (unsigned i = 0; i < j->lanes; i++) {
-        u64 r;
-        if (j->op == A64_SIMD_PMULL)
-            r = polynomial(a->b[j->amount + i], b->b[j->amount + i]);
-        else
-            r = saturate(j, 2 * number(j, a, j->lane, j->amount + i) *
-                                number(j, b, j->lane, j->amount + i), 2 * j->bits, false);
-        set(out, j->lane + 1, i, r);
+        return fp_rsqrt_estimate_u32(a->s[i]);
+    default: /* by the signed low byte of b */
+        return shift_saturating(j, number(j, a, j->lane, i), (s8)get(b, j->lane, i), j->op == A64_SIMD_QRSHL);
     }
 }
 
@@ -183,22 +83,11 @@ void a64_simd(struct ir_env *env)
     const v128 *a = &env->helper_arg[0], *b = &env->helper_arg[1];
     u64 what = env->helper_arg[2].d[0];
     struct job j = {.state = a64_state(env), .op = what & 0xff, .lane = what >> 8 & 7,
-                    .lanes = what >> 12 & 31, .is_unsigned = what >> 18 & 1,
-                    .amount = what >> 20 & 0xff};
+                    .lanes = what >> 12 & 31, .is_unsigned = what >> 18 & 1};
     v128 r = {0};
     j.bits = 8u << j.lane;
-    if (j.op >= A64_SIMD_PMULL) {
-        long_product(&j, a, b, &r);
-    } else if (j.op >= A64_SIMD_ADDV) {
-        across(&j, a, &r);
-    } else {
-        for (unsigned i = 0; i < j.lanes; i++) {
-            u64 x = j.op >= A64_SIMD_QNARROW ? narrow(&j, a, i)
-                    : j.op >= A64_SIMD_CLZ   ? one_operand(&j, a, i)
-                                             : two_operands(&j, a, b, i);
-            set(&r, j.lane, i, x);
-        }
-    }
+    for (unsigned i = 0; i < j.lanes; i++)
+        set(&r, j.lane, i, one_lane(&j, a, b, i));
     env->helper_ret = r;
 }
 

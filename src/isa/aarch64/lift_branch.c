@@ -103,12 +103,24 @@ bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
     return true;
 }
 
+irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to)
+{
+    if (!l->guarded)
+        return to;
+    enum a64_btype type = call                                             ? A64_BTYPE_CALL
+                          : rn == 16 || rn == 17 || !l->guarded(l, l->pc) ? A64_BTYPE_TAIL
+                                                                           : A64_BTYPE_JUMP;
+    ir_chkalign(l->b, to, 4);
+    return ir_or(l->b, IR_I64, to, ir_const(l->b, IR_I64, type));
+}
+
 bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
 {
     irv to = reg(l, f->rn);
     l->ended = true;
     switch (f->id) {
     case A64_BLR:
+        to = a64_branch_to(l, f->rn, true, to);
         put_link(l);
         ir_call_ind(l->b, to, next_pc(l));
         return true;
@@ -116,7 +128,7 @@ bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
         ir_ret(l->b, to);
         return true;
     default:
-        ir_exit_ind(l->b, to);
+        ir_exit_ind(l->b, a64_branch_to(l, f->rn, false, to));
         return true;
     }
 }

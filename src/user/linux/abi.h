@@ -67,6 +67,12 @@ struct abi {
     u64 pie_base;         /* where programs that can be anywhere are put */
     u32 min_sigstack;     /* AT_MINSIGSTKSZ; also the least that sigaltstack takes */
     struct abi_vdso vdso;
+    /* Pages that indirect branches may enter at landing pads only, 0: none. The bit of mmap and mprotect, of
+     * AT_HWCAP2, and by which property of an ELF file its segments are such. */
+    u32 prot_guarded, hwcap2_guarded;
+    struct {
+        u32 type, bit;
+    } property_guarded;
     const struct abi_bits *open_flags;
     const struct abi_layout *layout[SYS_NSTRUCTS]; /* NULL: as the host's */
 

@@ -144,6 +144,8 @@ struct a64_esr {
 #define FPSIMD_MAGIC 0x46508001u
 #define ESR_MAGIC    0x45535201u
 #define PSTATE_BITS  0xf1001000u /* NZCV, DIT, SSBS: what a handler may change */
+#define PSTATE_BTYPE_AT 10       /* where landings are checked, in the low bits of our pc */
+#define BTYPE_CALL      2
 
 /* Registers by name: signals are rare enough for a look-up each. */
 static int reg(const struct thread *t, const char *name)
@@ -188,8 +190,8 @@ static void fill_frame(struct thread *t, const struct abi_frame *f, struct a64_f
     for (unsigned i = 0; i < 31; i++)
         k->mcontext.regs[i] = vcpu_get(cpu, xreg(t, i));
     k->mcontext.sp = vcpu_get(cpu, t->process->regs.sp);
-    k->mcontext.pc = vcpu_pc(cpu);
-    k->mcontext.pstate = vcpu_get(cpu, reg(t, "pstate"));
+    k->mcontext.pc = thread_insn(t);
+    k->mcontext.pstate = vcpu_get(cpu, reg(t, "pstate")) | (vcpu_pc(cpu) - k->mcontext.pc) << PSTATE_BTYPE_AT;
     struct a64_fpsimd fp = {{FPSIMD_MAGIC, sizeof(fp)},
                             (u32)vcpu_get(cpu, reg(t, "fpsr")),
                             (u32)vcpu_get(cpu, reg(t, "fpcr")),
@@ -226,7 +228,7 @@ static bool frame_push(struct thread *t, const struct abi_frame *f)
     vcpu_set(t->cpu, xreg(t, 30),
              f->action.flags & SA_RESTORER ? f->action.restorer : t->process->sigreturn);
     vcpu_set(t->cpu, t->process->regs.sp, frame);
-    vcpu_set_pc(t->cpu, f->action.handler);
+    vcpu_set_pc(t->cpu, f->action.handler | (t->process->space.guards ? BTYPE_CALL : 0));
     return true;
 }
 
@@ -272,7 +274,8 @@ static bool frame_pop(struct thread *t, struct abi_return *r)
     vcpu_set(cpu, reg(t, "fpcr"), fp.fpcr);
     vcpu_set(cpu, reg(t, "pstate"), k.mcontext.pstate & PSTATE_BITS);
     vcpu_set(cpu, t->process->regs.sp, k.mcontext.sp);
-    vcpu_set_pc(cpu, k.mcontext.pc);
+    u64 btype = t->process->space.guards ? k.mcontext.pstate >> PSTATE_BTYPE_AT & 3 : 0;
+    vcpu_set_pc(cpu, k.mcontext.pc | btype);
     r->mask = k.sigmask;
     r->alt_sp = k.stack.sp;
     r->alt_size = k.stack.size;
@@ -302,8 +305,8 @@ static void cpuinfo(FILE *out, unsigned n, struct vcpu *cpu)
         if (cap[i / 64] >> (i % 64) & 1 && names[i / 64][i % 64])
             fprintf(out, " %s", names[i / 64][i % 64]);
     }
-    fprintf(out, "\nCPU implementer\t: %#04x\nCPU architecture: 8\nCPU variant\t: %#x\n"
-                 "CPU part\t: %#05x\nCPU revision\t: %u\n\n",
+    fprintf(out, "\nCPU implementer\t: 0x%02x\nCPU architecture: 8\nCPU variant\t: 0x%x\n"
+                 "CPU part\t: 0x%03x\nCPU revision\t: %u\n\n",
             (unsigned)(midr >> 24), (unsigned)(midr >> 20 & 15), (unsigned)(midr >> 4 & 0xfff),
             (unsigned)(midr & 15));
 }
@@ -409,6 +412,9 @@ const struct abi abi_aarch64 = {
     .vdso = {.soname = "linux-vdso.so.1", .version = "LINUX_2.6.39", .code = vdso_code,
              .size = sizeof(vdso_code), .sigreturn = VDSO_SIGRETURN, .symbol = vdso_symbols,
              .symbols = ARRAY_LEN(vdso_symbols)},
+    .prot_guarded = 0x10, /* PROT_BTI */
+    .hwcap2_guarded = 1u << 17,
+    .property_guarded = {0xc0000000, 1},
     .open_flags = open_flags,
     .layout =
         {

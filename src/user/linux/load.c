@@ -222,10 +222,43 @@ struct image {
     u64 entry, phdr, end;
 };
 
-static int elf_prot(u32 flags)
+static u32 elf_prot(u32 flags, bool guarded)
 {
     return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) |
-           (flags & PF_X ? PROT_EXEC : 0);
+           (flags & PF_X ? PROT_EXEC : 0) | (flags & PF_X && guarded ? MAP_GUARDED : 0);
+}
+
+#define PROPERTY_BYTES 1024 /* as much of the note as the kernel reads */
+
+/* Does a note with properties, in the guest's words of 32 bits, have one of this type with this bit? */
+static bool note_says(const u32 *w, size_t words, u32 type, u32 bit)
+{
+    if (words < 4 || w[0] != 4 || w[2] != NT_GNU_PROPERTY_TYPE_0 || w[3] != 0x00554e47 /* "GNU" */)
+        return false;
+    size_t end = MIN(words, 4 + (size_t)w[1] / 4), step;
+    for (size_t i = 4; i + 3 <= end; i += step) { /* type, size, value; padded to 8 bytes */
+        step = 2 + ALIGN_UP((size_t)w[i + 1], 8) / 4;
+        if (w[i] == type)
+            return w[i + 1] == 4 && w[i + 2] & bit;
+    }
+    return false;
+}
+
+/* Is the code of this file to be guarded? */
+static bool wants_guards(struct process *p, const struct elf *f, int fd)
+{
+    const struct abi *abi = p->abi;
+    u64 cap[2];
+    u32 note[PROPERTY_BYTES / 4];
+    p->isa->hwcap(p->main->cpu, cap);
+    for (unsigned i = 0; i < f->segments && cap[1] & abi->hwcap2_guarded; i++) {
+        const struct elf_segment *s = &f->segment[i];
+        if (s->type != PT_GNU_PROPERTY || s->filesz > sizeof(note))
+            continue;
+        ssize_t n = pread(fd, note, s->filesz, (off_t)s->offset);
+        return n > 0 && note_says(note, (size_t)n / 4, abi->property_guarded.type, abi->property_guarded.bit);
+    }
+    return false;
 }
 
 static u64 image_align(const struct elf *f)
@@ -278,12 +311,12 @@ static bool image_place(struct space *sp, const char *path, const struct elf *f,
 }
 
 static bool map_segment(struct space *sp, const char *path, const struct elf_segment *s, int fd,
-                        u64 bias, struct err *e)
+                        u64 bias, bool guarded, struct err *e)
 {
     u64 at = bias + s->vaddr, start = ALIGN_DOWN(at, SPACE_PAGE), skew = at - start;
     u64 file_end = at + s->filesz, end = at + s->memsz;
     u64 bss = ALIGN_UP(file_end, SPACE_PAGE);
-    int prot = elf_prot(s->flags);
+    u32 prot = elf_prot(s->flags, guarded);
     s64 r = 0;
     if (!s->memsz)
         return true;
@@ -291,12 +324,12 @@ static bool map_segment(struct space *sp, const char *path, const struct elf_seg
         return err_set(e, ENOEXEC, "%s: bad ELF file: a segment at %#llx is not aligned in the file",
                        path, (unsigned long long)s->vaddr);
     if (s->filesz)
-        r = space_mmap(sp, start, s->filesz + skew, (u32)prot, MAP_PRIVATE | MAP_FIXED, fd,
+        r = space_mmap(sp, start, s->filesz + skew, prot, MAP_PRIVATE | MAP_FIXED, fd,
                        s->offset - skew, 0);
     else
         bss = start;
     if (r >= 0 && end > bss)
-        r = space_mmap(sp, bss, end - bss, (u32)prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
+        r = space_mmap(sp, bss, end - bss, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
                        0);
     if (r < 0)
         return err_set(e, (int)-r, "%s: cannot map its segment at %#llx: %s", path,
@@ -308,9 +341,11 @@ static bool map_segment(struct space *sp, const char *path, const struct elf_seg
     return true;
 }
 
-static bool image_map(struct space *sp, const char *path, const struct elf *f, int fd, u64 hint,
+static bool image_map(struct process *p, const char *path, const struct elf *f, int fd, u64 hint,
                       struct image *img, struct err *e)
 {
+    struct space *sp = &p->space;
+    bool guarded = !f->interp && wants_guards(p, f, fd); /* with one, the interpreter sees to it */
     if (!image_place(sp, path, f, hint, &img->bias, e))
         return false;
     img->entry = img->bias + f->entry;
@@ -320,7 +355,7 @@ static bool image_map(struct space *sp, const char *path, const struct elf *f, i
         const struct elf_segment *s = &f->segment[i];
         if (s->type != PT_LOAD)
             continue;
-        if (!map_segment(sp, path, s, fd, img->bias, e))
+        if (!map_segment(sp, path, s, fd, img->bias, guarded, e))
             return false;
         if (f->phoff >= s->offset && f->phoff - s->offset < s->filesz)
             img->phdr = img->bias + s->vaddr + (f->phoff - s->offset);
@@ -362,7 +397,7 @@ static bool load_interp(struct process *p, const char *path, const struct elf *f
     int fd;
     bool ok = open_interp(p, path, f->interp, &fd, &interp, e);
     if (ok)
-        ok = image_map(&p->space, f->interp, &interp, fd, 0, img, e);
+        ok = image_map(p, f->interp, &interp, fd, 0, img, e);
     if (fd >= 0) {
         elf_free(&interp);
         close(fd);
@@ -530,7 +565,7 @@ bool program_load(struct process *p, struct thread *t, struct program *prog, cha
             exec_stack = f->segment[i].flags & PF_X;
     }
     if (!make_stack(p, exec_stack, e) ||
-        !image_map(&p->space, prog->path, f, prog->fd, p->abi->pie_base, &img, e))
+        !image_map(p, prog->path, f, prog->fd, p->abi->pie_base, &img, e))
         return false;
     p->space.brk_start = p->space.brk = ALIGN_UP(img.end, SPACE_PAGE);
     if (f->interp && !load_interp(p, prog->path, f, &interp, e))

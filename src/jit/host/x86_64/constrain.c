@@ -365,6 +365,7 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
     case IR_FMINNM:
     case IR_FMAXNM:
         con->apart = 3; /* the cold path reads them again */
+        con->ntmp[0] = vector;
         break;
     case IR_FMA:
         con->apart = 7;

@@ -29,6 +29,9 @@ static const u16 by_lane[IR_NOPS][4] = {
     [IR_VSHL] = {NONE, X_PSHIFTW, X_PSHIFTD, X_PSHIFTQ},
     [IR_VSHR] = {NONE, X_PSHIFTW, X_PSHIFTD, X_PSHIFTQ},
     [IR_VSAR] = {NONE, X_PSHIFTW, X_PSHIFTD, NONE},
+    [IR_VSHLV] = {NONE, NONE, X_VPSLLVD, X_VPSLLVQ},
+    [IR_VSHRV] = {NONE, NONE, X_VPSRLVD, X_VPSRLVQ},
+    [IR_VSARV] = {NONE, NONE, X_VPSRAVD, NONE},
 };
 
 enum x64_insn x64_vec_insn(const struct ir_node *n)
@@ -424,10 +427,10 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_FMAX:
     case IR_FMINNM:
     case IR_FMAXNM:
-        return (n->aux & 15) != IR_F16 && !vector;
+        return (n->aux & 15) != IR_F16;
     case IR_F2I:
         return (n->aux & 15) != IR_F16 && !n->imm &&
-               (round == 3 || (round == IR_ROUND_ENV && n->aux >> 7 & 1));
+               (round == 3 || (round != 4 && n->aux >> 7 & 1));
     case IR_I2F:
         return n->type != IR_F16 && !n->imm && round == IR_ROUND_ENV;
     case IR_F2F:
@@ -435,8 +438,9 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_FROUND:
         return (n->aux & 15) != IR_F16 && round != 4;
     case IR_F2IV:
-    case IR_I2FV:
         return false;
+    case IR_I2FV: /* others by lane */
+        return vector && (n->aux & 15) == IR_F32 && n->aux >> 7 & 1 && !n->imm && round == IR_ROUND_ENV;
     case IR_FCMPV:
         return (n->aux & 15) != IR_F16 &&
                (cpu->level >= X64_AVX2 || (n->aux >> 4 & 8) || !(n->aux >> 4 & 7));
@@ -468,6 +472,10 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_VABS:
     case IR_VCMPGTU:
         return x64_vec_insn(n) != NONE;
+    case IR_VSHLV:
+    case IR_VSHRV:
+    case IR_VSARV:
+        return cpu->level >= X64_AVX2 && x64_vec_insn(n) != NONE;
     case IR_VNEG:
         return true;
     default:

@@ -267,7 +267,8 @@ void x64_emit_helper(struct x64_gen *g, const struct ra_ins *i)
     x64_mov_mi(&g->a, true, ENV_MEM(tmp), (s32)(u32)n->imm);
     x64_call_thunk(g, flags & IR_HELPER_WRITES  ? X64_T_HELPER_WRITE
                       : flags & IR_HELPER_READS ? X64_T_HELPER_READ
-                                                : X64_T_HELPER);
+                      : flags & IR_HELPER_FP    ? X64_T_HELPER
+                                                : X64_T_HELPER_INT);
     take_result(g, i, n);
 }
 
@@ -279,7 +280,7 @@ void x64_emit_eval(struct x64_gen *g, const struct ra_ins *i)
     pass_arguments(g, i, n);
     x64_mov_mi(&g->a, true, ENV_MEM(tmp), (s32)(n->op | (u32)n->type << 8 | (u32)n->aux << 16));
     x64_mov_mi(&g->a, true, imm, (s32)(u32)n->imm);
-    x64_call_thunk(g, X64_T_EVAL);
+    x64_call_thunk(g, ir_effects[n->op] & IR_E_FP ? X64_T_EVAL : X64_T_EVAL_INT);
     take_result(g, i, n);
 }
 

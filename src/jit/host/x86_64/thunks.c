@@ -70,15 +70,17 @@ static void jump(struct gen *g, enum x64_thunk t)
     x64_patch(rel, g->a.start + g->cpu->thunk_at[t]);
 }
 
-/* On the way to C: its stack, its control word, and the guest's flags where C looks for them. They
- * leave the control word, because loading one that has flags is slow (measured: 56 ns on Zen 5). Uses
- * rcx and rdx. */
-static void switch_to_c(struct gen *g)
+/* On the way to C: its stack, and if it computes with floating point its control word, and the guest's
+ * flags where C looks for them. They leave the control word, because loading one that has flags is slow
+ * (measured: 56 ns on Zen 5). Uses rcx and rdx. */
+static void switch_to_c(struct gen *g, bool fp)
 {
     struct x64_asm *a = &g->a;
     struct x64_mem flags = x64_at(RDX, (s32)offsetof(struct fp_env, flags));
     x64_store(a, true, ENV_MEM(ret_sp), RSP);
     x64_load(a, true, RSP, ENV_MEM(c_sp));
+    if (!fp)
+        return;
     stmxcsr(g, ENV_MEM(host_fp), false);
     stmxcsr(g, ENV_MEM(host_fp_c), true);
     x64_load(a, false, RCX, ENV_MEM(host_fp));
@@ -91,7 +93,7 @@ static void switch_to_c(struct gen *g)
 
 static void return_to_c(struct gen *g)
 {
-    switch_to_c(g);
+    switch_to_c(g, true);
     x64_alu_ri(&g->a, XALU_ADD, true, RSP, 8);
     for (unsigned i = ARRAY_LEN(callee_saved); i-- > 0;)
         push(g, callee_saved[i], true);
@@ -179,8 +181,9 @@ static void save_registers(struct gen *g, bool load)
 }
 
 /* Call C with env as its argument. `fixed`: an index into env->c_call; -1: the helper whose number is
- * in tmp[0]. All registers survive. */
-static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bool writes)
+ * in tmp[0]. All registers survive. C that does no floating point may keep the guest's control word, which
+ * saves half of the time. */
+static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bool writes, bool fp)
 {
     struct x64_asm *a = &g->a;
     struct x64_mem back = ENV_MEM(tmp), fn = ENV_MEM(c_call);
@@ -190,7 +193,7 @@ static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bo
     save_registers(g, false);
     if (reads || writes)
         move_pins(g, false);
-    switch_to_c(g);
+    switch_to_c(g, fp);
     x64_lea(a, true, RDI, x64_at(X64_ENV, -(s32)offsetof(struct ir_env, slots) - IR_ENV_BIAS));
     if (fixed >= 0) {
         fn.disp += fixed * 8;
@@ -200,7 +203,8 @@ static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bo
         x64_load(a, true, RCX, ENV_MEM(tmp));
         x64_call_mem(a, (struct x64_mem){RAX, RCX, 3, 0});
     }
-    stmxcsr(g, ENV_MEM(host_fp), true);
+    if (fp)
+        stmxcsr(g, ENV_MEM(host_fp), true);
     x64_load(a, true, RSP, ENV_MEM(ret_sp));
     save_registers(g, true);
     if (writes)
@@ -217,11 +221,13 @@ bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
     make_enter(&g);
     make_exits(&g);
     make_miss(&g);
-    make_call(&g, X64_T_HELPER, -1, false, false);
-    make_call(&g, X64_T_HELPER_READ, -1, true, false);
-    make_call(&g, X64_T_HELPER_WRITE, -1, true, true);
-    make_call(&g, X64_T_EVAL, IR_CALL_EVAL, false, false);
-    make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false);
+    make_call(&g, X64_T_HELPER, -1, false, false, true);
+    make_call(&g, X64_T_HELPER_INT, -1, false, false, false);
+    make_call(&g, X64_T_HELPER_READ, -1, true, false, true);
+    make_call(&g, X64_T_HELPER_WRITE, -1, true, true, true);
+    make_call(&g, X64_T_EVAL, IR_CALL_EVAL, false, false, true);
+    make_call(&g, X64_T_EVAL_INT, IR_CALL_EVAL, false, false, false);
+    make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false, true);
     buf->used = (size_t)(g.a.p - buf->rw);
     return !g.a.overflow;
 }

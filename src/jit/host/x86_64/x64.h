@@ -25,7 +25,9 @@ enum x64_thunk {
     X64_T_BASE,          /* the prediction stack ran empty; rax: guest pc */
     X64_T_ABANDON,       /* leave without saving pins: state is in the slots */
     X64_T_EVAL,          /* run one IR node in C */
+    X64_T_EVAL_INT,      /* ... that leaves floating point alone */
     X64_T_HELPER,        /* call a helper */
+    X64_T_HELPER_INT,    /* ... that leaves floating point alone */
     X64_T_HELPER_READ,   /* ... that reads slots */
     X64_T_HELPER_WRITE,  /* ... that writes slots */
     X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
