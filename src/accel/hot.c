@@ -113,6 +113,15 @@ static bool form(struct former *f, u64 pc)
 
 /* ---- one region ---- */
 
+/* The vCPU that the sample is from may be gone, and its model with it. */
+static bool model_lives(const struct engine *en, const void *model)
+{
+    const struct engine_cpu *ec = en->cpus;
+    while (ec && ec->vcpu->model != model)
+        ec = ec->next;
+    return ec != NULL;
+}
+
 /* What is to be done, found under the lock. False when there is nothing. */
 static bool begin(struct engine *en, const struct hot_place *p)
 {
@@ -121,7 +130,7 @@ static bool begin(struct engine *en, const struct hot_place *p)
                        .c = &en->hot.compiler};
     const struct jit_region *old = cache_find(&en->cache, p->pc, p->key);
     f.from.opaque = &f;
-    return old && !old->tier && form(&f, p->pc);
+    return old && !old->tier && model_lives(en, p->model) && form(&f, p->pc);
 }
 
 static bool allocate(struct engine *en)

@@ -231,7 +231,7 @@ bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
     make_call(&g, X64_T_HELPER_WRITE, -1, true, true, true);
     make_call(&g, X64_T_EVAL, IR_CALL_EVAL, false, false, true);
     make_call(&g, X64_T_EVAL_INT, IR_CALL_EVAL, false, false, false);
-    make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false, false);
+    make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false, true);
     buf->used = (size_t)(g.a.p - buf->rw);
     return !g.a.overflow;
 }
@@ -259,6 +259,7 @@ void x64_fp_push(struct ir_env *env)
 
 void x64_fp_setup(struct ir_env *env)
 {
+    env->host_fp_c = MXCSR_MASKED;
     x64_fp_push(env);
 }
 

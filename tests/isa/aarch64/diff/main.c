@@ -43,7 +43,7 @@ struct run {
 };
 
 static const struct runner *const runners[] = {&runner_interp, &runner_jit, &runner_jit_no_pins, &runner_jit_avx2,
-                                             &runner_jit_sse42};
+                                             &runner_jit_sse};
 
 static const char *line_name(unsigned line)
 {

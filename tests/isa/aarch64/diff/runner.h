@@ -18,7 +18,7 @@ struct runner {
     void (*close)(void *self);
 };
 
-extern const struct runner runner_interp, runner_jit, runner_jit_no_pins, runner_jit_avx2, runner_jit_sse42;
+extern const struct runner runner_interp, runner_jit, runner_jit_no_pins, runner_jit_avx2, runner_jit_sse;
 
 /* What runners share: registers, flags and control registers of a record as guest state. */
 void state_from_record(struct ir_env *env, const struct record *r);
