@@ -102,7 +102,7 @@ static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
 {
     struct ir_env *env = ec->vcpu->env;
     const struct ir_jump *j = engine_jump(en, env, pc);
-    if (j->pc != pc)
+    if (__atomic_load_n(&j->pc, __ATOMIC_RELAXED) != pc)
         return NULL;
     atomic_store(&ec->in_code, true);
     if (!(atomic_load(&env->request) & REQUEST_FLUSH))

@@ -87,12 +87,13 @@ static inline u64 ir_jump_nowhere(u64 pc)
     return ~pc;
 }
 
-/* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. */
+/* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. Other threads may
+ * take addresses away at the same time. */
 static inline void ir_jumps_clear(struct ir_jump *jumps)
 {
-    for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
-        jumps[i] = (struct ir_jump){~(u64)0, 0};
-    jumps[(1u << IR_JUMP_BITS) - 1].pc = 0;
+    const unsigned last = (1u << IR_JUMP_BITS) - 1;
+    for (unsigned i = 0; i <= last; i++)
+        __atomic_store_n(&jumps[i].pc, i < last ? ~(u64)0 : 0, __ATOMIC_RELAXED);
 }
 
 /* Compiled code's base register points here. */
