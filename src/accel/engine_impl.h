@@ -73,6 +73,8 @@ struct hot {
         const void *model; /* struct vcpu.model */
     } place[64];           /* by pc, direct-mapped */
     u64 samples[2];        /* in first translations, in hot regions */
+    struct engine_place *profile; /* a hash table by pc, a power of two long; NULL: not wanted */
+    size_t profiled, profile_size;
     pthread_t thread;
     int pid;              /* of the process that the thread belongs to */
     bool running;
