@@ -552,10 +552,18 @@ static int run(struct run *r, int argc, char **argv)
     return run_program(r, argv + i);
 }
 
+/* Only what did not become a process comes back. */
+static int finish(struct run *r, int status)
+{
+    free(r->env);
+    free(r->reexec);
+    return status;
+}
+
 int cmd_run(const char *self, int argc, char **argv)
 {
     struct run r = {.self = self, .name = "lyre"};
-    return run(&r, argc, argv);
+    return finish(&r, run(&r, argc, argv));
 }
 
 #ifndef AT_FLAGS_PRESERVE_ARGV0
@@ -577,5 +585,8 @@ int cmd_qemu_user(const struct isa *isa, int argc, char **argv)
         argv++;
         argc--;
     }
-    return run(&r, argc, argv);
+    int status = finish(&r, run(&r, argc, argv));
+    free(prefix);
+    free(name);
+    return status;
 }

@@ -49,7 +49,7 @@ static u64 saturate(const struct job *j, wide x, unsigned bits, bool is_unsigned
 static wide shift(wide x, s64 by, bool round)
 {
     if (by >= 0)
-        return by > 64 ? x * 0 : x << by;
+        return by > 64 ? 0 : x * ((wide)1 << by);
     s64 right = -by;
     if (right > 65)
         right = 65;
