@@ -374,6 +374,9 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
     case IR_FCMPV:
         con->apart = 3;
         break;
+    case IR_F2F:
+        con->ntmp[0] = (n->aux & 15) == IR_F16;
+        break;
     case IR_I2F:
         con->ntmp[0] = 1;
         break;
