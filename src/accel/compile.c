@@ -193,11 +193,11 @@ static NORETURN void broken(const char *what, const struct err *e, const struct 
 }
 
 /* `-d verify`: every stage is checked; a breach is a bug of lyre. */
-void compiler_verify(const struct ir_region *r)
+void compiler_verify(const struct compiler *c, const struct engine *en)
 {
     struct err e;
-    if (log_on(LOG_VERIFY) && !ir_verify(r, &e))
-        broken("IR", &e, r);
+    if (log_on(LOG_VERIFY) && !ir_verify(&c->ir, en->isa->helpers, &e))
+        broken("IR", &e, &c->ir);
 }
 
 static void verify_allocation(const struct ra *ra)
@@ -261,7 +261,7 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         u32 len = compiler_lift(c, cpu, pc, max_insns, &lowering);
         if (!len)
             return NULL;
-        compiler_verify(&c->ir);
+        compiler_verify(c, en);
         mutate(en, ENGINE_IR, &c->ir);
         if (!compiler_allocate(c, en))
             continue;

@@ -117,6 +117,16 @@ static void collect_helpers(struct engine *en)
         en->helper_fns[i] = (const void *)(uintptr_t)en->isa->helpers[i].fn;
 }
 
+static void collect_flags(struct engine *en)
+{
+    const struct ir_slots *slots = &en->isa->slots;
+    en->flags_at = xmalloc(slots->count * sizeof(*en->flags_at));
+    for (unsigned s = 0; s < slots->count; s++) {
+        if (slots->slot[s].type == IR_FL)
+            en->flags_at[en->nflags++] = slots->slot[s].offset;
+    }
+}
+
 struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts, struct err *e)
 {
     struct engine *en = xcalloc(1, sizeof(*en));
@@ -132,6 +142,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     if (opts->kind == ENGINE_JIT && opts->hot_at_once)
         en->threshold = opts->hot_after;
     collect_helpers(en);
+    collect_flags(en);
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
     en->host_cpu.insn_align = isa->insn_align;
@@ -143,6 +154,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
         compiler_free(&en->compiler);
         hot_free(en);
         free(en->helper_fns);
+        free(en->flags_at);
         free(en);
         return NULL;
     }
@@ -167,6 +179,7 @@ void engine_free(struct engine *en)
     turn_free(en->turn);
     pthread_mutex_destroy(&en->lock);
     free(en->helper_fns);
+    free(en->flags_at);
     free(en);
 }
 
@@ -187,9 +200,7 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
-    bool host_fp = en->opts.kind != ENGINE_INTERP;
-    env->fp_pull = host_fp ? en->host->fp_pull : fp_nothing;
-    env->fp_push = host_fp ? en->host->fp_push : fp_nothing;
+    env->fp_push = en->opts.kind != ENGINE_INTERP ? en->host->fp_push : fp_nothing;
     ec->vcpu = cpu;
     ec->seen = 0;
     prediction_stack_make(en, ec);
@@ -330,11 +341,9 @@ static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
  * bits themselves. */
 static void settle_flags(struct vcpu *cpu)
 {
-    const struct ir_slots *slots = &cpu->isa->slots;
-    for (unsigned s = 0; s < slots->count; s++) {
-        if (slots->slot[s].type != IR_FL)
-            continue;
-        struct ir_flags *f = env_slot(cpu->env, slots->slot[s].offset);
+    const struct engine *en = cpu->engine;
+    for (unsigned i = 0; i < en->nflags; i++) {
+        struct ir_flags *f = env_slot(cpu->env, en->flags_at[i]);
         if ((u32)f->kind & IR_SITE)
             *f = (struct ir_flags){.kind = IR_FLK_BITS, .a = ir_flags_eval(cpu->env->slots, f)};
     }

@@ -97,6 +97,7 @@ struct engine {
     struct hot hot;
     u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
     const void **helper_fns;
+    u16 *flags_at, nflags; /* offsets of the guest's flags slots */
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
@@ -126,7 +127,7 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
 void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
                     const struct ir_lowering *lowering);
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
-void compiler_verify(const struct ir_region *r);
+void compiler_verify(const struct compiler *c, const struct engine *en);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
@@ -137,6 +138,12 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 static inline u32 heat_index(const struct engine *en, u64 pc)
 {
     return (u32)(pc >> en->isa->insn_align) % IR_HEAT_COUNTERS;
+}
+
+/* The entry of the inline look-up for pc. */
+static inline struct ir_jump *engine_jump(const struct engine *en, struct ir_env *env, u64 pc)
+{
+    return &env->jumps[pc >> en->isa->insn_align & ((1 << IR_JUMP_BITS) - 1)];
 }
 
 /* Start the count again. */

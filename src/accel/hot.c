@@ -23,9 +23,11 @@
 #define HOT_INSNS   400
 #define BLOCK_INSNS 64
 #define ENOUGH      2        /* samples that make code hot */
-#define SHARE       16       /* the thread gets one part in so many of the processor time */
+#define SHARE       40       /* the thread gets one part in so many of the processor time, */
+#define BURST       4000000  /* ns, and that much in advance */
 #define SHORT_NAP   1000000  /* ns between samples, when there is something to find */
 #define LONG_NAP    32000000
+#define EARLY       50       /* samples */
 
 /* A region in the making. */
 struct former {
@@ -124,8 +126,19 @@ static bool begin(struct engine *en, const struct hot_place *p)
 
 static bool allocate(struct engine *en)
 {
-    compiler_verify(&en->hot.compiler.ir);
+    compiler_verify(&en->hot.compiler, en);
     return compiler_allocate(&en->hot.compiler, en);
+}
+
+/* Inline look-ups still lead to the old code. An entry without its address matches nothing, whatever its
+ * owner writes there meanwhile. */
+static void forget_entry(struct engine *en, u64 pc)
+{
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        u64 *at = &engine_jump(en, ec->vcpu->env, pc)->pc;
+        if (__atomic_load_n(at, __ATOMIC_RELAXED) == pc)
+            __atomic_store_n(at, ir_jump_nowhere(pc), __ATOMIC_RELAXED);
+    }
 }
 
 /* Put it in the place of what is there, under the lock. */
@@ -138,8 +151,8 @@ static void finish(struct engine *en, const struct hot_place *p)
     r->tier = 1;
     struct jit_region *old = cache_find_tier(&en->cache, p->pc, p->key, 0);
     if (old)
-        cache_remove(&en->cache, old);
-    engine_ask_flush(en);
+        cache_supersede(&en->cache, old, r);
+    forget_entry(en, p->pc);
     en->hot.stat_regions++;
     en->hot.stat_insns += c->ir.insns;
 }
@@ -185,35 +198,34 @@ void hot_sample(struct vcpu *cpu, bool in_hot)
     pthread_mutex_unlock(&en->lock);
 }
 
-/* The place with the most samples that has enough of them, taken out. */
-static bool hottest(struct hot *h, struct hot_place *out)
+/* The place with the most samples, if they are enough. */
+static struct hot_place *hottest(struct hot *h)
 {
     struct hot_place *best = &h->place[0];
     for (unsigned i = 1; i < ARRAY_LEN(h->place); i++) {
         if (h->place[i].count > best->count)
             best = &h->place[i];
     }
-    if (best->count < ENOUGH)
-        return false;
-    *out = *best;
-    best->count = 0;
-    return true;
+    return best->count < ENOUGH ? NULL : best;
 }
 
 static bool may_work(void)
 {
-    return nanoseconds(CLOCK_THREAD_CPUTIME_ID) * SHARE <= nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+    u64 earned = BURST + nanoseconds(CLOCK_PROCESS_CPUTIME_ID) / SHARE;
+    return nanoseconds(CLOCK_THREAD_CPUTIME_ID) <= earned;
 }
 
 /* `busy` is held while the compiler is at work: a fork waits for that. */
 static void work(struct engine *en)
 {
     struct hot *h = &en->hot;
-    struct hot_place p;
     pthread_mutex_lock(&h->busy);
     pthread_mutex_lock(&en->lock);
     u64 changes = en->cache.changes;
-    bool ok = hottest(h, &p) && begin(en, &p);
+    struct hot_place *best = hottest(h), p = best ? *best : (struct hot_place){0};
+    if (best)
+        best->count = 0;
+    bool ok = best && begin(en, &p);
     pthread_mutex_unlock(&en->lock);
     ok = ok && allocate(en);
     pthread_mutex_lock(&en->lock);
@@ -224,20 +236,19 @@ static void work(struct engine *en)
     h->stat_ns = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
-/* When nothing runs, or all that runs is hot code, there is less to ask. */
+/* Naps grow longer while nothing is found, after the program's start. */
 static void *hot_thread(void *opaque)
 {
     struct engine *en = opaque;
     struct hot *h = &en->hot;
-    u64 nap = SHORT_NAP, found = 0;
+    u64 nap = SHORT_NAP;
     while (!atomic_load(&h->stop)) {
         nanosleep(&(struct timespec){0, (long)nap}, NULL);
         pthread_mutex_lock(&en->lock);
-        bool news = ask(en) && h->samples[0] != found;
-        found = h->samples[0];
+        bool found = ask(en) && hottest(h), early = h->samples[0] + h->samples[1] < EARLY;
         pthread_mutex_unlock(&en->lock);
-        nap = news ? SHORT_NAP : MIN(nap * 2, (u64)LONG_NAP);
-        if (news && may_work())
+        nap = found || early ? SHORT_NAP : MIN(nap + nap / 4, (u64)LONG_NAP);
+        if (found && may_work())
             work(en);
     }
     return NULL;

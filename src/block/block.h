@@ -29,6 +29,14 @@ struct pool *block_graph_pool(struct block_graph *g);
 /* `--object secret`: what `key-secret` options name. */
 void block_secret_set(struct block_graph *g, const char *id, const u8 *data, size_t len);
 
+/* Limits that filters "throttle" of the group share; set again to change them. 0: none. A burst (bytes or
+ * operations) may pass at once. */
+enum { BPS_TOTAL, BPS_READ, BPS_WRITE, IOPS_TOTAL, IOPS_READ, IOPS_WRITE, THROTTLE_LIMITS };
+struct throttle_limits {
+    u64 rate[THROTTLE_LIMITS], burst[THROTTLE_LIMITS]; /* a second */
+};
+bool block_throttle_group_set(struct block_graph *g, const char *id, const struct throttle_limits *l, struct err *e);
+
 /* ---- nodes ---- */
 
 enum open_flags {
@@ -48,6 +56,9 @@ enum open_flags {
 struct node *node_open(struct block_graph *g, const char *filename, const char *format,
                        const struct json *options, u32 flags, struct err *e);
 
+/* A format or filter on top of a node, which it takes over (also when it fails). */
+struct node *node_open_above(struct node *file, const char *format, const struct json *options, u32 flags, struct err *e);
+
 struct node *node_ref(struct node *n);
 
 /* Drop a reference. The last one writes back what is dirty and closes; false: something was lost. */
@@ -63,7 +74,8 @@ bool node_probed(const struct node *n);          /* its format was not given but
 
 /* ---- requests ---- */
 
-enum blk_op { BLK_READ, BLK_WRITE, BLK_ZERO, BLK_DISCARD, BLK_FLUSH, BLK_STATUS };
+enum blk_op { BLK_READ, BLK_WRITE, BLK_ZERO, BLK_DISCARD, BLK_FLUSH, BLK_STATUS,
+    BLK_PULL /* have in this layer what comes from its backing file */ };
 
 enum blk_flags {
     BLK_FUA = 1 << 0,
@@ -125,6 +137,17 @@ int node_rw(struct node *n, const struct blk_req *r);
 /* As node_status(), through the backing files. *depth: in which layer it was found. */
 int node_status_chain(struct node *n, u64 offset, u64 len, struct blk_status *s, unsigned *depth);
 
+/* The same without waiting; the object is the caller's until `done`. */
+struct chain_status {
+    struct blk_status s; /* out, with depth and error */
+    unsigned depth;
+    int error;
+    void (*done)(struct chain_status *c);
+    struct node *n; /* the rest is the node's */
+    struct blk_req r;
+};
+void node_chain_status_start(struct node *n, u64 offset, u64 len, struct chain_status *c);
+
 /* What went wrong in the last request that failed at this node, for people; "" if nothing is known. */
 const char *node_error_text(const struct node *n);
 
@@ -178,7 +201,7 @@ bool node_snapshot_load(struct node *n, const char *id, const char *name, struct
 
 struct image_info {
     u64 cluster_size; /* 0: none */
-    u64 actual_size;  /* bytes that the file takes on the host */
+    u64 actual_size;  /* bytes that the file takes on the host; UINT64_MAX: not known */
     char *backing, *backing_format, *full_backing;
     u64 vm_state_offset; /* 0: none */
     bool dirty, encrypted;
@@ -194,8 +217,25 @@ bool node_amend(struct node *n, const struct json *options, struct err *e);
 bool node_make_empty(struct node *n, struct err *e);
 
 enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE };
+/* Granularity (of a new one; bytes): 0 for the usual. The image has it when the node is closed. */
 bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u32 granularity,
                  struct err *e);
+/* Set in bitmap `name` what is set in bitmap `from` of `source`, which may be the same node. */
+bool node_bitmap_merge(struct node *n, const char *name, struct node *source, const char *from, struct err *e);
+
+struct bitmap_info {
+    const char *name; /* the node's */
+    u32 granularity;
+    bool enabled, inconsistent;
+};
+/* The caller frees the list. */
+size_t node_bitmap_list(const struct node *n, struct bitmap_info **list);
+/* Whether the node's format can keep bitmaps. */
+bool node_has_bitmaps(const struct node *n);
+
+/* Bytes from `offset` on, at most `len`, that the bitmap says are all dirty, or all not; 0: there is no
+ * such bitmap. */
+u64 node_bitmap_run(struct node *n, const char *name, u64 offset, u64 len, bool *dirty);
 
 /* How large a new image of `size` bytes would be, with the data of `source` (NULL: none), and full of
  * data. *bitmaps: room for the source's, UINT64_MAX: one of the formats has none. */

@@ -188,57 +188,11 @@ static void zero_done(struct aio_req *a)
         op_finish(op, 0);
     } else if (not_supported(a->result)) {
         s->cannot_zero = true;
-        file_write_zeros(op->r);
         free(op);
+        node_write_zeros(r->node, r);
     } else {
         op_finish(op, (int)-a->result);
     }
-}
-
-struct zeros {
-    struct pool_job job;
-    struct blk_req *r;
-    int error;
-};
-
-static void zeros_work(struct pool_job *j)
-{
-    struct zeros *z = container_of(j, struct zeros, job);
-    struct file *s = z->r->node->state;
-    size_t chunk = MIN(z->r->len, (u64)1 << 20);
-    u8 *buf = aligned_alloc(DIRECT_ALIGN, ALIGN_UP(chunk, (size_t)DIRECT_ALIGN));
-    memset(buf, 0, chunk);
-    for (u64 at = 0; at < z->r->len && !z->error;) {
-        ssize_t n = pwrite(s->fd, buf, MIN(chunk, z->r->len - at), (off_t)(z->r->offset + at));
-        if (n > 0)
-            at += (u64)n;
-        else
-            z->error = n ? errno : ENOSPC;
-    }
-    free(buf);
-}
-
-static void zeros_done(struct pool_job *j)
-{
-    struct zeros *z = container_of(j, struct zeros, job);
-    struct blk_req *r = z->r;
-    int error = z->error;
-    free(z);
-    if (!error)
-        written(r->node, r->offset + r->len);
-    node_done(r, error);
-}
-
-void file_write_zeros(struct blk_req *r)
-{
-    if (r->flags & BLK_NO_FALLBACK) {
-        node_done_later(r, ENOTSUP);
-        return;
-    }
-    struct zeros *z = xcalloc(1, sizeof(*z));
-    z->r = r;
-    z->job = (struct pool_job){.work = zeros_work, .done = zeros_done};
-    pool_submit(r->node->graph->pool, &z->job);
 }
 
 static void submit_zero(struct node *n, struct blk_req *r)
@@ -257,7 +211,7 @@ static void submit_zero(struct node *n, struct blk_req *r)
         return;
     }
     if (!discard && s->cannot_zero) {
-        file_write_zeros(r);
+        node_write_zeros(n, r);
         return;
     }
     struct file_op *op = xcalloc(1, sizeof(*op));
@@ -326,6 +280,7 @@ static void file_submit(struct node *n, struct blk_req *r)
         return;
     case BLK_READ:
     case BLK_WRITE:
+    case BLK_PULL: /* node_submit() answers that */
         break;
     }
     bool direct = s->direct && !is_aligned(s, r);

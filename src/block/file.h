@@ -8,9 +8,6 @@
  * it as it is. */
 bool file_set_lock(struct node *n, bool owner, struct err *e);
 
-/* A request to write zeros, by writing them. */
-void file_write_zeros(struct blk_req *r);
-
 bool file_grow(int fd, const char *filename, u64 from, u64 to, enum prealloc p, struct err *e);
 
 #endif

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "block/bitmap.h"
 #include "block/file.h"
 #include "block/format.h"
+#include "block/nbd.h"
 #include "block/node.h"
 
 enum {
@@ -50,6 +52,7 @@ void block_graph_free(struct block_graph *g)
         return;
     aio_free(g->aio);
     pool_free(g->pool);
+    throttle_groups_free(g);
     loop_free(g->loop);
     for (struct secret *s = g->secrets, *next; s; s = next) {
         next = s->next;
@@ -111,51 +114,58 @@ static void flatten(const struct json *from, const char *prefix, struct json *to
     }
 }
 
-/* Take the members out whose names begin with "name.", without that. NULL: there are none. */
-static struct json *take_group(struct json *o, const char *name)
+/* "json:{...}" as options. */
+static bool parse_json(const char *filename, struct json *options, struct err *e)
 {
-    size_t n = strlen(name);
-    struct json *group = NULL;
-    for (struct json *c = o->first, *next; c; c = next) {
-        next = c->next;
-        if (strncmp(c->key, name, n) || c->key[n] != '.')
-            continue;
-        if (!group)
-            group = json_object();
-        struct json *member = json_take(o, c->key);
-        char *key = xstrdup(member->key + n + 1);
-        json_set(group, key, member);
-        free(key);
+    struct json *j = json_parse(filename + 5, e);
+    if (j && j->kind != JSON_OBJECT) {
+        json_free(j);
+        return err_set(e, EINVAL, "the text after 'json:' is no object");
     }
-    return group;
+    if (!j)
+        return err_prefix(e, "Could not parse the JSON options");
+    flatten(j, "", options);
+    json_free(j);
+    return true;
 }
 
-/* What a file name says besides the name of a file: "json:{...}", "nbd://...", "null-co://". */
-static bool parse_filename(const char *filename, struct json *options, const char **rest, struct err *e)
+/* "blkdebug:CONFIG:FILE" and "blkverify:RAW:FILE". */
+static bool parse_debug(const char *filename, const char *first, const char *second, struct json *options, struct err *e)
 {
-    *rest = filename;
-    if (!strncmp(filename, "json:", 5)) {
-        struct json *j = json_parse(filename + 5, e);
-        if (j && j->kind != JSON_OBJECT) {
-            json_free(j);
-            return err_set(e, EINVAL, "the text after 'json:' is no object");
-        }
-        if (!j)
-            return err_prefix(e, "Could not parse the JSON options");
-        flatten(j, "", options);
-        json_free(j);
-        *rest = NULL;
-        return true;
-    }
-    if (!strncmp(filename, "null-co://", 10) || !strncmp(filename, "null-aio://", 11)) {
-        json_set_string(options, "driver", filename[5] == 'c' ? "null-co" : "null-aio");
-        *rest = NULL;
-    } else if (!strncmp(filename, "file:", 5)) {
-        *rest = filename + 5;
-    } else if (!strncmp(filename, "nbd:", 4) || !strncmp(filename, "nbd+", 4)) {
-        return err_set(e, ENOTSUP, "Unknown protocol '%.*s'", (int)strcspn(filename, ":"), filename);
-    }
+    const char *rest = strchr(filename, ':') + 1, *colon = strchr(rest, ':');
+    if (!colon)
+        return err_set(e, EINVAL, "'%s' needs two names with a colon in between", filename);
+    char *name = xprintf("%.*s", (int)(colon - rest), rest);
+    json_set_string(options, first, name);
+    json_set_string(options, second, colon + 1);
+    free(name);
     return true;
+}
+
+const struct driver *protocol_of(const char *filename, struct json *options, const char **rest, struct err *e)
+{
+    static const struct { const char *prefix, *driver; } prefixes[] = {
+        {"null-co://", "null-co"}, {"null-aio://", "null-aio"}, {"nbd:", "nbd"}, {"nbd+", "nbd"},
+        {"blkdebug:", "blkdebug"}, {"blkverify:", "blkverify"},
+    };
+    const char *name = "file";
+    for (unsigned i = 0; i < ARRAY_LEN(prefixes); i++) {
+        if (!strncmp(filename, prefixes[i].prefix, strlen(prefixes[i].prefix)))
+            name = prefixes[i].driver;
+    }
+    *rest = NULL;
+    struct json *place = json_object(), *to = options ? options : place;
+    bool good = true;
+    if (!strcmp(name, "nbd"))
+        good = nbd_parse_filename(filename, to, e);
+    else if (!strcmp(name, "blkdebug"))
+        good = parse_debug(filename, "config", "image.filename", to, e);
+    else if (!strcmp(name, "blkverify"))
+        good = parse_debug(filename, "raw.filename", "test.filename", to, e);
+    else if (!strcmp(name, "file"))
+        *rest = strncmp(filename, "file:", 5) ? filename : filename + 5;
+    json_free(place);
+    return good ? driver_by_name(name) : NULL;
 }
 
 char *path_beside(const char *image, const char *name)
@@ -218,15 +228,20 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
 static struct node *open_file(struct block_graph *g, const char *filename, struct json *options, u32 flags,
                               struct err *e)
 {
-    struct json *group = take_group(options, "file");
+    struct json *group = opt_group(options, "file");
     struct json *name = json_take(options, "filename");
     if (!group)
         group = json_object();
     if (name)
         json_set(group, "filename", name);
+    struct node *n = NULL;
+    const char *rest = filename;
+    const struct driver *drv = filename && !json_get(group, "driver") ? protocol_of(filename, group, &rest, e) : NULL;
+    bool good = drv || !filename || json_get(group, "driver");
     if (!json_get(group, "driver"))
-        json_set_string(group, "driver", "file");
-    struct node *n = open_node(g, filename, NULL, group, flags, 0, e);
+        json_set_string(group, "driver", drv ? drv->name : "file");
+    if (good)
+        n = open_node(g, rest, NULL, group, flags, 0, e);
     json_free(group);
     return n;
 }
@@ -234,7 +249,7 @@ static struct node *open_file(struct block_graph *g, const char *filename, struc
 static bool open_backing(struct node *n, struct json *options, unsigned depth, struct err *e)
 {
     struct json *none = json_get(options, "backing");
-    struct json *group = take_group(options, "backing");
+    struct json *group = opt_group(options, "backing");
     if (none && none->kind == JSON_NULL) {
         json_free(json_take(options, "backing"));
         return true;
@@ -265,8 +280,11 @@ static bool lock_file(struct node *n, struct err *e)
 {
     bool owner = n->drv->kind == NODE_FORMAT && strcmp(n->drv->name, "raw");
     bool wants = !(n->flags & OPEN_SHARE) && (owner || !(n->flags & OPEN_NO_IO));
-    bool is_file = n->file && !strcmp(n->file->drv->name, "file");
-    return !wants || !is_file || file_set_lock(n->file, owner, e);
+    struct node *file = n->file;
+    while (file && file->drv->kind == NODE_FILTER)
+        file = file->file;
+    bool is_file = file && !strcmp(file->drv->name, "file");
+    return !wants || !is_file || file_set_lock(file, owner, e);
 }
 
 /* A format on its protocol; takes `file` over. */
@@ -296,11 +314,13 @@ static struct node *open_format(struct block_graph *g, const struct driver *drv,
     return file ? open_on(file, drv, filename, options, flags, depth, e) : NULL;
 }
 
-struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e)
+struct node *node_open_above(struct node *file, const char *format, const struct json *options, u32 flags, struct err *e)
 {
-    struct json *none = json_object();
-    struct node *n = open_on(file, driver_by_name(format), file->filename, none, flags, 0, e);
-    json_free(none);
+    struct json *flat = json_object();
+    if (options)
+        flatten(options, "", flat);
+    struct node *n = open_on(file, driver_by_name(format), file->filename, flat, flags, 0, e);
+    json_free(flat);
     return n;
 }
 
@@ -308,8 +328,11 @@ struct node *node_open_on(struct node *file, const char *format, u32 flags, stru
 static struct node *open_node(struct block_graph *g, const char *filename, const char *format,
                               struct json *options, u32 flags, unsigned depth, struct err *e)
 {
-    if (filename && !parse_filename(filename, options, &filename, e))
-        return NULL;
+    if (filename && !strncmp(filename, "json:", 5)) {
+        if (!parse_json(filename, options, e))
+            return NULL;
+        filename = NULL;
+    }
     char *name = NULL, *node_name = NULL;
     bool read_only = !(flags & OPEN_WRITE);
     if (!opt_string(options, "driver", &name, e) || !opt_string(options, "node-name", &node_name, e) ||
@@ -325,7 +348,7 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
         err_set(e, ENOENT, "Unknown driver '%s'", wanted);
     else if (!drv || drv->kind == NODE_FORMAT)
         n = open_format(g, drv, filename, options, flags, depth, e);
-    else {
+    else if (!filename || drv->kind != NODE_PROTOCOL || protocol_of(filename, options, &filename, e)) {
         n = node_new(g, drv, filename, flags);
         if (!drv->open(n, options, flags, e) || !all_taken(options, drv, e)) {
             node_close(n, NULL);
@@ -350,7 +373,7 @@ struct node *node_open(struct block_graph *g, const char *filename, const char *
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
                              const char *format, struct json *options, u32 flags, struct err *e)
 {
-    struct json *group = take_group(options, name);
+    struct json *group = opt_group(options, name);
     if (!group)
         group = json_object();
     if (json_get(group, "filename"))
@@ -372,6 +395,7 @@ bool node_close(struct node *n, struct err *e)
         return true;
     node_drain(n);
     bool good = !n->drv || n->drv->close(n, e);
+    bitmaps_free(n);
     struct node *children[] = {n->data, n->backing, n->file};
     for (unsigned i = 0; i < ARRAY_LEN(children); i++)
         good = node_close(children[i], good ? e : NULL) && good;

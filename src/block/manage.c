@@ -4,17 +4,21 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/bitmap.h"
 #include "block/format.h"
 #include "block/node.h"
 
-extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_raw,
-    driver_qcow2;
+extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_nbd,
+    driver_luks, driver_raw, driver_qcow2, driver_blkdebug, driver_blkverify,
+    driver_compress, driver_copy_on_read, driver_quorum, driver_throttle;
 
 const struct driver *const drivers[] = {
-    &driver_file, &driver_host_device, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_raw, NULL,
+    &driver_blkdebug, &driver_blkverify, &driver_compress, &driver_copy_on_read, &driver_file, &driver_host_device, &driver_luks,
+    &driver_nbd, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_quorum, &driver_raw, &driver_throttle, NULL,
 };
 
-static const char *const names[] = {"file", "host_device", "null-aio", "null-co", "qcow2", "raw", NULL};
+static const char *const names[] = {"blkdebug", "blkverify", "compress", "copy-on-read", "file", "host_device", "luks", "nbd",
+                                    "null-aio", "null-co", "qcow2", "quorum", "raw", "throttle", NULL};
 
 const char *const *block_driver_names(void)
 {
@@ -42,6 +46,14 @@ bool block_create(struct block_graph *g, const char *format, const char *filenam
         return err_set(e, ENOENT, "Unknown file format '%s'", format);
     if (!drv->create)
         return err_set(e, ENOTSUP, "Format driver '%s' does not support image creation", format);
+    const char *rest;
+    const struct driver *protocol = protocol_of(filename, NULL, &rest, e);
+    if (!protocol)
+        return false;
+    if (strcmp(protocol->name, "file"))
+        return err_set(e, ENOTSUP, "Protocol driver '%s' does not support image creation; make it there, and convert with -n",
+                       protocol->name);
+    filename = rest;
     struct json *copy = json_copy(options);
     bool good = drv->create(g, filename, copy, e);
     if (good && copy->first)
@@ -68,8 +80,19 @@ bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
         return err_set(e, EPERM, "'%s' is opened read-only", n->filename);
     if (size > INT64_MAX)
         return err_set(e, EFBIG, "Required too big image size, it must be not greater than 9223372036854775807");
+    for (const struct bitmap *b = n->bitmaps; b; b = b->next) {
+        if (!b->bits && b->persistent)
+            return err_set(e, ENOTSUP, "Bitmap '%s' is inconsistent and cannot be used\nRemove it before '%s' is resized.", b->name, n->filename);
+    }
     node_drain(n);
-    return n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
+    u64 before = n->size;
+    bool good = n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
+    for (struct bitmap *b = n->bitmaps; b; b = b->next) {
+        bitmap_resize(b, n->size);
+        if (b->enabled && n->size > before)
+            bitmap_set(b, before, n->size - before, true);
+    }
+    return good;
 }
 
 bool node_check(struct node *n, u32 fix, struct check_result *c, struct err *e)
@@ -100,6 +123,7 @@ bool node_snapshot_create(struct node *n, const char *name, struct err *e)
 
 bool node_snapshot_apply(struct node *n, const char *name, struct err *e)
 {
+    bitmaps_mark(n, 0, n->size);
     return n->drv->snapshot_apply ? n->drv->snapshot_apply(n, name, e) : lacks(n, "has no snapshots", e);
 }
 
@@ -151,12 +175,8 @@ bool node_amend(struct node *n, const struct json *options, struct err *e)
 
 bool node_make_empty(struct node *n, struct err *e)
 {
+    bitmaps_mark(n, 0, n->size);
     return n->drv->make_empty ? n->drv->make_empty(n, e) : lacks(n, "cannot be emptied", e);
-}
-
-bool node_bitmap(struct node *n, enum bitmap_action action, const char *name, u32 granularity, struct err *e)
-{
-    return n->drv->bitmap ? n->drv->bitmap(n, action, name, granularity, e) : lacks(n, "has no bitmaps", e);
 }
 
 bool block_measure(const char *format, const struct json *options, u64 size, struct node *source,

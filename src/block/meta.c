@@ -227,6 +227,7 @@ void meta_load(struct meta *m, struct meta_wait *w)
     l->iov = (struct iovec){xmalloc(m->block), m->block};
     l->r = (struct blk_req){.op = BLK_READ, .offset = m->need, .len = m->block, .iov = &l->iov,
                             .niov = 1, .done = load_done};
+    node_event(m->file, EVENT_L2_LOAD);
     node_submit(m->file, &l->r);
 }
 
@@ -359,6 +360,7 @@ static void submit_sync(struct meta_job *j)
     j->unflushed = false;
     j->flushed = true;
     j->pending = 1;
+    node_event(j->m->file, EVENT_FLUSH_TO_DISK);
     j->sync = (struct blk_req){.op = BLK_FLUSH, .done = sync_done};
     node_submit(j->m->file, &j->sync);
 }
@@ -390,7 +392,10 @@ static void job_step(struct meta_job *j)
         submit_sync(j);
         return;
     }
+    static const enum blk_event events[META_RANKS] = {EVENT_REFBLOCK_UPDATE, EVENT_REFTABLE_UPDATE, EVENT_L2_UPDATE, EVENT_L1_UPDATE};
     unsigned rank = j->runs[j->next].rank;
+    if (rank / 2 < META_RANKS)
+        node_event(j->m->file, events[rank / 2]);
     size_t first = j->next, end = first;
     while (end < j->nruns && j->runs[end].rank == rank)
         end++;
@@ -418,6 +423,7 @@ void meta_writeback(struct meta *m, struct meta_wait *w)
     j->m = m;
     j->waiting = w;
     m->writing = j;
+    node_event(m->file, EVENT_FLUSH_TO_OS);
     if (m->begun)
         m->begun(m->opaque);
     take_dirty(j);

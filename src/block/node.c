@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/bitmap.h"
 
 u64 node_size(const struct node *n)
 {
@@ -42,6 +43,11 @@ bool node_probed(const struct node *n)
     return n->probed;
 }
 
+bool node_has_bitmaps(const struct node *n)
+{
+    return n->drv->bitmap_room;
+}
+
 const char *node_error_text(const struct node *n)
 {
     return n->error.text;
@@ -49,11 +55,42 @@ const char *node_error_text(const struct node *n)
 
 /* ---- requests ---- */
 
-void node_done(struct blk_req *r, int error)
+static bool changes(const struct blk_req *r)
+{
+    return r->op == BLK_WRITE || r->op == BLK_ZERO || r->op == BLK_DISCARD;
+}
+
+static void end_request(struct blk_req *r, int error)
 {
     r->error = error;
     r->node->inflight--;
     r->done(r);
+}
+
+/* The flush behind a request with BLK_FUA. */
+struct fua {
+    struct blk_req r, *from;
+};
+
+static void fua_done(struct blk_req *r)
+{
+    struct fua *f = container_of(r, struct fua, r);
+    struct blk_req *from = f->from;
+    int error = r->error;
+    free(f);
+    end_request(from, error);
+}
+
+void node_done(struct blk_req *r, int error)
+{
+    if (error || !(r->flags & BLK_FUA) || r->node->drv->fua || !changes(r)) {
+        end_request(r, error);
+        return;
+    }
+    struct fua *f = xcalloc(1, sizeof(*f));
+    f->from = r;
+    f->r = (struct blk_req){.op = BLK_FLUSH, .done = fua_done};
+    node_submit(r->node, &f->r);
 }
 
 static void done_task(struct loop_task *t)
@@ -75,17 +112,68 @@ void node_submit(struct node *n, struct blk_req *r)
     r->cancelled = false;
     r->error = 0;
     n->inflight++;
-    bool writes = r->op == BLK_WRITE || r->op == BLK_ZERO || r->op == BLK_DISCARD;
     if (r->op != BLK_FLUSH && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))
         node_done_later(r, EIO);
     else if (r->offset > INT64_MAX || r->len > INT64_MAX - r->offset)
         node_done_later(r, EFBIG);
-    else if (writes && !(n->flags & OPEN_WRITE))
+    else if ((changes(r) || r->op == BLK_PULL) && !(n->flags & OPEN_WRITE))
         node_done_later(r, EPERM);
+    else if (r->op == BLK_PULL && n->drv->kind == NODE_PROTOCOL)
+        node_done_later(r, 0); /* there is nothing behind it */
     else if (!r->len && r->op != BLK_FLUSH)
         node_done_later(r, 0);
-    else
+    else {
+        if (n->bitmaps && changes(r))
+            bitmaps_mark(n, r->offset, r->len);
         n->drv->submit(n, r);
+    }
+}
+
+/* ---- zeros by writing them ---- */
+
+enum { ZERO_PIECE = 1 << 20, ZERO_ALIGN = 4096 };
+
+struct zeros {
+    struct blk_req r, *from;
+    struct iovec iov;
+    u64 at;
+};
+
+static void zeros_step(struct blk_req *r)
+{
+    struct zeros *z = container_of(r, struct zeros, r);
+    struct blk_req *from = z->from;
+    int error = from->cancelled ? ECANCELED : r->error;
+    u64 end = from->offset + from->len;
+    if (error || z->at == end) {
+        free(z->iov.iov_base);
+        free(z);
+        node_done(from, error);
+        return;
+    }
+    z->iov.iov_len = MIN(end - z->at, (u64)ZERO_PIECE);
+    z->r = (struct blk_req){.op = BLK_WRITE, .offset = z->at, .len = z->iov.iov_len, .iov = &z->iov, .niov = 1, .done = zeros_step};
+    z->at += z->iov.iov_len;
+    node_submit(from->node, &z->r);
+}
+
+void node_write_zeros(struct node *n, struct blk_req *r)
+{
+    if (r->flags & BLK_NO_FALLBACK) {
+        node_done_later(r, ENOTSUP);
+        return;
+    }
+    struct zeros *z = xcalloc(1, sizeof(*z));
+    z->from = r;
+    z->at = r->offset;
+    z->iov.iov_base = aligned_alloc(ZERO_ALIGN, ZERO_PIECE);
+    if (!z->iov.iov_base) {
+        free(z);
+        node_done_later(r, ENOMEM);
+        return;
+    }
+    memset(z->iov.iov_base, 0, ZERO_PIECE);
+    zeros_step(&z->r);
 }
 
 void node_cancel(struct blk_req *r)
@@ -151,22 +239,57 @@ int node_flush(struct node *n)
     return node_io(n, BLK_FLUSH, 0, NULL, 0, 0);
 }
 
+static struct node *below_filters(struct node *n)
+{
+    while (n->drv->kind == NODE_FILTER && n->file)
+        n = n->file;
+    return n;
+}
+
+static void chain_step(struct blk_req *r)
+{
+    struct chain_status *c = container_of(r, struct chain_status, r);
+    struct node *n = c->n;
+    if (r->error || (c->s.flags & STATUS_ALLOCATED)) {
+        c->error = r->error;
+        c->done(c);
+    } else if (!n->backing || r->offset >= n->backing->size) {
+        /* Beyond the end of the chain: zeros that nobody has written. */
+        c->s.flags = STATUS_ZERO | (c->s.flags & STATUS_OFFSET);
+        c->done(c);
+    } else {
+        c->depth++;
+        node_chain_status_start(n->backing, r->offset, MIN(c->s.len, n->backing->size - r->offset), c);
+    }
+}
+
+void node_chain_status_start(struct node *n, u64 offset, u64 len, struct chain_status *c)
+{
+    c->n = below_filters(n);
+    c->error = 0;
+    c->s = (struct blk_status){0};
+    c->r = (struct blk_req){.op = BLK_STATUS, .offset = offset, .len = len, .status = &c->s, .done = chain_step};
+    node_submit(c->n, &c->r);
+}
+
+struct chain_waiter {
+    struct chain_status c;
+    bool done;
+};
+
+static void chain_waiter_done(struct chain_status *c)
+{
+    container_of(c, struct chain_waiter, c)->done = true;
+}
+
 int node_status_chain(struct node *n, u64 offset, u64 len, struct blk_status *s, unsigned *depth)
 {
-    for (*depth = 0;; ++*depth) {
-        int error = node_status(n, offset, len, s);
-        if (error || (s->flags & STATUS_ALLOCATED))
-            return error;
-        len = s->len;
-        if (!n->backing || offset >= n->backing->size) {
-            /* Beyond the end of the chain: zeros that nobody has written. */
-            s->flags = STATUS_ZERO | (s->flags & STATUS_OFFSET);
-            s->len = len;
-            return 0;
-        }
-        n = n->backing;
-        len = MIN(len, n->size - offset);
-    }
+    struct chain_waiter w = {.c.done = chain_waiter_done};
+    node_chain_status_start(n, offset, len, &w.c);
+    loop_until(n->graph->loop, &w.done);
+    *s = w.c.s;
+    *depth = w.c.depth;
+    return w.c.error;
 }
 
 /* ---- scatter/gather ---- */

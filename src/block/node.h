@@ -8,6 +8,12 @@ enum node_kind { NODE_FORMAT, NODE_FILTER, NODE_PROTOCOL };
 
 struct fmt;
 
+/* What a format does to the node below it, told in advance: for blkdebug. */
+enum blk_event {
+    EVENT_NONE, EVENT_READ_AIO, EVENT_WRITE_AIO, EVENT_COW_READ, EVENT_COW_WRITE, EVENT_L1_UPDATE, EVENT_L2_UPDATE,
+    EVENT_L2_LOAD, EVENT_REFTABLE_UPDATE, EVENT_REFBLOCK_UPDATE, EVENT_FLUSH_TO_OS, EVENT_FLUSH_TO_DISK, BLK_EVENTS,
+};
+
 struct driver {
     const char *name;
     enum node_kind kind;
@@ -19,6 +25,8 @@ struct driver {
     /* Requests, of protocols and filters; formats have struct format_ops. */
     void (*submit)(struct node *n, struct blk_req *r);
     void (*cancel)(struct node *n, struct blk_req *r);
+    void (*event)(struct node *n, enum blk_event event); /* NULL: of no interest */
+    bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
     const struct block_option *create_options, *amend_options;
@@ -33,8 +41,8 @@ struct driver {
     bool (*set_backing)(struct node *n, const char *file, const char *format, struct err *e);
     bool (*amend)(struct node *n, const struct json *options, struct err *e);
     bool (*make_empty)(struct node *n, struct err *e);
-    bool (*bitmap)(struct node *n, enum bitmap_action action, const char *name, u32 granularity,
-                   struct err *e);
+    /* Whether one more bitmap can be stored. The driver saves the persistent ones when it closes. */
+    bool (*bitmap_room)(struct node *n, const char *name, struct err *e);
     bool (*measure)(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
                     u64 *bitmaps, struct err *e);
 };
@@ -48,6 +56,7 @@ struct node {
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
     u64 size;
+    struct bitmap *bitmaps;
     struct node *file, *backing, *data; /* children; `data`: external data file */
     char *backing_name, *backing_format; /* as the image has them; NULL: none */
     unsigned depth; /* layers above it */
@@ -71,7 +80,17 @@ struct block_graph {
     bool copy_at_once; /* BLOCK_AIO_AUTO */
     unsigned nodes;
     struct secret *secrets;
+    struct throttle_group *throttle_groups;
 };
+
+/* throttle.c */
+void throttle_groups_free(struct block_graph *g);
+
+static inline void node_event(struct node *n, enum blk_event event)
+{
+    if (n->drv->event)
+        n->drv->event(n, event);
+}
 
 extern const struct driver *const drivers[]; /* ended by NULL */
 const struct driver *driver_by_name(const char *name);
@@ -81,11 +100,12 @@ void node_done(struct blk_req *r, int error);
 /* The same, but later: for what ends within submit. */
 void node_done_later(struct blk_req *r, int error);
 
+/* Do a request to write zeros by writing them, unless it has BLK_NO_FALLBACK: for a protocol that has no
+ * better way. From within submit or later. */
+void node_write_zeros(struct node *n, struct blk_req *r);
+
 /* A node without state; it belongs to the graph until node_close(). */
 struct node *node_new(struct block_graph *g, const struct driver *drv, const char *filename, u32 flags);
-
-/* A format on a protocol node, which it takes over (also when it fails). */
-struct node *node_open_on(struct node *file, const char *format, u32 flags, struct err *e);
 
 /* Open the child that `options` describes under `name` ("file"), or `filename`. */
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
@@ -93,6 +113,10 @@ struct node *node_open_child(struct node *parent, const char *name, const char *
 
 /* What the option `key-secret` or similar names. */
 const struct secret *secret_find(const struct block_graph *g, const char *id, struct err *e);
+
+/* The protocol that a file name asks for: by its prefix, otherwise `file`. NULL and an error if there is
+ * none. Its options are added to `options` (may be NULL); *rest is what is left as a file's name, or NULL. */
+const struct driver *protocol_of(const char *filename, struct json *options, const char **rest, struct err *e);
 
 /* A name that an image holds, seen from the directory of the image; the caller frees it. */
 char *path_beside(const char *image, const char *name);
@@ -108,6 +132,9 @@ void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len);
 
 /* ---- options ---- */
 
+/* Take the members out whose names begin with "name.", without that. NULL: there are none. */
+struct json *opt_group(struct json *o, const char *name);
+bool opt_has_group(const struct json *o, const char *name);
 /* Take a member out of an options object. A missing member leaves *v as it is and is no error. */
 bool opt_string(struct json *o, const char *name, char **v, struct err *e);
 bool opt_size(struct json *o, const char *name, u64 *v, struct err *e);

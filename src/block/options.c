@@ -28,6 +28,33 @@ bool size_parse(const char *s, u64 *v)
     return true;
 }
 
+struct json *opt_group(struct json *o, const char *name)
+{
+    size_t n = strlen(name);
+    struct json *group = NULL;
+    for (struct json *c = o->first, *next; c; c = next) {
+        next = c->next;
+        if (strncmp(c->key, name, n) || c->key[n] != '.')
+            continue;
+        if (!group)
+            group = json_object();
+        struct json *member = json_take(o, c->key);
+        char *key = xstrdup(member->key + n + 1);
+        json_set(group, key, member);
+        free(key);
+    }
+    return group;
+}
+
+bool opt_has_group(const struct json *o, const char *name)
+{
+    size_t n = strlen(name);
+    const struct json *c = o->first;
+    while (c && (strncmp(c->key, name, n) || c->key[n] != '.'))
+        c = c->next;
+    return c;
+}
+
 bool opt_string(struct json *o, const char *name, char **v, struct err *e)
 {
     struct json *j = json_take(o, name);

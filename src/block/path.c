@@ -26,8 +26,9 @@ struct op {
     unsigned pending; /* things awaited, and 1 while a step runs */
     bool finished;   /* nothing more to begin: ends when nothing is awaited */
     bool submitting; /* within path_submit() */
+    bool pull;       /* BLK_PULL: nothing of the request's own is written */
+    u64 pull_len;    /* how much of it at once */
     bool has_room;   /* x is allocated and not yet linked: given back on failure */
-    bool flushing;   /* the last step of a write with BLK_FUA */
     int error;
     struct meta_wait wait;
     struct range_lock lock;
@@ -119,7 +120,6 @@ static void op_end(struct op *op)
 }
 
 static void step_release(struct op *op);
-static void step_flush(struct op *op);
 
 static void op_fail(struct op *op, int error)
 {
@@ -158,11 +158,6 @@ static bool op_advance(struct op *op)
         op->pending--;
         if (op->pending)
             return true;
-    }
-    if (op->finished && !op->error && (op->req->flags & BLK_FUA) && !op->flushing) {
-        op->flushing = true;
-        op->finished = false;
-        op->step = step_flush;
     }
     if (op->finished) {
         op_end(op);
@@ -272,7 +267,7 @@ static void crypt_read_done(struct blk_req *r)
     pool_submit(p->op->f->node->graph->pool, &p->job);
 }
 
-enum { SECTOR = 512 };
+enum { SECTOR = 512, PULL_PIECE = 1 << 20 };
 
 /* Encrypted bytes come in whole sectors. */
 static void read_encrypted(struct op *op, const struct extent *x)
@@ -380,6 +375,8 @@ static void step_read(struct op *op)
         struct extent x = {0};
         if (!went(op, f->ops->map(f, op->at, op->end - op->at, &x)))
             return;
+        if (x.kind == EXTENT_DATA || x.kind == EXTENT_PACKED)
+            node_event(x.file, EVENT_READ_AIO);
         switch (x.kind) {
         case EXTENT_BACKING:
             read_backing(op, x.len);
@@ -414,8 +411,11 @@ static void write_in_place(struct op *op, const struct extent *x)
         iov_to(op->req->iov, op->req->niov, p->skip, p->bounce, x->len);
         f->ops->crypt(f, true, op->at, x->host, p->bounce, x->len);
     }
+    node_event(x->file, EVENT_WRITE_AIO);
     piece_submit(p, x->file, BLK_WRITE, x->host);
 }
+
+static void step_pull(struct op *op);
 
 static void step_link(struct op *op)
 {
@@ -427,7 +427,7 @@ static void step_link(struct op *op)
     free(op->around);
     op->around = NULL;
     op->at = MIN(op->end, op->x_at + op->x.len);
-    op->step = step_write;
+    op->step = op->pull ? step_pull : step_write;
     op->finished = op->at == op->end;
     if (meta_crowded(&f->meta))
         went(op, STEP_BARRIER);
@@ -449,15 +449,25 @@ static void new_done(struct blk_req *r)
     piece_free(p, r->error);
 }
 
+/* The bytes of the new room: what comes from around the request, what is its own, what is around again. */
+static void parts_of_new(const struct op *op, u64 *front, u64 *body, u64 *behind)
+{
+    u64 stop = MIN(op->end, op->x_at + op->x.len);
+    *front = op->pull ? op->x.len : op->at - op->x_at;
+    *body = op->pull ? 0 : stop - op->at;
+    *behind = op->x.len - *front - *body;
+}
+
 /* Write what the request has for the new clusters, with what is around it. */
 static void step_write_new(struct op *op)
 {
     struct fmt *f = op->f;
     struct blk_req *r = op->req;
-    u64 front = op->at - op->x_at, stop = MIN(op->end, op->x_at + op->x.len);
-    u64 body = stop - op->at, behind = op->x_at + op->x.len - stop;
+    u64 front, body, behind;
+    parts_of_new(op, &front, &body, &behind);
     struct piece *p;
     u64 host = op->x.host;
+    node_event(op->x.file, op->around ? EVENT_COW_WRITE : EVENT_WRITE_AIO);
     if (!op->around) { /* nothing around it, or zeros that are there already */
         p = piece_new(op, op->at, body, f->encrypted);
         if (f->encrypted)
@@ -474,7 +484,8 @@ static void step_write_new(struct op *op)
         unsigned n = 0;
         if (front)
             p->iov[n++] = (struct iovec){op->around, front};
-        n += iov_slice(r->iov, r->niov, op->at - r->offset, body, p->iov + n);
+        if (body)
+            n += iov_slice(r->iov, r->niov, op->at - r->offset, body, p->iov + n);
         if (behind)
             p->iov[n++] = (struct iovec){op->around + front, behind};
         p->r = (struct blk_req){.len = op->x.len, .iov = p->iov, .niov = n, .flags = BLK_INTERNAL};
@@ -492,6 +503,7 @@ static void read_around(struct op *op, u64 guest, u8 *to, u64 len)
     memset(to + there, 0, len - there);
     if (!there)
         return;
+    node_event(n->file, EVENT_COW_READ);
     struct piece *p = xmalloc(sizeof(*p) + sizeof(p->iov[0]));
     *p = (struct piece){.op = op};
     p->iov[0] = (struct iovec){to, there};
@@ -520,10 +532,11 @@ static enum step reads_zero(struct fmt *f, u64 start, u64 end, bool *zero)
 static void step_around(struct op *op)
 {
     struct fmt *f = op->f;
-    u64 x_end = op->x_at + op->x.len, stop = MIN(op->end, x_end);
-    u64 front = op->at - op->x_at, behind = x_end - stop;
+    u64 x_end = op->x_at + op->x.len, front, body, behind;
+    parts_of_new(op, &front, &body, &behind);
+    u64 stop = op->x_at + front + body;
     bool zero_front = true, zero_behind = true;
-    if (op->x.fresh && !f->encrypted) {
+    if (op->x.fresh && !f->encrypted && !op->pull) {
         if (!went(op, reads_zero(f, op->x_at, op->at, &zero_front)) ||
             !went(op, reads_zero(f, stop, x_end, &zero_behind)))
             return;
@@ -543,7 +556,8 @@ static void step_around(struct op *op)
 static void step_alloc(struct op *op)
 {
     struct fmt *f = op->f;
-    u64 start = ALIGN_DOWN(op->at, (u64)f->unit), end = ALIGN_UP(op->end, (u64)f->unit);
+    u64 stop = op->pull ? op->at + op->pull_len : op->end;
+    u64 start = ALIGN_DOWN(op->at, (u64)f->unit), end = ALIGN_UP(stop, (u64)f->unit);
     op->x = (struct extent){.kind = EXTENT_DATA, .start = start};
     if (!went(op, f->ops->alloc(f, start, end - start, &op->x)))
         return;
@@ -574,6 +588,28 @@ static void step_write(struct op *op)
             return; /* it may look different then */
         write_in_place(op, &x);
         op->at += x.len;
+    }
+    op->finished = true;
+}
+
+/* Copy what comes from the backing file into this layer, a piece at a time. */
+static void step_pull(struct op *op)
+{
+    struct fmt *f = op->f;
+    while (op->at < op->end) {
+        struct extent x = {0};
+        if (!went(op, f->ops->map(f, op->at, op->end - op->at, &x)))
+            return;
+        bool behind = f->node->backing && op->at < f->node->backing->size;
+        if (x.kind != EXTENT_BACKING || !behind) {
+            op->at += x.len;
+            continue;
+        }
+        if (!locked(op, true) && !lock_range(op, true))
+            return; /* it may look different then */
+        op->pull_len = MIN(x.len, (u64)PULL_PIECE);
+        op->step = step_alloc;
+        return;
     }
     op->finished = true;
 }
@@ -739,12 +775,13 @@ static void step_status(struct op *op)
         return;
     s->len = x.len;
     op->finished = true;
+    bool shows_room = x.has_room && !f->encrypted;
     switch (x.kind) {
     case EXTENT_BACKING:
-        s->flags = x.has_room ? STATUS_OFFSET : 0;
+        s->flags = shows_room ? STATUS_OFFSET : 0;
         break;
     case EXTENT_ZERO:
-        s->flags = STATUS_ALLOCATED | STATUS_ZERO | (x.has_room ? STATUS_OFFSET : 0);
+        s->flags = STATUS_ALLOCATED | STATUS_ZERO | (shows_room ? STATUS_OFFSET : 0);
         break;
     case EXTENT_PACKED:
         s->flags = STATUS_ALLOCATED | STATUS_DATA | STATUS_COMPRESSED;
@@ -828,8 +865,13 @@ void path_submit(struct node *n, struct blk_req *r)
     static op_fn *const first[] = {
         [BLK_READ] = step_read,       [BLK_WRITE] = step_write, [BLK_ZERO] = step_zero,
         [BLK_DISCARD] = step_discard, [BLK_FLUSH] = step_flush, [BLK_STATUS] = step_status,
+        [BLK_PULL] = step_pull,
     };
     struct fmt *f = n->fmt;
+    if (!f->ops->alloc && r->op == BLK_PULL) {
+        node_done_later(r, 0);
+        return;
+    }
     if (!f->ops->alloc) {
         forward(f, r);
         return;
@@ -839,6 +881,7 @@ void path_submit(struct node *n, struct blk_req *r)
     op->f = f;
     op->at = r->offset;
     op->end = r->offset + r->len;
+    op->pull = r->op == BLK_PULL;
     op->step = r->op == BLK_WRITE && (r->flags & BLK_COMPRESS) ? step_compress : first[r->op];
     op->submitting = true;
     if (op_advance(op))

@@ -15,7 +15,10 @@ int cmd_qemu_user(const struct isa *isa, int argc, char **argv);
 /* `lyre img ...` (args[0] is "img"), or the same under the name qemu-img. */
 int cmd_img(bool qemu, int argc, char **argv);
 
-/* The same under the name qemu-io. */
+/* `lyre nbd ...`, or the same under the name qemu-nbd. */
+int cmd_nbd(bool qemu, int argc, char **argv);
+
+/* The image exerciser, under the name qemu-io. */
 int cmd_io(int argc, char **argv);
 
 #endif

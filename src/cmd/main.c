@@ -13,10 +13,12 @@ static int help(FILE *to)
           "  lyre run --help           its options\n"
           "  lyre img COMMAND FILE     make, look at, check, change and convert disk images\n"
           "  lyre img --help           its commands\n"
+          "  lyre nbd FILE             serve a disk image over the network\n"
+          "  lyre nbd --help           its options\n"
           "  lyre --version            the version\n"
           "\n"
-          "Called as qemu-aarch64, qemu-img or qemu-io (make a link of that name), lyre takes that\n"
-          "program's options.\n",
+          "Called as qemu-aarch64, qemu-img, qemu-io or qemu-nbd (make a link of that name), lyre\n"
+          "takes that program's options.\n",
           to);
     return to == stdout ? 0 : 2;
 }
@@ -55,6 +57,8 @@ int main(int argc, char **argv)
         return cmd_img(true, argc, argv);
     if (!strcmp(base, "qemu-io"))
         return cmd_io(argc, argv);
+    if (!strcmp(base, "qemu-nbd"))
+        return cmd_nbd(true, argc, argv);
     if (argc < 2)
         return help(stderr);
     const char *command = argv[1];
@@ -62,6 +66,8 @@ int main(int argc, char **argv)
         return cmd_run(name, argc - 1, argv + 1);
     if (!strcmp(command, "img"))
         return cmd_img(false, argc - 1, argv + 1);
+    if (!strcmp(command, "nbd"))
+        return cmd_nbd(false, argc - 1, argv + 1);
     if (!strcmp(command, "--version") || !strcmp(command, "version"))
         return version();
     if (!strcmp(command, "--help") || !strcmp(command, "-h") || !strcmp(command, "help"))

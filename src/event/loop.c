@@ -230,11 +230,14 @@ static bool poll_sources(struct loop *l)
     return any;
 }
 
-/* Wait for descriptors. One event at a time: a callback may remove any descriptor. */
+enum { FDS_AT_ONCE = 64 };
+
+/* Wait for descriptors. One event at a time: a callback may remove any descriptor. Not for ever: what it
+ * does may be left to the others to take up. */
 static void wait_fds(struct loop *l, int timeout)
 {
     struct epoll_event ev;
-    while (epoll_wait(l->epoll, &ev, 1, timeout) == 1) {
+    for (unsigned i = 0; i < FDS_AT_ONCE && epoll_wait(l->epoll, &ev, 1, timeout) == 1; i++) {
         struct loop_fd *f = ev.data.ptr;
         if (f) {
             f->ready(f, ev.events);

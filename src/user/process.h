@@ -46,6 +46,7 @@ struct process {
     u64 arg_start, arg_end, env_start, env_end, stack_top; /* on the guest's stack */
     u64 *auxv;           /* a copy, pairs */
     size_t auxv_words;
+    u64 vdso;            /* its start */
     u64 sigreturn;       /* guest address of code that calls rt_sigreturn */
     _Atomic u64 random;  /* state of process_random() */
     _Atomic u32 personality;

@@ -56,7 +56,7 @@ static const u32 program[] = {
     0x8b060108, /* add x8, x8, x6 */
     0xcb0a0129, /* sub x9, x9, x10 */
     0xf9000449, /* str x9, [x2, #8] */
-    0xaa0903ea, /* mov x10, x9 */
+    0x8b090108, /* add x8, x8, x9: until then x8 is in no slot */
     0xeb09007f, /* cmp x3, x9 */
     0xd4000001, /* svc #0x0 */
 };

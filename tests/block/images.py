@@ -10,7 +10,7 @@ from pathlib import Path
 
 LYRE = os.environ.get("LYRE", str(Path(__file__).resolve().parents[2] / "build" / "lyre"))
 AIO_MODES = ("auto", "threads", "io_uring")
-PEER = {name: shutil.which(name) for name in ("qemu-img", "qemu-io")}
+PEER = {name: shutil.which(name) for name in ("qemu-img", "qemu-io", "qemu-nbd")}
 TIMEOUT = 60
 
 

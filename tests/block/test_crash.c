@@ -33,6 +33,7 @@ struct world {
     unsigned next_value;
     u16 now[SECTORS]; /* the model */
     bool snapshots;   /* of the workload */
+    unsigned (*mutate)(unsigned rank);
 };
 
 /* A flush of the guest that has ended: where in the log, and what the disk held. */
@@ -67,7 +68,8 @@ static void world_open(struct world *w, const char *kind)
     w->g = block_graph_new(BLOCK_AIO_THREADS, &e);
     if (!memory_create(w->g, &w->m, kind, DISK))
         exit(1);
-    w->n = node_open_on(memory_node(w->g, &w->m, OPEN_WRITE), "qcow2", OPEN_WRITE, &e);
+    w->n = node_open_above(memory_node(w->g, &w->m, OPEN_WRITE), "qcow2", NULL, OPEN_WRITE, &e);
+    node_bitmap(w->n, BITMAP_ADD, "b", 4096, &e); /* where the version has bitmaps */
     memset(w->now, 0, sizeof(w->now));
     w->next_value = 1;
 }
@@ -121,6 +123,17 @@ static int do_flush(struct world *w, struct history *h)
     return error;
 }
 
+/* Close and open again: saves the bitmap. */
+static void do_reopen(struct world *w, struct history *h)
+{
+    struct err e;
+    do_flush(w, h);
+    if (!node_close(w->n, &e))
+        printf("# closing failed: %s\n", e.text);
+    w->n = node_open_above(memory_node(w->g, &w->m, OPEN_WRITE), "qcow2", NULL, OPEN_WRITE, &e);
+    w->n->fmt->meta.mutate = w->mutate;
+}
+
 static void do_snapshot(struct world *w)
 {
     struct err e;
@@ -155,6 +168,8 @@ static int step(struct world *w, struct history *h)
         return do_flush(w, h);
     } else if (w->snapshots) {
         do_snapshot(w);
+    } else if (h) {
+        do_reopen(w, h);
     }
     return error;
 }
@@ -188,7 +203,7 @@ static s64 errors_in(struct block_graph *g, struct memory *m, bool print)
 {
     struct err e;
     struct check_result c = {.report = print ? print_finding : NULL};
-    struct node *n = node_open_on(memory_node(g, m, 0), "qcow2", OPEN_CHECK, &e);
+    struct node *n = node_open_above(memory_node(g, m, 0), "qcow2", NULL, OPEN_CHECK, &e);
     if (!n)
         return -1;
     bool good = node_check(n, 0, &c, &e);
@@ -332,16 +347,25 @@ static bool allowed(const struct history *h, size_t event, u32 sector, const u8 
     return good;
 }
 
+/* The disk began as zeros and the bitmap clean: what is not zero must be dirty, if the bitmap is to be believed. */
+static bool bitmap_tells(struct node *n, u32 sector, const u8 *p)
+{
+    bool dirty = true;
+    if (p[0] || p[1])
+        node_bitmap_run(n, "b", (u64)sector * SECTOR, SECTOR, &dirty);
+    return dirty;
+}
+
 static unsigned wrong_sectors(struct block_graph *g, struct memory *m, const struct history *h, size_t event)
 {
     struct err e;
-    struct node *n = node_open_on(memory_node(g, m, 0), "qcow2", 0, &e);
+    struct node *n = node_open_above(memory_node(g, m, 0), "qcow2", NULL, 0, &e);
     if (!n)
         return SECTORS;
     u8 *buf = xmalloc(DISK);
     unsigned bad = node_io(n, BLK_READ, 0, buf, DISK, 0) ? SECTORS : 0;
     for (u32 i = 0; i < SECTORS && bad < SECTORS; i++)
-        bad += !allowed(h, event, i, buf + i * SECTOR);
+        bad += !allowed(h, event, i, buf + i * SECTOR) || !bitmap_tells(n, i, buf + i * SECTOR);
     free(buf);
     node_close(n, NULL);
     return bad;
@@ -362,7 +386,7 @@ static unsigned crashes(struct rng *rng, const char *kind, unsigned samples, boo
     struct memory first = {.size = w.m.size, .bytes = xmalloc(w.m.size)};
     memcpy(first.bytes, w.m.bytes, w.m.size);
     w.m.record = true;
-    w.n->fmt->meta.mutate = planted ? reversed : NULL;
+    w.mutate = w.n->fmt->meta.mutate = planted ? reversed : NULL;
     for (unsigned i = 0; i < STEPS; i++)
         step(&w, &h);
     w.m.record = false;

@@ -2,7 +2,10 @@
 """qcow2 images go both ways: what we write the peer checks and reads, and the other way round."""
 
 import itertools
+import json
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
@@ -180,7 +183,6 @@ class Qcow2(ImageTest):
 
     def test_locks(self):
         self.ours("create", "-f", "qcow2", "a", "1M")
-        import subprocess
         for mine, name in ((True, "a"), (False, "a")):
             program = self.dir / ".qemu-io" / "qemu-io" if mine else "qemu-io"
             with subprocess.Popen([program, name], cwd=self.dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
@@ -196,6 +198,141 @@ class Qcow2(ImageTest):
                     self.assertIn('Failed to get shared "write" lock', run.err)
                 holder.stdin.close()
                 holder.wait()
+
+    def test_encrypted(self):
+        """LUKS of several ciphers, and the older kind: both ways, with the key, without it and with a wrong one."""
+        secret = ("--object", "secret,id=s,data=pass phrase")
+        kinds = ["encrypt.format=luks,cluster_size=16k,extended_l2=on", "encrypt.format=aes",
+                 "encrypt.format=luks,encrypt.cipher-alg=aes-128,encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv,encrypt.hash-alg=sha512",
+                 "encrypt.format=luks,encrypt.cipher-alg=serpent-256,encrypt.ivgen-alg=plain",
+                 "encrypt.format=luks,encrypt.cipher-alg=twofish-128,encrypt.cipher-mode=ecb,encrypt.hash-alg=ripemd160"]
+        for n, kind in enumerate(kinds):
+            luks = "luks" in kind
+            fast = ",encrypt.iter-time=10" if luks else ""
+            aio = AIO_MODES[n % len(AIO_MODES)]
+            sides = [(self.ours, self.our_io, self.peer_io)]
+            if n < 2:  # making a LUKS header takes the peer seconds of measuring
+                sides.append((self.peers, self.peer_io, self.our_io))
+            for make, one, other in sides:
+                with self.subTest(kind=kind, aio=aio, make=make.__name__):
+                    make("create", *secret, "-f", "qcow2", "-o", f"{kind},encrypt.key-secret=s{fast}", "a", "16M")
+                    spec = "driver=qcow2,encrypt.key-secret=s,file.filename=a"
+                    how = (*secret, "--image-opts")
+                    one(spec, *WRITES, options=how)
+                    other(spec, *READS, options=how)
+                    other(spec, "write -P 0x21 1000 3000", "write -P 0x22 9000k 100k", "write -z 20k 3k", options=how)
+                    one(spec, "read -P 0x21 1000 3000", "read -P 0x22 9000k 100k", "read -P 0 20k 3k", options=how)
+                    self.ours("check", "a")
+                    self.peers("check", *how, spec)
+                    self.same("info", "a")
+                    self.same_json("info", "--output=json", "a")
+                    self.same("map", "--output=json", *how, spec)
+                    self.our_io("a", "read 0 512", status=1)
+                    if luks:
+                        run = self.our_io(spec, "read 0 512", options=("--object", "secret,id=s,data=wrong", "--image-opts"), status=1)
+                        self.assertIn("Invalid password, cannot unlock any keyslot", run.err)
+                    self.assertNotIn(bytes([1]) * 64, (self.dir / "a").read_bytes())
+                    self.ours("convert", *how, "-O", "raw", spec, "plain")
+                    self.ours("convert", *secret, "-f", "raw", "-O", "qcow2", "-o", f"{kind},encrypt.key-secret=s{fast}", "plain", "b", aio=aio)
+                    self.peers("compare", *how, spec, spec.replace("=a", "=b"))
+        run = self.ours("measure", *secret, "-O", "qcow2", "-o", "encrypt.format=luks,encrypt.key-secret=s", "--size", "1G")
+        self.assertEqual(run.out, "required size: 2490368\nfully allocated size: 1076232192\n")
+        for options in ("encrypt.format=luks", "encrypt.format=foo", "encrypt.format=luks,encrypt.key-secret=x",
+                        "encrypt.format=luks,encrypt.cipher-alg=foo,encrypt.key-secret=s"):
+            self.same("create", *secret, "-f", "qcow2", "-o", options, "x", "1M", status=1)
+
+    def test_luks(self):
+        """The bare container."""
+        secret = ("--object", "secret,id=s,data=pass phrase")
+        how = (*secret, "--image-opts")
+        spec = "driver=luks,key-secret=s,file.filename=a"
+        for make, one, other in ((self.ours, self.our_io, self.peer_io), (self.ours, self.peer_io, self.our_io)):
+            make("create", *secret, "-f", "luks", "-o", "key-secret=s,iter-time=10", "a", "16M")
+            one(spec, "write -P 1 0 1M", "write -P 2 1000 100", "write -P 3 5M 1M", "write -z 6M 300k", "write -P 5 8M 100", options=how)
+            other(spec, "read -P 1 0 1000", "read -P 2 1000 100", "read -P 1 1100 500k", "read -P 3 5M 1M", "read -P 0 6M 300k",
+                  "read -P 5 8M 100", options=how)
+            self.same("info", "a")
+            self.ours("resize", *how, spec, "20M")
+            self.peer_io(spec, "read -P 1 1100 500k", "length", options=how)
+        run = self.ours("measure", "-O", "luks", "--size", "1G")
+        self.assertEqual(run.out, "required size: 1075810304\nfully allocated size: 1075810304\n")
+
+    def dirty(self, image, name, program=None):
+        """What a server of the image says of a bitmap: offset, length and whether it is dirty."""
+        server = program or self.dir / ".qemu-nbd" / "qemu-nbd"
+        with subprocess.Popen([server, "-r", "-t", "-k", self.dir / "s", "-f", "qcow2", "-B", name, image], cwd=self.dir) as p:
+            while not (self.dir / "s").exists() and p.poll() is None:
+                time.sleep(0.02)
+            time.sleep(0.05)
+            spec = f"driver=nbd,path={self.dir}/s,x-dirty-bitmap=qemu:dirty-bitmap:{name}"
+            out = self.peers("map", "--output=json", "--image-opts", spec).out
+            p.terminate()
+        (self.dir / "s").unlink(missing_ok=True)
+        return [(x["start"], x["length"]) for x in json.loads(out) if not x["data"]]
+
+    def test_bitmaps(self):
+        for options in ("compat=1.1", "cluster_size=4k", "extended_l2=on,cluster_size=16k"):
+            with self.subTest(options=options):
+                self.ours("create", "-f", "qcow2", "-o", options, "a", "40M")
+                self.ours("bitmap", "--add", "a", "b0")
+                self.peers("bitmap", "--add", "-g", "4k", "a", "b1")
+                self.ours("bitmap", "--add", "--disable", "-g", "1M", "a", "b2")
+                self.our_io("a", "write 1M 64k", "write -z 5M 100k", "discard 10M 128k")
+                self.peer_io("a", "write 20M 5M")
+                self.our_io("a", "read 0 30M")
+                self.same("check", "a")
+                self.same("info", "a")
+                self.same_json("info", "--output=json", "a")
+                self.same("measure", "-O", "qcow2", "a")
+                wanted = [(1 << 20, 64 << 10), (5 << 20, 100 << 10), (10 << 20, 128 << 10), (20 << 20, 5 << 20)]
+                for program in (None, "qemu-nbd"):
+                    self.assertEqual(self.dirty("a", "b1", program), wanted)
+                    self.assertEqual(self.dirty("a", "b2", program), [])
+                self.ours("bitmap", "--merge", "b1", "a", "b2")
+                self.assertEqual(self.dirty("a", "b2", "qemu-nbd"), [(1 << 20, 1 << 20), (5 << 20, 1 << 20), (10 << 20, 1 << 20),
+                                                                    (20 << 20, 5 << 20)])
+                self.ours("convert", "--bitmaps", "-O", "qcow2", "a", "c")
+                self.peers("check", "c")
+                self.assertEqual(self.dirty("c", "b1", "qemu-nbd"), wanted)
+                self.ours("create", "-f", "qcow2", "d", "40M")
+                self.ours("bitmap", "--add", "--merge", "b1", "-b", "a", "-F", "qcow2", "d", "x")
+                self.assertEqual(self.dirty("d", "x", "qemu-nbd")[0], (1 << 20, 64 << 10))
+                self.ours("resize", "a", "50M")
+                self.assertEqual(self.dirty("a", "b1", "qemu-nbd")[-1], (40 << 20, 10 << 20))
+                self.ours("resize", "--shrink", "a", "22M")
+                self.assertEqual(self.dirty("a", "b1", "qemu-nbd")[-1], (20 << 20, 2 << 20))
+                self.ours("bitmap", "--clear", "a", "b1")
+                self.assertEqual(self.dirty("a", "b1", "qemu-nbd"), [])
+                self.peers("bitmap", "--disable", "a", "b1")
+                self.peers("bitmap", "--remove", "a", "b0")
+                self.ours("bitmap", "--remove", "a", "b1")
+                self.ours("bitmap", "--remove", "a", "b2")
+                self.same("check", "a")
+                self.same("info", "a")
+        for args in (("--remove", "a", "zz"), ("--add", "a"), ("a", "b"), ("--merge", "zz", "a", "b"), ("--add", "-g", "3", "a", "x"),
+                     ("--clear", "-g", "4k", "a", "x")):
+            self.same("bitmap", *args, status=1)
+
+    def test_bitmap_of_a_killed_writer(self):
+        """It is not to be believed, which both sides see; nothing else is lost."""
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.ours("bitmap", "--add", "a", "b")
+        with subprocess.Popen([self.dir / ".qemu-io" / "qemu-io", "a"], cwd=self.dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as p:
+            p.stdin.write(b"write -P 1 0 1M\nflush\nlength\n")
+            p.stdin.flush()
+            for _ in range(3):
+                p.stdout.readline()
+            p.kill()
+        self.assertIn("in-use", self.same("info", "a").out)
+        self.assertEqual(self.ours("check", "a", status=None).status % 3, 0)
+        self.our_io("a", "read -P 1 0 1M")
+        self.same("bitmap", "--merge", "b", "a", "b", status=1)
+        self.same("resize", "a", "20M", status=1)
+        self.ours("check", "-r", "all", "a")
+        self.assertIn("in-use", self.same("info", "a").out)
+        self.ours("convert", "--bitmaps", "-O", "qcow2", "a", "c", status=1)
+        self.ours("bitmap", "--remove", "a", "b")
+        self.same("check", "a")
 
     def test_large(self):
         self.ours("create", "-f", "qcow2", "a", "64T", status=None)

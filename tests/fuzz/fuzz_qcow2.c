@@ -52,7 +52,7 @@ static void try_image(struct block_graph *g, const uint8_t *data, size_t size, u
     memcpy(m.bytes, data, size);
     struct err e = {0};
     u32 flags = what == 0 ? OPEN_NO_BACKING : OPEN_NO_BACKING | OPEN_WRITE | (what == 2 ? OPEN_CHECK : 0);
-    struct node *n = node_open_on(memory_node(g, &m, flags), "qcow2", flags, &e);
+    struct node *n = node_open_above(memory_node(g, &m, flags), "qcow2", NULL, flags, &e);
     struct check_result c = {0}, again = {0};
     if (!n && !e.text[0])
         abort(); /* a refusal says why */

@@ -104,6 +104,8 @@ void vcpu_kick(struct vcpu *cpu)
 {
 }
 
+const struct isa *const isa_list[] = {NULL};
+
 const struct isa *isa_by_elf(u16 machine, u8 elf_class, bool big_endian)
 {
     return NULL;

@@ -24,7 +24,7 @@ struct page {
 
 enum { BUCKETS = 1 << 14 };
 
-enum phase { PHASE_HEADER, PHASE_L1, PHASE_TABLES, PHASE_COMPARE, PHASE_END };
+enum phase { PHASE_HEADER, PHASE_BITMAPS, PHASE_L1, PHASE_TABLES, PHASE_COMPARE, PHASE_END };
 
 struct check {
     struct fmt_job job;
@@ -40,6 +40,8 @@ struct check {
     bool counted;       /* the L2 tables have been counted: now the COPIED flags */
     u64 next;           /* cluster or entry to go on with */
     enum phase phase;
+    struct qcow2 *q;
+    struct bitmap_walk bitmaps;
 };
 
 static u32 *count_of(struct check *c, u64 cluster)
@@ -133,9 +135,9 @@ static enum step count_entries(struct qcow2 *q, struct check *c, u64 table, u64 
         if (l2_decode(q, p, at, &l) != STEP_DONE) {
             say(c, "%s offset=%" PRIx64 ": Cluster is not properly aligned; L2 entry corrupted.", c->fix & FIX_ERRORS ? "Repairing" : "ERROR", l.host);
             if (c->fix & FIX_ERRORS) { /* what it showed cannot be known any more: zeros */
-                put64(p, q->version >= 3 && !q->ext_l2 ? L2_ZERO : 0);
+                put_be64(p, q->version >= 3 && !q->ext_l2 ? L2_ZERO : 0);
                 if (q->ext_l2)
-                    put64(p + 8, mask64(SUBCLUSTERS) << SUBCLUSTERS);
+                    put_be64(p + 8, mask64(SUBCLUSTERS) << SUBCLUSTERS);
                 meta_dirty(m, entry, RANK_L2);
                 r->corruptions_fixed++;
             } else {
@@ -161,7 +163,7 @@ static enum step count_entries(struct qcow2 *q, struct check *c, u64 table, u64 
 /* COPIED says that the count is 1. */
 static enum step check_copied(struct qcow2 *q, struct check *c, u8 *p, u64 where, const char *what, u64 host, unsigned rank)
 {
-    u64 count, entry = be64(p);
+    u64 count, entry = be64_at(p);
     if (has_data_file(q) && rank == RANK_L2)
         return STEP_DONE;
     enum step s = refcount_get(q, host >> q->cluster_bits, &count);
@@ -180,7 +182,7 @@ static enum step check_copied(struct qcow2 *q, struct check *c, u8 *p, u64 where
         c->r->corruptions++;
         return STEP_DONE;
     }
-    put64(p, (entry & ~L2_COPIED) | (copied ? 0 : L2_COPIED));
+    put_be64(p, (entry & ~L2_COPIED) | (copied ? 0 : L2_COPIED));
     meta_dirty(&q->fmt.meta, where, rank);
     c->r->corruptions_fixed++;
     return STEP_DONE;
@@ -216,12 +218,12 @@ static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
         u8 *p = meta_get(m, where);
         if (!p)
             return STEP_NEED;
-        u64 entry = be64(p), table, guest = (u64)c->l1_next << (q->cluster_bits + q->l2_bits);
+        u64 entry = be64_at(p), table, guest = (u64)c->l1_next << (q->cluster_bits + q->l2_bits);
         if (l1_decode(q, entry, &table) != STEP_DONE) {
             bool fix = c->fix & FIX_ERRORS;
             say(c, "%s l2_offset=%" PRIx64 ": Table is not cluster aligned; L1 entry corrupted", fix ? "Repairing" : "ERROR", table);
             if (fix) {
-                put64(p, 0);
+                put_be64(p, 0);
                 meta_dirty(m, where, RANK_L1);
                 c->r->corruptions_fixed++;
             } else {
@@ -254,6 +256,12 @@ static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
     return STEP_DONE;
 }
 
+static void refer_bitmap(void *opaque, u64 offset, u64 len)
+{
+    struct check *c = opaque;
+    refer(c->q, c, offset, len);
+}
+
 static enum step check_mappings(struct qcow2 *q, struct check *c)
 {
     for (; c->table < (int)q->nsnapshots; c->table++, c->l1_next = 0) {
@@ -281,12 +289,12 @@ static enum step check_blocks(struct qcow2 *q, struct check *c)
         u8 *p = meta_get(&q->fmt.meta, where);
         if (!p)
             return STEP_NEED;
-        u64 block = be64(p) & ~(u64)511;
+        u64 block = be64_at(p) & ~(u64)511;
         if (block & (q->cluster_size - 1) || block >> 56 || (block && overlaps_tables(q, block, q->cluster_size))) {
             bool fix = c->fix & FIX_ERRORS;
             say(c, "%s refcount block %" PRIu64 " is not cluster aligned; refcount table entry corrupted", fix ? "Repairing" : "ERROR", c->next);
             if (fix) {
-                put64(p, 0);
+                put_be64(p, 0);
                 meta_dirty(&q->fmt.meta, where, RANK_REFTABLE);
                 c->r->corruptions_fixed++;
             } else {
@@ -313,7 +321,7 @@ static void refer_snapshot_table(struct qcow2 *q, struct check *c)
     refer(q, c, q->snapshots_offset, len);
     const struct extension *x = extension_get(q, EXT_CRYPTO);
     if (x && x->len >= 16)
-        refer(q, c, be64(x->data), MIN(be64(x->data + 8), (u64)64 << 20));
+        refer(q, c, be64_at(x->data), MIN(be64_at(x->data + 8), (u64)64 << 20));
 }
 
 /* ---- comparing ---- */
@@ -390,7 +398,7 @@ static enum step compare(struct qcow2 *q, struct check *c)
         const u8 *p = i < entries ? meta_get(&q->fmt.meta, q->reftable_offset + 8 * i) : NULL;
         if (i < entries && !p)
             return STEP_NEED;
-        if (!p || !be64(p)) { /* nothing is counted here: on to what is referred to, or to the next block */
+        if (!p || !be64_at(p)) { /* nothing is counted here: on to what is referred to, or to the next block */
             u64 referred = next_referred(c, c->next);
             if (referred == UINT64_MAX && i >= entries)
                 return STEP_DONE;
@@ -433,6 +441,14 @@ static enum step check_step(struct fmt *f, struct fmt_job *j)
         refer(q, c, 0, q->cluster_size);
         refer(q, c, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
         refer_snapshot_table(q, c);
+        c->q = q;
+        c->bitmaps = (struct bitmap_walk){.refer = refer_bitmap, .opaque = c};
+        c->phase = PHASE_BITMAPS;
+        FALLTHROUGH;
+    case PHASE_BITMAPS:
+        s = bitmaps_refer(q, &c->bitmaps);
+        if (s != STEP_DONE)
+            return s;
         c->phase = PHASE_TABLES;
         FALLTHROUGH;
     case PHASE_TABLES:

@@ -18,6 +18,7 @@ struct plan {
     char *compat, *compression, *backing, *backing_format, *data_file, *prealloc_text;
     u32 version;
     enum prealloc prealloc;
+    struct crypto_plan crypto;
 };
 
 static void plan_free(struct plan *p)
@@ -28,6 +29,7 @@ static void plan_free(struct plan *p)
     free(p->backing_format);
     free(p->data_file);
     free(p->prealloc_text);
+    crypto_plan_free(&p->crypto);
 }
 
 static bool take_options(struct json *o, struct plan *p, struct err *e)
@@ -39,7 +41,7 @@ static bool take_options(struct json *o, struct plan *p, struct err *e)
            opt_string(o, "compat", &p->compat, e) && opt_string(o, "compression_type", &p->compression, e) &&
            opt_string(o, "backing_file", &p->backing, e) && opt_string(o, "backing_fmt", &p->backing_format, e) &&
            opt_string(o, "data_file", &p->data_file, e) && opt_string(o, "preallocation", &p->prealloc_text, e) &&
-           opt_bool(o, "nocow", &nocow, e);
+           opt_bool(o, "nocow", &nocow, e) && crypto_plan_take(&p->crypto, o, e);
 }
 
 static bool parse_version(const char *s, u32 *version, struct err *e)
@@ -55,6 +57,8 @@ static bool parse_version(const char *s, u32 *version, struct err *e)
 
 static bool check_plan(struct plan *p, struct err *e)
 {
+    if (p->crypto.format && p->data_raw)
+        return err_set(e, EINVAL, "data-file-raw and encryption cannot be used at the same time");
     if (p->compat && !parse_version(p->compat, &p->version, e))
         return false;
     if (p->prealloc_text && !prealloc_parse(p->prealloc_text, &p->prealloc, e))
@@ -124,7 +128,7 @@ static bool write_empty(int fd, const char *filename, const struct plan *p, stru
     u8 *bytes = xcalloc(1, len);
     bool good = header_bytes(&q, bytes, q.cluster_size) ||
                 err_set(e, EINVAL, "The header of '%s' does not fit into a cluster; use larger clusters", filename);
-    put64(bytes + p->cluster_size, p->cluster_size * 2);
+    put_be64(bytes + p->cluster_size, p->cluster_size * 2);
     for (unsigned i = 0; i < 3; i++)
         set_bit_field(bytes + 2 * p->cluster_size, i, q.refcount_order);
     if (good && pwrite(fd, bytes, len, 0) != (ssize_t)len)
@@ -161,7 +165,7 @@ bool qcow2_create(struct block_graph *g, const char *filename, struct json *opti
         close(fd);
     struct node *n = good ? node_open(g, filename, "qcow2", NULL, OPEN_WRITE | OPEN_NO_BACKING | OPEN_NO_FLUSH, e) : NULL;
     if (n) {
-        good = node_truncate(n, p.size, p.prealloc, e);
+        good = node_truncate(n, p.size, p.prealloc, e) && qcow2_encrypt(n, &p.crypto, e);
         good = node_close(n, good ? e : NULL) && good;
     }
     plan_free(&p);
@@ -265,12 +269,7 @@ bool qcow2_set_backing(struct node *n, const char *file, const char *format, str
     n->backing_name = file && *file ? xstrdup(file) : NULL;
     n->backing_format = n->backing_name && format ? xstrdup(format) : NULL;
     extension_set(q, (u32)EXT_BACKING_FORMAT, n->backing_format, n->backing_format ? (u32)strlen(format) : 0);
-    u8 *h = xmalloc(q->cluster_size);
-    bool fits = header_bytes(q, h, q->cluster_size);
-    free(h);
-    if (!fits)
-        return err_set(e, ENOSPC, "the header of '%s' has no room for that name: its clusters have %u bytes", n->filename, q->cluster_size);
-    return header_write_now(q, e);
+    return header_fits(q, e) && header_write_now(q, e);
 }
 
 bool qcow2_amend(struct node *n, const struct json *options, struct err *e)
@@ -283,6 +282,8 @@ bool qcow2_amend(struct node *n, const struct json *options, struct err *e)
     if (good && o->first)
         good = err_set(e, EINVAL, "Invalid parameter '%s'", o->first->key);
     json_free(o);
+    if (good && p.crypto.format)
+        good = err_set(e, ENOTSUP, "changing the encryption is not supported; convert the image");
     good = good && (!p.compat || parse_version(p.compat, &p.version, e));
     if (good && p.refcount_bits != 1u << q->refcount_order)
         good = err_set(e, ENOTSUP, "changing refcount_bits is not supported yet");
@@ -332,7 +333,8 @@ bool qcow2_measure(const struct json *options, u64 size, struct node *source, u6
         good = err_set(e, EINVAL, "Invalid parameter '%s'", o->first->key);
     json_free(o);
     p.size = size;
-    good = good && check_plan(&p, e);
+    u64 luks = 0;
+    good = good && check_plan(&p, e) && crypto_plan_room(&p.crypto, &luks, e);
     u64 all = (size + p.cluster_size - 1) / p.cluster_size, data = 0;
     for (u64 at = 0; good && source && at < size;) {
         struct blk_status s;
@@ -345,9 +347,10 @@ bool qcow2_measure(const struct json *options, u64 size, struct node *source, u6
         at += s.len;
     }
     bool may_have = source && source->drv == driver_by_name("qcow2") && qcow2_of_node(source)->version >= 3;
-    *bitmaps = may_have ? 0 : UINT64_MAX; /* they are not copied yet */
+    *bitmaps = may_have && good ? bitmaps_measure(source, size, p.cluster_size) : UINT64_MAX;
     if (good) {
-        u64 meta = metadata_clusters(&p, all);
+        u64 header = (luks + p.cluster_size - 1) / p.cluster_size;
+        u64 meta = metadata_clusters(&p, all) + header;
         *full = (meta + all) * p.cluster_size;
         *required = (meta + (p.prealloc >= PREALLOC_FALLOC ? all : MIN(data, all))) * p.cluster_size;
     }

@@ -47,7 +47,7 @@ void extension_set(struct qcow2 *q, u32 type, const void *data, u32 len)
 static bool read_extensions(struct qcow2 *q, const u8 *h, u32 from, u32 end, struct err *e)
 {
     while (from + 8 <= end) {
-        u32 type = be32(h + from), len = be32(h + from + 4);
+        u32 type = be32_at(h + from), len = be32_at(h + from + 4);
         if (type == EXT_END)
             return true;
         from += 8;
@@ -66,8 +66,8 @@ static u8 *put_extension(u8 *to, const u8 *end, u32 type, const void *data, u32 
 {
     if (!to || to + 8 + ALIGN_UP(len, 8u) > end)
         return NULL;
-    put32(to, type);
-    put32(to + 4, len);
+    put_be32(to, type);
+    put_be32(to + 4, len);
     if (len)
         memcpy(to + 8, data, len);
     return to + 8 + ALIGN_UP(len, 8u);
@@ -95,23 +95,23 @@ bool header_bytes(const struct qcow2 *q, u8 *h, u32 room)
     const struct node *n = q->fmt.node;
     u32 header = q->version < 3 ? HEADER_V2 : HEADER_V3;
     memset(h, 0, room);
-    put32(h, QCOW2_MAGIC);
-    put32(h + 4, q->version);
-    put32(h + 20, q->cluster_bits);
-    put64(h + 24, n->size);
-    put32(h + 32, q->crypt_method);
-    put32(h + 36, q->l1_size);
-    put64(h + 40, q->l1_offset);
-    put64(h + 48, q->reftable_offset);
-    put32(h + 56, q->reftable_clusters);
-    put32(h + 60, q->nsnapshots);
-    put64(h + 64, q->snapshots_offset);
+    put_be32(h, QCOW2_MAGIC);
+    put_be32(h + 4, q->version);
+    put_be32(h + 20, q->cluster_bits);
+    put_be64(h + 24, n->size);
+    put_be32(h + 32, q->crypt_method);
+    put_be32(h + 36, q->l1_size);
+    put_be64(h + 40, q->l1_offset);
+    put_be64(h + 48, q->reftable_offset);
+    put_be32(h + 56, q->reftable_clusters);
+    put_be32(h + 60, q->nsnapshots);
+    put_be64(h + 64, q->snapshots_offset);
     if (q->version >= 3) {
-        put64(h + 72, q->incompatible);
-        put64(h + 80, q->compatible);
-        put64(h + 88, q->autoclear);
-        put32(h + 96, q->refcount_order);
-        put32(h + 100, header);
+        put_be64(h + 72, q->incompatible);
+        put_be64(h + 80, q->compatible);
+        put_be64(h + 88, q->autoclear);
+        put_be32(h + 96, q->refcount_order);
+        put_be32(h + 100, header);
         h[104] = q->compression;
     }
     u8 *end = h + room, *at = h + header;
@@ -125,8 +125,8 @@ bool header_bytes(const struct qcow2 *q, u8 *h, u32 room)
         return false;
     if (backing) {
         memcpy(at, n->backing_name, backing);
-        put64(h + 8, (u64)(at - h));
-        put32(h + 16, (u32)backing);
+        put_be64(h + 8, (u64)(at - h));
+        put_be32(h + 16, (u32)backing);
     }
     return true;
 }
@@ -175,31 +175,31 @@ static bool table_fits(const struct qcow2 *q, u64 offset, u64 bytes, u64 most, c
 static bool read_fields(struct qcow2 *q, const u8 *h, struct err *e)
 {
     struct node *n = q->fmt.node;
-    q->version = be32(h + 4);
-    q->cluster_bits = be32(h + 20);
-    if (be32(h) != QCOW2_MAGIC)
+    q->version = be32_at(h + 4);
+    q->cluster_bits = be32_at(h + 20);
+    if (be32_at(h) != QCOW2_MAGIC)
         return err_set(e, EINVAL, "Image is not in qcow2 format");
     if (q->version < 2 || q->version > 3)
         return err_set(e, ENOTSUP, "Unsupported qcow2 version %u", q->version);
     if (q->cluster_bits < 9 || q->cluster_bits > 21)
         return err_set(e, EINVAL, "Unsupported cluster size: 2^%u", q->cluster_bits);
     q->cluster_size = 1u << q->cluster_bits;
-    n->size = be64(h + 24);
-    q->crypt_method = be32(h + 32);
-    q->l1_size = be32(h + 36);
-    q->l1_offset = be64(h + 40);
-    q->reftable_offset = be64(h + 48);
-    q->reftable_clusters = be32(h + 56);
-    q->nsnapshots = be32(h + 60);
-    q->snapshots_offset = be64(h + 64);
+    n->size = be64_at(h + 24);
+    q->crypt_method = be32_at(h + 32);
+    q->l1_size = be32_at(h + 36);
+    q->l1_offset = be64_at(h + 40);
+    q->reftable_offset = be64_at(h + 48);
+    q->reftable_clusters = be32_at(h + 56);
+    q->nsnapshots = be32_at(h + 60);
+    q->snapshots_offset = be64_at(h + 64);
     q->refcount_order = 4;
     u32 header = HEADER_V2;
     if (q->version >= 3) {
-        q->incompatible = be64(h + 72);
-        q->compatible = be64(h + 80);
-        q->autoclear = be64(h + 88);
-        q->refcount_order = be32(h + 96);
-        header = be32(h + 100);
+        q->incompatible = be64_at(h + 72);
+        q->compatible = be64_at(h + 80);
+        q->autoclear = be64_at(h + 88);
+        q->refcount_order = be32_at(h + 96);
+        header = be32_at(h + 100);
         if (header < 104)
             return err_set(e, EINVAL, "qcow2 header too short");
         if (header > q->cluster_size)
@@ -247,8 +247,8 @@ static bool check_tables(struct qcow2 *q, struct err *e)
 static bool read_backing(struct qcow2 *q, const u8 *h, struct err *e)
 {
     struct node *n = q->fmt.node;
-    u64 at = be64(h + 8);
-    u32 len = be32(h + 16);
+    u64 at = be64_at(h + 8);
+    u32 len = be32_at(h + 16);
     if (!at)
         return true;
     if (len > 1023 || at > q->cluster_size || len > q->cluster_size - at || at + len > MAX_HEADER)
@@ -307,6 +307,15 @@ static bool take_tuning(struct json *options, u32 *flags, struct err *e)
     return good;
 }
 
+bool header_fits(const struct qcow2 *q, struct err *e)
+{
+    u8 *h = xmalloc(q->cluster_size);
+    bool fits = header_bytes(q, h, q->cluster_size);
+    free(h);
+    return fits || err_set(e, ENOSPC, "the header of '%s' has no room for more: its clusters have %u bytes",
+                           q->fmt.node->filename, q->cluster_size);
+}
+
 bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
 {
     struct qcow2 *q = xcalloc(1, sizeof(*q));
@@ -328,21 +337,27 @@ bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
     q->fmt.meta.begun = qcow2_begun;
     q->fmt.meta.settled = qcow2_settled;
     bool writable = flags & OPEN_WRITE;
-    if (q->crypt_method && !(flags & OPEN_NO_IO))
-        return err_set(e, ENOTSUP, "'%s' is encrypted, which is not supported yet", n->filename);
+    if (!qcow2_crypto_open(q, options, flags, e))
+        return false;
     if ((q->incompatible & INCOMPAT_CORRUPT) && writable && !(flags & OPEN_CHECK))
         return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
     if (!take_tuning(options, &flags, e) || !snapshots_read(q, e) || !open_data_file(q, options, e))
         return false;
+    if (!bitmaps_read(q, e)) {
+        bitmaps_drop(q);
+        if (flags & (OPEN_WRITE | OPEN_CHECK)) /* their clusters would be taken for free ones */
+            return false;
+    }
     if (writable && (q->autoclear & ~(u64)(AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW))) {
         q->autoclear &= AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW;
         header_touch(q, false);
     }
     if ((q->incompatible & INCOMPAT_DIRTY) && writable && !(flags & OPEN_CHECK)) {
         struct check_result c = {0}; /* counts were written late by somebody who then died */
-        return qcow2_check(n, FIX_LEAKS | FIX_ERRORS, &c, e);
+        if (!qcow2_check(n, FIX_LEAKS | FIX_ERRORS, &c, e))
+            return false;
     }
-    return true;
+    return bitmaps_open(q, flags, e);
 }
 
 bool qcow2_close(struct node *n, struct err *e)
@@ -350,8 +365,10 @@ bool qcow2_close(struct node *n, struct err *e)
     if (!n->fmt)
         return true;
     struct qcow2 *q = qcow2_of_node(n);
-    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || settle_all(q, e);
+    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || (bitmaps_save(q, e) && settle_all(q, e));
     snapshots_drop(q);
+    bitmaps_drop(q);
+    qcow2_crypto_close(q);
     for (size_t i = 0; i < q->ext_count; i++)
         free(q->ext[i].data);
     free(q->ext);
@@ -382,7 +399,10 @@ bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
     json_set_string(o, "compression-type", q->compression == ZSTD ? "zstd" : "zlib");
     if (v3)
         json_set_bool(o, "lazy-refcounts", q->compatible & COMPAT_LAZY_REFCOUNTS);
+    if (q->nbitmaps)
+        json_set(o, "bitmaps", bitmaps_json(q));
     json_set_int(o, "refcount-bits", 1 << q->refcount_order);
+    qcow2_crypto_info(q, o);
     if (has_data_file(q)) {
         if (q->data_file)
             json_set_string(o, "data-file", q->data_file);
@@ -397,7 +417,7 @@ bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
 
 static int qcow2_probe(const u8 *head, size_t len)
 {
-    return len >= 8 && be32(head) == QCOW2_MAGIC && be32(head + 4) >= 2 ? 100 : 0;
+    return len >= 8 && be32_at(head) == QCOW2_MAGIC && be32_at(head + 4) >= 2 ? 100 : 0;
 }
 
 static const struct block_option create_options[] = {
@@ -408,6 +428,15 @@ static const struct block_option create_options[] = {
     {"compression_type", "str", "Compression method used for image cluster compression"},
     {"data_file", "str", "File name of an external data file"},
     {"data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image"},
+    {"encrypt.cipher-alg", "str", "Name of encryption cipher algorithm"},
+    {"encrypt.cipher-mode", "str", "Name of encryption cipher mode"},
+    {"encrypt.format", "str", "Encrypt the image, format choices: 'aes', 'luks'"},
+    {"encrypt.hash-alg", "str", "Name of encryption hash algorithm"},
+    {"encrypt.iter-time", "num", "Time to spend in PBKDF in milliseconds"},
+    {"encrypt.ivgen-alg", "str", "Name of IV generator algorithm"},
+    {"encrypt.ivgen-hash-alg", "str", "Name of IV generator hash algorithm"},
+    {"encrypt.key-secret", "str", "ID of secret providing qcow AES key or LUKS passphrase"},
+    {"encryption", "bool (on/off)", "Encrypt the image with format 'aes'. (Deprecated in favor of encrypt.format=aes)"},
     {"extended_l2", "bool (on/off)", "Extended L2 tables"},
     {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
     {"preallocation", "str", "Preallocation mode (allowed values: off, metadata, falloc, full)"},
@@ -444,6 +473,7 @@ const struct driver driver_qcow2 = {
     .snapshot_load = qcow2_snapshot_load,
     .info = qcow2_info,
     .set_backing = qcow2_set_backing,
+    .bitmap_room = qcow2_bitmap_room,
     .amend = qcow2_amend,
     .make_empty = qcow2_make_empty,
     .measure = qcow2_measure,

@@ -29,7 +29,7 @@ enum step l1_decode(struct qcow2 *q, u64 entry, u64 *table)
 
 enum step l2_decode(struct qcow2 *q, const u8 *p, u64 guest, struct l2_entry *l)
 {
-    *l = (struct l2_entry){.raw = be64(p), .bitmap = q->ext_l2 ? be64(p + 8) : 0};
+    *l = (struct l2_entry){.raw = be64_at(p), .bitmap = q->ext_l2 ? be64_at(p + 8) : 0};
     if (l->raw & L2_COMPRESSED) {
         unsigned bits = 62 - (q->cluster_bits - 8);
         l->packed = true;
@@ -80,7 +80,7 @@ static enum step find_table(struct qcow2 *q, u64 guest, u64 *table, bool *copied
     const u8 *p = meta_get(&q->fmt.meta, q->l1_offset + 8 * l1_index(q, guest));
     if (!p)
         return STEP_NEED;
-    u64 entry = be64(p);
+    u64 entry = be64_at(p);
     *copied = entry & L2_COPIED;
     return l1_decode(q, entry, table);
 }
@@ -190,7 +190,7 @@ static enum step own_table(struct qcow2 *q, u64 guest, u64 *table)
     if (*table)
         clusters_free_later(q, *table, q->cluster_size);
     u64 l1 = q->l1_offset + 8 * l1_index(q, guest);
-    put64(meta_get(m, l1), new | L2_COPIED);
+    put_be64(meta_get(m, l1), new | L2_COPIED);
     meta_dirty(m, l1, RANK_L1);
     *table = new;
     return STEP_DONE;
@@ -219,9 +219,9 @@ static void dirty_entry(struct qcow2 *q, u64 guest)
 
 static void put_entry(struct qcow2 *q, u8 *p, u64 entry, u64 bitmap)
 {
-    put64(p, entry);
+    put_be64(p, entry);
     if (q->ext_l2)
-        put64(p + 8, bitmap);
+        put_be64(p + 8, bitmap);
 }
 
 /* What an entry referred to is not wanted any more. */
@@ -398,7 +398,7 @@ static void clear_entry(struct qcow2 *q, u8 *p, const struct l2_entry *l, u64 of
         keep = keep && has_host(q, l) && l->copied;
         if (!keep)
             drop_data(q, l);
-        put64(p, q->version < 3 ? 0 : keep ? l->host | L2_COPIED | L2_ZERO : L2_ZERO);
+        put_be64(p, q->version < 3 ? 0 : keep ? l->host | L2_COPIED | L2_ZERO : L2_ZERO);
         return;
     }
     u64 bits = mask64((unsigned)((len + unit - 1) / unit)) << (offset & (q->cluster_size - 1)) / unit;
@@ -494,7 +494,7 @@ static enum step drop_table(struct qcow2 *q, u64 guest, u64 table)
     u8 *p = meta_get(m, l1);
     if (!p)
         return STEP_NEED;
-    put64(p, 0);
+    put_be64(p, 0);
     meta_dirty(m, l1, RANK_L1);
     return STEP_DONE;
 }
@@ -572,4 +572,5 @@ const struct format_ops qcow2_ops = {
     .discard = discard,
     .pack = qcow2_pack,
     .unpack = qcow2_unpack,
+    .crypt = qcow2_crypt,
 };

@@ -13,6 +13,8 @@
 
 #include <pthread.h>
 
+#include "base/bytes.h"
+#include "block/crypt.h"
 #include "block/format.h"
 
 enum { RANK_REFCOUNT, RANK_REFTABLE, RANK_L2, RANK_L1 };
@@ -26,6 +28,7 @@ enum {
     MAX_SNAPSHOTS = 65536,
     MAX_SNAPSHOT_TABLE = 64 << 20,
     SUBCLUSTERS = 32,
+    MAX_BITMAP_TABLE = 1 << 20, /* entries */
 };
 
 enum { /* incompatible features */
@@ -70,6 +73,15 @@ struct snapshot {
     u32 more_len;
 };
 
+/* A bitmap as the directory on disk has it. */
+struct stored_bitmap {
+    u64 table;
+    u32 table_size, flags, extra_len;
+    u8 granularity_bits;
+    u8 *extra; /* data that is not known here */
+    char *name;
+};
+
 /* Clusters that lost a reference. */
 struct freed {
     u64 offset;
@@ -98,6 +110,11 @@ struct qcow2 {
     struct snapshot *snapshots;
     size_t snapshot_cap;
     bool frozen; /* shows a snapshot */
+    struct stored_bitmap *bitmaps;
+    size_t nbitmaps, bitmap_cap;
+    u64 bitmap_directory, bitmap_directory_len;
+    struct qcow2_crypto *crypto; /* NULL: not encrypted */
+    bool bitmaps_live; /* the node has them, to be saved at the end */
 
     u64 free_hint;  /* no cluster before this one is free */
     u64 packed_at;  /* next free byte for compressed data; 0: none */
@@ -117,37 +134,6 @@ static inline struct qcow2 *qcow2_of(struct fmt *f)
 static inline struct qcow2 *qcow2_of_node(struct node *n)
 {
     return qcow2_of(n->fmt);
-}
-
-static inline u64 be64(const u8 *p)
-{
-    u64 v;
-    __builtin_memcpy(&v, p, 8);
-    return __builtin_bswap64(v);
-}
-
-static inline u32 be32(const u8 *p)
-{
-    u32 v;
-    __builtin_memcpy(&v, p, 4);
-    return __builtin_bswap32(v);
-}
-
-static inline u32 be16(const u8 *p)
-{
-    return (u32)p[0] << 8 | p[1];
-}
-
-static inline void put64(u8 *p, u64 v)
-{
-    v = __builtin_bswap64(v);
-    __builtin_memcpy(p, &v, 8);
-}
-
-static inline void put32(u8 *p, u32 v)
-{
-    v = __builtin_bswap32(v);
-    __builtin_memcpy(p, &v, 4);
 }
 
 static inline u64 clusters_of(const struct qcow2 *q, u64 bytes)
@@ -210,6 +196,44 @@ bool header_write_now(struct qcow2 *q, struct err *e);
 void extension_set(struct qcow2 *q, u32 type, const void *data, u32 len);
 const struct extension *extension_get(const struct qcow2 *q, u32 type);
 bool qcow2_info(struct node *n, struct image_info *info, struct err *e);
+
+/* Whether the header fits into a cluster, with all names and extensions. */
+bool header_fits(const struct qcow2 *q, struct err *e);
+
+/* bitmaps.c */
+bool bitmaps_read(struct qcow2 *q, struct err *e); /* the directory alone */
+bool bitmaps_open(struct qcow2 *q, u32 flags, struct err *e);
+bool qcow2_bitmap_room(struct node *n, const char *name, struct err *e);
+bool bitmaps_save(struct qcow2 *q, struct err *e);
+void bitmaps_drop(struct qcow2 *q);
+struct json *bitmaps_json(const struct qcow2 *q);
+/* Bytes that the bitmaps of `source` would take in an image of that size. */
+u64 bitmaps_measure(struct node *source, u64 size, u64 cluster_size);
+/* Name all clusters that bitmaps refer to. */
+struct bitmap_walk {
+    void (*refer)(void *opaque, u64 offset, u64 len);
+    void *opaque;
+    size_t bitmap; /* the rest is where it goes on */
+    u32 entry;
+    bool begun;
+};
+enum step bitmaps_refer(struct qcow2 *q, struct bitmap_walk *w);
+
+/* crypto.c */
+bool qcow2_crypto_open(struct qcow2 *q, struct json *options, u32 flags, struct err *e);
+void qcow2_crypto_close(struct qcow2 *q);
+void qcow2_crypt(const struct fmt *f, bool encrypt, u64 guest, u64 host, u8 *data, size_t len);
+void qcow2_crypto_info(const struct qcow2 *q, struct json *o);
+struct crypto_plan { /* how a new image is to be encrypted; format NULL: not at all */
+    char *format;
+    struct luks_options luks;
+};
+bool crypto_plan_take(struct crypto_plan *p, struct json *options, struct err *e);
+void crypto_plan_free(struct crypto_plan *p);
+/* Bytes that its header takes. */
+bool crypto_plan_room(const struct crypto_plan *p, u64 *bytes, struct err *e);
+/* Make an image that has no data yet an encrypted one; it stays locked until it is opened again. */
+bool qcow2_encrypt(struct node *n, const struct crypto_plan *p, struct err *e);
 
 /* snapshot.c */
 bool snapshots_read(struct qcow2 *q, struct err *e);

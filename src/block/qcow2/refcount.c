@@ -33,7 +33,7 @@ static enum step find_block(struct qcow2 *q, u64 cluster, u64 *block)
     const u8 *p = meta_get(&q->fmt.meta, q->reftable_offset + 8 * i);
     if (!p)
         return STEP_NEED;
-    u64 at = be64(p) & ~(u64)511;
+    u64 at = be64_at(p) & ~(u64)511;
     if (at & (q->cluster_size - 1) || at >> 56)
         return fmt_fail(&q->fmt, EIO, "entry %llu of the refcount table of '%s' is damaged: %#llx; try \"check -r all\"",
                         (unsigned long long)i, q->fmt.node->filename, (unsigned long long)at);
@@ -55,11 +55,11 @@ static u64 load_count(const struct qcow2 *q, const u8 *p, unsigned shift)
     case 3:
         return *p;
     case 4:
-        return be16(p);
+        return be16_at(p);
     case 5:
-        return be32(p);
+        return be32_at(p);
     case 6:
-        return be64(p);
+        return be64_at(p);
     default:
         return *p >> shift & refcount_max(q);
     }
@@ -76,10 +76,10 @@ static void store_count(const struct qcow2 *q, u8 *p, unsigned shift, u64 v)
         p[1] = (u8)v;
         break;
     case 5:
-        put32(p, (u32)v);
+        put_be32(p, (u32)v);
         break;
     case 6:
-        put64(p, v);
+        put_be64(p, v);
         break;
     default:
         *p = (u8)((*p & ~(refcount_max(q) << shift)) | v << shift);
@@ -162,7 +162,7 @@ static enum step grow_table(struct qcow2 *q, u64 cluster)
         memcpy(meta_get(m, table + 8 * i), meta_get(m, q->reftable_offset + 8 * i), 8);
     for (u64 i = 0; i < blocks; i++) {
         new_cluster(q, (first + i) << q->cluster_bits, RANK_REFCOUNT);
-        put64(meta_get(m, table + 8 * (old + i)), (first + i) << q->cluster_bits);
+        put_be64(meta_get(m, table + 8 * (old + i)), (first + i) << q->cluster_bits);
     }
     clusters_free_later(q, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
     q->reftable_offset = table;
@@ -184,7 +184,7 @@ enum step refcount_add_block(struct qcow2 *q, u64 cluster)
     if (!p)
         return STEP_NEED;
     new_cluster(q, cluster << q->cluster_bits, RANK_REFCOUNT);
-    put64(p, cluster << q->cluster_bits);
+    put_be64(p, cluster << q->cluster_bits);
     meta_dirty(m, q->reftable_offset + 8 * i, RANK_REFTABLE);
     refcount_set(q, cluster, 1);
     return STEP_DONE;

@@ -112,7 +112,7 @@ static enum step visit_entry(struct qcow2 *q, const struct walk *w, u64 offset, 
     s = refcount_get(q, first, &count);
     bool copied = w->addend == 0 && count == 1;
     if (s == STEP_DONE && change && copied != l.copied) {
-        put64(p, (l.raw & ~L2_COPIED) | (copied ? L2_COPIED : 0));
+        put_be64(p, (l.raw & ~L2_COPIED) | (copied ? L2_COPIED : 0));
         meta_dirty(&q->fmt.meta, offset, RANK_L2);
     }
     return s;
@@ -126,7 +126,7 @@ static enum step walk_step(struct fmt *f, struct fmt_job *j)
         u8 *p = meta_get(&f->meta, w->l1_offset + 8ull * w->next);
         if (!p)
             return STEP_NEED;
-        u64 entry = be64(p), table, count;
+        u64 entry = be64_at(p), table, count;
         enum step s = l1_decode(q, entry, &table);
         if (s != STEP_DONE)
             return s;
@@ -150,7 +150,7 @@ static enum step walk_step(struct fmt *f, struct fmt_job *j)
         bool copied = w->addend == 0 && count == 1;
         if (w->addend >= 0 && copied != !!(entry & L2_COPIED)) {
             p = meta_get(&f->meta, w->l1_offset + 8ull * w->next);
-            put64(p, (entry & ~L2_COPIED) | (copied ? L2_COPIED : 0));
+            put_be64(p, (entry & ~L2_COPIED) | (copied ? L2_COPIED : 0));
             meta_dirty(&f->meta, w->l1_offset + 8ull * w->next, RANK_L1);
         }
         if (meta_crowded(&f->meta)) {
@@ -189,19 +189,19 @@ static u64 parse_snapshot(struct snapshot *s, const u8 *p, u64 left)
 {
     if (left < ENTRY)
         return 0;
-    u32 id = be16(p + 12), name = be16(p + 14), extra = be32(p + 36);
+    u32 id = be16_at(p + 12), name = be16_at(p + 14), extra = be32_at(p + 36);
     if (extra > 1024 || left - ENTRY < (u64)extra + id + name)
         return 0;
-    s->l1_offset = be64(p);
-    s->l1_size = be32(p + 8);
-    s->info.date_sec = be32(p + 16);
-    s->info.date_nsec = be32(p + 20);
-    s->info.vm_clock_nsec = be64(p + 24);
-    s->vm_size_low = be32(p + 32);
-    s->info.vm_size = extra >= 8 ? be64(p + 40) : s->vm_size_low;
-    s->info.disk_size = extra >= 16 ? be64(p + 48) : 0;
-    s->info.has_icount = extra >= 24 && be64(p + 56) != UINT64_MAX;
-    s->info.icount = s->info.has_icount ? be64(p + 56) : 0;
+    s->l1_offset = be64_at(p);
+    s->l1_size = be32_at(p + 8);
+    s->info.date_sec = be32_at(p + 16);
+    s->info.date_nsec = be32_at(p + 20);
+    s->info.vm_clock_nsec = be64_at(p + 24);
+    s->vm_size_low = be32_at(p + 32);
+    s->info.vm_size = extra >= 8 ? be64_at(p + 40) : s->vm_size_low;
+    s->info.disk_size = extra >= 16 ? be64_at(p + 48) : 0;
+    s->info.has_icount = extra >= 24 && be64_at(p + 56) != UINT64_MAX;
+    s->info.icount = s->info.has_icount ? be64_at(p + 56) : 0;
     if (extra > EXTRA) {
         s->more_len = extra - EXTRA;
         s->more = xmalloc(s->more_len);
@@ -252,17 +252,17 @@ static u8 *pack_table(const struct qcow2 *q, u64 *len)
     for (u32 i = 0; i < q->nsnapshots; i++) {
         const struct snapshot *s = &q->snapshots[i];
         u32 id = (u32)strlen(s->info.id), name = (u32)strlen(s->info.name);
-        put64(p, s->l1_offset);
-        put32(p + 8, s->l1_size);
-        put32(p + 12, id << 16 | name);
-        put32(p + 16, (u32)s->info.date_sec);
-        put32(p + 20, s->info.date_nsec);
-        put64(p + 24, s->info.vm_clock_nsec);
-        put32(p + 32, s->vm_size_low);
-        put32(p + 36, EXTRA + s->more_len);
-        put64(p + 40, s->info.vm_size);
-        put64(p + 48, s->info.disk_size);
-        put64(p + 56, s->info.has_icount ? s->info.icount : UINT64_MAX);
+        put_be64(p, s->l1_offset);
+        put_be32(p + 8, s->l1_size);
+        put_be32(p + 12, id << 16 | name);
+        put_be32(p + 16, (u32)s->info.date_sec);
+        put_be32(p + 20, s->info.date_nsec);
+        put_be64(p + 24, s->info.vm_clock_nsec);
+        put_be32(p + 32, s->vm_size_low);
+        put_be32(p + 36, EXTRA + s->more_len);
+        put_be64(p + 40, s->info.vm_size);
+        put_be64(p + 48, s->info.disk_size);
+        put_be64(p + 56, s->info.has_icount ? s->info.icount : UINT64_MAX);
         u8 *at = p + ENTRY + EXTRA;
         if (s->more_len)
             memcpy(at, s->more, s->more_len);
@@ -340,7 +340,7 @@ static enum step copy_step(struct fmt *f, struct fmt_job *j)
         const u8 *p = meta_get(&f->meta, c->offset + 8ull * i);
         if (!p)
             return STEP_NEED;
-        put64(c->bytes + 8ull * i, c->plain ? be64(p) & ~L2_COPIED : be64(p));
+        put_be64(c->bytes + 8ull * i, c->plain ? be64_at(p) & ~L2_COPIED : be64_at(p));
     }
     return STEP_DONE;
 }

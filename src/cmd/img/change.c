@@ -18,6 +18,8 @@ static const struct { const char *name, *standard; } shown[] = {
     {"cluster_size", "65536"}, {"extended_l2", "off"}, {"preallocation", NULL}, {"compression_type", "zlib"},
     {"size", NULL}, {"compat", NULL}, {"data_file", NULL}, {"backing_file", NULL}, {"backing_fmt", NULL},
     {"data_file_raw", NULL}, {"lazy_refcounts", "off"}, {"refcount_bits", "16"}, {"nocow", NULL},
+    {"key-secret", NULL}, {"cipher-alg", NULL}, {"cipher-mode", NULL}, {"ivgen-alg", NULL}, {"ivgen-hash-alg", NULL},
+    {"hash-alg", NULL}, {"iter-time", NULL},
 };
 
 static void print_formatting(const struct img *m, const char *format, const char *filename)
@@ -369,20 +371,42 @@ int img_commit(struct img *m)
 
 /* ---- bitmap ---- */
 
-int img_bitmap(struct img *m)
+static bool bitmap_step(struct img *m, struct node *n, struct node *source, unsigned i)
 {
     static const enum bitmap_action actions[] = {BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE};
-    if (!m->bitmap_actions)
-        return img_fail(m, "Need at least one of --add, --remove, --clear, --enable, --disable, or --merge");
+    static const char *const names[] = {"add", "remove", "clear", "enable", "disable", "merge"};
+    int code = m->bitmap_actions[i].code;
+    const char *from = m->bitmap_actions[i].from, *name = m->files[1];
+    bool good = code == OPT_MERGE ? node_bitmap_merge(n, name, source, from, &m->e)
+                                  : node_bitmap(n, actions[code - OPT_ADD], name, (u32)m->granularity, &m->e);
+    return good || img_fail(m, "Operation %s on bitmap %s failed: %s", names[code - OPT_ADD], name, m->e.text) == 0;
+}
+
+int img_bitmap(struct img *m)
+{
+    bool adds = false, merges = false;
+    for (unsigned i = 0; i < m->nbitmap_actions; i++) {
+        adds |= m->bitmap_actions[i].code == OPT_ADD;
+        merges |= m->bitmap_actions[i].code == OPT_MERGE;
+    }
     if (m->nfiles != 2)
-        return img_usage(m, "Expecting filename and bitmap name");
-    if (m->bitmap_actions > 1 || m->action == OPT_MERGE)
-        return img_fail(m, "one action at a time, and --merge not at all, is what this version can do");
+        return img_fail(m, "Expecting filename and bitmap name");
+    if (!m->nbitmap_actions)
+        return img_fail(m, "Need at least one of --add, --remove, --clear, --enable, --disable, or --merge");
+    if (m->granularity && !adds)
+        return img_fail(m, "granularity only supported with --add");
+    if ((m->backing_format && !m->backing) || (m->backing && !merges))
+        return img_fail(m, m->backing ? "Merge bitmap source file only supported with --merge" : "-F only supported with -b");
+    if (m->granularity > UINT32_MAX)
+        return img_fail(m, "Granularity must be power of 2 and at least 512");
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, NULL);
     if (!n)
         return 1;
-    int status = node_bitmap(n, actions[m->action - OPT_ADD], m->files[1], (u32)m->granularity, &m->e) ? 0 :
-                 img_fail(m, "Operation %s on bitmap %s failed: %s", m->action == OPT_ADD ? "add" : "change", m->files[1], m->e.text);
+    struct node *source = m->backing ? img_open(m, m->backing, m->backing_format, false, OPEN_NO_BACKING, NULL) : node_ref(n);
+    int status = source ? 0 : 1;
+    for (unsigned i = 0; !status && i < m->nbitmap_actions; i++)
+        status = !bitmap_step(m, n, source, i);
+    node_close(source, NULL);
     return img_close(m, n, status);
 }
 

@@ -272,14 +272,7 @@ static bool open_sources(struct convert *c)
         if (!c->src[i])
             return false;
         if (m->snapshot) {
-            struct json *o = json_object();
-            bool named = !strncmp(m->snapshot, "snapshot.", 9);
-            bool good = !named || img_parse_options(m->snapshot, NULL, o, &m->e);
-            const char *id = named ? json_get_string(o, "snapshot.id") : m->snapshot;
-            const char *name = named ? json_get_string(o, "snapshot.name") : m->snapshot;
-            good = good && node_snapshot_load(c->src[i], id, name, &m->e);
-            json_free(o);
-            if (!good)
+            if (!img_load_snapshot(c->src[i], m->snapshot, &m->e))
                 return img_fail(m, "Failed to load snapshot: %s", m->e.text) == 0;
         }
         c->src_start[i] = c->total;
@@ -303,15 +296,73 @@ static bool make_target(struct convert *c, const char *format, const char *name)
     return !img_create_file(m, format, name, true);
 }
 
+/* ---- bitmaps ---- */
+
+/* Before anything is written: whether all bitmaps can be copied. */
+static bool may_copy_bitmaps(struct convert *c)
+{
+    struct img *m = c->m;
+    struct bitmap_info *list;
+    if (!m->bitmaps)
+        return !m->skip_broken || img_fail(m, "Use of --skip-broken-bitmaps requires --bitmaps") == 0;
+    if (c->nsrc > 1)
+        return img_fail(m, "Copying bitmaps only possible with single source") == 0;
+    if (!node_has_bitmaps(c->src[0]))
+        return img_fail(m, "Source lacks bitmap support") == 0;
+    size_t n = node_bitmap_list(c->src[0], &list);
+    bool good = true;
+    for (size_t i = 0; i < n && good && !m->skip_broken; i++) {
+        if (list[i].inconsistent)
+            good = img_fail(m, "Cannot copy inconsistent bitmap '%s'", list[i].name) == 0;
+    }
+    free(list);
+    return good;
+}
+
+static bool copy_bitmaps(struct convert *c)
+{
+    struct img *m = c->m;
+    struct bitmap_info *list;
+    size_t n = m->bitmaps ? node_bitmap_list(c->src[0], &list) : 0;
+    bool good = true;
+    for (size_t i = 0; i < n && good; i++) {
+        const char *name = list[i].name;
+        if (list[i].inconsistent) {
+            img_fail(m, "warning: Skipping inconsistent bitmap '%s'", name);
+            continue;
+        }
+        good = node_bitmap(c->dst, BITMAP_ADD, name, list[i].granularity, &m->e) &&
+               node_bitmap_merge(c->dst, name, c->src[0], name, &m->e) &&
+               (list[i].enabled || node_bitmap(c->dst, BITMAP_DISABLE, name, 0, &m->e));
+        if (!good)
+            img_fail(m, "Failed to populate bitmap %s: %s", name, m->e.text);
+    }
+    if (n)
+        free(list);
+    return good;
+}
+
 static bool open_target(struct convert *c, const char *format, const char *name)
 {
     struct img *m = c->m;
     if (m->compress && strcmp(format, "qcow2"))
         return img_fail(m, "Compression not supported for this file format") == 0;
+    if (m->bitmaps && strcmp(format, "qcow2"))
+        return img_fail(m, "Format driver '%s' does not support bitmaps", format) == 0;
     if (!make_target(c, format, name))
         return false;
+    if (m->compress && json_get(m->options, "encrypt.format"))
+        return img_fail(m, "Compression and encryption not supported at the same time") == 0;
+    struct json *secrets = json_object(); /* a target that was made encrypted needs its key */
+    for (const struct json *o = m->options->first; o && !m->no_create; o = o->next) {
+        size_t len = strlen(o->key);
+        if (len >= 10 && !strcmp(o->key + len - 10, "key-secret"))
+            json_set(secrets, o->key, json_copy(o));
+    }
+    m->open_options = secrets;
     c->dst = img_open(m, name, m->target_image_opts ? NULL : format, m->target_image_opts, OPEN_WRITE | OPEN_UNMAP,
                       m->cache ? m->cache : "unsafe");
+    json_free(secrets);
     if (!c->dst)
         return false;
     if (node_size(c->dst) < c->total)
@@ -337,8 +388,6 @@ int img_convert(struct img *m)
         return img_create(&(struct img){.qemu = m->qemu, .name = m->name, .g = m->g, .format = format, .options = m->options, .options_help = true});
     if (m->nfiles < 2)
         return img_fail(m, "Must specify image file name");
-    if (m->bitmaps)
-        return img_fail(m, "--bitmaps is not supported yet");
     if (!block_create_options(format))
         return img_fail(m, "Unknown file format '%s'", format);
     if (m->has_sparse && m->sparse % 512)
@@ -348,12 +397,14 @@ int img_convert(struct img *m)
     c.src_start = xcalloc((size_t)c.nsrc, sizeof(*c.src_start));
     c.in_order = !m->out_of_order && !m->compress;
     c.nslots = m->compress ? MAX_SLOTS : m->parallel;
-    bool ready = open_sources(&c) && open_target(&c, format, m->files[m->nfiles - 1]);
+    bool ready = open_sources(&c) && may_copy_bitmaps(&c) && open_target(&c, format, m->files[m->nfiles - 1]);
     int status = 1;
     if (ready) {
         convert_run(&c);
         int error = c.status ? 0 : node_flush(c.dst);
         status = error ? img_fail(m, "error while flushing: %s", strerror(error)) : c.status;
+        if (!status && !copy_bitmaps(&c))
+            status = 1;
     }
     if (c.dst)
         status = img_close(m, c.dst, status);

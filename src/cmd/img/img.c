@@ -150,23 +150,47 @@ bool img_number(struct img *m, const char *what, const char *text, u64 *v)
     return false;
 }
 
-bool img_add_secret(struct img *m, const char *text)
+/* "throttle-group,id=...,x-iops-total=..." or "limits.iops-total=...". */
+static bool add_throttle_group(struct img *m, struct json *o, const char *id)
+{
+    static const char *const names[THROTTLE_LIMITS] = {"bps-total", "bps-read", "bps-write", "iops-total", "iops-read", "iops-write"};
+    struct throttle_limits l = {0};
+    for (const struct json *c = o->first; c; c = c->next) {
+        const char *name = !strncmp(c->key, "x-", 2) ? c->key + 2 : !strncmp(c->key, "limits.", 7) ? c->key + 7 : c->key;
+        bool known = !strcmp(c->key, "id") || !strcmp(c->key, "qom-type");
+        for (unsigned i = 0; i < THROTTLE_LIMITS && !known; i++) {
+            size_t n = strlen(names[i]);
+            u64 *v = !strcmp(name, names[i]) ? &l.rate[i] : !strncmp(name, names[i], n) && !strcmp(name + n, "-max") ? &l.burst[i] : NULL;
+            known = v;
+            if (v && !size_parse(c->string, v))
+                return err_set(&m->e, EINVAL, "Parameter '%s' expects a number", c->key);
+        }
+        if (!known)
+            return err_set(&m->e, ENOTSUP, "Property 'throttle-group.%s' is not supported", c->key);
+    }
+    return block_throttle_group_set(m->g, id, &l, &m->e);
+}
+
+bool img_add_object(struct img *m, const char *text)
 {
     struct json *o = json_object();
     bool good = img_parse_options(text, "qom-type", o, &m->e);
     const char *type = json_get_string(o, "qom-type"), *id = json_get_string(o, "id");
     const char *data = json_get_string(o, "data"), *file = json_get_string(o, "file");
-    if (good && (!type || strcmp(type, "secret")))
-        good = err_set(&m->e, EINVAL, "the only object that is supported is 'secret'");
+    bool group = type && !strcmp(type, "throttle-group");
+    if (good && (!type || (!group && strcmp(type, "secret"))))
+        good = err_set(&m->e, EINVAL, "the objects that are supported are 'secret' and 'throttle-group'");
     else if (good && !id)
         good = err_set(&m->e, EINVAL, "Parameter 'id' is missing");
+    else if (good && group)
+        good = add_throttle_group(m, o, id);
     else if (good && json_get(o, "keyid"))
         good = err_set(&m->e, ENOTSUP, "encrypted secrets ('keyid') are not supported");
     else if (good && !data == !file)
         good = err_set(&m->e, EINVAL, "a secret needs either 'data' or 'file'");
-    if (good && data) {
+    if (good && data && !group) {
         block_secret_set(m->g, id, (const u8 *)data, strlen(data));
-    } else if (good) {
+    } else if (good && !group) {
         u8 buf[4096];
         FILE *f = fopen(file, "rbe");
         size_t n = f ? fread(buf, 1, sizeof(buf), f) : 0;
@@ -223,7 +247,7 @@ static const struct command commands[] = {
     {"resize", img_resize, ":f:qh", COMMON "shrink preallocation ", "[--shrink] FILE [+|-]SIZE"},
     {"amend", img_amend, ":f:o:t:pqh", COMMON "force ", "-o OPTIONS FILE"},
     {"measure", img_measure, ":f:O:o:l:Uh", COMMON "output size force-share ", "[-O FORMAT] --size SIZE | FILE"},
-    {"bitmap", img_bitmap, ":b:f:F:g:h", COMMON "add remove clear enable disable merge ", "--add|--remove|--clear|--enable|--disable FILE NAME"},
+    {"bitmap", img_bitmap, ":b:f:F:g:h", COMMON "add remove clear enable disable merge ", "--add|--remove|--clear|--enable|--disable|--merge NAME [-b FILE [-F FORMAT]] FILE NAME"},
     {"dd", img_dd, ":f:O:Uh", COMMON "force-share ", "if=FILE of=FILE [bs=SIZE] [count=N] [skip=N]"},
     {"bench", img_bench, ":hc:d:f:ni:o:qs:S:t:wU", COMMON "flush-interval no-drain pattern force-share ", "[-c COUNT] [-d DEPTH] [-w] FILE"},
     {"compact", img_compact, ":f:qh", COMMON, "FILE"},
@@ -260,7 +284,7 @@ static bool take_long(struct img *m, int c, const char *arg)
             return img_fail(m, "--output must be used with human or json as argument.") == 0;
         return true;
     case OPT_OBJECT:
-        return img_add_secret(m, arg) || img_error(m) == 0;
+        return img_add_object(m, arg) || img_error(m) == 0;
     case OPT_IMAGE_OPTS:
         return m->image_opts = true;
     case OPT_TARGET_IMAGE_OPTS:
@@ -295,9 +319,10 @@ static bool take_long(struct img *m, int c, const char *arg)
     case OPT_CLEAR:
     case OPT_ENABLE:
     case OPT_DISABLE:
-        m->action = c;
-        m->action_arg = arg;
-        m->bitmap_actions++;
+        if (m->nbitmap_actions == ARRAY_LEN(m->bitmap_actions))
+            return img_fail(m, "that is too much at once") == 0;
+        m->bitmap_actions[m->nbitmap_actions].code = c;
+        m->bitmap_actions[m->nbitmap_actions++].from = arg;
         return true;
     case OPT_FLUSH_INTERVAL:
         return img_number(m, "flush interval", arg, &m->flush_interval);
@@ -452,16 +477,25 @@ static int run_command(struct img *m, const struct command *c, int argc, char **
 
 /* ---- files ---- */
 
+bool img_known_cache(const char *cache)
+{
+    static const char *const modes[] = {"writeback", "writethrough", "none", "off", "directsync", "unsafe"};
+    unsigned i = 0;
+    while (i < ARRAY_LEN(modes) && strcmp(modes[i], cache))
+        i++;
+    return i < ARRAY_LEN(modes);
+}
+
 bool img_cache_flags(struct img *m, const char *cache, u32 *flags)
 {
-    if (!cache || !strcmp(cache, "writeback") || !strcmp(cache, "writethrough"))
+    if (!cache)
         return true;
+    if (!img_known_cache(cache))
+        return img_fail(m, "Invalid cache option: %s", cache) == 0;
     if (!strcmp(cache, "none") || !strcmp(cache, "off") || !strcmp(cache, "directsync"))
         *flags |= OPEN_NO_CACHE;
     else if (!strcmp(cache, "unsafe"))
         *flags |= OPEN_NO_FLUSH;
-    else
-        return img_fail(m, "Invalid cache option: %s", cache) == 0;
     return true;
 }
 
@@ -479,8 +513,9 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
             n = node_open(m->g, NULL, NULL, o, flags, &m->e);
         json_free(o);
     } else {
-        n = node_open(m->g, name, format, NULL, flags, &m->e);
+        n = node_open(m->g, name, format, m->open_options, flags, &m->e);
     }
+    m->open_options = NULL;
     if (!n)
         img_fail(m, "Could not open '%s': %s", name, m->e.text);
     else if (m->qemu && (flags & OPEN_WRITE) && node_probed(n) && !strcmp(node_format(n), "raw") && !m->quiet)
@@ -489,6 +524,18 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
                 "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"
                 "         Specify the 'raw' format explicitly to remove the restrictions.\n", name);
     return n;
+}
+
+bool img_load_snapshot(struct node *n, const char *text, struct err *e)
+{
+    struct json *o = json_object();
+    bool named = !strncmp(text, "snapshot.", 9);
+    bool good = !named || img_parse_options(text, NULL, o, e);
+    const char *id = named ? json_get_string(o, "snapshot.id") : text;
+    const char *name = named ? json_get_string(o, "snapshot.name") : text;
+    good = good && node_snapshot_load(n, id, name, e);
+    json_free(o);
+    return good;
 }
 
 int img_close(struct img *m, struct node *n, int status)

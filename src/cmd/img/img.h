@@ -22,12 +22,17 @@ struct img {
     const char *format, *out_format, *backing_format;
     const char *backing, *cache, *src_cache, *output, *snapshot, *repair, *prealloc, *size;
     struct json *options; /* -o, and what other options add */
+    struct json *open_options; /* that img_open() adds for its next image; NULL: none */
     bool has_options, options_help;
     bool quiet, progress, share, image_opts, target_image_opts, unsafe, compress, no_create, out_of_order;
     bool chain, shrink, target_is_zero, strict, force, drop, copy_offload, bitmaps, skip_broken, salvage, write;
-    int action;          /* of snapshot and bitmap: the option's letter or code */
+    int action;          /* of snapshot: the option's letter */
     const char *action_arg;
-    unsigned bitmap_actions;
+    struct {
+        int code; /* OPT_ADD ... */
+        const char *from;
+    } bitmap_actions[16]; /* in the order of the command line */
+    unsigned nbitmap_actions;
     u64 sparse, start, max_length, granularity, count, depth, buf_size, step, pattern, flush_interval, rate;
     bool has_sparse, has_max_length, has_count;
     unsigned parallel;
@@ -48,6 +53,8 @@ bool img_json(const struct img *m);
 /* Open an operand; prints what went wrong. */
 struct node *img_open(struct img *m, const char *name, const char *format, bool image_opts, u32 flags,
                       const char *cache);
+/* What -l names: a snapshot by name or id, or "snapshot.id=...,snapshot.name=...". */
+bool img_load_snapshot(struct node *n, const char *text, struct err *e);
 /* Close, and turn an error into an exit status. */
 int img_close(struct img *m, struct node *n, int status);
 
@@ -55,7 +62,8 @@ int img_close(struct img *m, struct node *n, int status);
 bool img_parse_options(const char *text, const char *first, struct json *to, struct err *e);
 /* A size as people read it: "64 KiB". */
 const char *img_size(u64 bytes, char *text, size_t size);
-bool img_add_secret(struct img *m, const char *text);
+bool img_add_object(struct img *m, const char *text);
+bool img_known_cache(const char *cache);
 bool img_cache_flags(struct img *m, const char *cache, u32 *flags);
 /* How to do I/O: --aio MODE anywhere, or LYRE_AIO. */
 enum block_aio img_aio_mode(int argc, char **argv);

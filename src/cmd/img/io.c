@@ -749,7 +749,7 @@ int cmd_io(int argc, char **argv)
             io.image_opts = true;
             break;
         case OPT_OBJECT:
-            if (!img_add_secret(&m, optarg))
+            if (!img_add_object(&m, optarg))
                 return img_error(&m);
             break;
         case 'd':

@@ -40,6 +40,13 @@ int cmd_img(bool qemu, int argc, char **argv)
     return run ? run(qemu, argc, argv) : 1;
 }
 
+int cmd_nbd(bool qemu, int argc, char **argv)
+{
+    void *module = open_module();
+    int (*run)(bool, int, char **) = module ? (int (*)(bool, int, char **))dlsym(module, "cmd_nbd") : NULL;
+    return run ? run(qemu, argc, argv) : 1;
+}
+
 int cmd_io(int argc, char **argv)
 {
     void *module = open_module();

@@ -14,6 +14,11 @@ int cmd_img(bool qemu, int argc, char **argv)
     return refuse();
 }
 
+int cmd_nbd(bool qemu, int argc, char **argv)
+{
+    return refuse();
+}
+
 int cmd_io(int argc, char **argv)
 {
     return refuse();

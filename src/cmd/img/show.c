@@ -91,7 +91,8 @@ static struct json *info_json(const char *filename, struct node *n, const struct
     if (i->cluster_size)
         json_set_int(o, "cluster-size", (s64)i->cluster_size);
     json_set_string(o, "format", node_format(n));
-    json_set_int(o, "actual-size", (s64)i->actual_size);
+    if (i->actual_size != UINT64_MAX)
+        json_set_int(o, "actual-size", (s64)i->actual_size);
     if (i->encrypted)
         json_set_bool(o, "encrypted", true);
     if (i->specific) {
@@ -103,7 +104,8 @@ static struct json *info_json(const char *filename, struct node *n, const struct
         json_set_string(o, "full-backing-filename", i->full_backing);
     if (i->backing)
         json_set_string(o, "backing-filename", i->backing);
-    json_set_bool(o, "dirty-flag", i->dirty);
+    if (i->actual_size != UINT64_MAX || i->cluster_size)
+        json_set_bool(o, "dirty-flag", i->dirty);
     return o;
 }
 
@@ -113,7 +115,7 @@ static void info_text(const char *filename, struct node *n, const struct image_i
     char a[32], b[32];
     printf("image: %s\nfile format: %s\nvirtual size: %s (%" PRIu64 " bytes)\ndisk size: %s\n", filename,
            node_format(n), img_size(node_size(n), a, sizeof(a)), node_size(n),
-           img_size(i->actual_size, b, sizeof(b)));
+           i->actual_size == UINT64_MAX ? "unavailable" : img_size(i->actual_size, b, sizeof(b)));
     if (i->encrypted)
         printf("encrypted: yes\n");
     if (i->cluster_size)
@@ -147,14 +149,15 @@ static bool info_one(struct img *m, const char *filename, const char *format, st
     if (!n)
         return false;
     bool good = node_info(n, &info, &m->e) && node_snapshot_list(n, &list, &count, &m->e);
+    const char *shown = node_file(n) && strcmp(node_format(node_file(n)), "file") ? node_filename(node_file(n)) : filename;
     if (!good) {
         img_error(m);
     } else if (img_json(m)) {
-        *json = info_json(filename, n, &info, list, count);
+        *json = info_json(shown, n, &info, list, count);
     } else {
         if (!first)
             printf("\n");
-        info_text(filename, n, &info, list, count);
+        info_text(shown, n, &info, list, count);
     }
     if (good && m->chain && info.full_backing) {
         *next = xstrdup(info.full_backing);

@@ -14,12 +14,6 @@ static const struct {
 };
 
 /* An engine that computes in software has no unit to tell. */
-static void pull(struct ir_env *env)
-{
-    if (env->fp_pull)
-        env->fp_pull(env);
-}
-
 static void push(struct ir_env *env)
 {
     if (env->fp_push)
@@ -29,7 +23,6 @@ static void push(struct ir_env *env)
 void a64_set_fpcr(struct ir_env *env, u32 fpcr)
 {
     struct a64_state *s = a64_state(env);
-    pull(env);
     fpcr &= A64_FPCR_MASK;
     u8 flush = (fpcr & A64_FPCR_FZ ? FP_FLUSH_WIDE : 0) | (fpcr & A64_FPCR_FZ16 ? FP_FLUSH_HALF : 0);
     s->fpcr = fpcr;
@@ -53,7 +46,6 @@ void a64_set_fpcr(struct ir_env *env, u32 fpcr)
 static u32 fpsr_without_slots(struct ir_env *env)
 {
     struct a64_state *s = a64_state(env);
-    pull(env);
     u32 fpsr = s->qc ? A64_FPSR_QC : 0;
     for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)
         fpsr |= s->fp.flags & sticky[i].flag ? sticky[i].fpsr : 0;
@@ -106,12 +98,31 @@ static void counter(struct ir_env *env)
     env->helper_ret.d[0] = (u64)now.tv_sec * A64_CNTFRQ + (u64)now.tv_nsec / (1000000000 / A64_CNTFRQ);
 }
 
+static void put_time(struct ir_env *env, clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    env->helper_ret.d[0] = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+}
+
+static void realtime(struct ir_env *env)
+{
+    put_time(env, CLOCK_REALTIME);
+}
+
+static void monotonic(struct ir_env *env)
+{
+    put_time(env, CLOCK_MONOTONIC);
+}
+
 const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_GET_FPCR] = {"get_fpcr", get_fpcr, 0},
     [A64_HELPER_SET_FPCR] = {"set_fpcr", set_fpcr, IR_HELPER_WRITES | IR_HELPER_FP},
     [A64_HELPER_GET_FPSR] = {"get_fpsr", get_fpsr, IR_HELPER_FP},
     [A64_HELPER_SET_FPSR] = {"set_fpsr", set_fpsr, IR_HELPER_FP},
     [A64_HELPER_COUNTER] = {"counter", counter, IR_HELPER_VARIES},
+    [A64_HELPER_REALTIME] = {"realtime", realtime, IR_HELPER_VARIES},
+    [A64_HELPER_MONOTONIC] = {"monotonic", monotonic, IR_HELPER_VARIES},
     [A64_HELPER_FP_LANES] = {"fp_lanes", a64_fp_lanes, IR_HELPER_FP},
     [A64_HELPER_SIMD] = {"simd", a64_simd, 0},
     [A64_HELPER_FJCVTZS] = {"fjcvtzs", a64_fjcvtzs, IR_HELPER_FP},

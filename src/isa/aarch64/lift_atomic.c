@@ -65,11 +65,13 @@ bool a64_lift_load_excl(struct lift *l, const struct a64_exclusive *f)
     return true;
 }
 
-/* o0: release. Ws becomes 0 if the store was made, else 1. */
+/* o0: release. Ws becomes 0 if the store was made, else 1. A tag is cleared at once: a store whose address
+ * is not the load's fails without an access, so that nobody would find the tag. */
 bool a64_lift_store_excl(struct lift *l, const struct a64_exclusive *f)
 {
     unsigned size = f->size + f->pair;
     unsigned order = f->o0 ? IR_MEM_REL | IR_MEM_SC : 0;
+    l->b->strip = (u8)l->isa->tag_bits;
     irv addr = aligned(l, f->rn, size);
     irv v = f->pair ? a64_join(l, f->size, f->rt, f->rt2) : reg(l, f->rt);
     put_reg(l, f->rs, ir_sc(l->b, size | order, addr, v));

@@ -15,6 +15,9 @@ enum {
     CNTFRQ_EL0 = 0xdf00,
     CNTPCT_EL0 = 0xdf01,
     CNTVCT_EL0 = 0xdf02,
+    /* Ours, among those that are left to implementations: nanoseconds, for the code of the vDSO. */
+    LYRE_REALTIME = 0xdfe0,
+    LYRE_MONOTONIC = 0xdfe1,
 };
 
 static irv helper(struct lift *l, enum a64_helper h)
@@ -81,6 +84,12 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
         break;
     case CNTVCT_EL0:
         v = helper(l, A64_HELPER_COUNTER);
+        break;
+    case LYRE_REALTIME:
+        v = helper(l, A64_HELPER_REALTIME);
+        break;
+    case LYRE_MONOTONIC:
+        v = helper(l, A64_HELPER_MONOTONIC);
         break;
     case DIT:
     case SSBS:

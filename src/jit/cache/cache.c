@@ -165,15 +165,23 @@ static void add_ranges(struct jit_cache *c, struct jit_region *r, const struct j
     }
 }
 
+static void leave_hash(struct jit_region *r)
+{
+    if (!r->hash_prev)
+        return;
+    *r->hash_prev = r->hash_next;
+    if (r->hash_next)
+        r->hash_next->hash_prev = r->hash_prev;
+    r->hash_prev = NULL;
+}
+
 /* Take a region out of every index; its memory stays as it is. */
 static void remove_region(struct jit_cache *c, struct jit_region *r)
 {
     if (r->dead)
         return;
     r->dead = true;
-    *r->hash_prev = r->hash_next;
-    if (r->hash_next)
-        r->hash_next->hash_prev = r->hash_prev;
+    leave_hash(r);
     for (u32 i = 0; i < r->npages; i++) {
         *r->page[i].prev = r->page[i].next;
         if (r->page[i].next)
@@ -187,10 +195,14 @@ static void remove_region(struct jit_cache *c, struct jit_region *r)
     }
 }
 
-void cache_remove(struct jit_cache *c, struct jit_region *r)
+void cache_supersede(struct jit_cache *c, struct jit_region *old, struct jit_region *by)
 {
-    c->epoch += !r->dead;
-    remove_region(c, r);
+    leave_hash(old);
+    while (old->incoming) {
+        struct jit_link *l = old->incoming;
+        unlink_link(c, l);
+        cache_link(c, l, by);
+    }
 }
 
 static void free_region(struct jit_region *r)

@@ -75,7 +75,7 @@ struct jit_region {
 };
 
 #define JIT_SEGMENTS   32
-#define JIT_HASH_BITS  14
+#define JIT_HASH_BITS  17
 #define JIT_PAGE_BITS  12
 #define JIT_MAX_CODE   65536 /* host bytes of one region, at most */
 
@@ -128,8 +128,9 @@ void cache_room(struct jit_cache *c, struct host_buf *buf);
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
                              const struct jit_range *range, u32 nranges);
 
-/* Take a region out: nothing leads to it any more. Whoever is in it may stay to the next safepoint. */
-void cache_remove(struct jit_cache *c, struct jit_region *r);
+/* What led to `old` leads to `by`, which was made from the same guest code. The old region stays whole: control
+ * may be in it or return to it, and it still goes when its code is invalidated. */
+void cache_supersede(struct jit_cache *c, struct jit_region *old, struct jit_region *by);
 
 /* Make a link lead straight to a region. */
 void cache_link(struct jit_cache *c, struct jit_link *link, struct jit_region *to);

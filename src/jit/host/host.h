@@ -95,9 +95,9 @@ struct host {
     /* Enter generated code with env as the base; returns when it leaves. What it left for the
      * caller is in env; the result is the address of the link's stub for HOST_EXIT_LINK. */
     const u8 *(*enter)(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
-    /* The host's floating-point control word for env->fp; struct ir_env.fp_pull and fp_push. */
+    /* The host's floating-point control word for env->fp; struct ir_env.fp_push. Sticky flags of the host's
+     * unit are in env->fp->flags whenever C runs. */
     void (*fp_setup)(struct ir_env *env);
-    void (*fp_pull)(struct ir_env *env);
     void (*fp_push)(struct ir_env *env);
     /* In the handler of the host's FP exception: compute the instruction at the context's pc in
      * software and step over it. False when it is not one that the emitters make. */

@@ -163,7 +163,8 @@ irv ir_zx(struct ir_builder *b, unsigned lane, irv x)
     return ir_emit(b, IR_ZX, IR_V128, lane, x, 0, 0, 0);
 }
 
-/* The address of an access as one value without its tag. */
+/* The address of an access as one value, with its tag replaced by the sign: addresses that are not the
+ * program's stay so. */
 static void strip_tag(struct ir_builder *b, struct ir_node *n)
 {
     u8 bits = b->strip;
@@ -185,7 +186,7 @@ static void strip_tag(struct ir_builder *b, struct ir_node *n)
         n->b = 0;
         n->imm = 0;
     }
-    n->a = ir_ubfx(b, IR_I64, addr, 0, 64u - bits);
+    n->a = ir_sbfx(b, IR_I64, addr, 0, 64u - bits);
     b->strip = bits;
 }
 

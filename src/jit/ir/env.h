@@ -36,7 +36,7 @@ struct ir_jump {
  * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
 enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
 
-#define IR_JUMP_BITS   12
+#define IR_JUMP_BITS   13
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
 #define IR_HEAT_COUNTERS 1024
@@ -62,9 +62,7 @@ struct ir_env {
     struct ir_jump *jumps;      /* 1 << IR_JUMP_BITS entries */
     struct fp_env *fp;          /* rounding, NaN rule and sticky flags; part of the guest state */
 
-    /* Move the sticky flags of the host's unit into fp->flags; tell the unit about a new
-     * fp->round. Called by guests' helpers, set by the engine. */
-    void (*fp_pull)(struct ir_env *env);
+    /* Tell the host's unit about a new fp->round. Called by guests' helpers, set by the engine. */
     void (*fp_push)(struct ir_env *env);
 
     /* Private to the engine that runs the code. */
@@ -82,6 +80,12 @@ struct ir_env {
     void *cpu; /* the struct vcpu around it */
     alignas(64) u8 slots[];
 };
+
+/* An address that belongs into another entry of the inline look-up than pc, for one that matches nothing. */
+static inline u64 ir_jump_nowhere(u64 pc)
+{
+    return ~pc;
+}
 
 /* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. */
 static inline void ir_jumps_clear(struct ir_jump *jumps)

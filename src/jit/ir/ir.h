@@ -300,7 +300,8 @@ enum {
 char *ir_print(const struct ir_region *r);
 bool ir_parse(struct ir_region *r, const struct ir_slots *slots, const char *text, struct err *e);
 
-/* Check every rule of the IR; verify.c lists them. False with the first breach. */
-bool ir_verify(const struct ir_region *r, struct err *e);
+/* Check every rule of the IR; verify.c lists them. False with the first breach. helpers: the guest's, up to
+ * one without a function; NULL: none. */
+bool ir_verify(const struct ir_region *r, const struct ir_helper *helpers, struct err *e);
 
 #endif

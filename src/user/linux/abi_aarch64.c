@@ -337,8 +337,61 @@ static bool new_keys(struct thread *t, u64 set)
     return true;
 }
 
-/* mov x8, #139; svc #0: what the unwinder of the compiler's library looks for. */
-static const u8 sigreturn_code[] = {0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4};
+/* The functions of the vDSO. Two registers in the space that the architecture leaves to implementations
+ * give the time (lift_sys.c): s3_3_c15_c12_0 CLOCK_REALTIME, _1 CLOCK_MONOTONIC, in nanoseconds. Other
+ * clocks and time zones are the kernel's. */
+static const u32 vdso_code[] = {
+    /* __kernel_clock_gettime */
+    0x340000a0, /*   0 cbz w0, 0x14 */
+    0x7100041f, /*   4 cmp w0, #0x1 */
+    0x54000161, /*   8 b.ne 0x34 */
+    0xd53bfc22, /*   c mrs x2, s3_3_c15_c12_1 */
+    0x14000002, /*  10 b 0x18 */
+    0xd53bfc02, /*  14 mrs x2, s3_3_c15_c12_0 */
+    0x52994003, /*  18 mov w3, #0xca00 */
+    0x72a77343, /*  1c movk w3, #0x3b9a, lsl #16 */
+    0x9ac30844, /*  20 udiv x4, x2, x3 */
+    0x9b038882, /*  24 msub x2, x4, x3, x2 */
+    0xa9000824, /*  28 stp x4, x2, [x1] */
+    0x52800000, /*  2c mov w0, #0x0 */
+    0xd65f03c0, /*  30 ret */
+    0xd2800e28, /*  34 mov x8, #0x71 */
+    0xd4000001, /*  38 svc #0x0 */
+    0xd65f03c0, /*  3c ret */
+    /* __kernel_gettimeofday */
+    0xb5000181, /*  40 cbnz x1, 0x70 */
+    0xb4000120, /*  44 cbz x0, 0x68 */
+    0xd53bfc02, /*  48 mrs x2, s3_3_c15_c12_0 */
+    0x52807d03, /*  4c mov w3, #0x3e8 */
+    0x9ac30842, /*  50 udiv x2, x2, x3 */
+    0x52884803, /*  54 mov w3, #0x4240 */
+    0x72a001e3, /*  58 movk w3, #0xf, lsl #16 */
+    0x9ac30844, /*  5c udiv x4, x2, x3 */
+    0x9b038882, /*  60 msub x2, x4, x3, x2 */
+    0xa9000804, /*  64 stp x4, x2, [x0] */
+    0x52800000, /*  68 mov w0, #0x0 */
+    0xd65f03c0, /*  6c ret */
+    0xd2801528, /*  70 mov x8, #0xa9 */
+    0xd4000001, /*  74 svc #0x0 */
+    0xd65f03c0, /*  78 ret */
+    /* __kernel_clock_getres */
+    0xd2800e48, /*  7c mov x8, #0x72 */
+    0xd4000001, /*  80 svc #0x0 */
+    0xd65f03c0, /*  84 ret */
+    0xd503201f, /*  88 nop */
+    /* __kernel_rt_sigreturn */
+    0xd2801168, /*  8c mov x8, #0x8b */
+    0xd4000001, /*  90 svc #0x0 */
+};
+
+#define VDSO_SIGRETURN 0x8c /* what the unwinder of the compiler's library looks for */
+
+static const struct abi_vdso_symbol vdso_symbols[] = {
+    {"__kernel_clock_gettime", 0x0, 0x40},
+    {"__kernel_gettimeofday", 0x40, 0x3c},
+    {"__kernel_clock_getres", 0x7c, 0xc},
+    {"__kernel_rt_sigreturn", VDSO_SIGRETURN, 0x8},
+};
 
 const struct abi abi_aarch64 = {
     .isa = "aarch64",
@@ -356,11 +409,12 @@ const struct abi abi_aarch64 = {
     .clone_tls_first = true,
     .pie_base = 0x400000000000,
     .min_sigstack = 4720,
+    .vdso = {.soname = "linux-vdso.so.1", .version = "LINUX_2.6.39", .code = vdso_code,
+             .size = sizeof(vdso_code), .sigreturn = VDSO_SIGRETURN, .symbol = vdso_symbols,
+             .symbols = ARRAY_LEN(vdso_symbols)},
     .prot_guarded = 0x10, /* PROT_BTI */
     .hwcap2_guarded = 1u << 17,
     .property_guarded = {0xc0000000, 1},
-    .sigreturn_code = sigreturn_code,
-    .sigreturn_size = sizeof(sigreturn_code),
     .open_flags = open_flags,
     .layout =
         {

@@ -16,6 +16,7 @@
 #include "base/guard.h"
 #include "base/mem.h"
 #include "user/linux/abi.h"
+#include "user/linux/vdso.h"
 
 #define MAX_SCRIPTS 5 /* as the kernel */
 #define LINE_MAX_   256
@@ -106,6 +107,17 @@ static bool check_machine(struct process *p, const char *path, const struct elf 
                    f->big_endian ? " (big-endian)" : "", p->isa->name);
 }
 
+static bool other_machine(const char *path, u16 machine, struct err *e)
+{
+    char name[32], guests[64] = "";
+    for (unsigned i = 0; isa_list[i]; i++) {
+        size_t n = strlen(guests);
+        snprintf(guests + n, sizeof(guests) - n, "%s%s", i ? ", " : "", isa_list[i]->name);
+    }
+    return err_set(e, ENOEXEC, "%s: a program for %s; lyre runs those for %s", path,
+                   elf_machine_name(machine, name, sizeof(name)), guests);
+}
+
 static bool check_type(const char *path, const struct elf *f, struct err *e)
 {
     if (f->type == ET_REL)
@@ -152,11 +164,8 @@ static bool open_step(struct process *p, char **path, struct program *prog, bool
     /* The architecture is only known now if the caller left it to the file. */
     if (!p->isa)
         p->isa = isa_by_elf(prog->elf.machine, prog->elf.class, prog->elf.big_endian);
-    if (!p->isa) {
-        char name[32];
-        return err_set(e, ENOEXEC, "%s: a program for %s, which lyre cannot run", *path,
-                       elf_machine_name(prog->elf.machine, name, sizeof(name)));
-    }
+    if (!p->isa)
+        return other_machine(*path, prog->elf.machine, e);
     return check_machine(p, *path, &prog->elf, e) && check_type(*path, &prog->elf, e);
 }
 
@@ -262,7 +271,9 @@ static u64 image_align(const struct elf *f)
     return MIN(align, 1ull << 30);
 }
 
-/* Find room for the image: bias, or false. */
+#define BREAK_ROOM (32ull << 30)
+
+/* Find room for the image: bias, or false. hint: where programs go; 0 for loaders. */
 static bool image_place(struct space *sp, const char *path, const struct elf *f, u64 hint,
                         u64 *bias, struct err *e)
 {
@@ -286,7 +297,11 @@ static bool image_place(struct space *sp, const char *path, const struct elf *f,
         *bias = 0;
         return true;
     }
-    s64 at = space_mmap(sp, hint, size + align, PROT_NONE, flags, -1, 0, 0);
+    s64 at = -EEXIST;
+    if (hint)
+        at = space_mmap(sp, hint, size + align, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0, 0);
+    if (at < 0) /* a program whose place is taken still needs room for its break */
+        at = space_mmap(sp, hint ? sp->mmap_top - BREAK_ROOM : 0, size + align, PROT_NONE, flags, -1, 0, 0);
     if (at < 0)
         return err_set(e, ENOMEM, "%s: no room for its image of %llu KiB", path,
                        (unsigned long long)(size >> 10));
@@ -355,6 +370,10 @@ static bool open_interp(struct process *p, const char *path, const char *interp,
     enum user_fail ignored;
     const char *host = path_map(p, interp, buf, true);
     *fd = open(host, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0 && p->sysroot)
+        return err_set(e, errno, "Could not open '%s': %s (the loader of %s; -L %s %s)", interp,
+                       strerror(errno), path, p->sysroot,
+                       access(p->sysroot, X_OK) ? "cannot be opened, either" : "does not have it");
     if (*fd < 0)
         return err_set(e, errno,
                        "Could not open '%s': %s (the loader of %s; -L DIR says where the "
@@ -451,6 +470,7 @@ static void push_auxv(struct process *p, struct stack *s, const struct elf *f,
         AT_PHENT, f->phentsize,
         AT_PHNUM, f->segments,
         AT_PAGESZ, SPACE_PAGE,
+        AT_SYSINFO_EHDR, p->vdso,
         AT_BASE, base,
         AT_FLAGS, 0,
         AT_ENTRY, img->entry,
@@ -534,20 +554,6 @@ static bool fill_stack(struct process *p, const struct program *prog, char *cons
     return true;
 }
 
-/* A page of our own for code that the kernel would have in its vDSO. */
-static bool make_vdso(struct process *p, struct err *e)
-{
-    struct space *sp = &p->space;
-    s64 r = space_mmap(sp, 0, SPACE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
-                       MAP_IS_VDSO);
-    if (r < 0)
-        return err_set(e, (int)-r, "no room for a page of code");
-    p->sigreturn = (u64)r;
-    space_write(sp, p->sigreturn, p->abi->sigreturn_code, p->abi->sigreturn_size);
-    space_mprotect(sp, p->sigreturn, SPACE_PAGE, PROT_READ | PROT_EXEC);
-    return true;
-}
-
 bool program_load(struct process *p, struct thread *t, struct program *prog, char *const *envp,
                   struct err *e)
 {
@@ -564,7 +570,7 @@ bool program_load(struct process *p, struct thread *t, struct program *prog, cha
     p->space.brk_start = p->space.brk = ALIGN_UP(img.end, SPACE_PAGE);
     if (f->interp && !load_interp(p, prog->path, f, &interp, e))
         return false;
-    if (!make_vdso(p, e) ||
+    if (!vdso_make(p, e) ||
         !fill_stack(p, prog, envp, &img, f->interp ? interp.bias : 0, e))
         return false;
     if (p->abi->new_keys)

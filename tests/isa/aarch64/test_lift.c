@@ -23,7 +23,7 @@ static bool lift(struct ir_region *r, struct ir_builder *b, const u32 *code, uns
                      .max_insns = count,
                      .pc = PC};
     isa_aarch64.lift(&l);
-    bool ok = l.ended && ir_verify(r, &e);
+    bool ok = l.ended && ir_verify(r, isa_aarch64.helpers, &e);
     if (!ok) {
         for (unsigned i = 0; i < count; i++) {
             char text[64];

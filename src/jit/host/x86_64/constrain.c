@@ -369,7 +369,7 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
         break;
     case IR_FMA:
         con->apart = 7;
-        con->ntmp[0] = vector;
+        con->ntmp[0] = vector && cpu->level < X64_AVX512;
         break;
     case IR_FCMPV:
         con->apart = 3;
@@ -378,7 +378,7 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
         con->ntmp[0] = (n->aux & 15) == IR_F16;
         break;
     case IR_I2F:
-        con->ntmp[0] = 1;
+        con->ntmp[0] = cpu->level < X64_AVX512;
         break;
     case IR_ZX:
         con->ntmp[0] = (n->aux & 15) == IR_F16;
@@ -388,7 +388,7 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
     }
     if (x64_checks_tiny(r, n)) { /* the cold path reads the operands again */
         con->apart = 7;
-        con->ntmp[0] = vector;
+        con->ntmp[0] = vector && cpu->level < X64_AVX512;
     }
 }
 
@@ -508,6 +508,8 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
             con->imm |= (u8)(x64_imm_fits(r, con->src[i], true) << i);
         return;
     }
+    if (x64_evex_constrain(cpu, r, v, block_first, con))
+        return;
     if (n->op >= IR_ADD && n->op <= IR_CRC32)
         constrain_int(cpu, r, n, con);
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)

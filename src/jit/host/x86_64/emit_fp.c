@@ -58,6 +58,10 @@ static void jump_if_unordered(struct x64_gen *g, const struct ra_ins *i, unsigne
         x64_cold_from(c, jump);
         return;
     }
+    if (g->a.level >= X64_AVX512) {
+        x64_evex_nan(g, i, reg, other, col == COL_PD);
+        return;
+    }
     x64_v3i(&g->a, col == COL_PD ? X_CMPPD : X_CMPPS, X64_SCRATCH, reg, other, 3); /* unordered */
     x64_vg(&g->a, X_MOVMSKPS, false, i->tmp[0], X64_SCRATCH);
     x64_test_rr(&g->a, false, i->tmp[0], i->tmp[0]);
@@ -83,6 +87,9 @@ static void jump_if_tiny(struct x64_gen *g, const struct ra_ins *i)
     if (col >= COL_SS) { /* the comparison of unordered operands jumps, too: NaNs are rare */
         x64_v2lit(g, dbl ? X_UCOMISD : X_UCOMISS, X64_SCRATCH, least);
         jump = x64_jcc(&g->a, XCC_E, false);
+    } else if (g->a.level >= X64_AVX512) {
+        x64_evex_equal(g, i, X64_SCRATCH, least, dbl);
+        return;
     } else {
         x64_v3lit(g, dbl ? X_PCMPEQQ : X_PCMPEQD, X64_SCRATCH, X64_SCRATCH, least);
         x64_vg(&g->a, X_MOVMSKPS, false, i->tmp[0], X64_SCRATCH);
@@ -204,6 +211,10 @@ static void emit_f2i(struct x64_gen *g, const struct ra_ins *i)
         x64_vg(&g->a, x, wide, i->dst, src);
         return;
     }
+    if (g->a.level >= X64_AVX512 && !(n->aux & IR_AUX_INVALID)) {
+        x64_vg(&g->a, dbl ? X_VCVTTSD2USI : X_VCVTTSS2USI, wide, i->dst, xr(i->src[0]));
+        return;
+    }
     /* Unsigned: in [0, 2^63) or [0, 2^32) the signed 64-bit conversion does it, the rest is C's. */
     static const u64 limit[2][2] = {{0x4f800000, 0x5f000000},
                                     {0x41f0000000000000, 0x43e0000000000000}};
@@ -221,21 +232,25 @@ static void emit_f2i(struct x64_gen *g, const struct ra_ins *i)
 
 static void emit_i2f(struct x64_gen *g, const struct ra_ins *i)
 {
+    static const u16 signed_insn[] = {X_CVTSI2SS, X_CVTSI2SD}, unsigned_insn[] = {X_VCVTUSI2SS, X_VCVTUSI2SD};
     const struct ir_node *n = x64_node(g, i);
-    bool wide = (n->aux & 15) == IR_I64, is_signed = n->aux >> 7 & 1;
+    bool wide = (n->aux & 15) == IR_I64, as_signed = n->aux >> 7 & 1;
     unsigned src = i->src[0], dst = xr(i->dst);
-    if (!is_signed && !wide) {
-        x64_mov32(&g->a, i->tmp[0], src);
-        src = i->tmp[0];
-        wide = true;
-    } else if (!is_signed) {
-        x64_test_rr(&g->a, true, src, src);
-        u8 *top = x64_jcc(&g->a, XCC_S, false);
-        x64_cold_from(x64_cold_eval(g, i), top);
+    if (!as_signed && g->a.level < X64_AVX512) {
+        as_signed = true;
+        if (wide) {
+            x64_test_rr(&g->a, true, src, src);
+            u8 *top = x64_jcc(&g->a, XCC_S, false);
+            x64_cold_from(x64_cold_eval(g, i), top);
+        } else {
+            x64_mov32(&g->a, i->tmp[0], src);
+            src = i->tmp[0];
+            wide = true;
+        }
     }
     x64_v3(&g->a, X_PXOR, dst, dst, dst);
-    enum x64_insn x = n->type == IR_F64 ? X_CVTSI2SD : X_CVTSI2SS;
-    x64_v3g(&g->a, x, wide, dst, dst, src);
+    const u16 *insn = as_signed ? signed_insn : unsigned_insn;
+    x64_v3g(&g->a, (enum x64_insn)insn[n->type == IR_F64], wide, dst, dst, src);
 }
 
 static void emit_round(struct x64_gen *g, const struct ra_ins *i)
@@ -288,6 +303,8 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     unsigned dst = xr(i->dst), src = xr(i->src[0]);
+    if (x64_evex_emit(g, i))
+        return;
     switch (n->op) {
     case IR_FMA:
         emit_fma(g, i);

@@ -406,6 +406,8 @@ static emit_fn *const emitters[IR_NOPS] = {
 
 void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i)
 {
+    if (x64_evex_emit(g, i))
+        return;
     emit_fn *fn = emitters[x64_node(g, i)->op];
     (fn ? fn : emit_plain)(g, i);
 }
@@ -495,6 +497,8 @@ bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const stru
         return false;
     if (n->op == IR_FCMP || n->op == IR_FL_FCMP)
         return (n->aux & 15) != IR_F16;
+    if (x64_evex_has(cpu, n))
+        return true;
     if (n->op >= IR_FADD && n->op <= IR_ZX)
         return fp_has_emitter(cpu, r, n);
     if (n->op >= IR_VADD && n->op <= IR_VAES)

@@ -42,6 +42,13 @@ void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value)
     add_literal(g, g->a.p - 4, 0, value);
 }
 
+void x64_v3lit_i(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value, u8 imm)
+{
+    x64_v3m(&g->a, x, dst, s1, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
+    x64_byte(&g->a, imm);
+    add_literal(g, g->a.p - 5, 1, value);
+}
+
 static void emit_literals(struct x64_gen *g)
 {
     if (!g->nliterals)
@@ -54,7 +61,7 @@ static void emit_literals(struct x64_gen *g)
             if (!memcmp(&g->literal[k].value, &g->literal[i].value, sizeof(v128))) {
                 s32 d;
                 memcpy(&d, g->literal[k].rel32, sizeof(d));
-                at = g->literal[k].rel32 + 4 + d;
+                at = g->literal[k].rel32 + 4 + g->literal[k].after + d;
                 break;
             }
         }
@@ -63,7 +70,7 @@ static void emit_literals(struct x64_gen *g)
             x64_u64(&g->a, g->literal[i].value.d[1]);
         }
         if (!g->a.overflow)
-            x64_patch(g->literal[i].rel32, at);
+            x64_patch(g->literal[i].rel32, at - g->literal[i].after);
     }
 }
 
@@ -73,7 +80,10 @@ static void load_const(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     if (i->dst < RA_VEC) {
-        x64_mov_ri(&g->a, i->dst, n->imm);
+        if (!n->imm && !g->flags_live)
+            x64_alu_rr(&g->a, XALU_XOR, false, i->dst, i->dst);
+        else
+            x64_mov_ri(&g->a, i->dst, n->imm);
         return;
     }
     v128 value = {.d = {n->imm, n->type == IR_V128 ? n->imm : 0}};
@@ -696,6 +706,7 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
     switch (i->kind) {
     case RA_OP:
         emit_node(g, i);
+        g->flags_live = false;
         *edges = 0;
         break;
     case RA_JUMP:
@@ -704,8 +715,10 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
         break;
     case RA_COND:
         emit_cond_ins(g, i);
+        g->flags_live = true;
         break;
     case RA_SIDE:
+        g->flags_live = false;
         return jump_to_side(g, i);
     case RA_BLOCK:
         if (g->r->by_state && g->ra->block[i->v].heads)
@@ -829,6 +842,10 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     cpu->features[X64_F_AES] = __builtin_cpu_supports("aes") ? 1 : 0;
     cpu->features[X64_F_PCLMUL] = __builtin_cpu_supports("pclmul") ? 1 : 0;
     cpu->features[X64_F_SHA] = has_sha();
+    bool evex = level >= X64_AVX512;
+    cpu->features[X64_F_BITALG] = evex && __builtin_cpu_supports("avx512bitalg");
+    cpu->features[X64_F_GFNI] = evex && __builtin_cpu_supports("gfni");
+    cpu->features[X64_F_VNNI] = evex && __builtin_cpu_supports("avx512vnni");
     cpu->ra = (struct ra_host){
         .opaque = cpu,
         .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV)) | 0x7fff0000u,
@@ -872,7 +889,6 @@ const struct host host_x86_64 = {
     .patch = patch,
     .enter = x64_enter,
     .fp_setup = x64_fp_setup,
-    .fp_pull = x64_fp_pull,
     .fp_push = x64_fp_push,
     .fp_trap = x64_fp_trap,
     .return_base = x64_return_base,

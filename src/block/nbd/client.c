@@ -1,0 +1,552 @@
+/* The client: a node whose bytes a server has. A request becomes one or more commands; each has a slot
+ * until its reply is there. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "block/nbd/connect.h"
+#include "block/node.h"
+
+enum { SLOTS = 64, MAX_STATUS = 1 << 30 };
+
+/* A request, of which [at, end) is still to be sent. */
+struct op {
+    struct blk_req *r;
+    u64 at, end;
+    unsigned pending; /* commands under way */
+    int error;
+    struct op *next;
+};
+
+struct slot {
+    struct op *op; /* NULL: free */
+    u16 command;
+    u64 offset;
+    u32 len, received; /* bytes; of a read by structured replies */
+    int error;
+    u32 turn; /* distinguishes the uses of a slot in the handle */
+};
+
+struct nbd {
+    struct nbd_conn conn;
+    struct node *n;
+    char *address, *export, *context;
+    struct slot slots[SLOTS];
+    struct op *first, **last; /* not yet sent as a whole */
+    bool lost;
+    /* the reply that is being read */
+    struct slot *slot;
+    u16 chunk, chunk_flags;
+    u32 chunk_len;
+};
+
+/* ---- the end of things ---- */
+
+/* Nothing more of it is sent. */
+static void dequeue(struct nbd *s, struct op *op)
+{
+    struct op **p = &s->first;
+    while (*p && *p != op)
+        p = &(*p)->next;
+    if (*p) {
+        *p = op->next;
+        if (!op->next)
+            s->last = p;
+    }
+    op->at = op->end;
+}
+
+static void op_end(struct op *op)
+{
+    struct blk_req *r = op->r;
+    int error = op->error;
+    free(op);
+    node_done(r, error);
+}
+
+static void slot_end(struct nbd *s, struct slot *slot, int error)
+{
+    struct op *op = slot->op;
+    slot->op = NULL;
+    slot->turn++;
+    op->pending--;
+    if (error && !op->error) {
+        op->error = error;
+        dequeue(s, op);
+    }
+    if (!op->pending && op->at >= op->end)
+        op_end(op);
+}
+
+static void fail_all(struct nbd *s)
+{
+    s->lost = true;
+    err_set(&s->n->error, EIO, "the connection to the NBD server at %s is lost", s->address);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        if (s->slots[i].op)
+            slot_end(s, &s->slots[i], EIO);
+    }
+    while (s->first) { /* of which nothing has been sent */
+        struct op *op = s->first;
+        dequeue(s, op);
+        op->error = EIO;
+        op_end(op);
+    }
+}
+
+static void connection_lost(void *user)
+{
+    struct nbd *s = user;
+    if (!s->lost && s->n->state == s)
+        fail_all(s);
+}
+
+/* The server says what makes no sense: nothing more can be believed. */
+static void give_up(struct nbd *s)
+{
+    stream_free(s->conn.stream);
+    s->conn.stream = NULL;
+    fail_all(s);
+}
+
+/* ---- sending ---- */
+
+static const u16 commands[] = {[BLK_READ] = CMD_READ,       [BLK_WRITE] = CMD_WRITE, [BLK_ZERO] = CMD_ZEROES,
+                               [BLK_DISCARD] = CMD_TRIM,    [BLK_FLUSH] = CMD_FLUSH, [BLK_STATUS] = CMD_STATUS};
+
+/* A flush follows what needs one (node_done()), so FUA is not asked for. */
+static u16 command_flags(const struct blk_req *r)
+{
+    u16 flags = 0;
+    if (r->op == BLK_ZERO && !(r->flags & BLK_MAY_UNMAP))
+        flags |= CMD_FLAG_NO_HOLE;
+    if (r->op == BLK_ZERO && (r->flags & BLK_NO_FALLBACK))
+        flags |= CMD_FLAG_FAST_ZERO;
+    return r->op == BLK_STATUS ? CMD_FLAG_REQ_ONE : flags;
+}
+
+static void send_piece(struct nbd *s, struct slot *slot, struct op *op)
+{
+    struct blk_req *r = op->r;
+    bool carries = r->op == BLK_READ || r->op == BLK_WRITE;
+    u64 most = carries ? s->conn.max_block : MAX_STATUS;
+    slot->op = op;
+    slot->command = commands[r->op];
+    slot->offset = op->at;
+    slot->len = (u32)MIN(op->end - op->at, most);
+    slot->received = 0;
+    slot->error = 0;
+    op->pending++;
+    op->at = r->op == BLK_STATUS ? op->end : op->at + slot->len; /* a status is of the first bytes */
+    u8 h[NBD_REQUEST_LEN];
+    put_be32(h, NBD_REQUEST);
+    put_be16(h + 4, command_flags(r));
+    put_be16(h + 6, slot->command);
+    put_be64(h + 8, (u64)slot->turn << 32 | (u64)(slot - s->slots));
+    put_be64(h + 16, slot->command == CMD_FLUSH ? 0 : slot->offset);
+    put_be32(h + 24, slot->len);
+    stream_write(s->conn.stream, h, sizeof(h));
+    if (r->op != BLK_WRITE)
+        return;
+    struct iovec *iov = xmalloc(r->niov * sizeof(*iov));
+    unsigned n = iov_slice(r->iov, r->niov, slot->offset - r->offset, slot->len, iov);
+    for (unsigned i = 0; i < n; i++)
+        stream_write(s->conn.stream, iov[i].iov_base, iov[i].iov_len);
+    free(iov);
+}
+
+/* Send what waits, as far as there are slots. */
+static void pump(struct nbd *s)
+{
+    for (unsigned i = 0; i < SLOTS && s->first && !s->lost; i++) {
+        struct op *op = s->first;
+        if (s->slots[i].op)
+            continue;
+        send_piece(s, &s->slots[i], op);
+        if (op->at >= op->end) {
+            s->first = op->next;
+            if (!s->first)
+                s->last = &s->first;
+        }
+    }
+}
+
+/* ---- replies ---- */
+
+int nbd_error_from_wire(u32 error)
+{
+    static const int known[] = {EPERM, EIO, ENOMEM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP, ESHUTDOWN};
+    for (unsigned i = 0; i < ARRAY_LEN(known); i++) {
+        if ((u32)known[i] == error)
+            return known[i];
+    }
+    return error ? EIO : 0;
+}
+
+static void want_reply(struct nbd *s);
+
+static void next_reply(struct nbd *s)
+{
+    pump(s);
+    if (!s->lost)
+        want_reply(s);
+}
+
+static struct nbd *nbd_of(void *opaque)
+{
+    return container_of((struct nbd_conn *)opaque, struct nbd, conn);
+}
+
+/* The slot of a handle; NULL: nobody waits for such a reply. */
+static struct slot *slot_of(struct nbd *s, u64 handle)
+{
+    u32 i = (u32)handle;
+    struct slot *slot = i < SLOTS ? &s->slots[i] : NULL;
+    return slot && slot->op && slot->turn == (u32)(handle >> 32) ? slot : NULL;
+}
+
+static void got_simple_data(void *opaque, const u8 *data, size_t n)
+{
+    struct nbd *s = nbd_of(opaque);
+    struct slot *slot = s->slot;
+    struct blk_req *r = slot->op->r;
+    iov_from(r->iov, r->niov, slot->offset - r->offset, data, n);
+    slot_end(s, slot, 0);
+    next_reply(s);
+}
+
+static void got_simple(struct nbd *s, struct slot *slot, u32 error)
+{
+    if (slot->command == CMD_READ && !error) {
+        s->slot = slot;
+        stream_read(s->conn.stream, slot->len, got_simple_data);
+        return;
+    }
+    slot_end(s, slot, slot->command == CMD_STATUS && !error ? EIO : nbd_error_from_wire(error));
+    next_reply(s);
+}
+
+/* Whether [offset, offset + len) is a part of the read that has not come yet. */
+static bool part_of(const struct slot *slot, u64 offset, u64 len)
+{
+    return slot->command == CMD_READ && offset >= slot->offset && len <= slot->len - slot->received &&
+           offset - slot->offset <= slot->len - len;
+}
+
+static bool data_chunk(struct slot *slot, const u8 *p, u32 len)
+{
+    struct blk_req *r = slot->op->r;
+    if (len <= 8 || !part_of(slot, be64_at(p), len - 8))
+        return false;
+    iov_from(r->iov, r->niov, be64_at(p) - r->offset, p + 8, len - 8);
+    slot->received += len - 8;
+    return true;
+}
+
+static bool hole_chunk(struct slot *slot, const u8 *p, u32 len)
+{
+    struct blk_req *r = slot->op->r;
+    if (len != 12 || !be32_at(p + 8) || !part_of(slot, be64_at(p), be32_at(p + 8)))
+        return false;
+    iov_zero(r->iov, r->niov, be64_at(p) - r->offset, be32_at(p + 8));
+    slot->received += be32_at(p + 8);
+    return true;
+}
+
+static bool status_chunk(struct nbd *s, struct slot *slot, const u8 *p, u32 len)
+{
+    if (slot->command != CMD_STATUS || slot->received || len < 12 || be32_at(p) != s->conn.context || !be32_at(p + 4))
+        return false;
+    struct blk_status *st = slot->op->r->status;
+    u32 bits = be32_at(p + 8);
+    slot->received = 1;
+    if (!strcmp(s->context, NBD_ALLOCATION) && !(bits & STATE_ZERO))
+        bits &= ~(u32)STATE_HOLE; /* a hole may hold anything: it has to be read */
+    st->len = MIN(be32_at(p + 4), slot->len);
+    st->flags = STATUS_ALLOCATED | STATUS_OFFSET | (bits & STATE_HOLE ? 0 : STATUS_DATA) | (bits & STATE_ZERO ? STATUS_ZERO : 0);
+    st->host = slot->offset;
+    st->file = s->n;
+    return true;
+}
+
+static bool error_chunk(struct nbd *s, struct slot *slot, const u8 *p, u32 len)
+{
+    if (len < 6 || be16_at(p + 4) > len - 6 || !be32_at(p))
+        return false;
+    slot->error = nbd_error_from_wire(be32_at(p));
+    if (be16_at(p + 4))
+        err_set(&s->n->error, slot->error, "the NBD server says: %.*s", be16_at(p + 4), (const char *)p + 6);
+    return true;
+}
+
+static void got_chunk(void *opaque, const u8 *p, size_t n)
+{
+    struct nbd *s = nbd_of(opaque);
+    struct slot *slot = s->slot;
+    bool good = s->chunk == CHUNK_NONE     ? n == 0 && (s->chunk_flags & CHUNK_DONE)
+                : s->chunk == CHUNK_DATA   ? data_chunk(slot, p, (u32)n)
+                : s->chunk == CHUNK_HOLE   ? hole_chunk(slot, p, (u32)n)
+                : s->chunk == CHUNK_STATUS ? status_chunk(s, slot, p, (u32)n)
+                                           : (s->chunk & 0x8000) && error_chunk(s, slot, p, (u32)n);
+    if (!good) {
+        give_up(s);
+        return;
+    }
+    if (s->chunk_flags & CHUNK_DONE) {
+        bool all = slot->command == CMD_READ ? slot->received == slot->len : slot->command != CMD_STATUS || slot->received;
+        slot_end(s, slot, slot->error ? slot->error : all ? 0 : EIO);
+    }
+    next_reply(s);
+}
+
+static void got_structured(void *opaque, const u8 *p, size_t n)
+{
+    struct nbd *s = nbd_of(opaque);
+    s->chunk_len = be32_at(p);
+    u32 most = s->slot->command == CMD_READ ? s->slot->len + 4096 : 64 << 10;
+    if (s->chunk_len > most)
+        give_up(s);
+    else
+        stream_read(s->conn.stream, s->chunk_len, got_chunk);
+}
+
+/* The first 16 bytes of both kinds of reply. */
+static void got_reply(void *opaque, const u8 *p, size_t n)
+{
+    struct nbd *s = nbd_of(opaque);
+    u32 magic = be32_at(p);
+    struct slot *slot = slot_of(s, be64_at(p + 8));
+    if (slot && magic == NBD_SIMPLE && !(s->conn.structured && slot->command == CMD_READ)) {
+        got_simple(s, slot, be32_at(p + 4));
+    } else if (slot && magic == NBD_STRUCTURED && s->conn.structured) {
+        s->slot = slot;
+        s->chunk_flags = be16_at(p + 4);
+        s->chunk = be16_at(p + 6);
+        stream_read(s->conn.stream, NBD_STRUCTURED_LEN - NBD_SIMPLE_LEN, got_structured);
+    } else {
+        give_up(s);
+    }
+}
+
+static void want_reply(struct nbd *s)
+{
+    stream_read(s->conn.stream, NBD_SIMPLE_LEN, got_reply);
+}
+
+/* ---- requests ---- */
+
+static void client_submit(struct node *n, struct blk_req *r)
+{
+    struct nbd *s = n->state;
+    u16 flags = s->conn.flags;
+    u64 bits = r->offset | r->len;
+    bool carries = r->op == BLK_READ || r->op == BLK_WRITE;
+    int error = s->lost ? EIO : carries && bits & (s->conn.min_block - 1) ? EINVAL : 0;
+    if (error) {
+        node_done_later(r, error);
+    } else if (r->op == BLK_STATUS && !s->conn.context) {
+        *r->status = (struct blk_status){.flags = STATUS_ALLOCATED | STATUS_DATA | STATUS_OFFSET, .len = r->len,
+                                         .host = r->offset, .file = n};
+        node_done_later(r, 0);
+    } else if (r->op == BLK_ZERO && (!(flags & FLAG_ZEROES) || ((r->flags & BLK_NO_FALLBACK) && !(flags & FLAG_FAST_ZERO)))) {
+        node_write_zeros(n, r);
+    } else if ((r->op == BLK_DISCARD && !(flags & FLAG_TRIM)) || (r->op == BLK_FLUSH && !(flags & FLAG_FLUSH))) {
+        node_done_later(r, 0);
+    } else {
+        struct op *op = xcalloc(1, sizeof(*op));
+        *op = (struct op){.r = r, .at = r->offset, .end = r->op == BLK_FLUSH ? r->offset + 1 : r->offset + r->len};
+        *s->last = op;
+        s->last = &op->next;
+        pump(s);
+    }
+}
+
+/* ---- opening ---- */
+
+static void unescape(char *s)
+{
+    char *to = s;
+    for (; *s; s++, to++) {
+        unsigned v;
+        if (*s == '%' && sscanf(s + 1, "%2x", &v) == 1 && s[1] && s[2]) {
+            *to = (char)v;
+            s += 2;
+        } else {
+            *to = *s;
+        }
+    }
+    *to = 0;
+}
+
+/* nbd://host[:port][/export], nbd+unix:///[export]?socket=path */
+static bool parse_uri(const char *uri, struct json *o, struct err *e)
+{
+    bool local = !strncmp(uri, "nbd+unix://", 11);
+    const char *host = uri + (local ? 11 : !strncmp(uri, "nbd+tcp://", 10) ? 10 : 6), *path = host + strcspn(host, "/?");
+    const char *query = strchr(path, '?');
+    size_t host_len = (size_t)(path - host), path_len = query ? (size_t)(query - path) : strlen(path);
+    char *export = xprintf("%.*s", path_len ? (int)path_len - 1 : 0, path_len ? path + 1 : path);
+    unescape(export);
+    json_set_string(o, "export", export);
+    free(export);
+    if (local) {
+        bool good = query && !strncmp(query, "?socket=", 8) && !host_len;
+        char *socket = xstrdup(good ? query + 8 : "");
+        unescape(socket);
+        json_set_string(o, "path", socket);
+        free(socket);
+        return good || err_set(e, EINVAL, "'%s' needs the form nbd+unix:///export?socket=path", uri);
+    }
+    const char *end = host[0] == '[' ? memchr(host, ']', host_len) : NULL;
+    const char *colon = memchr(end ? end : host, ':', (size_t)(path - (end ? end : host)));
+    char *name = xprintf("%.*s", (int)((colon ? colon : path) - host), host);
+    char *port = colon ? xprintf("%.*s", (int)(path - colon - 1), colon + 1) : xprintf("%d", NBD_PORT);
+    bool good = *name && !query;
+    json_set_string(o, "host", name);
+    json_set_string(o, "port", port);
+    free(name);
+    free(port);
+    return good || err_set(e, EINVAL, "'%s' needs the form nbd://host[:port]/export", uri);
+}
+
+/* nbd:host:port[:exportname=name], nbd:unix:path[:exportname=name] */
+static bool parse_old(const char *text, struct json *o, struct err *e)
+{
+    const char *rest = text + 4, *name = strstr(rest, ":exportname=");
+    size_t len = name ? (size_t)(name - rest) : strlen(rest);
+    char *address = xprintf("%.*s", (int)len, rest), *colon = strrchr(address, ':');
+    bool good = colon != NULL;
+    if (name)
+        json_set_string(o, "export", name + 12);
+    if (good && !strncmp(address, "unix:", 5)) {
+        json_set_string(o, "path", address + 5);
+    } else if (good) {
+        *colon = 0;
+        json_set_string(o, "host", address);
+        json_set_string(o, "port", colon + 1);
+    }
+    free(address);
+    return good || err_set(e, EINVAL, "'%s' needs the form nbd:host:port or nbd:unix:path", text);
+}
+
+bool nbd_parse_filename(const char *filename, struct json *o, struct err *e)
+{
+    if (!strncmp(filename, "nbd://", 6) || !strncmp(filename, "nbd+tcp://", 10) || !strncmp(filename, "nbd+unix://", 11))
+        return parse_uri(filename, o, e);
+    if (!strncmp(filename, "nbd:", 4))
+        return parse_old(filename, o, e);
+    return err_set(e, ENOTSUP, "Unknown protocol '%.*s'", (int)strcspn(filename, ":"), filename);
+}
+
+struct place {
+    char *path, *host, *port, *type, *s_path, *s_host, *s_port;
+};
+
+static void place_free(struct place *p)
+{
+    char *all[] = {p->path, p->host, p->port, p->type, p->s_path, p->s_host, p->s_port};
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+        free(all[i]);
+}
+
+/* The options as an address for socket_connect(), and as the URI that users see. */
+static bool take_place(struct nbd *s, struct json *o, struct err *e)
+{
+    struct place p = {0};
+    u64 delay = 0;
+    bool good = opt_string(o, "path", &p.path, e) && opt_string(o, "host", &p.host, e) && opt_string(o, "port", &p.port, e) &&
+                opt_string(o, "server.type", &p.type, e) && opt_string(o, "server.path", &p.s_path, e) &&
+                opt_string(o, "server.host", &p.s_host, e) && opt_string(o, "server.port", &p.s_port, e) &&
+                opt_string(o, "export", &s->export, e) && opt_string(o, "x-dirty-bitmap", &s->context, e) &&
+                opt_size(o, "reconnect-delay", &delay, e);
+    const char *path = p.path ? p.path : p.s_path, *host = p.host ? p.host : p.s_host;
+    const char *port = p.port ? p.port : p.s_port;
+    char number[16];
+    snprintf(number, sizeof(number), "%d", NBD_PORT);
+    if (good && delay)
+        good = err_set(e, ENOTSUP, "'reconnect-delay' is not supported");
+    else if (good && !path == !host)
+        good = err_set(e, EINVAL, path ? "path and host may not be used at the same time" : "NBD server address missing");
+    if (!s->export)
+        s->export = xstrdup("");
+    if (!s->context)
+        s->context = xstrdup(NBD_ALLOCATION);
+    if (good) {
+        s->address = path ? xprintf("unix:%s", path) : xprintf("%s:%s", host, port ? port : number);
+        free(s->n->filename);
+        s->n->filename = path ? xprintf("nbd+unix://%s%s?socket=%s", *s->export ? "/" : "", s->export, path)
+                              : xprintf("nbd://%s:%s%s%s", host, port ? port : number, *s->export ? "/" : "", s->export);
+    }
+    place_free(&p);
+    return good;
+}
+
+static bool client_open(struct node *n, struct json *options, u32 flags, struct err *e)
+{
+    struct nbd *s = xcalloc(1, sizeof(*s));
+    n->state = s;
+    s->n = n;
+    s->last = &s->first;
+    if (!take_place(s, options, e))
+        return false;
+    s->conn.address = s->address;
+    s->conn.user = s;
+    if (!nbd_connect(n->graph, &s->conn, e) || !nbd_go(&s->conn, s->export, s->context, e))
+        return false;
+    if ((flags & OPEN_WRITE) && (s->conn.flags & FLAG_READ_ONLY))
+        return err_set(e, EACCES, "request on write denied without write permission: the export is read-only");
+    if (strcmp(s->context, NBD_ALLOCATION) && !s->conn.context)
+        return err_set(e, EINVAL, "requested x-dirty-bitmap %s not found", s->context);
+    s->conn.max_block = MIN(s->conn.max_block ? s->conn.max_block : NBD_MAX_REQUEST, (u32)NBD_MAX_REQUEST);
+    s->conn.min_block = s->conn.min_block ? s->conn.min_block : 1;
+    s->conn.max_block -= s->conn.max_block % s->conn.min_block;
+    s->conn.lost = connection_lost;
+    n->size = s->conn.size;
+    want_reply(s);
+    return true;
+}
+
+static bool client_close(struct node *n, struct err *e)
+{
+    struct nbd *s = n->state;
+    if (!s)
+        return true;
+    if (s->conn.stream && s->conn.size && !s->lost) {
+        u8 h[NBD_REQUEST_LEN] = {0};
+        put_be32(h, NBD_REQUEST);
+        put_be16(h + 6, CMD_DISC);
+        stream_write(s->conn.stream, h, sizeof(h));
+    }
+    s->conn.lost = NULL;
+    nbd_hang_up(&s->conn);
+    loop_turn(n->graph->loop, false); /* the stream ends on the loop */
+    free(s->address);
+    free(s->export);
+    free(s->context);
+    free(s);
+    n->state = NULL;
+    return true;
+}
+
+static bool client_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
+{
+    return size == n->size || err_set(e, ENOTSUP, "an NBD export cannot be resized");
+}
+
+static bool client_info(struct node *n, struct image_info *info, struct err *e)
+{
+    info->actual_size = UINT64_MAX;
+    return true;
+}
+
+const struct driver driver_nbd = {
+    .name = "nbd",
+    .kind = NODE_PROTOCOL,
+    .open = client_open,
+    .close = client_close,
+    .submit = client_submit,
+    .truncate = client_truncate,
+    .info = client_info,
+};

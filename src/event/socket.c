@@ -1,0 +1,91 @@
+/* Sockets by address. */
+#include <errno.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "event/stream.h"
+
+enum { BACKLOG = 16 };
+
+static int attach(int fd, const struct sockaddr *a, socklen_t len, bool listening)
+{
+    if (!listening)
+        return connect(fd, a, len);
+    return bind(fd, a, len) ? -1 : listen(fd, BACKLOG);
+}
+
+static int unix_socket(const char *path, bool listening, struct err *e)
+{
+    struct sockaddr_un a = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(a.sun_path)) {
+        err_set(e, ENAMETOOLONG, "UNIX socket path '%s' is too long\nPath must be less than %zu bytes", path,
+                sizeof(a.sun_path));
+        return -1;
+    }
+    strcpy(a.sun_path, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && !attach(fd, (void *)&a, sizeof(a), listening))
+        return fd;
+    err_set(e, errno, listening ? "Failed to bind socket to %s: %s" : "Failed to connect to '%s': %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
+/* "host:port" or "[host]:port" into its parts; the caller frees them. */
+static void split(const char *address, char **host, char **port)
+{
+    const char *colon = strrchr(address, ':');
+    size_t n = colon ? (size_t)(colon - address) : 0;
+    bool brackets = n >= 2 && address[0] == '[' && address[n - 1] == ']';
+    *host = brackets ? xprintf("%.*s", (int)n - 2, address + 1) : xprintf("%.*s", (int)n, address);
+    *port = xstrdup(colon ? colon + 1 : address);
+}
+
+static int inet_socket(const char *address, bool listening, struct err *e)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = listening ? AI_PASSIVE : 0}, *list = NULL;
+    char *host, *port;
+    split(address, &host, &port);
+    int error = getaddrinfo(*host ? host : NULL, port, &hints, &list), fd = -1;
+    if (error)
+        err_set(e, EINVAL, "address resolution failed for %s: %s", address, gai_strerror(error));
+    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+        int one = 1;
+        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && listening)
+            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        if (fd >= 0 && !attach(fd, a->ai_addr, a->ai_addrlen, listening))
+            break;
+        err_set(e, errno, "Failed to %s '%s': %s", listening ? "listen on" : "connect to", address, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        fd = -1;
+    }
+    if (list)
+        freeaddrinfo(list);
+    free(host);
+    free(port);
+    return fd;
+}
+
+static int open_socket(const char *address, bool listening, struct err *e)
+{
+    return strncmp(address, "unix:", 5) ? inet_socket(address, listening, e)
+                                        : unix_socket(address + 5, listening, e);
+}
+
+int socket_connect(const char *address, struct err *e)
+{
+    return open_socket(address, false, e);
+}
+
+int socket_listen(const char *address, struct err *e)
+{
+    return open_socket(address, true, e);
+}

@@ -1,0 +1,114 @@
+#!/usr/bin/env python3
+"""Filters: what they do to requests, and that the peer's options of the same name mean the same."""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
+import tap
+from images import AIO_MODES, ImageTest
+
+OPTS = ("--image-opts",)
+
+
+class Filters(ImageTest):
+    def test_blkdebug(self):
+        """Errors by event, once, by state, by sector, by kind; the image is whole afterwards."""
+        rules = {
+            "event=write_aio,errno=28": ("write 0 64k", "write failed: No space left on device"),
+            "event=write_aio,errno=5,once=on": ("write 0 64k", "write failed: Input/output error"),
+            "event=read_aio,errno=5": ("read 1M 4k", "read failed: Input/output error"),
+            "event=none,iotype=write,errno=28": ("write 0 64k", "write failed: No space left on device"),
+            "event=cow_read,errno=5": ("write 3145828 100", "write failed: Input/output error"),
+        }
+        self.ours("create", "-f", "qcow2", "base", "4M")
+        self.our_io("base", "write -P 2 3M 64k")
+        for rule, (command, text) in rules.items():
+            with self.subTest(rule=rule):
+                self.ours("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a")
+                self.our_io("a", "write -P 1 1M 64k")
+                members = ",".join(f"file.inject-error.0.{m}" for m in rule.split(","))
+                spec = f"driver=qcow2,file.driver=blkdebug,file.image.filename=a,{members}"
+                for program in (self.ours, self.peers):
+                    run = program("-c", command, *OPTS, spec, program="qemu-io", status=1)
+                    self.assertEqual(run.out.splitlines()[0], text)
+                self.our_io("a", "read -P 1 1M 64k", "read -P 2 3M 64k")
+                self.assertIn(self.ours("check", "a", status=None).status, (0, 3))
+        (self.dir / "cfg").write_text('[inject-error]\nevent = "read_aio"\nerrno = "5"\nstate = "2"\nonce = "off"\n\n'
+                                      '[set-state]\nevent = "write_aio"\nstate = "1"\nnew_state = "2"\n')
+        for run in (self.our_io, self.peer_io):
+            out = run("blkdebug:cfg:a", "read 1M 4k", "write 1M 4k", "read 1M 4k", status=1).out
+            self.assertEqual([x for x in out.splitlines() if "failed" in x], ["read failed: Input/output error"])
+        self.ours("info", "blkdebug::a")
+        self.our_io("driver=qcow2,file.driver=blkdebug,file.image.filename=a,file.inject-error.0.event=foo", "quit", options=OPTS, status=1)
+
+    def test_sector(self):
+        self.ours("create", "-f", "raw", "a", "1M")
+        spec = "driver=blkdebug,image.filename=a,inject-error.0.event=none,inject-error.0.sector=10,inject-error.0.errno=5"
+        for run in (self.our_io, self.peer_io):
+            out = run(spec, "read 0 5k", "read 5k 1k", "read 6k 4k", status=1, options=OPTS).out
+            self.assertEqual(len([x for x in out.splitlines() if "failed" in x]), 1)
+
+    def test_copy_on_read(self):
+        for aio in AIO_MODES:
+            for options in ("cluster_size=64k", "cluster_size=4k", "extended_l2=on"):
+                with self.subTest(aio=aio, options=options):
+                    self.ours("create", "-f", "qcow2", "base", "10M")
+                    self.our_io("base", "write -P 1 0 3M", "write -P 2 5M 1M")
+                    self.ours("create", "-f", "qcow2", "-o", options, "-b", "base", "-F", "qcow2", "a")
+                    self.our_io("driver=copy-on-read,file.driver=qcow2,file.file.filename=a", "aio_read 100k 1M", "aio_write -P 3 200k 1k",
+                                "aio_flush", "read -P 1 100k 100k", "read -P 3 200k 1k", "read -P 2 5M 1k", options=OPTS, aio=aio)
+                    self.peers("check", "a")
+                    self.ours("rebase", "-u", "-b", "", "a")
+                    self.peer_io("a", "read -P 1 100k 100k", "read -P 3 200k 1k", "read -P 1 201k 900k", "read -P 2 5M 1k", "read -P 0 2M 1M",
+                                 "read -P 0 9M 1M")
+
+    def test_throttle(self):
+        self.ours("create", "-f", "raw", "a", "8M")
+        for limit, commands in (("x-iops-total=20", ["write 0 4k"] * 12), ("x-bps-total=2M", ["write 0 1M"] * 2),
+                                ("limits.iops-read=20", ["read 0 4k"] * 12)):
+            with self.subTest(limit=limit):
+                start = time.monotonic()
+                self.our_io("driver=throttle,throttle-group=g,file.driver=raw,file.file.filename=a", *commands,
+                            options=("--object", f"throttle-group,id=g,{limit}", *OPTS))
+                self.assertGreater(time.monotonic() - start, 0.35)
+        self.same("info", *OPTS, "driver=throttle,file.filename=a", status=1)
+        self.same("info", *OPTS, "driver=throttle,throttle-group=x,file.filename=a", status=1)
+
+    def test_quorum(self):
+        def spec(threshold, more=""):
+            children = ",".join(f"children.{i}.driver=raw,children.{i}.file.filename=q{i}" for i in range(3))
+            return f"driver=quorum,vote-threshold={threshold},{children}{more}"
+        for i in range(3):
+            self.ours("create", "-f", "raw", f"q{i}", "1M")
+        self.our_io(spec(2), "write -P 5 0 64k", options=OPTS)
+        for i in range(3):
+            self.peer_io(f"q{i}", "read -P 5 0 64k", options=("-f", "raw"))
+        self.our_io("q1", "write -P 9 0 64k", options=("-f", "raw"))
+        for run in (self.our_io, self.peer_io):
+            run(spec(2), "read -P 5 0 64k", options=OPTS)
+            self.assertIn("read failed: Input/output error", run(spec(3), "read 0 64k", options=OPTS, status=1).out)
+            run(spec(2, ",read-pattern=fifo"), "read -P 5 0 64k", options=OPTS)
+        self.our_io(spec(2, ",rewrite-corrupted=on"), "read -P 5 0 64k", options=OPTS)
+        self.peer_io("q1", "read -P 5 0 64k", options=("-f", "raw"))
+        self.same("info", *OPTS, spec(4), status=1)
+
+    def test_blkverify(self):
+        self.ours("create", "-f", "raw", "r", "1M")
+        self.ours("create", "-f", "qcow2", "t", "1M")
+        self.our_io("blkverify:r:t", "write -P 5 0 64k", "read -P 5 0 64k", options=("-f", "raw"))
+        self.peer_io("t", "read -P 5 0 64k")
+        self.our_io("r", "write -P 6 0 1k", options=("-f", "raw"))
+        self.our_io("blkverify:r:t", "read 0 64k", options=("-f", "raw"), status=1)
+
+    def test_compress(self):
+        self.ours("create", "-f", "qcow2", "a", "1M")
+        self.our_io("driver=compress,file.driver=qcow2,file.file.filename=a", "write -P 5 0 64k", "write -P 6 100k 5k", options=OPTS)
+        self.assertIn("compressed clusters", self.ours("check", "a").out)
+        self.assertNotIn(" 0.00% compressed", self.ours("check", "a").out)
+        self.peer_io("a", "read -P 5 0 64k", "read -P 6 100k 5k")
+
+
+if __name__ == "__main__":
+    tap.run_unittests()

@@ -1,0 +1,261 @@
+#!/usr/bin/env python3
+"""NBD: our server for the peer's clients and libnbd's, our client for the peer's server, and both together."""
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
+import tap
+from images import AIO_MODES, PEER, ImageTest
+
+WRITES = ("write -P 1 0 1M", "write -P 2 1000 100", "write -z 200k 100k", "write -z -u 512k 128k", "discard 900k 64k", "aio_write -P 3 3M 1M",
+          "aio_write -P 4 4M 70k", "aio_flush", "writev -P 5 6M 1k 3k 512", "flush", "write -f -P 6 7M 512")
+READS = ("read -P 1 0 1000", "read -P 2 1000 100", "read -P 0 200k 100k", "read -P 0 512k 128k", "read -P 1 640k 260k",
+         "read -P 3 3M 1M", "read -P 4 4M 70k", "read -P 5 6M 4608", "read -P 6 7M 512", "read -P 0 8M 2M")
+
+
+class Nbd(ImageTest):
+    def serve(self, program, *args, aio="auto"):
+        """A server on a unix socket; returns the process and the socket's path."""
+        path = str(self.dir / f"s{len(self.servers)}")
+        env = dict(os.environ, LYRE_AIO=aio)
+        server = subprocess.Popen([program, "-k", path, *map(str, args)], cwd=self.dir, env=env, stderr=subprocess.DEVNULL)
+        self.servers.append(server)
+        for _ in range(200):
+            with socket.socket(socket.AF_UNIX) as probe:
+                try:
+                    if os.path.exists(path) and "-t" in args:
+                        probe.connect(path)
+                        break
+                except OSError:
+                    pass
+            if os.path.exists(path) and "-t" not in args:
+                time.sleep(0.05)
+                break
+            self.assertIsNone(server.poll(), "the server has ended")
+            time.sleep(0.02)
+        return server, path
+
+    def setUp(self):
+        super().setUp()
+        self.servers = []
+        self.mine = self.dir / ".qemu-nbd" / "qemu-nbd"
+
+    def tearDown(self):
+        for server in self.servers:
+            if server.poll() is None:
+                server.terminate()
+            server.wait()
+        super().tearDown()
+
+    def end(self, server):
+        server.terminate()
+        self.assertEqual(server.wait(), 0)
+
+    def test_both_ways(self):
+        """Write over NBD with one side's client to the other's server; all pairs, all ways of I/O."""
+        pairs = [(self.mine, self.peer_io, ""), (PEER["qemu-nbd"], self.our_io, "")]
+        pairs += [(self.mine, self.our_io, aio) for aio in AIO_MODES]
+        for server_program, io, aio in pairs:
+            for image_format in ("raw", "qcow2"):
+                with self.subTest(server=server_program, aio=aio, format=image_format):
+                    self.ours("create", "-f", image_format, "a", "10M")
+                    server, path = self.serve(server_program, "-t", "-f", image_format, "-x", "disk", "a", aio=aio or "auto")
+                    uri = f"nbd+unix:///disk?socket={path}"
+                    io(uri, *WRITES, options=("-f", "raw"))
+                    io(uri, *READS, options=("-f", "raw"))
+                    io(f"nbd:unix:{path}:exportname=disk", "length", options=("-f", "raw"))
+                    self.end(server)
+                    self.peer_io("a", *READS, options=("-f", image_format))
+                    if image_format == "qcow2":
+                        self.peers("check", "a")
+
+    def test_format_over_nbd(self):
+        """A qcow2 image whose bytes come over NBD, made and checked there."""
+        self.ours("create", "-f", "qcow2", "-o", "preallocation=full", "a", "10M")
+        server, path = self.serve(PEER["qemu-nbd"], "-t", "-f", "raw", "a")
+        uri = f"nbd+unix:///?socket={path}"
+        self.our_io(uri, *WRITES, *READS, options=("-f", "qcow2"))
+        self.same("check", "-f", "qcow2", uri)
+        self.same("info", uri)
+        self.same_json("info", "--output=json", uri)
+        self.end(server)
+        self.peers("check", "a")
+
+    def test_texts(self):
+        self.ours("create", "-f", "qcow2", "base", "10M")
+        self.our_io("base", "write -P 1 0 64k", "write -P 1 1M 64k")
+        self.ours("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a")
+        self.our_io("a", "write -P 2 2M 64k", "write -z 1M 64k")
+        server, path = self.serve(self.mine, "-t", "-f", "qcow2", "-x", "disk", "-D", "a text", "-A", "a")
+        uri = f"nbd+unix:///disk?socket={path}"
+        self.same("map", "--output=json", uri)
+        self.same("info", uri)
+        spec = f"driver=nbd,export=disk,server.type=unix,server.path={path},x-dirty-bitmap=qemu:allocation-depth"
+        ours, peers = (json.loads(f("map", "--output=json", "--image-opts", spec).out) for f in (self.ours, self.peers))
+        self.assertEqual(*([[x["start"], x["data"], x["zero"]] for x in side] for side in (ours, peers)))
+        info = subprocess.run(["nbdinfo", "--json", uri], capture_output=True, text=True, check=True)
+        self.assertEqual(json.loads(info.stdout)["exports"][0]["description"], "a text")
+        shown = subprocess.run(["nbdinfo", "--map", uri], capture_output=True, text=True, check=True).stdout
+        self.assertEqual(shown.split()[:8], ["0", "65536", "0", "data", "65536", "2031616", "3", "hole,zero"])
+        self.same("info", f"nbd+unix:///wrong?socket={path}", status=1)
+        self.same("info", "nbd+unix:///?socket=/nonexistent", status=1)
+        ours = self.ours("--list", "-k", path, program="qemu-nbd").out
+        self.assertEqual(ours, self.peers("--list", "-k", path, program="qemu-nbd").out)
+        self.end(server)
+        peer, path = self.serve(PEER["qemu-nbd"], "-t", "-f", "qcow2", "-x", "disk", "-A", "-r", "a")
+        ours = self.ours("--list", "-k", path, program="qemu-nbd").out
+        self.assertEqual(ours, self.peers("--list", "-k", path, program="qemu-nbd").out)
+        self.end(peer)
+        for args in (("-f", "foo", "a"), ("nofile",), ("a", "b"), ("-e", "x", "a"), ("-L", "a"), ("-k", "/nonexistent/s", "-f", "raw", "a"),
+                     ("-l", "foo", "-f", "qcow2", "a"), ("-o", "x", "a"), ("-B", "foo", "-f", "qcow2", "-k", path, "a"),
+                     ("--discard=x", "-f", "raw", "a"), ("--cache=x", "-f", "raw", "a"), ("-L", "-p", "1")):
+            ours, peers = (f(*args, program="qemu-nbd", status=1).err.splitlines()[0] for f in (self.ours, self.peers))
+            self.assertEqual(ours, peers)
+
+    def test_copies(self):
+        """nbdcopy and convert, in and out, with many requests in flight."""
+        with open(self.dir / "a", "wb") as f:
+            f.write(os.urandom(5 << 20))
+            f.truncate(40 << 20)
+            f.seek(30 << 20)
+            f.write(os.urandom(1 << 20))
+        self.ours("create", "-f", "qcow2", "b", "40M")
+        server, path = self.serve(self.mine, "-t", "-e", "8", "-f", "qcow2", "b")
+        uri = f"nbd+unix:///?socket={path}"
+        subprocess.run(["nbdcopy", "a", uri], cwd=self.dir, check=True)
+        subprocess.run(["nbdcopy", uri, "c"], cwd=self.dir, check=True)
+        self.peers("compare", "-f", "raw", "-F", "raw", "a", "c")
+        self.ours("convert", "-n", "-f", "raw", "-O", "raw", "a", uri)
+        self.ours("convert", "-f", "raw", "-O", "qcow2", uri, "d")
+        self.peers("compare", "-f", "raw", "a", "d")
+        self.end(server)
+        self.peers("check", "b")
+        self.peers("compare", "-f", "raw", "a", "b")
+
+    def test_options(self):
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.our_io("a", "write -P 1 0 1M")
+        self.ours("snapshot", "-c", "s", "a")
+        self.our_io("a", "write -P 2 0 1M")
+        server, path = self.serve(self.mine, "-r", "-f", "qcow2", "a")
+        self.peer_io(f"nbd:unix:{path}", "read -P 2 0 1M", options=("-r", "-f", "raw"))
+        self.assertEqual(server.wait(10), 0)  # not persistent: ends with its client
+        server, path = self.serve(self.mine, "-t", "-l", "s", "-f", "qcow2", "a")
+        self.peer_io(f"nbd:unix:{path}", "read -P 1 0 1M", options=("-r", "-f", "raw"))
+        self.our_io(f"nbd:unix:{path}", "write 0 512", options=("-f", "raw"), status=1)
+        self.end(server)
+        server, path = self.serve(self.mine, "-s", "-f", "qcow2", "-o", "512k", "a")
+        self.peer_io(f"nbd:unix:{path}", "length", "read -P 2 0 512k", "write -P 3 0 1k", "read -P 3 0 1k", options=("-f", "raw"))
+        self.assertEqual(server.wait(10), 0)
+        self.peer_io("a", "read -P 2 0 1M")
+        self.ours("--fork", "-t", "--pid-file", self.dir / "pid", "-k", self.dir / "sock", "-f", "qcow2", "a", program="qemu-nbd")
+        self.peer_io(f"nbd:unix:{self.dir}/sock", "read -P 2 0 512k", options=("-f", "raw"))
+        pid = int((self.dir / "pid").read_text())
+        os.kill(pid, signal.SIGTERM)
+        for _ in range(200):
+            if not (self.dir / "pid").exists():
+                break
+            time.sleep(0.02)
+        self.assertFalse((self.dir / "sock").exists())
+        self.ours("--fork", "-k", self.dir / "sock", "-f", "qcow2", "nofile", program="qemu-nbd", status=1)
+
+    def test_tcp(self):
+        self.ours("create", "-f", "raw", "a", "1M")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            port = s.getsockname()[1]
+        server = subprocess.Popen([self.mine, "-t", "-b", "127.0.0.1", "-p", str(port), "-f", "raw", "a"], cwd=self.dir)
+        self.servers.append(server)
+        for _ in range(100):
+            if self.our_io(f"nbd://127.0.0.1:{port}", "write -P 1 0 64k", options=("-f", "raw"), status=None).status == 0:
+                break
+            time.sleep(0.05)
+        self.peer_io(f"nbd://127.0.0.1:{port}/", "read -P 1 0 64k", options=("-f", "raw"))
+        self.our_io("json:{'driver': 'raw', 'file': {'driver': 'nbd', 'host': '127.0.0.1', 'port': '%d'}}" % port,
+                    "read -P 1 0 64k")
+        self.end(server)
+
+    def test_kill(self):
+        """A server that is killed is an error for its clients; a client that is killed is none for others."""
+        self.ours("create", "-f", "raw", "a", "10M")
+        server, path = self.serve(self.mine, "-t", "-e", "4", "-f", "raw", "a")
+        uri = f"nbd+unix:///?socket={path}"
+        with subprocess.Popen([self.dir / ".qemu-io" / "qemu-io", "-f", "raw", uri], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as client:
+            client.stdin.write("write -P 1 0 64k\n")
+            client.stdin.flush()
+            client.stdout.readline()
+            client.stdout.readline()
+            self.our_io(uri, "read -P 1 0 64k", options=("-f", "raw"))
+            server.kill()
+            server.wait()
+            client.stdin.write("read 0 64k\nquit\n")
+            client.stdin.flush()
+            self.assertIn("read failed: Input/output error", client.stdout.read())
+        self.assertEqual(client.returncode, 1)
+        os.unlink(path)
+        server, path = self.serve(self.mine, "-t", "-f", "raw", "a")
+        with subprocess.Popen([self.dir / ".qemu-io" / "qemu-io", "-f", "raw", f"nbd:unix:{path}"], stdin=subprocess.PIPE,
+                              stdout=subprocess.DEVNULL) as client:
+            time.sleep(0.1)
+            client.kill()
+        self.our_io(f"nbd:unix:{path}", "read -P 1 0 64k", options=("-f", "raw"))
+        self.end(server)
+
+    def test_odd_clients(self):
+        """What no client of good manners sends: the server answers, or hangs up, and goes on."""
+        self.ours("create", "-f", "raw", "a", "1M")
+        server, path = self.serve(self.mine, "-t", "-f", "raw", "a")
+
+        def talk(*messages):
+            with socket.socket(socket.AF_UNIX) as s:
+                s.settimeout(5)
+                s.connect(path)
+                got = s.recv(18)
+                self.assertEqual(got, b"NBDMAGICIHAVEOPT\0\3")
+                try:
+                    for m in messages:
+                        s.sendall(m)
+                    s.shutdown(socket.SHUT_WR)
+                    got = b""
+                    while piece := s.recv(65536):
+                        got += piece
+                except ConnectionError:
+                    pass
+                return got
+
+        def option(number, data=b"", length=None):
+            return b"IHAVEOPT" + struct.pack(">II", number, len(data) if length is None else length) + data
+
+        def request(command, offset, length, flags=0):
+            return struct.pack(">IHHQQI", 0x25609513, flags, command, 7, offset, length)
+
+        hello = struct.pack(">I", 3)
+        self.assertEqual(talk(struct.pack(">I", 0xff)), b"")
+        self.assertEqual(talk(hello, b"x" * 16), b"")
+        self.assertEqual(talk(hello, option(1, length=1 << 31)), b"")
+        self.assertIn(struct.pack(">III", 99, 0x80000001, 18), talk(hello, option(99)))
+        self.assertIn(struct.pack(">II", 7, 0x80000003), talk(hello, option(7, struct.pack(">I", 5000))))
+        self.assertIn(struct.pack(">II", 10, 0x80000003), talk(hello, option(8), option(10, struct.pack(">III", 0, 5, 9))))
+        begin = hello + option(1)
+        simple = lambda error: struct.pack(">IIQ", 0x67446698, error, 7)
+        self.assertEqual(talk(begin, request(0, 1 << 20, 1), request(2, 0, 0))[10:], simple(22))
+        self.assertEqual(talk(begin, request(1, (1 << 64) - 1, 1), b"x", request(2, 0, 0))[10:], simple(28))
+        self.assertEqual(talk(begin, request(77, 0, 0), request(2, 0, 0))[10:], simple(22))
+        self.assertEqual(talk(begin, request(7, 0, 10), request(2, 0, 0))[10:], simple(22))
+        self.assertEqual(talk(begin, request(0, 0, 1 << 31))[10:], b"")
+        self.assertEqual(talk(begin, request(1, 0, 100), b"short")[10:], b"")
+        self.our_io(f"nbd:unix:{path}", "read -P 0 0 1M", options=("-f", "raw"))
+        self.end(server)
+
+
+if __name__ == "__main__":
+    tap.run_unittests()
