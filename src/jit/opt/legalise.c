@@ -22,6 +22,12 @@ static irv shift(struct ir_builder *b, const struct ir_node *n, unsigned op, uns
     return ir_v1(b, op, n->type, lane | amount << 4, x);
 }
 
+static bool has(const struct ir_builder *b, unsigned op, unsigned type, unsigned aux)
+{
+    const struct ir_node n = {.op = (u8)op, .type = (u8)type, .aux = (u16)aux};
+    return b->lowering->has(b->lowering->host, b->r, &n);
+}
+
 /* ---- integers ---- */
 
 static irv swap_bits(struct ir_builder *b, const struct ir_node *n, irv x, unsigned by, u64 low)
@@ -38,6 +44,27 @@ static irv expand_bitrev(struct ir_builder *b, const struct ir_node *n)
     x = swap_bits(b, n, x, 4, 0x0f0f0f0f0f0f0f0f);
     x = swap_bits(b, n, x, 2, 0x3333333333333333);
     return swap_bits(b, n, x, 1, 0x5555555555555555);
+}
+
+/* CRC-32 by carry-less products, bits reflected, as the instruction has them: the quotient by P, 0x104c11db7,
+ * is that of the message and x^96 / P; its product with P ends in the remainder (Barrett's reduction). Both
+ * constants are shifted so that the result is the low half of one product and the high half of the other.
+ * What is left of the sum when the data is shorter moves down. */
+static irv expand_crc32(struct ir_builder *b, const struct ir_node *n)
+{
+    const u64 quotient = 0xb4e5b025f7011641, polynomial = 0x1db710640;
+    unsigned bits = 8u << (n->aux & 15);
+    if (n->aux & 16 || !has(b, IR_VPMULL, IR_V128, 3))
+        return 0;
+    irv x = ir_xor(b, IR_I64, bits < 64 ? n->a : ir_ubfx(b, IR_I32, n->a, 0, 32), n->b);
+    if (bits < 64)
+        x = ir_shl(b, IR_I64, x, ir_const(b, IR_I64, 64 - bits));
+    irv v = ir_v2(b, IR_VPMULL, IR_V128, 3, ir_fmov(b, IR_F64, x), ir_const(b, IR_V128, quotient));
+    v = ir_v2(b, IR_VPMULL, IR_V128, 3, v, ir_const(b, IR_V128, polynomial));
+    irv r = ir_emit(b, IR_VGET, IR_I32, 2 | 2 << 4, v, 0, 0, 0);
+    if (bits < 32)
+        r = ir_xor(b, IR_I32, r, ir_shr(b, IR_I32, n->a, ir_const(b, IR_I32, bits)));
+    return r;
 }
 
 /* ---- lanes of 8 bits, which hosts shift and multiply by 16 ---- */
@@ -157,12 +184,6 @@ static irv expand_trn(struct ir_builder *b, const struct ir_node *n)
 
 /* ---- rounding ---- */
 
-static bool has(const struct ir_builder *b, unsigned op, unsigned type, unsigned aux)
-{
-    const struct ir_node n = {.op = (u8)op, .type = (u8)type, .aux = (u16)aux};
-    return b->lowering->has(b->lowering->host, b->r, &n);
-}
-
 static bool is_vector(unsigned type)
 {
     return type == IR_V64 || type == IR_V128;
@@ -278,7 +299,7 @@ static expand_fn *const expand[IR_NOPS] = {
     [IR_VMAXS] = expand_minmax,  [IR_VMAXU] = expand_minmax,  [IR_VABS] = expand_abs,
     [IR_VTRN1] = expand_trn,     [IR_VTRN2] = expand_trn,     [IR_F2IV] = expand_convert,
     [IR_I2FV] = expand_convert,  [IR_F2I] = expand_to_int,   [IR_I2F] = expand_from_int,
-    [IR_FROUND] = expand_round,   [IR_VSHLV] = expand_shift_by_lane,
+    [IR_FROUND] = expand_round,  [IR_CRC32] = expand_crc32,   [IR_VSHLV] = expand_shift_by_lane,
     [IR_VSHRV] = expand_shift_by_lane, [IR_VSARV] = expand_shift_by_lane,
 };
 

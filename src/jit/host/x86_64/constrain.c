@@ -346,7 +346,7 @@ static bool two_operand(const struct host_cpu *cpu)
 bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n)
 {
     return r->tiny && (n->op == IR_FMUL || n->op == IR_FDIV || n->op == IR_FMA ||
-                       (n->op == IR_F2F && n->type == IR_F32));
+                       (n->op == IR_F2F && n->type == IR_F32 && (n->aux & 15) == IR_F64));
 }
 
 static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
@@ -373,6 +373,9 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
         break;
     case IR_FCMPV:
         con->apart = 3;
+        break;
+    case IR_F2F:
+        con->ntmp[0] = (n->aux & 15) == IR_F16;
         break;
     case IR_I2F:
         con->ntmp[0] = cpu->level < X64_AVX512;

@@ -265,6 +265,21 @@ static void emit_round(struct x64_gen *g, const struct ra_ins *i)
         x64_v2i(&g->a, (enum x64_insn)insn[col], dst, src, imm);
 }
 
+/* The host converts four lanes: those that are not asked for must be zero, so that they raise nothing. */
+static void emit_half(struct x64_gen *g, const struct ra_ins *i)
+{
+    unsigned dst = xr(i->dst), src = xr(i->src[0]);
+    if (x64_node(g, i)->type == IR_F32) {
+        x64_vg(&g->a, X_MOVD_RX, false, src, i->tmp[0]);
+        x64_rr(&g->a, X_MOVZX16, false, i->tmp[0], i->tmp[0]);
+        x64_vg(&g->a, X_MOVD_XR, false, X64_SCRATCH, i->tmp[0]);
+        x64_v2(&g->a, X_VCVTPH2PS, dst, X64_SCRATCH);
+    } else {
+        x64_v3i(&g->a, X_INSERTPS, X64_SCRATCH, src, src, 0x0e);
+        x64_v2i(&g->a, X_VCVTPS2PH, X64_SCRATCH, dst, host_rounding[IR_ROUND_ENV]);
+    }
+}
+
 static void emit_zx(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -314,13 +329,17 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
         emit_i2f(g, i);
         break;
     case IR_F2F:
-        x64_v3(&g->a, n->type == IR_F64 ? X_CVTSS2SD : X_CVTSD2SS, dst, src, src);
+        if (n->type == IR_F16 || (n->aux & 15) == IR_F16)
+            emit_half(g, i);
+        else
+            x64_v3(&g->a, n->type == IR_F64 ? X_CVTSS2SD : X_CVTSD2SS, dst, src, src);
         break;
     case IR_FROUND:
         emit_round(g, i);
         break;
+    case IR_F2IV:
     case IR_I2FV:
-        x64_v2(&g->a, X_CVTDQ2PS, dst, src);
+        x64_v2(&g->a, n->op == IR_F2IV ? X_CVTTPS2DQ : X_CVTDQ2PS, dst, src);
         break;
     case IR_FMOV:
         x64_vg(&g->a, X_MOVD_XR, n->type != IR_F32 && n->type != IR_F16, dst, i->src[0]);

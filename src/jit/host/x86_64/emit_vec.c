@@ -1,4 +1,5 @@
 /* Integer vectors. What has no short form here is run by C (x64_has_emitter says which). */
+#include "fp/fp.h"
 #include "jit/host/x86_64/x64.h"
 
 #define NONE X64_NINSNS
@@ -411,7 +412,7 @@ void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i)
     (fn ? fn : emit_plain)(g, i);
 }
 
-static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
+static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, const struct ir_node *n)
 {
     unsigned round = n->aux >> 4 & 7;
     bool vector = n->type == IR_V64 || n->type == IR_V128;
@@ -434,13 +435,15 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_I2F:
         return n->type != IR_F16 && !n->imm && round == IR_ROUND_ENV;
     case IR_F2F:
-        return n->type != IR_F16 && (n->aux & 15) != IR_F16;
+        if (n->type == IR_F16 || (n->aux & 15) == IR_F16)
+            return cpu->features[X64_F_F16C] && (n->type == IR_F32 || ((n->aux & 15) == IR_F32 && !r->tiny));
+        return true;
     case IR_FROUND:
         return (n->aux & 15) != IR_F16 && round != 4;
-    case IR_F2IV:
-        return false;
-    case IR_I2FV: /* others by lane */
-        return vector && (n->aux & 15) == IR_F32 && n->aux >> 7 & 1 && !n->imm && round == IR_ROUND_ENV;
+    case IR_F2IV: /* others by lane, here and below */
+    case IR_I2FV:
+        return vector && (n->aux & 15) == IR_F32 && n->aux >> 7 & 1 && !n->imm &&
+               round == (n->op == IR_F2IV ? FP_ROUND_ZERO : IR_ROUND_ENV);
     case IR_FCMPV:
         return (n->aux & 15) != IR_F16 &&
                (cpu->level >= X64_AVX2 || (n->aux >> 4 & 8) || !(n->aux >> 4 & 7));
@@ -497,7 +500,7 @@ bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const stru
     if (x64_evex_has(cpu, n))
         return true;
     if (n->op >= IR_FADD && n->op <= IR_ZX)
-        return fp_has_emitter(cpu, n);
+        return fp_has_emitter(cpu, r, n);
     if (n->op >= IR_VADD && n->op <= IR_VAES)
         return vec_has_emitter(cpu, n);
     return true;

@@ -220,6 +220,19 @@ static void convert_precision(const struct insn *x, v128 *dst, const v128 *s1, c
     *dst = r;
 }
 
+static void from_halves(v128 *dst, const v128 *src, struct fp_env *fp)
+{
+    for (unsigned i = 0; i < 4; i++)
+        dst->s[i] = fp16_to_fp32(src->h[i], fp);
+}
+
+static void to_halves(v128 *dst, const v128 *src, struct fp_env *fp)
+{
+    dst->d[1] = 0;
+    for (unsigned i = 0; i < 4; i++)
+        dst->h[i] = fp32_to_fp16(src->s[i], fp);
+}
+
 static u64 to_integer(bool dbl, bool wide, bool is_signed, bool truncate, u64 v, struct fp_env *fp)
 {
     struct fp_int type = {wide ? 64 : 32, is_signed, 0};
@@ -284,6 +297,10 @@ bool x64_fp_trap(struct ir_env *env, void *context)
     } else if (x.map == 1 && x.op == 0x5a) {
         convert_precision(&x, &dst, &s1, &s2, env->fp);
         xmm[x.reg] = dst;
+    } else if (x.map == 2 && x.op == 0x13) {
+        from_halves(&xmm[x.reg], &s2, env->fp);
+    } else if (x.map == 3 && x.op == 0x1d) {
+        to_halves(&xmm[x.rm], &dst, env->fp);
     } else if (by_lane(&x, &dst, &s1, &s2, env->fp)) {
         xmm[x.reg] = dst;
     } else {
