@@ -58,6 +58,10 @@ static u64 one_lane(enum a64_fp_op op, unsigned lane, unsigned how, u64 a, u64 b
         return BY_LANE(lane, rsqrt_step, a, b, fp);
     case A64_FP_RECIP_EXPONENT:
         return BY_LANE(lane, recip_exponent, a, fp);
+    case A64_FP_RECIP_ESTIMATE_U32:
+        return fp_recip_estimate_u32((u32)a);
+    case A64_FP_RSQRT_ESTIMATE_U32:
+        return fp_rsqrt_estimate_u32((u32)a);
     }
     return 0;
 }
