@@ -165,6 +165,41 @@ def test_fp_traps(t):
     t.report("repeated FP traps", "" if traps and 0 < traps[0] < 1000 else f"FP traps: {traps}")
 
 
+def test_hot_code(t):
+    """A loop becomes a region of its own, and the time in it is seen: `-d stats`, `-profile`."""
+    source = t.path("loop.c")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write("""
+            unsigned seed = 1;
+            __attribute__((noinline)) unsigned turn(unsigned n)
+            {
+                unsigned x = seed;
+                for (unsigned i = 0; i < n; i++)
+                    x = x * 1664525 + 1013904223 + (x >> 7) % 13;
+                return seed = x;
+            }
+            int main(void)
+            {
+                unsigned x = 0;
+                for (int i = 0; i < 400; i++)
+                    x += turn(1000000);
+                return x == 1;
+            }""")
+    program, log = t.path("loop"), t.path("profile")
+    subprocess.run([CC, "-O1", "-static", "-o", program, source], check=True)
+    t.run([t.lyre, "run", "-profile", "-d", "stats", "-D", log, program])
+    text = open(log, encoding="utf-8").read()
+    share = re.search(r"time in hot regions\s+(\d+) %", text)
+    first = re.search(r"^ *([\d.]+) %  loop +turn$", text, re.M)
+    t.report("hot code", "" if share and int(share[1]) > 80 else text)
+    t.report("profile", "" if first and float(first[1]) > 80 else text)
+    t.run([t.lyre, "run", "-opt", "off", "-d", "stats", "-D", log, program])
+    text = open(log, encoding="utf-8").read()
+    t.report("no hot code", "" if "hot regions         0," in text and "time in hot" not in text else text)
+    t.check("when code is hot", [t.lyre, "run", "-opt", "sometimes", program], 2,
+            err="is not on, off or a number of entries")
+
+
 def test_for_perf(t, static):
     """What perf and `perf inject --jit` read: names of generated code, and the code itself."""
     with subprocess.Popen([t.lyre, "run", "-perf-map", "-jitdump", static], cwd=t.work, stdin=subprocess.DEVNULL,
@@ -232,6 +267,7 @@ def main():
         test_errors(t, static, dynamic)
         test_options(t, static, dynamic, options.sysroot)
         test_fp_traps(t)
+        test_hot_code(t)
         test_for_perf(t, static)
         test_hostile(t, static)
         print(f"1..{t.count}")

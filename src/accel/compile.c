@@ -141,6 +141,28 @@ static void depends_on(struct compiler *c, u64 start, u32 len)
     VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start, len};
 }
 
+static void leave_window(struct compiler *c, const struct lift *l, u64 end)
+{
+    depends_on(c, l->start, (u32)(end - l->start));
+    if (log_on(LOG_IN_ASM))
+        log_guest_code(l->isa, c->code, MIN(l->code_len, (size_t)(end - l->start)), l->start);
+}
+
+static bool go_on(struct lift *l, u64 pc)
+{
+    struct lifting *from = l->opaque;
+    const struct engine *en = from->en;
+    u8 code[FETCH_BYTES];
+    size_t len = en->opts.fetch(en->opts.opaque, pc, code, sizeof(code));
+    if (!len)
+        return false;
+    leave_window(from->compiler, l, l->pc + en->isa->max_insn);
+    memcpy(from->compiler->code, code, len);
+    l->start = pc;
+    l->code_len = len;
+    return true;
+}
+
 void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
                     const struct ir_lowering *lowering)
 {
@@ -157,21 +179,19 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
     size_t len = en->opts.fetch(en->opts.opaque, pc, c->code, FETCH_BYTES);
     if (!len)
         return 0;
+    from->compiler = c;
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = from->model, .key = from->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
                      .max_insns = max_insns, .peek = peek, .follow = from->follow,
-                     .joins = from->joins, .opaque = from, .tagged = &en->tagged,
+                     .joins = from->joins, .go_on = go_on, .opaque = from, .tagged = &en->tagged,
                      .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
     c->builder.pc = pc;
     ir_block_start(&c->builder);
     en->isa->lift(&l);
-    len = l.pc - pc;
-    depends_on(c, pc, (u32)len);
+    leave_window(c, &l, l.pc);
     for (unsigned i = 0; i < l.npeeked; i++)
         depends_on(c, l.peeked[i].start, l.peeked[i].len);
-    if (log_on(LOG_IN_ASM))
-        log_guest_code(en->isa, c->code, MIN(len, (size_t)FETCH_BYTES), pc);
-    return (u32)len;
+    return (u32)(l.pc - l.start);
 }
 
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,

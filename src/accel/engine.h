@@ -79,6 +79,13 @@ void engine_fork_prepare(struct engine *en);
 void engine_fork_parent(struct engine *en);
 void engine_fork_child(struct engine *en, struct vcpu *cpu);
 
+/* Where vCPUs were found, if LOG_PROFILE is on: at which guest addresses, each the head of a loop or a function
+ * that was called, and how often. The array is the caller's; *count is its length. */
+struct engine_place {
+    u64 pc, samples;
+};
+struct engine_place *engine_profile(struct engine *en, size_t *count);
+
 /* Counters in a form for people (`-d stats`). */
 void engine_stats(struct engine *en, FILE *to);
 

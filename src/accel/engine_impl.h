@@ -40,6 +40,7 @@ struct lifting {
     struct engine *en;
     const void *model; /* struct vcpu.model */
     u32 key;
+    struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
     bool (*joins)(struct lift *l, u64 pc);
     void *opaque;
@@ -73,6 +74,8 @@ struct hot {
         const void *model; /* struct vcpu.model */
     } place[64];           /* by pc, direct-mapped */
     u64 samples[2];        /* in first translations, in hot regions */
+    struct engine_place *profile; /* a hash table by pc, a power of two long; NULL: not wanted */
+    size_t profiled, profile_size;
     pthread_t thread;
     int pid;              /* of the process that the thread belongs to */
     bool running;
@@ -122,7 +125,7 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_ins
                   const struct ir_lowering *lowering);
 
 /* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of
- * it, and return its length in bytes (0: no code there); check, abort if that fails; find places for
+ * it, and return the length in bytes of what it was made from last (0: no code there); check, abort if that fails; find places for
  * values, false if they do not fit; make code and put it into the cache, NULL if it is too large. */
 void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
                     const struct ir_lowering *lowering);

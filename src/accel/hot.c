@@ -11,12 +11,15 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "accel/engine_impl.h"
 #include "base/bits.h"
+#include "base/log.h"
+#include "base/mem.h"
 #include "jit/opt/legalise.h"
 
 #define HOT_BLOCKS  32
@@ -113,6 +116,15 @@ static bool form(struct former *f, u64 pc)
 
 /* ---- one region ---- */
 
+/* The vCPU that the sample is from may be gone, and its model with it. */
+static bool model_lives(const struct engine *en, const void *model)
+{
+    const struct engine_cpu *ec = en->cpus;
+    while (ec && ec->vcpu->model != model)
+        ec = ec->next;
+    return ec != NULL;
+}
+
 /* What is to be done, found under the lock. False when there is nothing. */
 static bool begin(struct engine *en, const struct hot_place *p)
 {
@@ -121,7 +133,7 @@ static bool begin(struct engine *en, const struct hot_place *p)
                        .c = &en->hot.compiler};
     const struct jit_region *old = cache_find(&en->cache, p->pc, p->key);
     f.from.opaque = &f;
-    return old && !old->tier && form(&f, p->pc);
+    return old && !old->tier && model_lives(en, p->model) && form(&f, p->pc);
 }
 
 static bool allocate(struct engine *en)
@@ -179,6 +191,49 @@ static bool ask(struct engine *en)
     return any;
 }
 
+static struct engine_place *profile_place(struct engine_place *table, size_t size, u64 pc)
+{
+    size_t i = pc * 0x9e3779b97f4a7c15ull >> 32;
+    while (table[i & (size - 1)].samples && table[i & (size - 1)].pc != pc)
+        i++;
+    table[i & (size - 1)].pc = pc;
+    return &table[i & (size - 1)];
+}
+
+static void profile_grow(struct hot *h)
+{
+    size_t size = h->profile_size ? h->profile_size * 2 : 1024;
+    struct engine_place *table = xcalloc(size, sizeof(*table));
+    for (size_t i = 0; i < h->profile_size; i++) {
+        if (h->profile[i].samples)
+            *profile_place(table, size, h->profile[i].pc) = h->profile[i];
+    }
+    free(h->profile);
+    h->profile = table;
+    h->profile_size = size;
+}
+
+static void profile_add(struct hot *h, u64 pc)
+{
+    if (h->profiled * 2 >= h->profile_size)
+        profile_grow(h);
+    h->profiled += !profile_place(h->profile, h->profile_size, pc)->samples++;
+}
+
+struct engine_place *engine_profile(struct engine *en, size_t *count)
+{
+    struct hot *h = &en->hot;
+    struct engine_place *out = xcalloc(h->profiled + 1, sizeof(*out));
+    *count = 0;
+    pthread_mutex_lock(&en->lock);
+    for (size_t i = 0; i < h->profile_size; i++) {
+        if (h->profile[i].samples)
+            out[(*count)++] = h->profile[i];
+    }
+    pthread_mutex_unlock(&en->lock);
+    return out;
+}
+
 void hot_sample(struct vcpu *cpu, bool in_hot)
 {
     struct engine *en = cpu->engine;
@@ -188,6 +243,8 @@ void hot_sample(struct vcpu *cpu, bool in_hot)
     const struct jit_region *r = cache_find(&en->cache, at.pc, at.key);
     in_hot |= r && r->tier;
     h->samples[in_hot]++;
+    if (log_on(LOG_PROFILE))
+        profile_add(h, at.pc);
     struct hot_place *p = &h->place[(at.pc >> en->isa->insn_align) % ARRAY_LEN(h->place)];
     if (p->pc == at.pc && p->key == at.key)
         p->count += !in_hot;
@@ -245,9 +302,9 @@ static void *hot_thread(void *opaque)
     while (!atomic_load(&h->stop)) {
         nanosleep(&(struct timespec){0, (long)nap}, NULL);
         pthread_mutex_lock(&en->lock);
-        bool found = ask(en) && hottest(h), early = h->samples[0] + h->samples[1] < EARLY;
+        bool found = ask(en) && en->opts.hot_after && hottest(h), early = h->samples[0] + h->samples[1] < EARLY;
         pthread_mutex_unlock(&en->lock);
-        nap = found || early ? SHORT_NAP : MIN(nap + nap / 4, (u64)LONG_NAP);
+        nap = found || early || log_on(LOG_PROFILE) ? SHORT_NAP : MIN(nap + nap / 4, (u64)LONG_NAP);
         if (found && may_work())
             work(en);
     }
@@ -260,7 +317,8 @@ void hot_start(struct engine *en)
 {
     struct hot *h = &en->hot;
     sigset_t all, old;
-    if (!en->opts.hot_after || en->opts.hot_at_once || en->opts.kind != ENGINE_JIT || getpid() != h->pid)
+    bool wanted = log_on(LOG_PROFILE) || (en->opts.hot_after && !en->opts.hot_at_once);
+    if (!wanted || en->opts.kind != ENGINE_JIT || getpid() != h->pid)
         return;
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
@@ -301,6 +359,7 @@ void hot_free(struct engine *en)
 {
     hot_stop(en);
     compiler_free(&en->hot.compiler);
+    free(en->hot.profile);
     pthread_mutex_destroy(&en->hot.busy);
     pthread_mutex_destroy(&en->hot.stopping);
 }

@@ -263,6 +263,7 @@ size_t node_bitmap_list(const struct node *n, struct bitmap_info **list)
     size_t count = 0, cap = 0;
     *list = NULL;
     for (const struct bitmap *b = n->bitmaps; b; b = b->next)
-        VEC_PUSH(*list, count, cap) = (struct bitmap_info){b->name, b->granularity, b->enabled, !b->bits};
+        if (b->persistent)
+            VEC_PUSH(*list, count, cap) = (struct bitmap_info){b->name, b->granularity, b->enabled, !b->bits};
     return count;
 }

@@ -64,6 +64,9 @@ struct node *node_ref(struct node *n);
 /* Drop a reference. The last one writes back what is dirty and closes; false: something was lost. */
 bool node_close(struct node *n, struct err *e);
 
+/* Open for writing what was opened read-only, a backing file for example. Waits. */
+bool node_make_writable(struct node *n, struct err *e);
+
 u64 node_size(const struct node *n);           /* bytes */
 const char *node_format(const struct node *n); /* the driver's name */
 const char *node_filename(const struct node *n);

@@ -347,6 +347,22 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
     return find_size(n, e);
 }
 
+static bool file_make_writable(struct node *n, struct err *e)
+{
+    struct file *s = n->state;
+    int fd = open(n->filename, O_RDWR | O_CLOEXEC | (s->direct ? O_DIRECT : 0));
+    if (fd < 0)
+        return err_set(e, errno, "Could not open '%s' for writing: %s", n->filename, strerror(errno));
+    struct stat old, new;
+    if (fstat(fd, &new) || fstat(s->fd, &old) || old.st_ino != new.st_ino || old.st_dev != new.st_dev) {
+        close(fd);
+        return err_set(e, ESTALE, "'%s' is another file by now", n->filename);
+    }
+    close(s->fd);
+    s->fd = fd;
+    return true;
+}
+
 bool file_set_lock(struct node *n, bool owner, struct err *e)
 {
     const struct file *s = n->state;
@@ -452,6 +468,7 @@ const struct driver driver_file = {
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
+    .make_writable = file_make_writable,
     .create = file_create,
     .create_options = file_options,
     .truncate = file_truncate,
@@ -464,6 +481,7 @@ const struct driver driver_host_device = {
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
+    .make_writable = file_make_writable,
     .truncate = file_truncate,
     .info = file_info,
 };

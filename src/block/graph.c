@@ -389,6 +389,22 @@ struct node *node_ref(struct node *n)
     return n;
 }
 
+bool node_make_writable(struct node *n, struct err *e)
+{
+    if (n->flags & OPEN_WRITE)
+        return true;
+    struct node *below[] = {n->file, n->data};
+    for (unsigned i = 0; i < ARRAY_LEN(below); i++) {
+        if (below[i] && !node_make_writable(below[i], e))
+            return false;
+    }
+    n->flags |= OPEN_WRITE;
+    if (lock_file(n, e) && (!n->drv->make_writable || n->drv->make_writable(n, e)))
+        return true;
+    n->flags &= ~(u32)OPEN_WRITE;
+    return false;
+}
+
 bool node_close(struct node *n, struct err *e)
 {
     if (!n || --n->refs)

@@ -207,6 +207,11 @@ static bool no_such(const char *what, const char *value, struct err *e)
     return err_set(e, EINVAL, "Parameter '%s' does not accept value '%s'", what, value);
 }
 
+static bool one_of(const char *s, const char *a, const char *b, const char *c)
+{
+    return !strcmp(s, a) || !strcmp(s, b) || !strcmp(s, c);
+}
+
 /* The options as a header without keys. */
 static bool plan(const struct luks_options *o, struct luks *l, struct err *e)
 {
@@ -217,9 +222,13 @@ static bool plan(const struct luks_options *o, struct luks *l, struct err *e)
     *l = (struct luks){0};
     if (!hash_known(hash) || strlen(hash) > 32)
         return no_such("hash-alg", hash, e);
+    if (!one_of(mode, "xts", "cbc", "ecb"))
+        return no_such("cipher-mode", mode, e);
     if (!dash || (bits != 128 && bits != 192 && bits != 256))
         return no_such("cipher-alg", cipher, e);
     snprintf(l->cipher, sizeof(l->cipher), "%.*s", (int)(dash - cipher), cipher);
+    if (!one_of(l->cipher, "aes", "serpent", "twofish"))
+        return no_such("cipher-alg", cipher, e);
     snprintf(l->mode, sizeof(l->mode), "%s", mode);
     snprintf(l->hash, sizeof(l->hash), "%s", hash);
     snprintf(l->ivgen, sizeof(l->ivgen), "%s", ivgen);
@@ -228,10 +237,8 @@ static bool plan(const struct luks_options *o, struct luks *l, struct err *e)
     l->payload = ALIGN + LUKS_SLOTS * slot_room(l);
     static const u8 zero[CRYPT_MAX_KEY];
     struct crypt *c = cipher_with(l, zero, e);
-    if (!c)
-        return strcmp(mode, "xts") && strcmp(mode, "cbc") && strcmp(mode, "ecb") ? no_such("cipher-mode", mode, e) : no_such("cipher-alg", cipher, e);
     crypt_free(c);
-    return true;
+    return c;
 }
 
 bool luks_measure(const struct luks_options *o, u64 *len, struct err *e)

@@ -63,6 +63,8 @@ struct nbd_export {
  * `changed` (may be NULL) is called when a client has come or gone, with how many there are. */
 struct nbd_server *nbd_server_new(struct block_graph *g, int fd, unsigned most,
                                   void (*changed)(void *opaque, unsigned clients), void *opaque, struct err *e);
+/* Serve a connected socket, which is taken over. */
+void nbd_server_take(struct nbd_server *s, int fd);
 /* The node stays the caller's and outlives the server. */
 void nbd_server_add(struct nbd_server *s, const struct nbd_export *x);
 /* Ends all connections; waits for the requests that run. */

@@ -62,8 +62,11 @@ static bool changes(const struct blk_req *r)
 
 static void end_request(struct blk_req *r, int error)
 {
+    struct node *n = r->node;
     r->error = error;
-    r->node->inflight--;
+    n->inflight--;
+    if (n->bitmaps && changes(r))
+        bitmaps_mark(n, r->offset, r->len); /* who looked meanwhile may have seen what was before */
     r->done(r);
 }
 
@@ -246,6 +249,8 @@ static struct node *below_filters(struct node *n)
     return n;
 }
 
+static void chain_ask(struct node *n, u64 offset, u64 len, struct chain_status *c);
+
 static void chain_step(struct blk_req *r)
 {
     struct chain_status *c = container_of(r, struct chain_status, r);
@@ -259,17 +264,23 @@ static void chain_step(struct blk_req *r)
         c->done(c);
     } else {
         c->depth++;
-        node_chain_status_start(n->backing, r->offset, MIN(c->s.len, n->backing->size - r->offset), c);
+        chain_ask(n->backing, r->offset, MIN(c->s.len, n->backing->size - r->offset), c);
     }
 }
 
-void node_chain_status_start(struct node *n, u64 offset, u64 len, struct chain_status *c)
+static void chain_ask(struct node *n, u64 offset, u64 len, struct chain_status *c)
 {
     c->n = below_filters(n);
     c->error = 0;
     c->s = (struct blk_status){0};
     c->r = (struct blk_req){.op = BLK_STATUS, .offset = offset, .len = len, .status = &c->s, .done = chain_step};
     node_submit(c->n, &c->r);
+}
+
+void node_chain_status_start(struct node *n, u64 offset, u64 len, struct chain_status *c)
+{
+    c->depth = 0;
+    chain_ask(n, offset, len, c);
 }
 
 struct chain_waiter {

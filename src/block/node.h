@@ -30,6 +30,8 @@ struct driver {
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
     const struct block_option *create_options, *amend_options;
+    /* What opening for writing does beyond opening; n->flags has OPEN_WRITE already. NULL: nothing. */
+    bool (*make_writable)(struct node *n, struct err *e);
     bool (*truncate)(struct node *n, u64 size, enum prealloc p, struct err *e);
     bool (*check)(struct node *n, u32 fix, struct check_result *c, struct err *e);
     bool (*snapshot_list)(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);

@@ -62,6 +62,10 @@ struct lift {
      * there. joins: has it, or will it have, a block at pc, so that this one ends there? */
     bool (*follow)(struct lift *l, u64 pc);
     bool (*joins)(struct lift *l, u64 pc);
+    /* Have `code` start at pc, behind the instruction at hand, for a block that goes on there. False when there
+     * is no code. */
+    bool (*go_on)(struct lift *l, u64 pc);
+    u64 returns_to;  /* where the inlined function that is being lifted was called from; 0: none is */
     void *opaque;    /* for the functions */
 };
 

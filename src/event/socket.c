@@ -1,6 +1,5 @@
 /* Sockets by address. */
 #include <errno.h>
-#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -8,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "event/resolve.h"
 #include "event/stream.h"
 
 enum { BACKLOG = 16 };
@@ -49,26 +49,23 @@ static void split(const char *address, char **host, char **port)
 
 static int inet_socket(const char *address, bool listening, struct err *e)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = listening ? AI_PASSIVE : 0}, *list = NULL;
+    struct resolved list[RESOLVE_MAX];
     char *host, *port;
     split(address, &host, &port);
-    int error = getaddrinfo(*host ? host : NULL, port, &hints, &list), fd = -1;
-    if (error)
-        err_set(e, EINVAL, "address resolution failed for %s: %s", address, gai_strerror(error));
-    for (struct addrinfo *a = list; a && fd < 0; a = a->ai_next) {
+    unsigned n = resolve(host, port, listening, list, e);
+    int fd = -1;
+    for (unsigned i = 0; i < n && fd < 0; i++) {
         int one = 1;
-        fd = socket(a->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        fd = socket(list[i].addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (fd >= 0 && listening)
             setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-        if (fd >= 0 && !attach(fd, a->ai_addr, a->ai_addrlen, listening))
+        if (fd >= 0 && !attach(fd, (void *)&list[i].addr, list[i].len, listening))
             break;
         err_set(e, errno, "Failed to %s '%s': %s", listening ? "listen on" : "connect to", address, strerror(errno));
         if (fd >= 0)
             close(fd);
         fd = -1;
     }
-    if (list)
-        freeaddrinfo(list);
     free(host);
     free(port);
     return fd;
@@ -76,6 +73,8 @@ static int inet_socket(const char *address, bool listening, struct err *e)
 
 static int open_socket(const char *address, bool listening, struct err *e)
 {
+    if (!strncmp(address, "fd:", 3))
+        return (int)strtol(address + 3, NULL, 10);
     return strncmp(address, "unix:", 5) ? inet_socket(address, listening, e)
                                         : unix_socket(address + 5, listening, e);
 }

@@ -40,8 +40,8 @@ struct stream_layer {
 void stream_set_layer(struct stream *s, struct stream_layer *layer);
 int stream_fd(const struct stream *s);
 
-/* "unix:PATH" or "HOST:PORT" (an IPv6 host in brackets) as a connected or a listening socket; -1 on
- * failure. A unix socket's file must not exist. */
+/* "unix:PATH" or "HOST:PORT" (an IPv6 host in brackets) as a connected or a listening socket, or "fd:NUMBER",
+ * which is one already; -1 on failure. A unix socket's file must not exist. */
 int socket_connect(const char *address, struct err *e);
 int socket_listen(const char *address, struct err *e);
 

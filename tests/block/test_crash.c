@@ -134,6 +134,16 @@ static void do_reopen(struct world *w, struct history *h)
     w->n->fmt->meta.mutate = w->mutate;
 }
 
+/* Other counts: all of them are written anew. */
+static void do_amend(struct world *w)
+{
+    struct err e;
+    struct json *o = json_object();
+    json_set_int(o, "refcount_bits", 1 << rng_below(&w->rng, 7));
+    node_amend(w->n, o, &e);
+    json_free(o);
+}
+
 static void do_snapshot(struct world *w)
 {
     struct err e;
@@ -166,6 +176,8 @@ static int step(struct world *w, struct history *h)
         set_model(w, sector, count, ANY);
     } else if (what < 19) {
         return do_flush(w, h);
+    } else if (!rng_below(&w->rng, 3) && (w->snapshots || h)) {
+        do_amend(w);
     } else if (w->snapshots) {
         do_snapshot(w);
     } else if (h) {

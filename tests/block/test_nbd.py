@@ -93,7 +93,7 @@ class Nbd(ImageTest):
         self.ours("create", "-f", "qcow2", "base", "10M")
         self.our_io("base", "write -P 1 0 64k", "write -P 1 1M 64k")
         self.ours("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a")
-        self.our_io("a", "write -P 2 2M 64k", "write -z 1M 64k")
+        self.our_io("a", "write -P 2 2M 64k", "write -z 1M 64k", "write -P 2 5M 64k")
         server, path = self.serve(self.mine, "-t", "-f", "qcow2", "-x", "disk", "-D", "a text", "-A", "a")
         uri = f"nbd+unix:///disk?socket={path}"
         self.same("map", "--output=json", uri)

@@ -163,6 +163,51 @@ class Qcow2(ImageTest):
         self.same("info", "a")
         self.peers("check", "a")
 
+    def test_amend_widths_and_version(self):
+        for options in ("cluster_size=4k", "cluster_size=512", "refcount_bits=64,cluster_size=64k"):
+            for width in (1, 2, 8, 16, 32, 64):
+                with self.subTest(options=options, width=width):
+                    self.ours("create", "-f", "qcow2", "-o", options, "a", "8M")
+                    self.our_io("a", "write -P 1 0 3M", "write -z 1M 64k", "discard 2M 64k")
+                    if width > 1:
+                        self.ours("snapshot", "-c", "s", "a")
+                        self.our_io("a", "write -P 2 100k 100k")
+                    self.ours("amend", "-o", f"refcount_bits={width}", "a")
+                    self.peers("check", "a")
+                    self.same("info", "a")
+                    self.our_io("a", "write -P 3 5M 1M", "read -P 1 500k 500k", "read -P 0 1M 64k")
+                    self.same("check", "a")
+        self.ours("snapshot", "-c", "s2", "a")
+        self.same("amend", "-o", "refcount_bits=3", "a", status=1)
+        self.ours("amend", "-o", "refcount_bits=1", "a", status=1)
+        self.peers("check", "a")
+        self.ours("create", "-f", "qcow2", "base", "8M")
+        self.our_io("base", "write -P 7 0 8M")
+        for backing in ((), ("-b", "base", "-F", "qcow2")):
+            self.ours("create", "-f", "qcow2", "-o", "refcount_bits=8,lazy_refcounts=on", *backing, "a", "8M")
+            self.our_io("a", "write -P 1 0 3M", "write -z 1M 200k", "write -z 7M 1M")
+            self.same("amend", "-o", "compat=0.10", "a", status=1)
+            self.ours("amend", "-o", "compat=0.10,refcount_bits=16,lazy_refcounts=off", "a")
+            self.peers("check", "a")
+            self.same("info", "a")
+            self.peer_io("a", "read -P 1 0 1M", "read -P 0 1M 200k", "read -P 1 2M 1M", f"read -P {7 if backing else 0} 4M 1M", "read -P 0 7M 1M")
+        self.same("amend", "-o", "cluster_size=4k", "a", status=1)
+        self.same("amend", "-o", "refcount_bits=8", "a", status=1)
+
+    def test_damage_is_noted(self):
+        """A table entry over the image's own tables: the write fails, the header says so, nothing else is lost."""
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.our_io("a", "write -P 1 0 256k")
+        with open(self.dir / "a", "r+b") as f:
+            f.seek(0x40008)
+            f.write(bytes.fromhex("8000000000010000"))  # the second cluster is said to be the refcount table
+        self.our_io("a", "write -P 2 64k 64k", "flush", "write -P 3 1M 64k", status=1)
+        self.assertIn("corrupt: true", self.same("info", "a").out)
+        self.our_io("a", "write 0 64k", status=1)
+        self.our_io("a", "read -P 1 0 64k", options=("-r",))
+        self.ours("check", "-r", "all", "a", status=None)
+        self.peer_io("a", "read -P 1 0 64k", "read -P 1 128k 128k")
+
     def test_repair(self):
         """Counts that are wrong, flags that are wrong, leaks: found and repaired as the peer says."""
         for offset, value in ((0x20000 + 2 * 5, b"\0\0"), (0x20000 + 2 * 5, b"\0\7"), (0x30000, b"\0"), (0x40000 + 8, b"\0")):

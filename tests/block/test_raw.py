@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, ImageTest
+from images import AIO_MODES, LYRE, ImageTest
 
 
 class Raw(ImageTest):
@@ -68,6 +68,21 @@ class Raw(ImageTest):
         self.ours("create", "-f", "raw", "a", "1M")
         self.our_io("driver=raw,offset=64k,size=64k,file.filename=a", "write -P 1 0 64k", options=("--image-opts",))
         self.our_io("a", "read -P 0 0 64k", "read -P 1 64k 64k", "read -P 0 128k 64k", options=("-f", "raw"))
+
+    def test_static(self):
+        """The static program has the same commands, without encryption and names of hosts."""
+        static = Path(LYRE).with_name("lyre-static")
+        if not static.exists():
+            self.skipTest("no lyre-static in this build")
+        run = lambda *args: self._run(static, args, "auto")
+        self.assertEqual(run("img", "create", "a", "10M").status, 0)
+        self.peer_io("a", "write -P 5 1M 64k")
+        for kind in ("zlib", "zstd"):
+            self.assertEqual(run("img", "convert", "-c", "-o", f"compression_type={kind}", "a", "b").status, 0)
+            self.peers("compare", "a", "b")
+        self.assertEqual(run("img", "check", "b").status, 0)
+        self.assertIn("no encryption", run("img", "create", "--object", "secret,id=s,data=x", "-f", "luks", "-o", "key-secret=s", "c", "1M").err)
+        self.assertIn("no address in numbers", run("img", "info", "nbd://nowhere.example/").err)
 
     def test_null(self):
         self.our_io("driver=null-co,size=1M,read-zeroes=on", "read -P 0 0 1M", "write 0 1M", "read -P 0 0 4k",

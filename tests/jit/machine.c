@@ -199,6 +199,7 @@ void machine_free(struct machine *m)
     ir_interp_free(&m->interp);
     free(m->buf.link);
     free(m->buf.fault);
+    free(m->buf.fp_site);
     free(m->env->jumps);
     free(m->env);
     munmap(m->stack, 65536);

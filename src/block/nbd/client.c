@@ -441,12 +441,12 @@ bool nbd_parse_filename(const char *filename, struct json *o, struct err *e)
 }
 
 struct place {
-    char *path, *host, *port, *type, *s_path, *s_host, *s_port;
+    char *path, *host, *port, *type, *s_path, *s_host, *s_port, *s_fd;
 };
 
 static void place_free(struct place *p)
 {
-    char *all[] = {p->path, p->host, p->port, p->type, p->s_path, p->s_host, p->s_port};
+    char *all[] = {p->path, p->host, p->port, p->type, p->s_path, p->s_host, p->s_port, p->s_fd};
     for (unsigned i = 0; i < ARRAY_LEN(all); i++)
         free(all[i]);
 }
@@ -458,7 +458,7 @@ static bool take_place(struct nbd *s, struct json *o, struct err *e)
     u64 delay = 0;
     bool good = opt_string(o, "path", &p.path, e) && opt_string(o, "host", &p.host, e) && opt_string(o, "port", &p.port, e) &&
                 opt_string(o, "server.type", &p.type, e) && opt_string(o, "server.path", &p.s_path, e) &&
-                opt_string(o, "server.host", &p.s_host, e) && opt_string(o, "server.port", &p.s_port, e) &&
+                opt_string(o, "server.host", &p.s_host, e) && opt_string(o, "server.port", &p.s_port, e) && opt_string(o, "server.str", &p.s_fd, e) &&
                 opt_string(o, "export", &s->export, e) && opt_string(o, "x-dirty-bitmap", &s->context, e) &&
                 opt_size(o, "reconnect-delay", &delay, e);
     const char *path = p.path ? p.path : p.s_path, *host = p.host ? p.host : p.s_host;
@@ -467,16 +467,16 @@ static bool take_place(struct nbd *s, struct json *o, struct err *e)
     snprintf(number, sizeof(number), "%d", NBD_PORT);
     if (good && delay)
         good = err_set(e, ENOTSUP, "'reconnect-delay' is not supported");
-    else if (good && !path == !host)
+    else if (good && !!path + !!host + !!p.s_fd != 1)
         good = err_set(e, EINVAL, path ? "path and host may not be used at the same time" : "NBD server address missing");
     if (!s->export)
         s->export = xstrdup("");
     if (!s->context)
         s->context = xstrdup(NBD_ALLOCATION);
     if (good) {
-        s->address = path ? xprintf("unix:%s", path) : xprintf("%s:%s", host, port ? port : number);
+        s->address = p.s_fd ? xprintf("fd:%s", p.s_fd) : path ? xprintf("unix:%s", path) : xprintf("%s:%s", host, port ? port : number);
         free(s->n->filename);
-        s->n->filename = path ? xprintf("nbd+unix://%s%s?socket=%s", *s->export ? "/" : "", s->export, path)
+        s->n->filename = p.s_fd ? xstrdup(s->address) : path ? xprintf("nbd+unix://%s%s?socket=%s", *s->export ? "/" : "", s->export, path)
                               : xprintf("nbd://%s:%s%s%s", host, port ? port : number, *s->export ? "/" : "", s->export);
     }
     place_free(&p);

@@ -360,10 +360,13 @@ void nbd_want_request(struct nbd_client *c)
 
 static void accept_client(struct loop_fd *f, u32 events)
 {
-    struct nbd_server *s = container_of(f, struct nbd_server, listener);
     int fd = accept4(f->fd, NULL, NULL, SOCK_CLOEXEC);
-    if (fd < 0)
-        return;
+    if (fd >= 0)
+        nbd_server_take(container_of(f, struct nbd_server, listener), fd);
+}
+
+void nbd_server_take(struct nbd_server *s, int fd)
+{
     struct nbd_client *c = xcalloc(1, sizeof(*c));
     c->s = s;
     c->stream = stream_new(block_graph_loop(s->g), fd, c, NULL);

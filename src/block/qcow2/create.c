@@ -186,7 +186,7 @@ static enum step range_step(struct fmt *f, struct fmt_job *j)
     return r->change(qcow2_of(f), &r->at, r->end);
 }
 
-static bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e)
+bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e)
 {
     struct range_job r = {.job.step = range_step, .at = at, .end = end, .change = change};
     return fmt_run(&q->fmt, &r.job, e);
@@ -285,19 +285,17 @@ bool qcow2_amend(struct node *n, const struct json *options, struct err *e)
     if (good && p.crypto.format)
         good = err_set(e, ENOTSUP, "changing the encryption is not supported; convert the image");
     good = good && (!p.compat || parse_version(p.compat, &p.version, e));
-    if (good && p.refcount_bits != 1u << q->refcount_order)
-        good = err_set(e, ENOTSUP, "changing refcount_bits is not supported yet");
-    if (good && p.cluster_size)
-        good = err_set(e, EINVAL, "Invalid parameter 'cluster_size'");
-    if (good && p.version < q->version)
-        good = err_set(e, ENOTSUP, "changing an image back to compat 0.10 is not supported; convert it with -o compat=0.10");
-    if (good && p.lazy && p.version < 3)
+    if (good && (!is_pow2(p.refcount_bits) || p.refcount_bits > 64))
+        good = err_set(e, EINVAL, "Refcount width must be a power of two and may not exceed 64 bits");
+    if (good && (p.cluster_size || p.ext_l2 || p.compression || p.prealloc_text || p.data_file))
+        good = err_set(e, EINVAL, "Invalid parameter '%s'\nThis option is only supported for image creation",
+                       p.cluster_size ? "cluster_size" : p.ext_l2 ? "extended_l2" : p.compression ? "compression_type"
+                                                     : p.data_file ? "data_file" : "preallocation");
+    bool wants_lazy = json_get(options, "lazy_refcounts");
+    if (good && wants_lazy && p.lazy && p.version < 3)
         good = err_set(e, EINVAL, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
-    if (good) {
-        q->version = p.version;
-        q->compatible = (q->compatible & ~(u64)COMPAT_LAZY_REFCOUNTS) | (p.lazy ? COMPAT_LAZY_REFCOUNTS : 0);
-        good = header_write_now(q, e);
-    }
+    p.lazy &= wants_lazy || p.version >= 3;
+    good = good && qcow2_change_version(q, p.version, ctz64(p.refcount_bits), p.lazy, e);
     if (good && (p.backing || p.backing_format))
         good = qcow2_set_backing(n, p.backing ? p.backing : n->backing_name, p.backing_format ? p.backing_format : n->backing_format, e);
     if (good && p.size != n->size)

@@ -5,6 +5,7 @@
 
 #include "base/bits.h"
 #include "base/mem.h"
+#include "block/bitmap.h"
 #include "block/qcow2/qcow2.h"
 
 enum {
@@ -316,6 +317,30 @@ bool header_fits(const struct qcow2 *q, struct err *e)
                            q->fmt.node->filename, q->cluster_size);
 }
 
+/* What has to be so before anything is written. */
+static bool begin_writing(struct qcow2 *q, u32 flags, struct err *e)
+{
+    if ((q->incompatible & INCOMPAT_CORRUPT) && !(flags & OPEN_CHECK))
+        return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
+    if (q->autoclear & ~(u64)(AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW)) {
+        q->autoclear &= AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW;
+        header_touch(q, false);
+    }
+    if (!(q->incompatible & INCOMPAT_DIRTY) || (flags & OPEN_CHECK))
+        return true;
+    struct check_result c = {0}; /* counts were written late by somebody who then died */
+    return qcow2_check(q->fmt.node, FIX_LEAKS | FIX_ERRORS, &c, e);
+}
+
+static bool qcow2_make_writable(struct node *n, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    if (q->frozen)
+        return err_set(e, EPERM, "'%s' shows a snapshot, which cannot be written", n->filename);
+    bitmaps_free(n);
+    return begin_writing(q, n->flags, e) && bitmaps_open(q, n->flags, e);
+}
+
 bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
 {
     struct qcow2 *q = xcalloc(1, sizeof(*q));
@@ -336,11 +361,8 @@ bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
     q->fmt.meta.header = qcow2_header;
     q->fmt.meta.begun = qcow2_begun;
     q->fmt.meta.settled = qcow2_settled;
-    bool writable = flags & OPEN_WRITE;
     if (!qcow2_crypto_open(q, options, flags, e))
         return false;
-    if ((q->incompatible & INCOMPAT_CORRUPT) && writable && !(flags & OPEN_CHECK))
-        return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
     if (!take_tuning(options, &flags, e) || !snapshots_read(q, e) || !open_data_file(q, options, e))
         return false;
     if (!bitmaps_read(q, e)) {
@@ -348,16 +370,7 @@ bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
         if (flags & (OPEN_WRITE | OPEN_CHECK)) /* their clusters would be taken for free ones */
             return false;
     }
-    if (writable && (q->autoclear & ~(u64)(AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW))) {
-        q->autoclear &= AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW;
-        header_touch(q, false);
-    }
-    if ((q->incompatible & INCOMPAT_DIRTY) && writable && !(flags & OPEN_CHECK)) {
-        struct check_result c = {0}; /* counts were written late by somebody who then died */
-        if (!qcow2_check(n, FIX_LEAKS | FIX_ERRORS, &c, e))
-            return false;
-    }
-    return bitmaps_open(q, flags, e);
+    return (!(flags & OPEN_WRITE) || begin_writing(q, flags, e)) && bitmaps_open(q, flags, e);
 }
 
 bool qcow2_close(struct node *n, struct err *e)
@@ -450,6 +463,7 @@ static const struct block_option amend_options[] = {
     {"backing_fmt", "str", "Image format of the base image"},
     {"compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"},
     {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
+    {"refcount_bits", "num", "Width of a reference count entry in bits"},
     {"size", "size", "Virtual disk size"},
     {NULL},
 };
@@ -460,6 +474,7 @@ const struct driver driver_qcow2 = {
     .probe = qcow2_probe,
     .open = qcow2_open,
     .close = qcow2_close,
+    .make_writable = qcow2_make_writable,
     .submit = path_submit,
     .create = qcow2_create,
     .create_options = create_options,

@@ -1,10 +1,28 @@
 /* The mapping itself: L1 and L2 tables, and all changes of them that requests make. */
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/bits.h"
 #include "base/mem.h"
 #include "block/qcow2/qcow2.h"
+
+enum step qcow2_damaged(struct qcow2 *q, const char *fmt, ...)
+{
+    char text[400];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    u32 flags = q->fmt.node->flags;
+    if ((flags & OPEN_WRITE) && !(flags & OPEN_CHECK) && q->version >= 3 && !q->damaged) {
+        q->damaged = true;
+        q->incompatible |= INCOMPAT_CORRUPT;
+        header_touch(q, false);
+    }
+    return fmt_fail(&q->fmt, EIO, "%s", text);
+}
 
 /* ---- reading entries ---- */
 
@@ -22,7 +40,7 @@ enum step l1_decode(struct qcow2 *q, u64 entry, u64 *table)
 {
     *table = entry & OFFSET_MASK;
     if (*table & (q->cluster_size - 1) || (*table && overlaps_tables(q, *table, q->cluster_size)))
-        return fmt_fail(&q->fmt, EIO, "'%s' is damaged: an L1 entry names an L2 table at %#llx; try \"check -r all\"",
+        return qcow2_damaged(q, "'%s' is damaged: an L1 entry names an L2 table at %#llx; try \"check -r all\"",
                         q->fmt.node->filename, (unsigned long long)*table);
     return STEP_DONE;
 }
@@ -36,7 +54,7 @@ enum step l2_decode(struct qcow2 *q, const u8 *p, u64 guest, struct l2_entry *l)
         l->host = l->raw & mask64(bits);
         l->packed_len = (u32)((bits64(l->raw, bits, 62 - bits) + 1) * 512 - (l->host & 511));
         if (l->host >> 56)
-            return fmt_fail(&q->fmt, EIO, "'%s' is damaged at guest offset %#llx: compressed data at %#llx",
+            return qcow2_damaged(q, "'%s' is damaged at guest offset %#llx: compressed data at %#llx",
                             q->fmt.node->filename, (unsigned long long)guest, (unsigned long long)l->host);
         return STEP_DONE;
     }
@@ -45,7 +63,7 @@ enum step l2_decode(struct qcow2 *q, const u8 *p, u64 guest, struct l2_entry *l)
     l->host = l->raw & OFFSET_MASK;
     bool both = l->bitmap & l->bitmap >> SUBCLUSTERS & mask64(SUBCLUSTERS);
     if ((l->host & (q->cluster_size - 1)) || both)
-        return fmt_fail(&q->fmt, EIO, "'%s' is damaged at guest offset %#llx: L2 entry %#llx; try \"check -r all\"",
+        return qcow2_damaged(q, "'%s' is damaged at guest offset %#llx: L2 entry %#llx; try \"check -r all\"",
                         q->fmt.node->filename, (unsigned long long)guest, (unsigned long long)l->raw);
     return STEP_DONE;
 }
@@ -124,7 +142,7 @@ static enum step map(struct fmt *f, u64 offset, u64 len, struct extent *x)
     x->host = l.packed ? l.host : l.host + (offset & mask);
     x->packed_len = l.packed_len;
     x->has_room = x->kind != EXTENT_DATA && has_host(q, &l);
-    x->in_place = x->kind == EXTENT_DATA && l.copied && !q->frozen;
+    x->in_place = x->kind == EXTENT_DATA && l.copied && !q->frozen && !q->damaged;
     if (l.packed)
         x->file = f->node->file;
     /* Go on while it looks the same. */
@@ -154,7 +172,7 @@ static enum step map(struct fmt *f, u64 offset, u64 len, struct extent *x)
     }
     x->len = MIN(len, at - offset);
     if (x->in_place && !has_data_file(q) && overlaps_tables(q, x->host, x->len))
-        return fmt_fail(f, EIO, "'%s' is damaged: guest offset %#llx lies over the image's own tables; try \"check -r all\"",
+        return qcow2_damaged(q, "'%s' is damaged: guest offset %#llx lies over the image's own tables; try \"check -r all\"",
                         f->node->filename, (unsigned long long)offset);
     return STEP_DONE;
 }
@@ -200,6 +218,8 @@ static enum step own_table(struct qcow2 *q, u64 guest, u64 *table)
 static enum step own_entry(struct qcow2 *q, u64 guest, u8 **p)
 {
     u64 table;
+    if (q->damaged)
+        return fmt_fail(&q->fmt, EIO, "'%s' is damaged and not written any more; run \"check -r all\"", q->fmt.node->filename);
     enum step s = clusters_settle(q);
     if (s == STEP_DONE)
         s = own_table(q, guest, &table);
@@ -265,7 +285,7 @@ static enum step alloc(struct fmt *f, u64 offset, u64 len, struct extent *x)
     x->start = offset;
     if (has_host(q, &l) && l.copied) { /* the place is there, only not in use as it is */
         if (!data && overlaps_tables(q, l.host, q->cluster_size))
-            return fmt_fail(f, EIO, "'%s' is damaged: guest offset %#llx lies over the image's own tables; try \"check -r all\"",
+            return qcow2_damaged(q, "'%s' is damaged: guest offset %#llx lies over the image's own tables; try \"check -r all\"",
                             f->node->filename, (unsigned long long)offset);
         x->file = data ? data : f->node->file;
         x->host = l.host + in;

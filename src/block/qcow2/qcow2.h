@@ -110,6 +110,7 @@ struct qcow2 {
     struct snapshot *snapshots;
     size_t snapshot_cap;
     bool frozen; /* shows a snapshot */
+    bool damaged; /* found to be while in use: not written any more */
     struct stored_bitmap *bitmaps;
     size_t nbitmaps, bitmap_cap;
     u64 bitmap_directory, bitmap_directory_len;
@@ -157,6 +158,8 @@ struct l2_entry {
 
 /* refcount.c */
 u64 refcount_max(const struct qcow2 *q);
+/* Put a count of 1 << order bits into its place: a byte, and for counts of less than a byte a shift. */
+void refcount_store(unsigned order, u8 *p, unsigned shift, u64 v);
 enum step refcount_get(struct qcow2 *q, u64 cluster, u64 *count);
 /* For a cluster that refcount_get() has just found to be covered: cannot miss anything. */
 void refcount_set(struct qcow2 *q, u64 cluster, u64 count);
@@ -261,7 +264,15 @@ bool store_bytes(struct qcow2 *q, const u8 *bytes, u64 len, u64 *offset, struct 
 /* Write back, uncount what can be, write back. */
 bool settle_all(struct qcow2 *q, struct err *e);
 
+/* amend.c: no request may be in flight. */
+bool qcow2_change_version(struct qcow2 *q, u32 version, unsigned order, bool lazy, struct err *e);
+
+/* map.c: the image is damaged. Nothing is written to it any more, and its header will say so. */
+enum step qcow2_damaged(struct qcow2 *q, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
 /* create.c */
+/* Run `change` (map_drop, map_prealloc) over a range of whole clusters. */
+bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e);
 bool qcow2_create(struct block_graph *g, const char *filename, struct json *options, struct err *e);
 bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 bool qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e);

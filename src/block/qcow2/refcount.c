@@ -65,9 +65,9 @@ static u64 load_count(const struct qcow2 *q, const u8 *p, unsigned shift)
     }
 }
 
-static void store_count(const struct qcow2 *q, u8 *p, unsigned shift, u64 v)
+void refcount_store(unsigned order, u8 *p, unsigned shift, u64 v)
 {
-    switch (q->refcount_order) {
+    switch (order) {
     case 3:
         *p = (u8)v;
         break;
@@ -82,7 +82,7 @@ static void store_count(const struct qcow2 *q, u8 *p, unsigned shift, u64 v)
         put_be64(p, v);
         break;
     default:
-        *p = (u8)((*p & ~(refcount_max(q) << shift)) | v << shift);
+        *p = (u8)((*p & ~(mask64(1u << order) << shift)) | v << shift);
     }
 }
 
@@ -113,7 +113,7 @@ void refcount_set(struct qcow2 *q, u64 cluster, u64 count)
     unsigned shift;
     find_block(q, cluster, &block);
     u64 at = block + place(q, cluster, &shift);
-    store_count(q, meta_get(&q->fmt.meta, at), shift, count);
+    refcount_store(q->refcount_order, meta_get(&q->fmt.meta, at), shift, count);
     meta_dirty(&q->fmt.meta, at, RANK_REFCOUNT);
     if (!count) {
         q->free_hint = MIN(q->free_hint, cluster);

@@ -74,7 +74,7 @@ void a64_lift_block(struct lift *l)
     }
     for (unsigned n = 0; !l->ended; n++, l->pc += 4) {
         const u8 *code = lift_bytes(l, 4);
-        bool joins = n && l->joins && l->joins(l, l->pc) && a64_may_join(l);
+        bool joins = n && l->joins && !l->returns_to && l->joins(l, l->pc) && a64_may_join(l);
         if (joins)
             a64_end_flags(l, l->pc, l->pc);
         if (joins || !code || n == l->max_insns) {

@@ -115,6 +115,9 @@ irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to);
  * see (lift_flags.c). */
 void a64_end_flags(struct lift *l, u64 yes, u64 no);
 
+/* Is the function at pc so short and simple that a hot call becomes a copy of it? */
+bool a64_is_small_leaf(struct lift *l, u64 pc);
+
 /* May the block end at l->pc, because another starts there? Not with flags that are about to be read. */
 bool a64_may_join(struct lift *l);
 

@@ -87,11 +87,42 @@ static void put_link(struct lift *l)
     put_reg(l, 30, ir_const(l->b, IR_I64, next_pc(l)));
 }
 
+/* Go on with the instruction at pc as the next of this block. */
+static bool go_on(struct lift *l, u64 pc)
+{
+    if (!l->go_on(l, pc))
+        return false;
+    l->pc = pc - 4;
+    return true;
+}
+
+/* In hot code a small leaf is lifted in the place of its call; its return goes on behind that. Faults in it
+ * show its own addresses and the link register. */
+static bool go_into(struct lift *l, u64 to)
+{
+    u64 back = next_pc(l);
+    if (!l->b->r->by_state || l->returns_to || !a64_is_small_leaf(l, to) || !go_on(l, to))
+        return false;
+    l->returns_to = back;
+    return true;
+}
+
+static bool return_inline(struct lift *l, irv to)
+{
+    u64 back = l->returns_to;
+    if (!back || !ir_is_const(l->b->r, to) || l->b->r->node[to].imm != back || !go_on(l, back))
+        return false;
+    l->returns_to = 0;
+    return true;
+}
+
 bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
 {
     u64 to = target(l, f->imm26);
     if (f->op) {
         put_link(l);
+        if (go_into(l, to))
+            return true;
         a64_end_flags(l, to, to);
         ir_call(l->b, to, next_pc(l));
     } else {
@@ -117,6 +148,8 @@ irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to)
 bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
 {
     irv to = reg(l, f->rn);
+    if (f->id == A64_RET && return_inline(l, to))
+        return true;
     l->ended = true;
     switch (f->id) {
     case A64_BLR:

@@ -9,6 +9,7 @@
 
 #define LOOK          16 /* instructions ahead, on each way */
 #define LOOK_BRANCHES 2
+#define LEAF          24 /* instructions of a function that is inlined, at most */
 
 /* What may still see the flags, from least to most. */
 enum fate { FATE_DEAD, FATE_FAULT, FATE_LIVE, FATE_READ };
@@ -195,4 +196,22 @@ void a64_end_flags(struct lift *l, u64 yes, u64 no)
 bool a64_may_join(struct lift *l)
 {
     return get_flags(l) == A64_NZCV + 1 || look(l, l->pc, 0) != FATE_READ;
+}
+
+/* Straight code up to a plain return that leaves the link register alone. Of the hints only NOP is let in:
+ * pointer authentication is among them. */
+bool a64_is_small_leaf(struct lift *l, u64 pc)
+{
+    u32 code[LEAF];
+    size_t n = l->peek(l, pc, code, sizeof(code)) / 4;
+    for (size_t i = 0; i < n; i++) {
+        const struct a64_insn *e = a64_decode(code[i]);
+        bool hint = (code[i] & 0xfffff01f) == 0xd503201f && code[i] != 0xd503201f;
+        if (code[i] == 0xd65f03c0) /* ret */
+            return true;
+        if (!e || !has_feature(l, e->feature) || e->effects & (A64_TODO | A64_ENDS_BLOCK) || hint ||
+            written(code[i], e) >> 30 & 1)
+            return false;
+    }
+    return false;
 }

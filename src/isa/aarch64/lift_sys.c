@@ -71,7 +71,8 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
         v = helper(l, A64_HELPER_GET_FPCR);
         break;
     case FPSR:
-        v = ir_or(l->b, IR_I64, helper(l, A64_HELPER_GET_FPSR), saturated(l));
+        v = saturated(l);
+        v = ir_or(l->b, IR_I64, helper(l, A64_HELPER_GET_FPSR), v);
         break;
     case TPIDR_EL0:
         v = ir_get(l->b, A64_TPIDR);

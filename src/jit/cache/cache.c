@@ -1,6 +1,7 @@
 #include "jit/cache/cache.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,6 +45,8 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
     c->rw = make_memory(c->size, e);
     if (!c->rw || !map_again(c, e))
         return false;
+    for (unsigned k = 0; k < JIT_SEGMENTS; k++)
+        c->segment[k].region = xcalloc(c->segment_size / JIT_MIN_CODE, sizeof(struct jit_region *));
     struct host_buf buf = {.rw = c->rw, .rx = c->rx, .size = c->thunk_size};
     if (!host->make_thunks(cpu, &buf))
         return err_set(e, 0, "the shared code does not fit its %zu bytes", c->thunk_size);
@@ -299,8 +302,9 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
         (*head)->hash_prev = &r->hash_next;
     *head = r;
     add_ranges(c, r, range, nranges);
-    VEC_PUSH(seg->region, seg->count, seg->cap) = r;
-    c->used = ALIGN_UP(c->used + buf->used, 16);
+    seg->region[seg->count] = r;
+    atomic_fetch_add(&seg->count, 1);
+    c->used = ALIGN_UP(c->used + MAX(buf->used, (size_t)JIT_MIN_CODE), 16);
     c->stat_regions++;
     c->stat_bytes += buf->used;
     return r;

@@ -214,8 +214,8 @@ static irv expand_round(struct ir_builder *b, const struct ir_node *n)
     irv whole = ir_v2(b, IR_VANDN, type, 0, cut, large);
     irv rest = ir_f2(b, IR_FSUB, n->type, lane, ir_v2(b, IR_VANDN, type, 0, n->a, large), whole);
     irv further = ir_v2(b, IR_VCMPGTS, type, size, ir_v2(b, IR_VANDN, type, 0, rest, sign), below_half);
-    irv step = ir_v2(b, IR_VOR, type, 0, ir_v2(b, IR_VAND, type, 0, further, one),
-                     ir_v2(b, IR_VAND, type, 0, n->a, sign));
+    irv its_sign = ir_v2(b, IR_VAND, type, 0, n->a, sign), size_of_step = ir_v2(b, IR_VAND, type, 0, further, one);
+    irv step = ir_v2(b, IR_VOR, type, 0, size_of_step, its_sign);
     irv r = ir_vbsl(b, type, large, cut, ir_f2(b, IR_FADD, n->type, lane, whole, step));
     return is_vector(n->type) ? r : ir_zx(b, lane, r);
 }

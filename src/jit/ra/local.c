@@ -1079,7 +1079,7 @@ static void clear_values(struct ra *ra, irv first, irv end)
  * spills, and spills that are not stay free for each block. */
 static void next_block(struct ra *ra)
 {
-    for (irv v = 1; v < ra->r->count; v++) {
+    for (irv v = 1; v < ra->r->count; v = v == ra->r->slots->count ? IR_FIRST_NODE : v + 1) {
         struct ra_value *x = &ra->value[v];
         x->next = x->state_last = 0;
         x->reg = x->hint = RA_NOREG;

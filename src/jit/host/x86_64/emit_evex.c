@@ -187,12 +187,24 @@ static void constrain_logic(const struct ir_region *r, irv v, irv block_first, s
 
 /* ---- integers ---- */
 
-static void emit_quad(struct x64_gen *g, const struct ra_ins *i)
+/* Operations of two vectors by lane, for those lanes that only this level has; 0: not here. */
+static enum x64_insn by_lane(unsigned op, unsigned lane)
 {
-    static const u16 insn[] = {[IR_VMINS - IR_VMINS] = X_VPMINSQ, [IR_VMINU - IR_VMINS] = X_VPMINUQ,
-                               [IR_VMAXS - IR_VMINS] = X_VPMAXSQ, [IR_VMAXU - IR_VMINS] = X_VPMAXUQ};
+    static const struct {
+        u16 word, quad;
+    } insn[IR_NOPS] = {
+        [IR_VMINS] = {0, X_VPMINSQ},          [IR_VMINU] = {0, X_VPMINUQ},
+        [IR_VMAXS] = {0, X_VPMAXSQ},          [IR_VMAXU] = {0, X_VPMAXUQ},
+        [IR_VSHLV] = {X_VPSLLVW, 0},          [IR_VSHRV] = {X_VPSRLVW, 0},
+        [IR_VSARV] = {X_VPSRAVW, X_VPSRAVQ},
+    };
+    return (enum x64_insn)(lane == 1 ? insn[op].word : lane == 3 ? insn[op].quad : 0);
+}
+
+static void emit_by_lane(struct x64_gen *g, const struct ra_ins *i)
+{
     const struct ir_node *n = x64_node(g, i);
-    x64_v3(&g->a, (enum x64_insn)insn[n->op - IR_VMINS], xr(i->dst), xr(i->src[0]), xr(i->src[1]));
+    x64_v3(&g->a, by_lane(n->op, n->aux & 15), xr(i->dst), xr(i->src[0]), xr(i->src[1]));
 }
 
 static void emit_abs(struct x64_gen *g, const struct ra_ins *i)
@@ -349,7 +361,10 @@ static evex_fn *choose(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_VMINU:
     case IR_VMAXS:
     case IR_VMAXU:
-        return lane == 3 ? emit_quad : NULL;
+    case IR_VSHLV:
+    case IR_VSHRV:
+    case IR_VSARV:
+        return by_lane(n->op, lane) ? emit_by_lane : NULL;
     case IR_VABS:
         return lane == 3 ? emit_abs : NULL;
     case IR_VCMPGTU:

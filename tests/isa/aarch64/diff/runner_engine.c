@@ -53,9 +53,9 @@ static void engine_close(void *opaque)
 static void catch_signals(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    const size_t size = 1 << 16;
+    static u8 stack[1 << 16];
     struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigaltstack(&(stack_t){.ss_sp = xmalloc(size), .ss_size = size}, NULL);
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
     for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
         sigaction(signals[i], &action, NULL);
 }

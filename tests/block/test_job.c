@@ -1,0 +1,300 @@
+/* Jobs while a guest writes: whatever the interleaving, no byte is lost. Random writes go on while a job
+ * runs over images in memory; at the end the graph must hold what a plain array holds. */
+#include <errno.h>
+
+#include "base/mem.h"
+#include "block/format.h"
+#include "block/job.h"
+#include "block/memory.h"
+#include "check.h"
+
+enum { DISK = 4 << 20, SECTOR = 512, LAYERS = 3, AT_ONCE = 6 };
+
+struct world {
+    struct block_graph *g;
+    struct rng rng;
+    struct memory m[LAYERS + 1]; /* the chain, base first; the target */
+    struct node *layers[LAYERS], *root, *target;
+    u8 *model, *then; /* then: as it was when the job began */
+};
+
+static struct node *image(struct world *w, unsigned i, u32 flags)
+{
+    struct err e;
+    if (!memory_create(w->g, &w->m[i], "{'cluster_size': 4096}", DISK))
+        exit(1);
+    return node_open_above(memory_node(w->g, &w->m[i], flags), "qcow2", NULL, flags, &e);
+}
+
+static int write_at(struct world *w, struct node *n, u64 at, u64 len)
+{
+    u8 value = (u8)rng_next(&w->rng), *buf = xmalloc(len);
+    bool zero = !rng_below(&w->rng, 5);
+    memset(buf, zero ? 0 : value, len);
+    int error = zero ? node_io(n, BLK_ZERO, at, NULL, len, BLK_MAY_UNMAP) : node_io(n, BLK_WRITE, at, buf, len, 0);
+    memcpy(w->model + at, buf, len);
+    free(buf);
+    return error;
+}
+
+static void random_place(struct world *w, u64 *at, u64 *len)
+{
+    *at = rng_below(&w->rng, DISK / SECTOR) * SECTOR;
+    u64 wanted = (rng_below(&w->rng, 200) + 1) * SECTOR;
+    *len = MIN(wanted, DISK - *at);
+}
+
+/* A chain of three images, each with some writes. */
+static void world_open(struct world *w)
+{
+    struct err e;
+    u64 at, len;
+    w->g = block_graph_new(BLOCK_AIO_THREADS, &e);
+    w->model = xcalloc(1, DISK);
+    w->then = xcalloc(1, DISK);
+    for (unsigned i = 0; i < LAYERS; i++) {
+        w->layers[i] = image(w, i, OPEN_WRITE);
+        w->layers[i]->backing = i ? w->layers[i - 1] : NULL;
+        for (unsigned k = 0; k < 12; k++) {
+            random_place(w, &at, &len);
+            CHECK_EQ(write_at(w, w->layers[i], at, len), 0);
+        }
+    }
+    w->root = node_root(w->layers[LAYERS - 1]);
+    w->target = image(w, LAYERS, OPEN_WRITE);
+    memcpy(w->then, w->model, DISK);
+}
+
+static void world_close(struct world *w)
+{
+    struct err e;
+    CHECK(node_close(w->root, &e));
+    CHECK(node_close(w->target, &e));
+    CHECK_EQ(w->g->nodes, 0);
+    for (unsigned i = 0; i <= LAYERS; i++)
+        memory_free(&w->m[i]);
+    block_graph_free(w->g);
+    free(w->model);
+    free(w->then);
+}
+
+static bool holds(struct node *n, const u8 *want)
+{
+    u8 *buf = xmalloc(DISK);
+    bool good = !node_io(n, BLK_READ, 0, buf, DISK, 0);
+    for (u64 i = 0; i < DISK && good; i++) {
+        good = buf[i] == want[i];
+        if (!good)
+            printf("# byte %llu is %02x, should be %02x\n", (unsigned long long)i, buf[i], want[i]);
+    }
+    free(buf);
+    return good;
+}
+
+struct flight {
+    struct blk_req r;
+    struct iovec iov;
+    bool busy;
+    u8 buf[64 << 10];
+};
+
+static void landed(struct blk_req *r)
+{
+    struct flight *f = container_of(r, struct flight, r);
+    CHECK_EQ(r->error, 0);
+    f->busy = false;
+}
+
+/* Keep writes in flight, each in a part of the disk of its own, until the job is pending or `rounds` are over. */
+static void write_meanwhile(struct world *w, struct block_job *j, unsigned rounds)
+{
+    static struct flight all[AT_ONCE];
+    for (unsigned round = 0; round < rounds && job_state(j) != JOB_PENDING; round++) {
+        for (unsigned i = 0; i < AT_ONCE; i++) {
+            struct flight *f = &all[i];
+            if (f->busy)
+                continue;
+            u64 part = DISK / AT_ONCE / SECTOR, at = (i * part + rng_below(&w->rng, part)) * SECTOR;
+            u64 wanted = (rng_below(&w->rng, 100) + 1) * SECTOR, len = MIN(wanted, (i + 1) * part * SECTOR - at);
+            memset(f->buf, (int)rng_next(&w->rng), len);
+            memcpy(w->model + at, f->buf, len);
+            f->busy = true;
+            f->iov = (struct iovec){f->buf, len};
+            f->r = (struct blk_req){.op = BLK_WRITE, .offset = at, .len = len, .iov = &f->iov, .niov = 1, .done = landed};
+            node_submit(w->root, &f->r);
+        }
+        for (u64 turns = rng_below(&w->rng, 4); turns; turns--)
+            loop_turn(block_graph_loop(w->g), false);
+    }
+    node_drain(w->root);
+}
+
+static bool consistent(struct node *n)
+{
+    struct check_result c = {0};
+    struct err e;
+    return !node_flush(n) && node_check(n, 0, &c, &e) && !c.corruptions && !c.check_errors;
+}
+
+TEST(stream_takes_over_what_is_behind)
+{
+    struct rng rng = rng_seeded();
+    for (unsigned round = 0; round < 10; round++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        world_open(&w);
+        struct node *base = round & 1 ? w.layers[0] : NULL;
+        struct block_job *j = job_stream(w.root, base, &(struct job_options){0}, &e);
+        write_meanwhile(&w, j, 30);
+        CHECK(job_run(j, &e));
+        CHECK(node_backing(node_root_child(w.root)) == base);
+        CHECK(holds(w.root, w.model));
+        CHECK(consistent(node_root_child(w.root)));
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+TEST(commit_goes_down)
+{
+    struct rng rng = rng_seeded();
+    for (unsigned round = 0; round < 10; round++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        world_open(&w);
+        struct node *base = w.layers[round & 1];
+        struct block_job *j = job_commit(w.root, base, &(struct job_options){0}, &e);
+        write_meanwhile(&w, j, 30);
+        CHECK(job_run(j, &e));
+        CHECK(node_root_child(w.root) == base);
+        CHECK(holds(w.root, w.model));
+        CHECK(consistent(base));
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+TEST(mirror_is_the_same_at_the_end)
+{
+    struct rng rng = rng_seeded();
+    for (unsigned round = 0; round < 10; round++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        world_open(&w);
+        struct block_job *j = job_mirror(w.root, w.target, &(struct job_options){0}, &e);
+        write_meanwhile(&w, j, 60);
+        CHECK(job_state(j) != JOB_PENDING);
+        CHECK(job_run(j, &e));
+        CHECK(node_root_child(w.root) == w.target);
+        CHECK(holds(w.root, w.model));
+        CHECK(consistent(w.target));
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+TEST(backup_has_the_moment_of_the_start)
+{
+    struct rng rng = rng_seeded();
+    for (unsigned round = 0; round < 10; round++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        world_open(&w);
+        struct job_options o = {.speed = round & 1 ? 64 << 20 : 0, .target_is_zero = true};
+        struct block_job *j = job_backup(w.root, w.target, &o, &e);
+        write_meanwhile(&w, j, 60);
+        CHECK(job_run(j, &e));
+        CHECK(holds(w.target, w.then));
+        CHECK(holds(w.root, w.model));
+        CHECK(consistent(w.target));
+        CHECK(node_root_child(w.root) == w.layers[LAYERS - 1]);
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+TEST(backup_by_bitmap_takes_what_has_changed)
+{
+    struct world w = {.rng = rng_seeded()};
+    struct err e = {0};
+    world_open(&w);
+    struct node *top = node_root_child(w.root);
+    CHECK(job_run(job_backup(w.root, w.target, &(struct job_options){0}, &e), &e));
+    CHECK(node_bitmap(top, BITMAP_ADD, "b", 0, &e));
+    for (unsigned i = 0; i < 5; i++) {
+        u64 at, len;
+        random_place(&w, &at, &len);
+        write_at(&w, w.root, at, len);
+    }
+    memcpy(w.then, w.model, DISK);
+    struct block_job *j = job_backup(w.root, w.target, &(struct job_options){.sync = SYNC_BITMAP, .bitmap = "b"}, &e);
+    u64 done, total;
+    job_progress(j, &done, &total);
+    CHECK(total < DISK);
+    write_meanwhile(&w, j, 20);
+    CHECK(job_run(j, &e));
+    CHECK(holds(w.target, w.then));
+    /* What was written during the job is the next one's. */
+    CHECK(job_run(job_backup(w.root, w.target, &(struct job_options){.sync = SYNC_BITMAP, .bitmap = "b"}, &e), &e));
+    CHECK(holds(w.target, w.model));
+    world_close(&w);
+}
+
+TEST(a_cancelled_job_changes_nothing)
+{
+    struct rng rng = rng_seeded();
+    for (unsigned kind = 0; kind < 4; kind++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        struct job_options o = {.speed = 1 << 20};
+        world_open(&w);
+        struct block_job *j = kind == 0   ? job_stream(w.root, NULL, &o, &e)
+                              : kind == 1 ? job_commit(w.root, NULL, &o, &e)
+                              : kind == 2 ? job_backup(w.root, w.target, &o, &e)
+                                          : job_mirror(w.root, w.target, &o, &e);
+        write_meanwhile(&w, j, 10);
+        job_cancel(j);
+        CHECK(!job_run(j, &e));
+        CHECK_EQ(e.code, ECANCELED);
+        CHECK(node_root_child(w.root) == w.layers[LAYERS - 1]);
+        CHECK(holds(w.root, w.model));
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+TEST(errors_of_the_target)
+{
+    struct world w = {.rng = rng_seeded()};
+    struct err e = {0};
+    world_open(&w);
+    for (unsigned policy = ON_ERROR_REPORT; policy <= ON_ERROR_STOP; policy++) {
+        struct job_options o = {.on_error = policy};
+        struct block_job *j = job_mirror(w.root, w.target, &o, &e);
+        w.m[LAYERS].ops = 0;
+        w.m[LAYERS].fail_at = 3;
+        w.m[LAYERS].fail_count = 2;
+        write_meanwhile(&w, j, 40);
+        if (policy == ON_ERROR_STOP) {
+            while (job_state(j) != JOB_PAUSED)
+                loop_turn(block_graph_loop(w.g), true);
+            job_resume(j);
+        }
+        w.m[LAYERS].fail_at = 0;
+        if (policy == ON_ERROR_REPORT) {
+            CHECK(!job_run(j, &e));
+            CHECK_EQ(e.code, EIO);
+            CHECK(holds(w.root, w.model));
+            continue;
+        }
+        while (job_state(j) != JOB_READY)
+            loop_turn(block_graph_loop(w.g), true);
+        CHECK(holds(w.target, w.model));
+        job_cancel(j);
+        CHECK(!job_run(j, &e));
+    }
+    CHECK(holds(w.root, w.model));
+    world_close(&w);
+}
+
+TEST_MAIN()
