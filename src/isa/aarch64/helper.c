@@ -124,7 +124,6 @@ const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_REALTIME] = {"realtime", realtime, IR_HELPER_VARIES},
     [A64_HELPER_MONOTONIC] = {"monotonic", monotonic, IR_HELPER_VARIES},
     [A64_HELPER_FP_LANES] = {"fp_lanes", a64_fp_lanes, IR_HELPER_FP},
-    [A64_HELPER_FJCVTZS] = {"fjcvtzs", a64_fjcvtzs, IR_HELPER_FP},
     [A64_HELPER_WIDEN_HALF] = {"widen_half", a64_widen_half, IR_HELPER_FP},
     [A64_HELPER_BFDOT] = {"bfdot", a64_bfdot, IR_HELPER_PURE},
     [A64_HELPER_BFMMLA] = {"bfmmla", a64_bfmmla, IR_HELPER_PURE},

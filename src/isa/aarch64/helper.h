@@ -11,7 +11,6 @@ enum a64_helper {
     A64_HELPER_SET_FPSR,
     A64_HELPER_COUNTER, A64_HELPER_REALTIME, A64_HELPER_MONOTONIC,
     A64_HELPER_FP_LANES,
-    A64_HELPER_FJCVTZS,
     /* of three vectors, or two */
     A64_HELPER_SM3PARTW1, A64_HELPER_SM3PARTW2, A64_HELPER_SM3SS1, A64_HELPER_SM3TT1A,
     A64_HELPER_SM3TT1B, A64_HELPER_SM3TT2A, A64_HELPER_SM3TT2B,
@@ -40,7 +39,6 @@ enum a64_fp_op {
 };
 
 void a64_fp_lanes(struct ir_env *env);
-void a64_fjcvtzs(struct ir_env *env);
 void a64_widen_half(struct ir_env *env);
 void a64_bfdot(struct ir_env *env);
 void a64_bfmmla(struct ir_env *env);

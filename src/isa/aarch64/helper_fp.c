@@ -79,13 +79,6 @@ void a64_fp_lanes(struct ir_env *env)
     env->helper_ret = r;
 }
 
-void a64_fjcvtzs(struct ir_env *env)
-{
-    bool exact;
-    u32 v = fp64_to_int32_modulo(env->helper_arg[0].d[0], &exact, env->fp);
-    env->helper_ret.d[0] = v | (u64)exact << 32;
-}
-
 /* The same number, or NaN with all its properties: a multiplication that widens sees the f16. */
 static u32 widen_half(u16 h, bool flush)
 {
