@@ -78,12 +78,14 @@ struct jit_region {
 #define JIT_HASH_BITS  17
 #define JIT_PAGE_BITS  12
 #define JIT_MAX_CODE   65536 /* host bytes of one region, at most */
+#define JIT_GRANULE    1024
 #define JIT_MIN_CODE   32    /* and at least: an entry that polls, an exit */
 
 /* Handlers of host signals look regions up without a lock: the array never moves, and an entry is there before
  * it counts. */
 struct jit_segment {
     struct jit_region **region; /* in address order */
+    u32 *first; /* by granule: the region that its first byte is in, or the next */
     _Atomic u32 count;
     u64 epoch; /* when it was emptied */
 };

@@ -58,7 +58,6 @@ void where_encode(const struct ra *ra, const struct host_buf *buf, struct jit_re
 {
     struct bytes b = {0};
     u32 last = UINT32_MAX, at = 0;
-    region->fault = xcalloc(buf->nfaults, sizeof(*region->fault));
     for (u32 i = 0; i < buf->nfaults; i++) {
         const struct host_fault *f = &buf->fault[i];
         const struct ra_state *st = &ra->state[f->state];

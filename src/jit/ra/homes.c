@@ -363,7 +363,11 @@ static void find_clean(struct ra *ra, struct loops *l)
 void ra_choose_homes(struct ra *ra)
 {
     const struct ir_region *r = ra->r;
-    outer_homes(ra, &ra->outer);
+    if (ra->outer_slots != r->slots || ra->outer_host != ra->host) {
+        outer_homes(ra, &ra->outer);
+        ra->outer_slots = r->slots;
+        ra->outer_host = ra->host;
+    }
     if (!r->by_state)
         return;
     struct loops l = {.r = r, .put = xcalloc(r->nblocks, sizeof(ra_slot_set)),

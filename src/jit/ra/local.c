@@ -906,14 +906,22 @@ static void allocate_side(struct ra *ra, u32 p)
     u32 block = block_at(ra, ra->r->node[p].imm);
     const struct ra_homes *homes = homes_at(ra, block);
     emit(ra, RA_SIDE)->v = p;
-    struct work saved = *w;
+    irv reg_val[RA_REGS], mem_val[IR_MAX_SLOTS];
+    u64 spill_used[ARRAY_LEN(w->spill_used)];
+    size_t mem_size = ra->r->slots->count * sizeof(*mem_val);
     struct undo undo[RA_REGS * 3 + (2 + IR_RECIPE_ARGS) * IR_MAX_SLOTS];
     unsigned n = remember_all(ra, homes, undo);
+    memcpy(reg_val, w->reg_val, sizeof(reg_val));
+    memcpy(mem_val, w->mem_val, mem_size);
+    memcpy(spill_used, w->spill_used, sizeof(spill_used));
     w->locked = 0;
     w->leaving = p;
     sync_state(ra, p, homes, NULL, 0);
-    saved.failed |= w->failed;
-    *w = saved;
+    w->leaving = 0;
+    w->locked = 0;
+    memcpy(w->reg_val, reg_val, sizeof(reg_val));
+    memcpy(w->mem_val, mem_val, mem_size);
+    memcpy(w->spill_used, spill_used, sizeof(spill_used));
     while (n--)
         ra->value[undo[n].v] = undo[n].value;
     struct ra_ins *end = emit(ra, RA_SIDE_END);

@@ -144,6 +144,8 @@ struct ra {
     u32 nspills;
 
     struct ra_homes outer;  /* at entries and exits of the region */
+    const struct ir_slots *outer_slots; /* what they were made for */
+    const struct ra_host *outer_host;
     struct ra_homes *inner; /* of its parts */
     u32 inner_cap;
     struct ra_block {
