@@ -25,6 +25,7 @@ from tap import Tap, skip_all
 PACKAGES = ["python3.11", "libpython3.11-testsuite", "stress-ng", "bash", "coreutils", "dash"]
 MODULES = ["math", "struct", "float", "cmath", "decimal", "json", "re", "hashlib", "zlib", "threading", "signal",
            "subprocess", "mmap"]
+# Not the mutex class: it calls it a failure when its first thread has done all before it has made a second.
 STRESSORS = [
     "--cpu 1 --cpu-ops 200", "--vm 1 --vm-bytes 16M --vm-ops 4000", "--vecmath 1 --vecmath-ops 500",
     "--matrix 1 --matrix-ops 500", "--fp-error 1 --fp-error-ops 500", "--crypt 1 --crypt-ops 50", "--hash 1 --hash-ops 500",
@@ -36,7 +37,7 @@ STRESSORS = [
     "--sigpending 1 --sigpending-ops 2000", "--sigsuspend 1 --sigsuspend-ops 2000", "--signest 1 --signest-ops 500",
     "--sigrt 1 --sigrt-ops 5000", "--sigtrap 1 --sigtrap-ops 2000", "--sigabrt 1 --sigabrt-ops 100",
     "--kill 1 --kill-ops 5000", "--pthread 1 --pthread-ops 1000", "--futex 1 --futex-ops 10000",
-    "--mutex 2 --mutex-ops 5000", "--sem 1 --sem-ops 1000", "--fork 1 --fork-ops 200", "--clone 1 --clone-ops 100",
+    "--sem 1 --sem-ops 1000", "--fork 1 --fork-ops 200", "--clone 1 --clone-ops 100",
 ]
 
 

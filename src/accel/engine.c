@@ -403,7 +403,7 @@ void engine_stop_threads(struct engine *en)
 
 void engine_restart_threads(struct engine *en)
 {
-    hot_start(en);
+    hot_restart(en);
 }
 
 void engine_fork_prepare(struct engine *en)

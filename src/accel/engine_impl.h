@@ -81,6 +81,7 @@ struct hot {
     bool running;
     _Atomic bool stop;
     pthread_mutex_t stopping; /* one at a time */
+    unsigned stopped;         /* by so many threads at the moment */
     pthread_mutex_t busy; /* the compiler is in use; taken before the engine's lock */
     u64 stat_regions, stat_insns, stat_ns;
 };
@@ -165,8 +166,9 @@ void hot_free(struct engine *en);
 void hot_fork_prepare(struct engine *en);
 void hot_fork_parent(struct engine *en);
 void hot_fork_child(struct engine *en);
-/* End the thread, until hot_start(). */
+/* End the thread, until everybody who did has called hot_restart(). */
 void hot_stop(struct engine *en);
+void hot_restart(struct engine *en);
 
 /* The run loops. */
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);

@@ -342,6 +342,7 @@ void hot_stop(struct engine *en)
 {
     struct hot *h = &en->hot;
     pthread_mutex_lock(&h->stopping);
+    h->stopped++;
     pthread_mutex_lock(&en->lock);
     bool running = h->running && getpid() == h->pid;
     atomic_store(&h->stop, true);
@@ -352,6 +353,15 @@ void hot_stop(struct engine *en)
         h->running = false;
         pthread_mutex_unlock(&en->lock);
     }
+    pthread_mutex_unlock(&h->stopping);
+}
+
+void hot_restart(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    pthread_mutex_lock(&h->stopping);
+    if (!--h->stopped)
+        hot_start(en);
     pthread_mutex_unlock(&h->stopping);
 }
 
@@ -379,6 +389,7 @@ void hot_fork_child(struct engine *en)
     struct hot *h = &en->hot;
     pthread_mutex_unlock(&h->busy);
     pthread_mutex_init(&h->stopping, NULL);
+    h->stopped = 0; /* whoever stopped it is not here */
     h->running = false;
     h->pid = getpid();
 }

@@ -251,7 +251,10 @@ static void convert_op(struct machine *m, struct pool *p)
     struct ir_builder *b = &m->b;
     unsigned ft = below(2) ? IR_F64 : IR_F32, it = below(2) ? IR_I64 : IR_I32;
     unsigned sign = below(2) << 7;
-    switch (below(5)) {
+    switch (below(6)) {
+    case 5:
+        add_int(p, ir_emit(b, IR_F2IM, IR_I32, IR_F64, pick(p->vecs, p->nvecs), 0, 0, 0));
+        break;
     case 0:
         add_int(p, ir_emit(b, IR_F2I, it,
                            ft | (below(2) ? 3u : below(5)) << 4 | sign,

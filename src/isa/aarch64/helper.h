@@ -11,8 +11,6 @@ enum a64_helper {
     A64_HELPER_SET_FPSR,
     A64_HELPER_COUNTER, A64_HELPER_REALTIME, A64_HELPER_MONOTONIC,
     A64_HELPER_FP_LANES,
-    A64_HELPER_FJCVTZS,
-    A64_HELPER_SIMD,
     /* of three vectors, or two */
     A64_HELPER_SM3PARTW1, A64_HELPER_SM3PARTW2, A64_HELPER_SM3SS1, A64_HELPER_SM3TT1A,
     A64_HELPER_SM3TT1B, A64_HELPER_SM3TT2A, A64_HELPER_SM3TT2B,
@@ -36,15 +34,11 @@ enum a64_fp_op {
     A64_FP_RECIP_STEP,
     A64_FP_RSQRT_STEP,
     A64_FP_RECIP_EXPONENT,
+    A64_FP_RECIP_ESTIMATE_U32, /* of fixed point */
+    A64_FP_RSQRT_ESTIMATE_U32,
 };
 
-/* What A64_HELPER_SIMD does with its first two arguments; the third is op | log2 lane bytes << 8 |
- * lanes << 12 | unsigned << 18. Saturation sets QC. */
-enum a64_simd_op { A64_SIMD_QSHL, A64_SIMD_QRSHL, A64_SIMD_RECPE, A64_SIMD_RSQRTE };
-
-void a64_simd(struct ir_env *env);
 void a64_fp_lanes(struct ir_env *env);
-void a64_fjcvtzs(struct ir_env *env);
 void a64_widen_half(struct ir_env *env);
 void a64_bfdot(struct ir_env *env);
 void a64_bfmmla(struct ir_env *env);

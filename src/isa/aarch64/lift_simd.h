@@ -17,6 +17,11 @@ irv a64_splat(struct lift *l, unsigned size, u64 x);
 irv a64_shift_right(struct lift *l, unsigned type, unsigned size, unsigned by, bool is_unsigned, bool round,
                     irv x);
 
+/* Amounts of shifts by register, the signed low byte of each lane, as wide as the lane; and a shift to the right
+ * by amounts that are not negative where it matters. */
+irv a64_shift_amounts(struct lift *l, unsigned size, irv by);
+irv a64_shift_right_by(struct lift *l, unsigned size, bool is_unsigned, bool round, irv x, irv by);
+
 /* The lane size of a shift by an immediate: the highest set bit of immh, the upper four bits of imm. */
 unsigned a64_shift_size(unsigned imm);
 

@@ -1,13 +1,5 @@
-/* Advanced SIMD: integer arithmetic. Common operations are IR, rare ones a call (a64_simd). */
+/* Advanced SIMD: integer arithmetic. */
 #include "isa/aarch64/lift_simd.h"
-
-/* By a64_simd(); y may be 0. */
-static irv call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned, irv x,
-                irv y)
-{
-    irv what = ir_const(l->b, IR_I64, op | lane << 8 | lanes << 12 | (unsigned)is_unsigned << 18);
-    return ir_helper(l->b, A64_HELPER_SIMD, IR_V128, x, y ? y : x, what);
-}
 
 irv a64_lane_zx(struct lift *l, unsigned size, irv v)
 {
@@ -115,36 +107,39 @@ bool a64_lift_simd_compare_zero(struct lift *l, const struct a64_simd_2misc *f)
     return true;
 }
 
-/* By the signed low byte of each lane: left, or right with the opposite, perhaps rounding by the last bit
- * that falls out. Amounts that are too large shift everything out, so the one of the two that does not
- * apply is zero, or signs. */
-static irv shift_by_register(struct lift *l, unsigned size, bool is_unsigned, bool round, irv x, irv by)
+irv a64_shift_amounts(struct lift *l, unsigned size, irv by)
 {
-    struct ir_builder *b = l->b;
-    unsigned up = (8u << size) - 8, right_op = is_unsigned ? IR_VSHRV : IR_VSARV;
-    by = ir_v1(b, IR_VSAR, IR_V128, size | up << 4, ir_v1(b, IR_VSHL, IR_V128, size | up << 4, by));
-    irv opposite = ir_v1(b, IR_VNEG, IR_V128, size, by);
-    irv left = ir_v2(b, IR_VSHLV, IR_V128, size, x, by);
-    irv right = ir_v2(b, right_op, IR_V128, size, x, opposite);
-    if (is_unsigned && !round)
-        return ir_v2(b, IR_VOR, IR_V128, 0, left, right);
-    if (round) {
-        irv one = a64_splat(l, size, 1);
-        irv last = ir_v2(b, right_op, IR_V128, size, x, ir_v2(b, IR_VSUB, IR_V128, size, opposite, one));
-        right = ir_v2(b, IR_VADD, IR_V128, size, right, ir_v2(b, IR_VAND, IR_V128, 0, last, one));
-    }
-    return ir_vbsl(b, IR_V128, ir_v2(b, IR_VCMPGTS, IR_V128, size, zero(l), by), right, left);
+    unsigned up = (8u << size) - 8;
+    by = ir_v1(l->b, IR_VSHL, IR_V128, size | up << 4, by);
+    return ir_v1(l->b, IR_VSAR, IR_V128, size | up << 4, by);
 }
 
+irv a64_shift_right_by(struct lift *l, unsigned size, bool is_unsigned, bool round, irv x, irv by)
+{
+    struct ir_builder *b = l->b;
+    unsigned op = is_unsigned ? IR_VSHRV : IR_VSARV;
+    irv v = ir_v2(b, op, IR_V128, size, x, by);
+    if (round) {
+        irv one = a64_splat(l, size, 1);
+        irv last = ir_v2(b, op, IR_V128, size, x, ir_v2(b, IR_VSUB, IR_V128, size, by, one));
+        v = ir_v2(b, IR_VADD, IR_V128, size, v, ir_v2(b, IR_VAND, IR_V128, 0, last, one));
+    }
+    return v;
+}
+
+/* Left, or right by the opposite. Amounts that are too large shift everything out, so the one of the two that
+ * does not apply is zero, or signs. */
 bool a64_lift_simd_shift_reg(struct lift *l, const struct a64_simd_3same *f)
 {
-    bool saturating = f->op & 1, round = f->op & 2;
-    irv v;
-    if (saturating)
-        v = call(l, round ? A64_SIMD_QRSHL : A64_SIMD_QSHL, f->size, lanes_of(f->sc, f->q, f->size), f->u,
-                 vreg(l, f->rn), vreg(l, f->rm));
+    struct ir_builder *b = l->b;
+    bool round = f->op & 2;
+    irv x = vreg(l, f->rn), by = a64_shift_amounts(l, f->size, vreg(l, f->rm)), v;
+    irv left = ir_v2(b, IR_VSHLV, IR_V128, f->size, x, by);
+    irv right = a64_shift_right_by(l, f->size, f->u, round, x, ir_v1(b, IR_VNEG, IR_V128, f->size, by));
+    if (f->u && !round)
+        v = ir_v2(b, IR_VOR, IR_V128, 0, left, right);
     else
-        v = shift_by_register(l, f->size, f->u, round, vreg(l, f->rn), vreg(l, f->rm));
+        v = ir_vbsl(b, IR_V128, ir_v2(b, IR_VCMPGTS, IR_V128, f->size, zero(l), by), right, left);
     a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
@@ -413,8 +408,8 @@ bool a64_lift_simd_shll(struct lift *l, const struct a64_simd_2misc *f)
 
 bool a64_lift_simd_estimate(struct lift *l, const struct a64_simd_2misc *f)
 {
-    irv v = call(l, f->u ? A64_SIMD_RSQRTE : A64_SIMD_RECPE, f->size, lanes_of(f->sc, f->q, f->size), false,
-                 vreg(l, f->rn), 0);
+    irv v = fp_lanes(l, f->u ? A64_FP_RSQRT_ESTIMATE_U32 : A64_FP_RECIP_ESTIMATE_U32, IR_F32,
+                     lanes_of(f->sc, f->q, f->size), 0, vreg(l, f->rn), 0);
     a64_put_lanes(l, 0, f->size, f->q, f->rd, v);
     return true;
 }

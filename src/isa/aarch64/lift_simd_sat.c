@@ -161,6 +161,22 @@ bool a64_lift_simd_sat_shl(struct lift *l, const struct a64_simd_shift_imm *f)
     return true;
 }
 
+/* By register: to the left it may saturate, to the right it does not. */
+bool a64_lift_simd_sat_shift_reg(struct lift *l, const struct a64_simd_3same *f)
+{
+    struct form form = {f->size, f->q, f->sc};
+    irv x = vreg(l, f->rn), by = a64_shift_amounts(l, f->size, vreg(l, f->rm));
+    irv to_right = negative(l, f->size, by), left = vector(l, IR_VSHLV, f->size, x, by);
+    irv back = vector(l, f->u ? IR_VSHRV : IR_VSARV, f->size, left, by);
+    irv bound = f->u ? ir_const(l->b, IR_V128, ~0ull) : bound_of(l, f->size, x);
+    irv right = a64_shift_right_by(l, f->size, f->u, f->op & 2, x,
+                                   ir_v1(l->b, IR_VNEG, IR_V128, f->size, by));
+    note(l, form, vector(l, IR_VANDN, 0, vector(l, IR_VXOR, 0, back, x), to_right));
+    left = ir_vbsl(l->b, IR_V128, vector(l, IR_VCMPEQ, f->size, back, x), left, bound);
+    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, ir_vbsl(l->b, IR_V128, to_right, right, left));
+    return true;
+}
+
 /* ---- narrowing ---- */
 
 enum narrowing { SIGNED, UNSIGNED, TO_UNSIGNED };

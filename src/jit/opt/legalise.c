@@ -220,6 +220,16 @@ static irv expand_round(struct ir_builder *b, const struct ir_node *n)
     return is_vector(n->type) ? r : ir_zx(b, lane, r);
 }
 
+/* Signs of half precision. */
+static irv expand_sign(struct ir_builder *b, const struct ir_node *n)
+{
+    unsigned type = is_vector(n->type) ? n->type : IR_V64, op = n->op == IR_FABS ? IR_VANDN : IR_VXOR;
+    if ((n->aux & 15) != IR_F16)
+        return 0;
+    irv v = ir_v2(b, op, type, 0, n->a, ir_const(b, type, 0x8000800080008000));
+    return is_vector(n->type) ? v : ir_zx(b, IR_F16, v);
+}
+
 /* ---- conversions ---- */
 
 #define SIGNED_ 0x80u
@@ -299,6 +309,7 @@ static expand_fn *const expand[IR_NOPS] = {
     [IR_VMAXS] = expand_minmax,  [IR_VMAXU] = expand_minmax,  [IR_VABS] = expand_abs,
     [IR_VTRN1] = expand_trn,     [IR_VTRN2] = expand_trn,     [IR_F2IV] = expand_convert,
     [IR_I2FV] = expand_convert,  [IR_F2I] = expand_to_int,   [IR_I2F] = expand_from_int,
+    [IR_FABS] = expand_sign,     [IR_FNEG] = expand_sign,
     [IR_FROUND] = expand_round,  [IR_CRC32] = expand_crc32,   [IR_VSHLV] = expand_shift_by_lane,
     [IR_VSHRV] = expand_shift_by_lane, [IR_VSARV] = expand_shift_by_lane,
 };

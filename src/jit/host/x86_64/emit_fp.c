@@ -325,6 +325,10 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
     case IR_F2I:
         emit_f2i(g, i);
         break;
+    case IR_F2IM:
+        jump_if_out_of_range(g, i, false);
+        x64_vg(&g->a, X_CVTTSD2SI, false, i->dst, src);
+        break;
     case IR_I2F:
         emit_i2f(g, i);
         break;

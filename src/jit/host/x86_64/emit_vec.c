@@ -417,6 +417,8 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_region *r
     unsigned round = n->aux >> 4 & 7;
     bool vector = n->type == IR_V64 || n->type == IR_V128;
     switch (n->op) {
+    case IR_F2IM:
+        return true;
     case IR_FMOV:
     case IR_FBITS:
         return n->type != IR_F16;
@@ -489,7 +491,7 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
 bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const struct ir_node *n)
 {
     const struct host_cpu *cpu = host_cpu;
-    if (ir_soft_fp(r, n) && (r->soft_fp || n->op != IR_F2I)) /* f2i has a range test */
+    if (ir_soft_fp(r, n) && (r->soft_fp || (n->op != IR_F2I && n->op != IR_F2IM))) /* they have a range test */
         return false;
     if (n->op == IR_BITREV || (n->op == IR_CRC32 && !(n->aux & 16)))
         return false;
