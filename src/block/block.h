@@ -26,8 +26,16 @@ void block_graph_free(struct block_graph *g);
 struct loop *block_graph_loop(struct block_graph *g);
 struct pool *block_graph_pool(struct block_graph *g);
 
+/* Ask before a file or a server is opened, be it named by the user or by an image. `name` is a path or a URI.
+ * NULL: everything may be opened, as it is without this call. */
+void block_graph_restrict(struct block_graph *g, bool (*may_open)(void *opaque, const char *name, bool write), void *opaque);
+
 /* `--object secret`: what `key-secret` options name. */
 void block_secret_set(struct block_graph *g, const char *id, const u8 *data, size_t len);
+
+/* TLS credentials of `--object tls-creds-...`, by id; they live as long as the graph. */
+struct tls_config;
+bool block_tls_creds_set(struct block_graph *g, const char *id, const struct tls_config *c, struct err *e);
 
 /* Limits that filters "throttle" of the group share; set again to change them. 0: none. A burst (bytes or
  * operations) may pass at once. */

@@ -25,6 +25,7 @@ struct file {
 };
 
 enum {
+    LARGE_READ = 256 << 10, /* a longer read, too */
     AT_ONCE_MAX = 64 << 10, /* a longer write goes to another thread: copying takes its time */
     DIRECT_ALIGN = 4096,
 };
@@ -92,6 +93,7 @@ static void op_start(struct file_op *op)
     op->aio.niov = iov_slice(r->iov, r->niov, op->done, r->len - op->done, op->iov);
     op->aio.done = rw_done;
     op->aio.op = r->op == BLK_READ ? AIO_READ : AIO_WRITE;
+    op->aio.large = r->len > LARGE_READ;
     aio_submit(r->node->graph->aio, &op->aio);
 }
 
@@ -99,7 +101,7 @@ static void op_start(struct file_op *op)
 static bool try_at_once(struct node *n, struct blk_req *r)
 {
     struct file *s = n->state;
-    if (!s->copy_at_once || r->niov > IOV_MAX)
+    if (!s->copy_at_once || r->niov > IOV_MAX || r->len > LARGE_READ)
         return false;
     ssize_t got;
     if (r->op == BLK_READ)
@@ -335,6 +337,8 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
     }
     if (!n->filename)
         return err_set(e, EINVAL, "A file name is missing: the file driver needs 'filename'");
+    if (!node_may_open(n, e))
+        return false;
     struct file *s = xcalloc(1, sizeof(*s));
     n->state = s;
     s->direct = direct;

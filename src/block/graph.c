@@ -53,6 +53,7 @@ void block_graph_free(struct block_graph *g)
     aio_free(g->aio);
     pool_free(g->pool);
     throttle_groups_free(g);
+    tls_creds_free(g);
     loop_free(g->loop);
     for (struct secret *s = g->secrets, *next; s; s = next) {
         next = s->next;
@@ -67,6 +68,19 @@ void block_graph_free(struct block_graph *g)
 struct loop *block_graph_loop(struct block_graph *g)
 {
     return g->loop;
+}
+
+void block_graph_restrict(struct block_graph *g, bool (*may_open)(void *opaque, const char *name, bool write), void *opaque)
+{
+    g->may_open = may_open;
+    g->may_open_opaque = opaque;
+}
+
+bool node_may_open(const struct node *n, struct err *e)
+{
+    const struct block_graph *g = n->graph;
+    return !g->may_open || g->may_open(g->may_open_opaque, n->filename, n->flags & OPEN_WRITE) ||
+           err_set(e, EACCES, "'%s' may not be opened here", n->filename);
 }
 
 struct pool *block_graph_pool(struct block_graph *g)

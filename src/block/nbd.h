@@ -60,8 +60,9 @@ struct nbd_export {
 };
 
 /* Serve on a listening socket, which is taken over. At most `most` clients at a time (0: no limit).
- * `changed` (may be NULL) is called when a client has come or gone, with how many there are. */
-struct nbd_server *nbd_server_new(struct block_graph *g, int fd, unsigned most,
+ * `changed` (may be NULL) is called when a client has come or gone, with how many there are. `tls_creds` (NULL:
+ * none) are an id; with them clients must use TLS. */
+struct nbd_server *nbd_server_new(struct block_graph *g, int fd, unsigned most, const char *tls_creds,
                                   void (*changed)(void *opaque, unsigned clients), void *opaque, struct err *e);
 /* Serve a connected socket, which is taken over. */
 void nbd_server_take(struct nbd_server *s, int fd);
@@ -80,8 +81,9 @@ struct nbd_listed {
     char **contexts;
     size_t ncontexts, context_cap;
 };
-/* `address` as of socket_connect(). Free with nbd_list_free(). */
-bool nbd_list(struct block_graph *g, const char *address, struct nbd_listed **list,
+/* `address` as of socket_connect(), `tls_creds` an id or NULL, `hostname` what the server's certificate must be
+ * for (NULL: as in the address). Free with nbd_list_free(). */
+bool nbd_list(struct block_graph *g, const char *address, const char *tls_creds, const char *hostname, struct nbd_listed **list,
               size_t *count, struct err *e);
 void nbd_list_free(struct nbd_listed *list, size_t count);
 

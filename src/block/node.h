@@ -75,6 +75,14 @@ struct secret {
     struct secret *next;
 };
 
+struct tls_named {
+    char *id;
+    bool server;
+    const struct tls_ops *ops;
+    struct tls_creds *creds;
+    struct tls_named *next;
+};
+
 struct block_graph {
     struct loop *loop;
     struct pool *pool;
@@ -83,6 +91,9 @@ struct block_graph {
     unsigned nodes;
     struct secret *secrets;
     struct throttle_group *throttle_groups;
+    struct tls_named *tls;
+    bool (*may_open)(void *opaque, const char *name, bool write);
+    void *may_open_opaque;
 };
 
 /* throttle.c */
@@ -112,6 +123,16 @@ struct node *node_new(struct block_graph *g, const struct driver *drv, const cha
 /* Open the child that `options` describes under `name` ("file"), or `filename`. */
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
                              const char *format, struct json *options, u32 flags, struct err *e);
+
+void tls_creds_free(struct block_graph *g);
+/* From now on the stream's bytes are encrypted; its handshake is part of the first reads and writes. */
+struct stream;
+bool tls_begin(const struct tls_named *t, struct stream *s, const char *hostname, struct err *e);
+/* The credentials of that id, which must be a server's or a client's. */
+const struct tls_named *tls_find(const struct block_graph *g, const char *id, bool server, struct err *e);
+
+/* Whether the protocol node may open what it is to be; its file name is final. */
+bool node_may_open(const struct node *n, struct err *e);
 
 /* What the option `key-secret` or similar names. */
 const struct secret *secret_find(const struct block_graph *g, const char *id, struct err *e);

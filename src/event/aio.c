@@ -76,6 +76,8 @@ static bool prepare(struct aio *a, struct aio_req *r)
         io_uring_prep_fallocate(sqe, r->fd, r->mode, (off_t)r->offset, (off_t)r->len);
         break;
     }
+    if (r->large)
+        io_uring_sqe_set_flags(sqe, IOSQE_ASYNC);
     io_uring_sqe_set_data(sqe, r);
     a->queued++;
     a->outstanding++;

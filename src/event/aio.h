@@ -12,6 +12,7 @@ struct aio_req {
     enum aio_op op;
     int fd;
     int mode; /* of fallocate */
+    bool large; /* copying it takes its time: not on the loop's thread */
     unsigned niov;
     const struct iovec *iov;
     u64 offset, len; /* len: of fallocate; reads and writes go by iov */

@@ -114,7 +114,8 @@ static void transmit(struct stream *s)
 
 static void update_events(struct stream *s)
 {
-    u32 events = (wants_input(s) ? EPOLLIN : 0) | (s->out_start < s->out_end ? EPOLLOUT : 0);
+    bool queued = s->out_start < s->out_end, blocked = queued && s->layer && s->layer->needs_input(s->layer);
+    u32 events = (wants_input(s) || blocked ? EPOLLIN : 0) | (queued && !blocked ? EPOLLOUT : 0);
     if (!s->over && events != s->events)
         loop_fd_change(s->loop, &s->watch, events);
     s->events = events;
@@ -256,6 +257,11 @@ void stream_set_layer(struct stream *s, struct stream_layer *layer)
         end(s, EPROTO); /* bytes in front of the layer that would seem to have come through it */
     s->layer = layer;
     look_later(s); /* it may have bytes already */
+}
+
+const char *stream_error(const struct stream *s)
+{
+    return s->layer ? s->layer->error(s->layer) : "";
 }
 
 int stream_fd(const struct stream *s)

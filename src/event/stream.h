@@ -34,10 +34,14 @@ struct stream_layer {
     ssize_t (*recv)(struct stream_layer *l, void *to, size_t n);
     ssize_t (*send)(struct stream_layer *l, const void *from, size_t n);
     bool (*pending)(struct stream_layer *l); /* bytes that recv() has without asking the socket */
+    bool (*needs_input)(struct stream_layer *l); /* send() goes on when something has come */
+    const char *(*error)(struct stream_layer *l); /* what went wrong, "" if nothing did */
     void (*free)(struct stream_layer *l);
 };
 /* From now on; the stream owns the layer. Nothing may wait to be sent or delivered. */
 void stream_set_layer(struct stream *s, struct stream_layer *layer);
+/* For people: why the layer has ended the stream; "" if it has not. */
+const char *stream_error(const struct stream *s);
 int stream_fd(const struct stream *s);
 
 /* "unix:PATH" or "HOST:PORT" (an IPv6 host in brackets) as a connected or a listening socket, or "fd:NUMBER",

@@ -12,7 +12,10 @@
 
 static void resize(struct memory *m, u64 size)
 {
-    m->bytes = xrealloc(m->bytes, size + 1);
+    if (size >= m->room) {
+        m->room = size + size / 2 + 4096;
+        m->bytes = xrealloc(m->bytes, m->room);
+    }
     if (size > m->size)
         memset(m->bytes + m->size, 0, size - m->size);
     m->size = size;

@@ -12,6 +12,7 @@ struct memory_event {
 
 struct memory {
     u8 *bytes;
+    u64 room; /* bytes allocated */
     u64 size, limit; /* writes beyond the limit fail with ENOSPC */
     bool record;
     struct memory_event *events;

@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, PEER, ImageTest
+from images import AIO_MODES, LYRE, PEER, ImageTest
 
 WRITES = ("write -P 1 0 1M", "write -P 2 1000 100", "write -z 200k 100k", "write -z -u 512k 128k", "discard 900k 64k", "aio_write -P 3 3M 1M",
           "aio_write -P 4 4M 70k", "aio_flush", "writev -P 5 6M 1k 3k 512", "flush", "write -f -P 6 7M 512")
@@ -181,6 +181,71 @@ class Nbd(ImageTest):
         self.peer_io(f"nbd://127.0.0.1:{port}/", "read -P 1 0 64k", options=("-f", "raw"))
         self.our_io("json:{'driver': 'raw', 'file': {'driver': 'nbd', 'host': '127.0.0.1', 'port': '%d'}}" % port,
                     "read -P 1 0 64k")
+        self.end(server)
+
+    def certificates(self):
+        """An authority, a server's and a client's certificate, and one of a server that nobody knows."""
+        d = self.dir / "pki"
+        d.mkdir()
+
+        def openssl(*args):
+            subprocess.run(["openssl", *args], cwd=d, check=True, capture_output=True)
+
+        for ca in ("ca", "other"):
+            openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{ca}-key.pem",
+                    "-out", f"{ca}-cert.pem", "-subj", f"/CN={ca}", "-days", "2", "-addext", "keyUsage=critical,keyCertSign")
+        for name, ca in (("server", "ca"), ("client", "ca"), ("rogue", "other")):
+            (d / "ext").write_text("basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\nsubjectAltName=DNS:localhost,IP:127.0.0.1\n"
+                                   f"extendedKeyUsage={'clientAuth' if name == 'client' else 'serverAuth'}\n")
+            openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}-key.pem",
+                    "-out", "req", "-subj", f"/CN={name}")
+            openssl("x509", "-req", "-in", "req", "-CA", f"{ca}-cert.pem", "-CAkey", f"{ca}-key.pem", "-CAcreateserial",
+                    "-out", f"{name}-cert.pem", "-days", "2", "-extfile", "ext")
+        return d
+
+    def test_tls(self):
+        if not Path(LYRE).with_name("lyre-tls.so").exists():
+            self.skipTest("built without GnuTLS")
+        self.ours("create", "-f", "raw", "a", "10M")
+        pki = self.certificates()
+        (self.dir / "psk").mkdir()
+        (self.dir / "psk" / "keys.psk").write_text("qemu:00112233445566778899aabbccddeeff\n")
+        kinds = {"x509": (f"tls-creds-x509,id=t,dir={pki}", ""), "psk": (f"tls-creds-psk,id=t,dir={self.dir}/psk", "")}
+        for kind, (creds, more) in kinds.items():
+            for program, io in ((self.mine, self.peer_io), (PEER["qemu-nbd"], self.our_io), (self.mine, self.our_io)):
+                with self.subTest(kind=kind, server=program):
+                    server, path = self.serve(program, "-t", "-e", "5", "-f", "raw", "--object", f"{creds},endpoint=server", "--tls-creds", "t", "a")
+                    spec = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={path},file.tls-creds=t"
+                    how = ("--object", f"{creds},endpoint=client", "--image-opts")
+                    if kind == "x509":
+                        spec += ",file.tls-hostname=localhost"
+                    io(spec, *WRITES, options=how)
+                    io(spec, *READS, options=how)
+                    run = self.our_io(f"nbd:unix:{path}", "read 0 512", options=("-f", "raw"), status=1)
+                    self.assertIn("TLS negotiation required before option", run.err)
+                    self.peer_io(f"nbd:unix:{path}", "read 0 512", options=("-f", "raw"), status=1)
+                    if kind == "x509":
+                        self.our_io(spec.replace("=localhost", "=elsewhere"), "read 0 512", options=how, status=1)
+                    out = self.ours("--list", "-k", path, *how[:2], "--tls-creds", "t", "--tls-hostname", "localhost", program="qemu-nbd").out
+                    self.assertIn("exports available: 1", out)
+                    self.end(server)
+        # A server with somebody else's certificate, and a client with none.
+        (pki / "server-cert.pem").rename(pki / "good-cert.pem")
+        (pki / "server-key.pem").rename(pki / "good-key.pem")
+        (pki / "rogue-cert.pem").rename(pki / "server-cert.pem")
+        (pki / "rogue-key.pem").rename(pki / "server-key.pem")
+        server, path = self.serve(self.mine, "-t", "-f", "raw", "--object", f"{kinds['x509'][0]},endpoint=server", "--tls-creds", "t", "a")
+        spec = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={path},file.tls-creds=t,file.tls-hostname=localhost"
+        how = ("--object", f"{kinds['x509'][0]},endpoint=client", "--image-opts")
+        self.assertIn("NOT trusted", self.our_io(spec, "read 0 512", options=how, status=1).err)
+        self.peer_io(spec, "read 0 512", options=how, status=1)
+        self.end(server)
+        (pki / "good-cert.pem").rename(pki / "server-cert.pem")
+        (pki / "good-key.pem").rename(pki / "server-key.pem")
+        (pki / "client-cert.pem").unlink()
+        server, path = self.serve(self.mine, "-t", "-f", "raw", "--object", f"{kinds['x509'][0]},endpoint=server", "--tls-creds", "t", "a")
+        spec = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={path},file.tls-creds=t,file.tls-hostname=localhost"
+        self.our_io(spec, "read 0 512", options=how, status=1)
         self.end(server)
 
     def test_kill(self):

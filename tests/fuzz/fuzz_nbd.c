@@ -28,7 +28,7 @@ static void feed_server(struct block_graph *g, int ours, int peer)
     struct err e;
     struct node *n = disk(g);
     int listener = socket(AF_UNIX, SOCK_STREAM, 0);
-    struct nbd_server *s = listener >= 0 ? nbd_server_new(g, listener, 1, NULL, NULL, &e) : NULL;
+    struct nbd_server *s = listener >= 0 ? nbd_server_new(g, listener, 1, NULL, NULL, NULL, &e) : NULL;
     if (!s || !n)
         abort();
     nbd_server_add(s, &(struct nbd_export){.node = n, .name = "", .depth = true});

@@ -32,7 +32,7 @@ struct slot {
 struct nbd {
     struct nbd_conn conn;
     struct node *n;
-    char *address, *export, *context;
+    char *address, *export, *context, *tls_creds, *hostname;
     struct slot slots[SLOTS];
     struct op *first, **last; /* not yet sent as a whole */
     bool lost;
@@ -460,6 +460,7 @@ static bool take_place(struct nbd *s, struct json *o, struct err *e)
                 opt_string(o, "server.type", &p.type, e) && opt_string(o, "server.path", &p.s_path, e) &&
                 opt_string(o, "server.host", &p.s_host, e) && opt_string(o, "server.port", &p.s_port, e) && opt_string(o, "server.str", &p.s_fd, e) &&
                 opt_string(o, "export", &s->export, e) && opt_string(o, "x-dirty-bitmap", &s->context, e) &&
+                opt_string(o, "tls-creds", &s->tls_creds, e) && opt_string(o, "tls-hostname", &s->hostname, e) &&
                 opt_size(o, "reconnect-delay", &delay, e);
     const char *path = p.path ? p.path : p.s_path, *host = p.host ? p.host : p.s_host;
     const char *port = p.port ? p.port : p.s_port;
@@ -479,6 +480,8 @@ static bool take_place(struct nbd *s, struct json *o, struct err *e)
         s->n->filename = p.s_fd ? xstrdup(s->address) : path ? xprintf("nbd+unix://%s%s?socket=%s", *s->export ? "/" : "", s->export, path)
                               : xprintf("nbd://%s:%s%s%s", host, port ? port : number, *s->export ? "/" : "", s->export);
     }
+    if (good && host && !s->hostname)
+        s->hostname = xstrdup(host);
     place_free(&p);
     return good;
 }
@@ -489,10 +492,12 @@ static bool client_open(struct node *n, struct json *options, u32 flags, struct 
     n->state = s;
     s->n = n;
     s->last = &s->first;
-    if (!take_place(s, options, e))
+    if (!take_place(s, options, e) || !node_may_open(n, e))
         return false;
     s->conn.address = s->address;
     s->conn.user = s;
+    s->conn.tls_creds = s->tls_creds;
+    s->conn.hostname = s->hostname;
     if (!nbd_connect(n->graph, &s->conn, e) || !nbd_go(&s->conn, s->export, s->context, e))
         return false;
     if ((flags & OPEN_WRITE) && (s->conn.flags & FLAG_READ_ONLY))
@@ -525,6 +530,8 @@ static bool client_close(struct node *n, struct err *e)
     free(s->address);
     free(s->export);
     free(s->context);
+    free(s->tls_creds);
+    free(s->hostname);
     free(s);
     n->state = NULL;
     return true;

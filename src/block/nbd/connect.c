@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/node.h"
 
 enum {
     MAX_REPLY = 64 << 10, /* bytes of an option's reply */
@@ -40,7 +41,10 @@ static bool take(struct nbd_conn *c, size_t n, struct err *e)
     c->got = false;
     stream_read(c->stream, n, conn_got);
     loop_until(c->loop, &c->got);
-    return !c->over || err_set(e, EPIPE, "the server at %s has closed the connection", c->address);
+    if (!c->over)
+        return true;
+    const char *why = stream_error(c->stream);
+    return err_set(e, EPIPE, "the server at %s has closed the connection%s%s", c->address, *why ? ": " : "", why);
 }
 
 static bool nonsense(const struct nbd_conn *c, const char *what, struct err *e)
@@ -50,9 +54,14 @@ static bool nonsense(const struct nbd_conn *c, const char *what, struct err *e)
 
 /* ---- greeting ---- */
 
+static bool start_tls(struct nbd_conn *c, const struct tls_named *t, struct err *e);
+
 bool nbd_connect(struct block_graph *g, struct nbd_conn *c, struct err *e)
 {
     c->loop = block_graph_loop(g);
+    const struct tls_named *tls = c->tls_creds ? tls_find(g, c->tls_creds, false, e) : NULL;
+    if (c->tls_creds && !tls)
+        return false;
     int fd = socket_connect(c->address, e);
     c->stream = fd >= 0 ? stream_new(c->loop, fd, c, e) : NULL;
     if (!c->stream)
@@ -70,7 +79,7 @@ bool nbd_connect(struct block_graph *g, struct nbd_conn *c, struct err *e)
     u8 mine[4];
     put_be32(mine, flags & (FIXED_NEWSTYLE | NO_ZEROES));
     stream_write(c->stream, mine, sizeof(mine));
-    return true;
+    return !tls || start_tls(c, tls, e);
 }
 
 void nbd_hang_up(struct nbd_conn *c)
@@ -112,11 +121,22 @@ static bool refused(const struct nbd_conn *c, u32 type, struct err *e)
 {
     const char *what = type == REP_UNKNOWN        ? "Requested export not available"
                        : type == REP_POLICY       ? "Request not permitted by server policy"
-                       : type == REP_TLS_REQUIRED ? "Server requires TLS, which is not supported here"
+                       : type == REP_TLS_REQUIRED ? "TLS negotiation required before option; give tls-creds"
                        : type == REP_UNSUPPORTED  ? "Server does not support this request"
                                                   : "Server refused the request";
     return err_set(e, type == REP_UNKNOWN ? ENOENT : EPERM, "%s%s%.200s", what, c->len ? "\nserver reported: " : "",
                    c->len ? (const char *)c->data : "");
+}
+
+static bool start_tls(struct nbd_conn *c, const struct tls_named *t, struct err *e)
+{
+    u32 type;
+    if (!c->fixed)
+        return err_set(e, ENOTSUP, "the server at %s has no TLS", c->address);
+    send_option(c, OPT_STARTTLS, NULL, 0);
+    if (!take_reply(c, OPT_STARTTLS, &type, e))
+        return false;
+    return type == REP_ACK ? tls_begin(t, c->stream, c->hostname, e) : refused(c, type, e);
 }
 
 static bool want_structured(struct nbd_conn *c, struct err *e)
@@ -312,9 +332,9 @@ static bool list_one(struct nbd_conn *c, struct nbd_listed *x, struct err *e)
     return !c->structured || list_contexts(c, x, e);
 }
 
-bool nbd_list(struct block_graph *g, const char *address, struct nbd_listed **list, size_t *count, struct err *e)
+bool nbd_list(struct block_graph *g, const char *address, const char *tls_creds, const char *hostname, struct nbd_listed **list, size_t *count, struct err *e)
 {
-    struct nbd_conn c = {.address = address};
+    struct nbd_conn c = {.address = address, .tls_creds = tls_creds, .hostname = hostname};
     *list = NULL;
     *count = 0;
     bool good = nbd_connect(g, &c, e) && want_structured(&c, e) && list_names(&c, list, count, e);
@@ -323,7 +343,8 @@ bool nbd_list(struct block_graph *g, const char *address, struct nbd_listed **li
     if (good)
         send_option(&c, OPT_ABORT, NULL, 0);
     nbd_hang_up(&c);
-    loop_turn(c.loop, false); /* the stream ends on the loop */
+    if (c.loop)
+        loop_turn(c.loop, false); /* the stream ends on the loop */
     return good;
 }
 

@@ -10,6 +10,7 @@ struct nbd_conn {
     struct stream *stream;
     struct loop *loop;
     const char *address;
+    const char *tls_creds, *hostname; /* NULL: no TLS; any name */
     void *user; /* who gets the stream's calls once nbd_go() is through */
     void (*lost)(void *user);
     bool structured, no_zeroes, fixed, over;

@@ -226,16 +226,38 @@ static void option_list(struct nbd_client *c)
     answer(c, REP_ACK);
 }
 
+static void option_tls(struct nbd_client *c)
+{
+    struct err e;
+    if (!c->s->tls || c->tls) {
+        refuse(c, c->tls ? REP_INVALID : REP_POLICY, c->tls ? "TLS is in use already" : "TLS not configured");
+        return;
+    }
+    reply(c, REP_ACK, NULL, 0);
+    if (!tls_begin(c->s->tls, c->stream, NULL, &e)) {
+        nbd_client_end(c);
+        return;
+    }
+    c->tls = true;
+    c->structured = false; /* what was said in the clear does not count */
+    c->contexts = 0;
+    want_option(c);
+}
+
 /* ---- reading options ---- */
 
 static void got_data(void *opaque, const u8 *data, size_t n)
 {
     struct nbd_client *c = opaque;
     u32 len = (u32)n;
-    bool bare = c->option == OPT_STRUCTURED || c->option == OPT_LIST;
+    bool bare = c->option == OPT_STRUCTURED || c->option == OPT_LIST || c->option == OPT_STARTTLS;
     if (c->option == OPT_ABORT) {
         reply(c, REP_ACK, NULL, 0);
         nbd_client_end(c);
+    } else if (c->s->tls && !c->tls && c->option == OPT_EXPORT_NAME) {
+        nbd_client_end(c);
+    } else if (c->s->tls && !c->tls && c->option != OPT_STARTTLS) {
+        refuse(c, REP_TLS_REQUIRED, "Option not permitted before TLS");
     } else if (bare && len) {
         answer(c, REP_INVALID);
     } else if (c->option == OPT_EXPORT_NAME) {
@@ -247,7 +269,7 @@ static void got_data(void *opaque, const u8 *data, size_t n)
     } else if (c->option == OPT_LIST) {
         option_list(c);
     } else if (c->option == OPT_STARTTLS) {
-        refuse(c, REP_POLICY, "TLS not configured");
+        option_tls(c);
     } else if (c->option == OPT_STRUCTURED) {
         c->structured = true;
         answer(c, REP_ACK);

@@ -382,11 +382,16 @@ void nbd_server_take(struct nbd_server *s, int fd)
     count_clients(s, 1);
 }
 
-struct nbd_server *nbd_server_new(struct block_graph *g, int fd, unsigned most,
+struct nbd_server *nbd_server_new(struct block_graph *g, int fd, unsigned most, const char *tls_creds,
                                   void (*changed)(void *opaque, unsigned clients), void *opaque, struct err *e)
 {
+    const struct tls_named *tls = tls_creds ? tls_find(g, tls_creds, true, e) : NULL;
+    if (tls_creds && !tls) {
+        close(fd);
+        return NULL;
+    }
     struct nbd_server *s = xcalloc(1, sizeof(*s));
-    *s = (struct nbd_server){.g = g, .most = most ? most : UINT32_MAX, .changed = changed, .opaque = opaque,
+    *s = (struct nbd_server){.g = g, .most = most ? most : UINT32_MAX, .tls = tls, .changed = changed, .opaque = opaque,
                              .listener = {.fd = fd, .ready = accept_client}};
     if (loop_fd_add(block_graph_loop(g), &s->listener, EPOLLIN, e))
         return s;

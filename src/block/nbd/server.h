@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "block/nbd.h"
+#include "block/node.h"
 #include "event/stream.h"
 
 struct nbd_server_export {
@@ -15,6 +16,7 @@ struct nbd_server {
     struct block_graph *g;
     struct loop_fd listener;
     struct nbd_server_export *exports;
+    const struct tls_named *tls; /* NULL: none */
     struct nbd_client *clients;
     unsigned count, most;
     void (*changed)(void *opaque, unsigned clients);
@@ -31,7 +33,7 @@ struct nbd_client {
     const struct nbd_export *x; /* chosen; NULL: still negotiating */
     const struct nbd_export *contexts_of;
     u32 contexts;               /* bits, agreed on for `contexts_of` */
-    bool no_zeroes, structured, gone, paused;
+    bool no_zeroes, structured, tls, gone, paused;
     u32 option, option_len;
     unsigned in_flight;
     u64 bytes; /* of the requests in flight */

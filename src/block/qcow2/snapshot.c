@@ -77,8 +77,8 @@ static enum step room_for(struct qcow2 *q, u64 cluster, int addend)
 {
     u64 count;
     enum step s = refcount_get(q, cluster, &count);
-    if (s == STEP_DONE && (addend > 0 ? count >= refcount_max(q) : !count))
-        return fmt_fail(&q->fmt, EINVAL, addend > 0 ? "the reference count of cluster %llu cannot grow; wider counts (refcount_bits) are needed"
+    if (s == STEP_DONE && (!count || (addend > 0 && count >= refcount_max(q))))
+        return fmt_fail(&q->fmt, EINVAL, count ? "the reference count of cluster %llu cannot grow; wider counts (refcount_bits) are needed"
                                                     : "cluster %llu is in use but not counted; run \"check -r all\"",
                         (unsigned long long)cluster);
     return s;
@@ -88,7 +88,7 @@ static void add_count(struct qcow2 *q, u64 cluster, int addend)
 {
     u64 count;
     refcount_get(q, cluster, &count);
-    if (count || addend > 0)
+    if (count) /* as room_for() has seen; of a damaged image it may have changed since */
         refcount_set(q, cluster, count + (u64)(s64)addend);
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "event/tls.h"
 
 /* ---- messages ---- */
 
@@ -171,6 +172,25 @@ static bool add_throttle_group(struct img *m, struct json *o, const char *id)
     return block_throttle_group_set(m->g, id, &l, &m->e);
 }
 
+/* "tls-creds-x509,id=...,dir=...,endpoint=server" and its like. */
+static bool add_tls_creds(struct img *m, const struct json *o, const char *id, const char *kind)
+{
+    const char *endpoint = json_get_string(o, "endpoint"), *verify = json_get_string(o, "verify-peer");
+    struct tls_config c = {.server = endpoint && !strcmp(endpoint, "server"), .verify = !verify || strcmp(verify, "off"),
+                           .kind = !strcmp(kind, "x509") ? TLS_X509 : !strcmp(kind, "psk") ? TLS_PSK : TLS_ANON,
+                           .dir = json_get_string(o, "dir"), .username = json_get_string(o, "username"),
+                           .priority = json_get_string(o, "priority")};
+    static const char *const known[] = {"qom-type", "id", "endpoint", "verify-peer", "dir", "username", "priority"};
+    for (const struct json *x = o->first; x; x = x->next) {
+        unsigned i = 0;
+        while (i < ARRAY_LEN(known) && strcmp(known[i], x->key))
+            i++;
+        if (i == ARRAY_LEN(known))
+            return err_set(&m->e, EINVAL, "Property 'tls-creds-%s.%s' not found", kind, x->key);
+    }
+    return block_tls_creds_set(m->g, id, &c, &m->e);
+}
+
 bool img_add_object(struct img *m, const char *text)
 {
     struct json *o = json_object();
@@ -178,16 +198,22 @@ bool img_add_object(struct img *m, const char *text)
     const char *type = json_get_string(o, "qom-type"), *id = json_get_string(o, "id");
     const char *data = json_get_string(o, "data"), *file = json_get_string(o, "file");
     bool group = type && !strcmp(type, "throttle-group");
-    if (good && (!type || (!group && strcmp(type, "secret"))))
-        good = err_set(&m->e, EINVAL, "the objects that are supported are 'secret' and 'throttle-group'");
+    const char *tls = type && !strncmp(type, "tls-creds-", 10) ? type + 10 : NULL;
+    if (good && tls && strcmp(tls, "x509") && strcmp(tls, "psk") && strcmp(tls, "anon"))
+        good = err_set(&m->e, EINVAL, "invalid object type: %s", type);
+    else if (good && (!type || (!group && !tls && strcmp(type, "secret"))))
+        good = err_set(&m->e, EINVAL, "the objects that are supported are secret, throttle-group and tls-creds-*");
     else if (good && !id)
         good = err_set(&m->e, EINVAL, "Parameter 'id' is missing");
+    else if (good && tls)
+        good = add_tls_creds(m, o, id, tls);
     else if (good && group)
         good = add_throttle_group(m, o, id);
     else if (good && json_get(o, "keyid"))
         good = err_set(&m->e, ENOTSUP, "encrypted secrets ('keyid') are not supported");
     else if (good && !data == !file)
         good = err_set(&m->e, EINVAL, "a secret needs either 'data' or 'file'");
+    group |= tls != NULL; /* not a secret, and done */
     if (good && data && !group) {
         block_secret_set(m->g, id, (const u8 *)data, strlen(data));
     } else if (good && !group) {

@@ -27,7 +27,7 @@ enum { MAX_OBJECTS = 16, SOCKET_ACTIVATION_FD = 3 };
 
 struct nbd_cmd {
     struct img m; /* messages, secrets, opening */
-    const char *file, *port, *bind, *socket, *pid_file, *snapshot, *name, *description, *bitmap, *cache;
+    const char *file, *port, *bind, *socket, *pid_file, *snapshot, *name, *description, *bitmap, *cache, *tls_creds, *hostname;
     const char *objects[MAX_OBJECTS];
     unsigned nobjects;
     u64 offset, clients_max;
@@ -75,7 +75,8 @@ static void print_help(const struct img *m)
            "      --cache=MODE          none, writeback, writethrough, directsync or unsafe (-n: none)\n"
            "      --discard=MODE        ignore or unmap\n"
            "      --aio=MODE            threads or io_uring\n"
-           "      --object=secret,...   a passphrase\n"
+           "      --object=TYPE,...     a passphrase (secret) or TLS credentials (tls-creds-x509, -psk, -anon)\n"
+           "      --tls-creds=ID        clients must use TLS with these credentials\n"
            "      --image-opts          FILE is a list of options\n"
            "      --fork                go on in the background once clients can connect\n"
            "      --pid-file=PATH       write the process's number there\n"
@@ -176,9 +177,13 @@ static int take_option(struct nbd_cmd *n, int c, const char *arg)
         n->pid_file = arg;
         return 0;
     case O_TLS_CREDS:
-    case O_TLS_AUTHZ:
+        n->tls_creds = arg;
+        return 0;
     case O_HOSTNAME:
-        return refuse(n, "TLS");
+        n->hostname = arg;
+        return 0;
+    case O_TLS_AUTHZ:
+        return refuse(n, "--tls-authz");
     case O_SELINUX:
         return refuse(n, "--selinux-label");
     default:
@@ -229,7 +234,7 @@ static int list(struct nbd_cmd *n)
     struct nbd_listed *all;
     size_t count;
     char *where = address(n);
-    bool good = nbd_list(n->m.g, where, &all, &count, &n->m.e);
+    bool good = nbd_list(n->m.g, where, n->tls_creds, n->hostname, &all, &count, &n->m.e);
     free(where);
     if (good)
         printf("exports available: %zu\n", count);
@@ -380,7 +385,7 @@ static int serve(struct nbd_cmd *n)
     int status = 1;
     struct nbd_server *s = NULL;
     if (loop_fd_add(l, &quit.fd, EPOLLIN, e) && write_pid(n))
-        s = nbd_server_new(n->m.g, fd, (unsigned)n->clients_max, changed, n, e);
+        s = nbd_server_new(n->m.g, fd, (unsigned)n->clients_max, n->tls_creds, changed, n, e);
     if (s) {
         nbd_server_add(s, &(struct nbd_export){.node = n->node, .name = n->name, .description = n->description,
                                                .read_only = n->read_only, .depth = n->depth, .bitmap = n->bitmap,

@@ -1,0 +1,93 @@
+/* Graphs: several in one process, and what they may open. */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "block/node.h"
+#include "check.h"
+
+enum { SIZE = 1 << 20 };
+
+static char *make(struct block_graph *g, const char *dir, const char *name, const char *backing)
+{
+    struct err e;
+    char *path = xprintf("%s/%s", dir, name);
+    struct json *o = json_object();
+    json_set_int(o, "size", SIZE);
+    if (backing) {
+        json_set_string(o, "backing_file", backing);
+        json_set_string(o, "backing_fmt", "qcow2");
+    }
+    CHECK(block_create(g, "qcow2", path, o, &e));
+    json_free(o);
+    return path;
+}
+
+static char *temporary(void)
+{
+    char *dir = xstrdup("/tmp/lyre-graph-XXXXXX");
+    CHECK(mkdtemp(dir) != NULL);
+    return dir;
+}
+
+static void clean(char *dir, char *a, char *b)
+{
+    unlink(a);
+    unlink(b);
+    rmdir(dir);
+    free(a);
+    free(b);
+    free(dir);
+}
+
+TEST(two_graphs_do_not_know_of_each_other)
+{
+    struct err e;
+    char *dir = temporary();
+    struct block_graph *g[2] = {block_graph_new(BLOCK_AIO_AUTO, &e), block_graph_new(BLOCK_AIO_THREADS, &e)};
+    char *path[2] = {make(g[0], dir, "a", NULL), make(g[1], dir, "b", NULL)};
+    struct node *n[2];
+    u8 buf[512];
+    block_secret_set(g[0], "s", (const u8 *)"x", 1);
+    CHECK(secret_find(g[1], "s", NULL) == NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        n[i] = node_open(g[i], path[i], "qcow2", NULL, OPEN_WRITE, &e);
+        memset(buf, (int)i + 1, sizeof(buf));
+        CHECK_EQ(node_io(n[i], BLK_WRITE, 0, buf, sizeof(buf), 0), 0);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK_EQ(node_io(n[i], BLK_READ, 0, buf, sizeof(buf), 0), 0);
+        CHECK_EQ(buf[0], i + 1);
+        CHECK(node_close(n[i], &e));
+        block_graph_free(g[i]);
+    }
+    clean(dir, path[0], path[1]);
+}
+
+static bool only_overlays(void *opaque, const char *name, bool write)
+{
+    return strstr(name, "/over") || (opaque && !write);
+}
+
+TEST(what_an_image_names_is_opened_only_if_it_may_be)
+{
+    struct err e;
+    char *dir = temporary();
+    struct block_graph *g = block_graph_new(BLOCK_AIO_THREADS, &e);
+    char *base = make(g, dir, "base", NULL), *over = make(g, dir, "over", "base");
+    block_graph_restrict(g, only_overlays, NULL);
+    CHECK(node_open(g, over, "qcow2", NULL, OPEN_WRITE, &e) == NULL);
+    CHECK(strstr(e.text, "base' may not be opened here") != NULL);
+    CHECK(node_open(g, "nbd://127.0.0.1:1/x", "raw", NULL, 0, &e) == NULL);
+    CHECK(strstr(e.text, "may not be opened here") != NULL);
+    block_graph_restrict(g, only_overlays, dir); /* others to be read */
+    struct node *n = node_open(g, over, "qcow2", NULL, OPEN_WRITE, &e);
+    CHECK(n != NULL);
+    CHECK(node_close(n, &e));
+    CHECK_EQ(g->nodes, 0);
+    block_graph_free(g);
+    clean(dir, base, over);
+}
+
+TEST_MAIN()
