@@ -54,7 +54,7 @@ help:
 	'make bench      side by side with qemu-aarch64 and native; BENCH="--only calls --runs 3"' \
 	'make demo       fetch arm64 programs from Debian and run them' \
 	'make fuzz       every fuzz target for TIME=60 seconds; TARGET=name for one' \
-	'make asan       build/asan: unit tests under AddressSanitizer; also ubsan, tsan' \
+	'make asan       build/asan: unit tests and user programs under AddressSanitizer; also ubsan, tsan' \
 	'make install    below PREFIX=/usr/local (DESTDIR= is honoured)' \
 	'make clean      remove build/' \
 	'' \

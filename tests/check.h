@@ -15,6 +15,14 @@ struct test {
 
 extern struct test *test_list, **test_tail;
 extern int test_failures;
+extern const char *test_skip_reason;
+
+/* Leave the test: it cannot run here. */
+#define SKIP(reason)                                                                               \
+    do {                                                                                           \
+        test_skip_reason = (reason);                                                               \
+        return;                                                                                    \
+    } while (0)
 
 #define TEST(id)                                                                                   \
     static void test_##id(void);                                                                   \
@@ -55,15 +63,18 @@ extern int test_failures;
 #define TEST_MAIN()                                                                                \
     struct test *test_list, **test_tail = &test_list;                                              \
     int test_failures;                                                                             \
+    const char *test_skip_reason;                                                                  \
     int main(void)                                                                                 \
     {                                                                                              \
         int n = 0, bad = 0;                                                                        \
         for (struct test *t = test_list; t; t = t->next) {                                         \
             int before = test_failures;                                                            \
+            test_skip_reason = NULL;                                                               \
             t->run();                                                                              \
             n++;                                                                                   \
             bad += test_failures != before;                                                        \
-            printf("%sok %d %s\n", test_failures != before ? "not " : "", n, t->name);             \
+            printf("%sok %d %s%s%s\n", test_failures != before ? "not " : "", n, t->name,           \
+                   test_skip_reason ? " # SKIP " : "", test_skip_reason ? test_skip_reason : "");  \
         }                                                                                          \
         printf("1..%d\n", n);                                                                      \
         return bad ? 1 : 0;                                                                        \

@@ -10,6 +10,7 @@ import argparse
 import ctypes.util
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
@@ -95,7 +96,10 @@ def test_errors(t, static, dynamic):
     t.both("not executable", [t.path("plain", open(static, "rb").read(), 0o644)], 126, 1,
            "Permission denied")
     t.both("another architecture", [shutil.which("true")], 126, 255, "x86-64")
+    t.check("guests are named", [t.lyre, "run", shutil.which("true")], 126, err="lyre runs those for aarch64", lines=1)
     t.both("no loader", [dynamic], 126, 255, "Could not open '/lib/ld-linux-aarch64.so.1'")
+    t.both("a loader that -L does not have", ["-L", t.work, dynamic], 126, 255, f"-L {t.work} does not have it")
+    t.both("-L that is not there", ["-L", "/nonexistent", dynamic], 126, 255, "-L /nonexistent cannot be opened")
     t.both("an object file", [t.path("object.o")], 126, 255, "object file")
     t.both("a script of nothing", [t.path("s0", b"#!\n")], 126, 1, "no interpreter")
     t.both("a script of another system", [t.path("s1", b"#!/bin/sh\n")], 126, 255, "interpreter")
@@ -161,6 +165,63 @@ def test_fp_traps(t):
     t.report("repeated FP traps", "" if traps and 0 < traps[0] < 1000 else f"FP traps: {traps}")
 
 
+def test_hot_code(t):
+    """A loop becomes a region of its own, and the time in it is seen: `-d stats`, `-profile`."""
+    source = t.path("loop.c")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write("""
+            unsigned seed = 1;
+            __attribute__((noinline)) unsigned turn(unsigned n)
+            {
+                unsigned x = seed;
+                for (unsigned i = 0; i < n; i++)
+                    x = x * 1664525 + 1013904223 + (x >> 7) % 13;
+                return seed = x;
+            }
+            int main(void)
+            {
+                unsigned x = 0;
+                for (int i = 0; i < 400; i++)
+                    x += turn(1000000);
+                return x == 1;
+            }""")
+    program, log = t.path("loop"), t.path("profile")
+    subprocess.run([CC, "-O1", "-static", "-o", program, source], check=True)
+    t.run([t.lyre, "run", "-profile", "-d", "stats", "-D", log, program])
+    text = open(log, encoding="utf-8").read()
+    share = re.search(r"time in hot regions\s+(\d+) %", text)
+    first = re.search(r"^ *([\d.]+) %  loop +turn$", text, re.M)
+    t.report("hot code", "" if share and int(share[1]) > 80 else text)
+    t.report("profile", "" if first and float(first[1]) > 80 else text)
+    t.run([t.lyre, "run", "-opt", "off", "-d", "stats", "-D", log, program])
+    text = open(log, encoding="utf-8").read()
+    t.report("no hot code", "" if "hot regions         0," in text and "time in hot" not in text else text)
+    t.check("when code is hot", [t.lyre, "run", "-opt", "sometimes", program], 2,
+            err="is not on, off or a number of entries")
+
+
+def test_for_perf(t, static):
+    """What perf and `perf inject --jit` read: names of generated code, and the code itself."""
+    with subprocess.Popen([t.lyre, "run", "-perf-map", "-jitdump", static], cwd=t.work, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.DEVNULL) as run:
+        run.wait(60)
+    names = f"/tmp/perf-{run.pid}.map"
+    lines = open(names, encoding="utf-8").read().splitlines() if os.path.exists(names) else []
+    bad = [line for line in lines if not re.fullmatch(r"[0-9a-f]+ [0-9a-f]+ guest_[0-9a-f]+", line)]
+    t.report("perf map", "no names" if not lines else "\n".join(bad[:5]))
+    if lines:
+        os.unlink(names)
+    dump = open(t.path(f"jit-{run.pid}.dump"), "rb").read()
+    magic, version, size = struct.unpack_from("<III", dump) if len(dump) > 12 else (0, 0, 0)
+    records, at = 0, size
+    while at + 8 <= len(dump):
+        kind, length = struct.unpack_from("<II", dump, at)
+        records += kind == 0  # code load
+        at += max(length, 8)
+    good = magic == 0x4A695444 and version == 1 and at == len(dump) and records == len(lines)
+    t.report("jitdump", "" if good else f"magic {magic:#x}, version {version}, {records} of {len(lines)} regions")
+
+
 def test_hostile(t, static):
     data = open(static, "rb").read()
     bad = ""
@@ -206,6 +267,8 @@ def main():
         test_errors(t, static, dynamic)
         test_options(t, static, dynamic, options.sysroot)
         test_fp_traps(t)
+        test_hot_code(t)
+        test_for_perf(t, static)
         test_hostile(t, static)
         print(f"1..{t.count}")
         return 1 if t.failed else 0

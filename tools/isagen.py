@@ -28,6 +28,7 @@ line below it is one encoding: one value (binary; `x` or `-` leaves bits open) f
   flags.r flags.w load store ends fp     effects, see EFFECTS; -fp drops that of the class
   -> NAME               the lift function, if not that of the class
   todo                  decoded and disassembled, but not lifted yet
+  nodiff                left out by the random differential test; a comment says why
   as *SUFFIX            (class only) how the names of the encodings are built from the mnemonics
   {imm=immhi:immlo}     (class only) joins fields into one of the struct
 
@@ -42,7 +43,8 @@ import sys
 from itertools import product
 
 EFFECTS = {'flags.r': 'READS_FLAGS', 'flags.w': 'WRITES_FLAGS', 'load': 'LOADS',
-           'store': 'STORES', 'ends': 'ENDS_BLOCK', 'fp': 'USES_FPSR', 'todo': 'TODO'}
+           'store': 'STORES', 'ends': 'ENDS_BLOCK', 'fp': 'USES_FPSR', 'todo': 'TODO',
+           'nodiff': 'NODIFF'}
 WIDTH = 32
 MAX_CONSTRAINT_BITS = 18     # overlap proofs enumerate at most 2^this
 

@@ -1,5 +1,6 @@
 /* From guest code to host code: the stages in a row. */
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,6 +26,7 @@ void compiler_free(struct compiler *c)
     free(c->buf.fault);
     free(c->buf.fp_site);
     free(c->buf.mark);
+    free(c->range);
     if (c->disas)
         host_disas_close(c->disas);
 }
@@ -78,20 +80,24 @@ static size_t log_host_insn(struct compiler *c, const struct host *host, size_t 
     return n;
 }
 
+static void log_guest_insn(const struct engine *en, u64 pc)
+{
+    u8 code[16];
+    char text[128] = "";
+    size_t len = en->opts.fetch(en->opts.opaque, pc, code, sizeof(code));
+    en->isa->disas(code, len, pc, text, sizeof(text));
+    log_print(LOG_OUT_ASM, "  -- 0x%" PRIx64 ":  %s\n", pc, text);
+}
+
 /* Host code with the guest's in between. */
-static void log_host_code(struct compiler *c, const struct engine *en, u32 guest_len)
+static void log_host_code(struct compiler *c, const struct engine *en)
 {
     const struct host_buf *buf = &c->buf;
     u32 mark = 0;
     log_print(LOG_OUT_ASM, "OUT: [size=%zu]\n", buf->used);
     for (size_t at = 0; at < buf->used;) {
-        for (; mark < buf->nmarks && buf->mark[mark].at <= at; mark++) {
-            char text[128] = "";
-            u64 pc = buf->mark[mark].pc, off = pc - c->ir.pc;
-            if (off < guest_len)
-                en->isa->disas(c->code + off, guest_len - off, pc, text, sizeof(text));
-            log_print(LOG_OUT_ASM, "  -- 0x%" PRIx64 ":  %s\n", pc, text);
-        }
+        for (; mark < buf->nmarks && buf->mark[mark].at <= at; mark++)
+            log_guest_insn(en, buf->mark[mark].pc);
         if (at == buf->cold || at == buf->data)
             log_print(LOG_OUT_ASM, "  -- %s\n", at == buf->data ? "constants" : "out of line");
         at += log_host_insn(c, en->host, at, at < buf->cold   ? buf->cold
@@ -114,7 +120,8 @@ static void prepare_log(struct compiler *c, const struct host *host)
 
 static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
 {
-    const struct engine *en = l->opaque;
+    const struct lifting *from = l->opaque;
+    const struct engine *en = from->en;
     if (l->npeeked == LIFT_PEEKS)
         return 0;
     size_t n = en->opts.fetch(en->opts.opaque, pc, to, len);
@@ -123,33 +130,79 @@ static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
     return n;
 }
 
+static bool guarded(struct lift *l, u64 pc)
+{
+    const struct lifting *from = l->opaque;
+    return from->en->opts.guarded(from->en->opts.opaque, pc);
+}
+
+static void depends_on(struct compiler *c, u64 start, u32 len)
+{
+    VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start, len};
+}
+
+static void leave_window(struct compiler *c, const struct lift *l, u64 end)
+{
+    depends_on(c, l->start, (u32)(end - l->start));
+    if (log_on(LOG_IN_ASM))
+        log_guest_code(l->isa, c->code, MIN(l->code_len, (size_t)(end - l->start)), l->start);
+}
+
+static bool go_on(struct lift *l, u64 pc)
+{
+    struct lifting *from = l->opaque;
+    const struct engine *en = from->en;
+    u8 code[FETCH_BYTES];
+    size_t len = en->opts.fetch(en->opts.opaque, pc, code, sizeof(code));
+    if (!len)
+        return false;
+    leave_window(from->compiler, l, l->pc + en->isa->max_insn);
+    memcpy(from->compiler->code, code, len);
+    l->start = pc;
+    l->code_len = len;
+    return true;
+}
+
+void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
+                    const struct ir_lowering *lowering)
+{
+    ir_region_start(&c->ir, &from->en->isa->slots, pc);
+    c->ir.key = from->key;
+    c->nranges = 0;
+    ir_build_start(&c->builder, &c->ir);
+    c->builder.lowering = lowering;
+}
+
+u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns)
+{
+    struct engine *en = from->en;
+    size_t len = en->opts.fetch(en->opts.opaque, pc, c->code, FETCH_BYTES);
+    if (!len)
+        return 0;
+    from->compiler = c;
+    struct lift l = {.b = &c->builder, .isa = en->isa, .model = from->model, .key = from->key,
+                     .start = pc, .pc = pc, .code = c->code, .code_len = len,
+                     .max_insns = max_insns, .peek = peek, .follow = from->follow,
+                     .joins = from->joins, .go_on = go_on, .opaque = from, .tagged = &en->tagged,
+                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
+    c->builder.pc = pc;
+    ir_block_start(&c->builder);
+    en->isa->lift(&l);
+    leave_window(c, &l, l.pc);
+    for (unsigned i = 0; i < l.npeeked; i++)
+        depends_on(c, l.peeked[i].start, l.peeked[i].len);
+    return (u32)(l.pc - l.start);
+}
+
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
                   const struct ir_lowering *lowering)
 {
-    struct engine *en = cpu->engine;
-    size_t room = FETCH_BYTES;
-    size_t len = en->opts.fetch(en->opts.opaque, pc, c->code, room);
-    if (!len)
-        return 0;
-    struct lift l = {.b = &c->builder, .isa = en->isa, .model = cpu->model, .key = cpu->env->key,
-                     .start = pc, .pc = pc, .code = c->code, .code_len = len,
-                     .max_insns = max_insns, .peek = peek, .opaque = en, .tagged = &en->tagged,
-                     .invalid = &en->invalid};
-    ir_region_start(&c->ir, &en->isa->slots, pc);
-    c->ir.key = cpu->env->key;
-    ir_build_start(&c->builder, &c->ir);
-    c->builder.lowering = lowering;
-    ir_block_start(&c->builder);
-    en->isa->lift(&l);
-    if (log_on(LOG_IN_ASM))
-        log_guest_code(en->isa, c->code, MIN(len, (size_t)(l.pc - pc)), pc);
-    log_ir(LOG_IR, "IR", &c->ir);
-    c->npeeked = l.npeeked;
-    for (unsigned i = 0; i < l.npeeked; i++) {
-        c->peeked[i].start = l.peeked[i].start;
-        c->peeked[i].len = l.peeked[i].len;
-    }
-    return (u32)(l.pc - pc);
+    struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key};
+    compiler_start(c, &from, pc, lowering);
+    u32 len = compiler_block(c, &from, pc, max_insns);
+    if (len)
+        log_ir(LOG_IR, "IR", &c->ir);
+    return len;
 }
 
 static NORETURN void broken(const char *what, const struct err *e, const struct ir_region *r)
@@ -160,11 +213,11 @@ static NORETURN void broken(const char *what, const struct err *e, const struct 
 }
 
 /* `-d verify`: every stage is checked; a breach is a bug of lyre. */
-static void verify_ir(const struct ir_region *r)
+void compiler_verify(const struct compiler *c, const struct engine *en)
 {
     struct err e;
-    if (log_on(LOG_VERIFY) && !ir_verify(r, &e))
-        broken("IR", &e, r);
+    if (log_on(LOG_VERIFY) && !ir_verify(&c->ir, en->isa->helpers, &e))
+        broken("IR", &e, &c->ir);
 }
 
 static void verify_allocation(const struct ra *ra)
@@ -181,10 +234,10 @@ static u64 now(void)
     return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
 }
 
-static void make_room(struct engine *en)
+static void make_room(struct engine *en, struct compiler *c)
 {
     u64 epoch = en->cache.epoch, start = now();
-    cache_room(&en->cache, &en->compiler.buf);
+    cache_room(&en->cache, &c->buf);
     if (en->cache.epoch != epoch)
         en->stat_stall[MIN(64 - clz64(now() - start), 31u)]++;
 }
@@ -195,36 +248,52 @@ static void mutate(const struct engine *en, enum engine_stage stage, void *produ
         en->opts.mutate(en->opts.opaque, stage, product);
 }
 
+bool compiler_allocate(struct compiler *c, const struct engine *en)
+{
+    if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
+        return false;
+    verify_allocation(&c->ra);
+    return true;
+}
+
+struct jit_region *compiler_install(struct compiler *c, struct engine *en)
+{
+    make_room(en, c);
+    if (log_on(LOG_OUT_ASM))
+        prepare_log(c, en->host);
+    if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
+        return NULL;
+    log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
+    if (log_on(LOG_OUT_ASM))
+        log_host_code(c, en);
+    struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges);
+    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc);
+    return r;
+}
+
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
     unsigned max_insns = en->opts.one_insn ? 1 : 64;
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
+    c->buf.heat = en->threshold ? 1 + heat_index(en, pc) : 0;
     for (;; max_insns /= 2) {
         u32 len = compiler_lift(c, cpu, pc, max_insns, &lowering);
         if (!len)
             return NULL;
-        verify_ir(&c->ir);
+        compiler_verify(c, en);
         mutate(en, ENGINE_IR, &c->ir);
-        if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
+        if (!compiler_allocate(c, en))
             continue;
-        verify_allocation(&c->ra);
         mutate(en, ENGINE_ALLOCATION, &c->ra);
-        make_room(en);
-        if (log_on(LOG_OUT_ASM))
-            prepare_log(c, en->host);
-        if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
+        struct jit_region *r = compiler_install(c, en);
+        if (!r)
             continue;
-        log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
-        if (log_on(LOG_OUT_ASM))
-            log_host_code(c, en, len);
-        struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, len, c->peeked, c->npeeked);
         if (en->turn)
             r->sum = lockstep_sum(c->code, len);
         mutate(en, ENGINE_CODE, r);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;
-        perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, pc);
         return r;
     }
 }

@@ -22,7 +22,7 @@ static void fp_nothing(struct ir_env *env)
 
 /* ---- safepoints ---- */
 
-static void ask_flush(struct engine *en)
+void engine_ask_flush(struct engine *en)
 {
     if (en->opts.kind == ENGINE_INTERP)
         return; /* it keeps nothing */
@@ -35,11 +35,25 @@ static void ask_flush(struct engine *en)
 static void wait_for_safepoints(void *opaque, u64 epoch)
 {
     struct engine *en = opaque;
-    ask_flush(en);
+    engine_ask_flush(en);
     for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
         while (atomic_load(&ec->in_code) && atomic_load(&ec->seen) < epoch)
             sched_yield();
     }
+}
+
+/* What is known about instructions does not hold for others at their place. A full list means all
+ * instructions, and stays. */
+static void drop_sites(struct lift_sites *sites, u64 start, u64 len)
+{
+    unsigned kept = 0;
+    if (sites->count == sites->limit)
+        return;
+    for (unsigned i = 0; i < sites->count; i++) {
+        if (sites->pc[i] - start >= len)
+            sites->pc[kept++] = sites->pc[i];
+    }
+    sites->count = kept;
 }
 
 void engine_invalidate(struct engine *en, u64 start, u64 len)
@@ -47,8 +61,21 @@ void engine_invalidate(struct engine *en, u64 start, u64 len)
     if (en->opts.kind == ENGINE_INTERP)
         return;
     pthread_mutex_lock(&en->lock);
+    drop_sites(&en->tagged, start, len);
+    drop_sites(&en->invalid, start, len);
     if (cache_invalidate(&en->cache, start, len))
-        ask_flush(en);
+        engine_ask_flush(en);
+    pthread_mutex_unlock(&en->lock);
+}
+
+void engine_check_landings(struct engine *en)
+{
+    pthread_mutex_lock(&en->lock);
+    atomic_store(&en->guards, true);
+    if (en->opts.kind != ENGINE_INTERP) {
+        cache_flush(&en->cache);
+        engine_ask_flush(en);
+    }
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -61,7 +88,7 @@ static void *stress(void *opaque)
         nanosleep(&pause, NULL);
         pthread_mutex_lock(&en->lock);
         cache_flush(&en->cache);
-        ask_flush(en);
+        engine_ask_flush(en);
         pthread_mutex_unlock(&en->lock);
     }
     return NULL;
@@ -90,6 +117,16 @@ static void collect_helpers(struct engine *en)
         en->helper_fns[i] = (const void *)(uintptr_t)en->isa->helpers[i].fn;
 }
 
+static void collect_flags(struct engine *en)
+{
+    const struct ir_slots *slots = &en->isa->slots;
+    en->flags_at = xmalloc(slots->count * sizeof(*en->flags_at));
+    for (unsigned s = 0; s < slots->count; s++) {
+        if (slots->slot[s].type == IR_FL)
+            en->flags_at[en->nflags++] = slots->slot[s].offset;
+    }
+}
+
 struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts, struct err *e)
 {
     struct engine *en = xcalloc(1, sizeof(*en));
@@ -101,7 +138,11 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->tagged.limit = MAX_TAGGED;
     en->invalid.limit = LIFT_SITES;
     compiler_init(&en->compiler);
+    hot_init(en);
+    if (opts->kind == ENGINE_JIT && opts->hot_at_once)
+        en->threshold = opts->hot_after;
     collect_helpers(en);
+    collect_flags(en);
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
     en->host_cpu.insn_align = isa->insn_align;
@@ -111,7 +152,9 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
         perf_close(&en->perf);
         compiler_free(&en->compiler);
+        hot_free(en);
         free(en->helper_fns);
+        free(en->flags_at);
         free(en);
         return NULL;
     }
@@ -120,6 +163,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
     start_stress(en);
+    hot_start(en);
     return en;
 }
 
@@ -128,12 +172,14 @@ void engine_free(struct engine *en)
     atomic_store(&en->stop, true);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
+    hot_free(en);
     perf_close(&en->perf);
     cache_free(&en->cache);
     compiler_free(&en->compiler);
     turn_free(en->turn);
     pthread_mutex_destroy(&en->lock);
     free(en->helper_fns);
+    free(en->flags_at);
     free(en);
 }
 
@@ -149,12 +195,12 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     *cpu = (struct vcpu){.isa = en->isa, .env = env, .engine = en, .engine_data = ec};
     env->cpu = cpu;
     env->helpers = en->helper_fns;
+    for (unsigned i = 0; i < IR_HEAT_COUNTERS; i++)
+        env->heat[i] = (s32)en->threshold;
     env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
-    bool host_fp = en->opts.kind != ENGINE_INTERP;
-    env->fp_pull = host_fp ? en->host->fp_pull : fp_nothing;
-    env->fp_push = host_fp ? en->host->fp_push : fp_nothing;
+    env->fp_push = en->opts.kind != ENGINE_INTERP ? en->host->fp_push : fp_nothing;
     ec->vcpu = cpu;
     ec->seen = 0;
     prediction_stack_make(en, ec);
@@ -243,7 +289,7 @@ static bool add_site(struct engine *en, struct lift_sites *sites, u64 pc)
         cache_flush(&en->cache);
     else
         cache_invalidate(&en->cache, pc, en->isa->max_insn);
-    ask_flush(en);
+    engine_ask_flush(en);
     return true;
 }
 
@@ -295,13 +341,11 @@ static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
  * bits themselves. */
 static void settle_flags(struct vcpu *cpu)
 {
-    const struct ir_slots *slots = &cpu->isa->slots;
-    for (unsigned s = 0; s < slots->count; s++) {
-        if (slots->slot[s].type != IR_FL)
-            continue;
-        struct ir_flags *f = env_slot(cpu->env, slots->slot[s].offset);
+    const struct engine *en = cpu->engine;
+    for (unsigned i = 0; i < en->nflags; i++) {
+        struct ir_flags *f = env_slot(cpu->env, en->flags_at[i]);
         if ((u32)f->kind & IR_SITE)
-            *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(cpu->env->slots, f), 0};
+            *f = (struct ir_flags){.kind = IR_FLK_BITS, .a = ir_flags_eval(cpu->env->slots, f)};
     }
 }
 
@@ -312,6 +356,11 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
         settle_flags(cpu);
     switch (env->exit) {
     case IR_EXIT_REQUEST:
+        if (atomic_load(&env->request) & REQUEST_SAMPLE) {
+            atomic_fetch_and(&env->request, ~(u32)REQUEST_SAMPLE);
+            hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
+        }
+        engine_cpu(cpu)->polled_in_hot = false;
         if (!(atomic_load(&env->request) & REQUEST_KICK))
             return true;
         atomic_fetch_and(&env->request, ~(u32)REQUEST_KICK);
@@ -347,10 +396,21 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 /* ---- fork ---- */
 
+void engine_stop_threads(struct engine *en)
+{
+    hot_stop(en);
+}
+
+void engine_restart_threads(struct engine *en)
+{
+    hot_restart(en);
+}
+
 void engine_fork_prepare(struct engine *en)
 {
     struct err e;
     pthread_mutex_lock(&en->lockstep_lock);
+    hot_fork_prepare(en);
     pthread_mutex_lock(&en->lock);
     if (!cache_fork_prepare(&en->cache, &e))
         log_warn("fork: %s\n", e.text);
@@ -365,6 +425,7 @@ static void fork_unlock(struct engine *en)
 void engine_fork_parent(struct engine *en)
 {
     cache_fork_parent(&en->cache);
+    hot_fork_parent(en);
     fork_unlock(en);
 }
 
@@ -385,8 +446,10 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
         log_warn("fork: %s\n", e.text);
         abort();
     }
+    hot_fork_child(en);
     fork_unlock(en);
     start_stress(en);
+    hot_start(en);
 }
 
 /* ---- statistics ---- */
@@ -406,6 +469,17 @@ static void print_stalls(const struct engine *en, FILE *to)
             (double)(1ull << i) / 1e6);
 }
 
+static void print_hot(const struct engine *en, FILE *to)
+{
+    const struct hot *h = &en->hot;
+    u64 all = h->samples[0] + h->samples[1];
+    fprintf(to, "hot regions         %" PRIu64 ", of %" PRIu64 " instructions, made in %.1f ms\n",
+            h->stat_regions, h->stat_insns, (double)h->stat_ns / 1e6);
+    if (all)
+        fprintf(to, "time in hot regions %.0f %% of %" PRIu64 " samples\n",
+                100.0 * (double)h->samples[1] / (double)all, all);
+}
+
 void engine_stats(struct engine *en, FILE *to)
 {
     const struct jit_cache *c = &en->cache;
@@ -418,5 +492,6 @@ void engine_stats(struct engine *en, FILE *to)
     fprintf(to, "regions evicted     %" PRIu64 "\n", c->stat_evicted);
     print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
+    print_hot(en, to);
     fprintf(to, "FP traps            %" PRIu64 "\n", atomic_load(&en->stat_fp_traps));
 }

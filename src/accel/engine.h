@@ -14,16 +14,22 @@ enum engine_kind { ENGINE_JIT, ENGINE_INTERP, ENGINE_LOCKSTEP };
  * struct jit_region. */
 enum engine_stage { ENGINE_IR, ENGINE_ALLOCATION, ENGINE_CODE };
 
+#define ENGINE_HOT_AFTER 4000 /* a good value for hot_after */
+
 struct engine_opts {
     enum engine_kind kind;
     const char *host_cpu;  /* NULL: as found; "sse4.2", "avx2", "avx512": at most this level */
     size_t cache_size;     /* bytes of code cache; 0: the default */
     u32 stress_ms;         /* free all code every so many milliseconds; 0: never */
+    u32 hot_after;         /* entries after which code is translated again, as hot; 0: never */
+    bool hot_at_once;      /* then and there, not by a thread of its own: for tests */
     unsigned pins;         /* how many pinned registers to use; UINT_MAX: all */
 
     /* Copy `len` bytes of guest code at `addr` to `to`; returns how many bytes could be read. Called
      * on vCPU threads; must not fault. */
     size_t (*fetch)(void *opaque, u64 addr, void *to, size_t len);
+    /* Asked after engine_check_landings(): is the page of `addr` guarded? May be NULL before. */
+    bool (*guarded)(void *opaque, u64 addr);
     void *opaque;
 
     bool one_insn;         /* one guest instruction per region, for debugging (-singlestep) */
@@ -53,16 +59,32 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit);
  * entered by this thread after the call returns, nor by others after their next safepoint. */
 void engine_invalidate(struct engine *en, u64 start, u64 len);
 
+/* From now on there are guarded pages, whose instructions indirect branches may not go to unless they
+ * are landing pads. Before, code need not know where branches come from. */
+void engine_check_landings(struct engine *en);
+
 /* Call first from the handlers of SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGTRAP with the handler's
  * siginfo and ucontext. True: the signal came from translated code and the context now leads out of
  * it (vcpu_run returns VCPU_EXIT_FAULT with precise state) or past it. False: not ours. */
 bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *ucontext);
+
+/* End all threads that the engine has made for itself, for system calls that want a process with one
+ * thread; and start them again. */
+void engine_stop_threads(struct engine *en);
+void engine_restart_threads(struct engine *en);
 
 /* Around fork(): the child gets a code cache of its own. `cpu` is the calling thread's; in the child
  * it is the only one that goes on. */
 void engine_fork_prepare(struct engine *en);
 void engine_fork_parent(struct engine *en);
 void engine_fork_child(struct engine *en, struct vcpu *cpu);
+
+/* Where vCPUs were found, if LOG_PROFILE is on: at which guest addresses, each the head of a loop or a function
+ * that was called, and how often. The array is the caller's; *count is its length. */
+struct engine_place {
+    u64 pc, samples;
+};
+struct engine_place *engine_profile(struct engine *en, size_t *count);
 
 /* Counters in a form for people (`-d stats`). */
 void engine_stats(struct engine *en, FILE *to);

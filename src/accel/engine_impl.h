@@ -15,6 +15,7 @@
 enum {
     REQUEST_KICK = 1,  /* vcpu_kick(): return to the caller */
     REQUEST_FLUSH = 2, /* code went away: forget predictions and inline look-ups */
+    REQUEST_SAMPLE = 4, /* say where you are: hot_sample() */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
@@ -30,8 +31,19 @@ struct compiler {
     struct host_buf buf;
     struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
-    struct jit_range peeked[JIT_RANGES - 1]; /* other guest code that the region depends on */
-    unsigned npeeked;
+    struct jit_range *range; /* guest code that the region depends on */
+    u32 nranges, range_cap;
+};
+
+/* What guest code is lifted for. */
+struct lifting {
+    struct engine *en;
+    const void *model; /* struct vcpu.model */
+    u32 key;
+    struct compiler *compiler; /* the one at work */
+    bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
+    bool (*joins)(struct lift *l, u64 pc);
+    void *opaque;
 };
 
 /* The engine's part of a vCPU. */
@@ -42,6 +54,7 @@ struct engine_cpu {
     _Atomic u64 seen;     /* cache epoch at its last safepoint */
     u8 *stack;            /* prediction stack with its guard pages */
     struct vcpu_exit fault; /* host signal of the last fault */
+    bool polled_in_hot;     /* the last poll that left was inside a hot region */
     struct fp_traps {
         u64 pc;
         u32 count;
@@ -49,6 +62,28 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct lockstep *lockstep;
+};
+
+/* The second translation of hot code (hot.c). */
+struct hot {
+    struct compiler compiler;
+    struct hot_place {
+        u64 pc;
+        u32 key;
+        u32 count;         /* of samples */
+        const void *model; /* struct vcpu.model */
+    } place[64];           /* by pc, direct-mapped */
+    u64 samples[2];        /* in first translations, in hot regions */
+    struct engine_place *profile; /* a hash table by pc, a power of two long; NULL: not wanted */
+    size_t profiled, profile_size;
+    pthread_t thread;
+    int pid;              /* of the process that the thread belongs to */
+    bool running;
+    _Atomic bool stop;
+    pthread_mutex_t stopping; /* one at a time */
+    unsigned stopped;         /* by so many threads at the moment */
+    pthread_mutex_t busy; /* the compiler is in use; taken before the engine's lock */
+    u64 stat_regions, stat_insns, stat_ns;
 };
 
 struct engine {
@@ -63,10 +98,14 @@ struct engine {
     struct compiler compiler;
     struct engine_cpu *cpus;
     struct lift_sites tagged, invalid;
+    struct hot hot;
+    u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
     const void **helper_fns;
+    u16 *flags_at, nflags; /* offsets of the guest's flags slots */
     pthread_t stress_thread;
     bool stress_on;
     _Atomic bool stop;
+    _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
@@ -86,8 +125,50 @@ void compiler_free(struct compiler *c);
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
                   const struct ir_lowering *lowering);
 
+/* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of
+ * it, and return the length in bytes of what it was made from last (0: no code there); check, abort if that fails; find places for
+ * values, false if they do not fit; make code and put it into the cache, NULL if it is too large. */
+void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
+                    const struct ir_lowering *lowering);
+u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
+void compiler_verify(const struct compiler *c, const struct engine *en);
+bool compiler_allocate(struct compiler *c, const struct engine *en);
+struct jit_region *compiler_install(struct compiler *c, struct engine *en);
+
 /* A region for pc; NULL when its code cannot be read. Called with the lock held. */
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc);
+
+/* The counter in env->heat for entries at pc. */
+static inline u32 heat_index(const struct engine *en, u64 pc)
+{
+    return (u32)(pc >> en->isa->insn_align) % IR_HEAT_COUNTERS;
+}
+
+/* The entry of the inline look-up for pc. */
+static inline struct ir_jump *engine_jump(const struct engine *en, struct ir_env *env, u64 pc)
+{
+    return &env->jumps[pc >> en->isa->insn_align & ((1 << IR_JUMP_BITS) - 1)];
+}
+
+/* Start the count again. */
+static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 pc)
+{
+    env->heat[heat_index(en, pc)] = (s32)en->threshold;
+}
+
+/* The counter of the code at the vCPU's pc has run out. */
+void hot_entry(struct vcpu *cpu);
+/* The vCPU left at a poll, at its pc; in_hot: out of a hot region. */
+void hot_sample(struct vcpu *cpu, bool in_hot);
+void hot_start(struct engine *en);
+void hot_init(struct engine *en);
+void hot_free(struct engine *en);
+void hot_fork_prepare(struct engine *en);
+void hot_fork_parent(struct engine *en);
+void hot_fork_child(struct engine *en);
+/* End the thread, until everybody who did has called hot_restart(). */
+void hot_stop(struct engine *en);
+void hot_restart(struct engine *en);
 
 /* The run loops. */
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
@@ -114,6 +195,8 @@ void turn_free(struct turn *turn);
 
 void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);
+/* Have every vCPU do engine_cpu_flush() at its next safepoint. Called with the lock held. */
+void engine_ask_flush(struct engine *en);
 /* Forget everything that leads into code: predictions and inline look-ups. */
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
 

@@ -53,11 +53,6 @@ void engine_cpu_flush(struct engine *en, struct engine_cpu *ec)
 
 /* ---- the loop ---- */
 
-static struct ir_jump *jump_slot(const struct engine *en, struct ir_env *env, u64 pc)
-{
-    return &env->jumps[pc >> en->isa->insn_align & ((1 << IR_JUMP_BITS) - 1)];
-}
-
 /* Safepoint: no generated code is running, and none will be entered by an address from before. */
 static void safepoint(struct engine *en, struct engine_cpu *ec)
 {
@@ -66,6 +61,14 @@ static void safepoint(struct engine *en, struct engine_cpu *ec)
         atomic_fetch_and(&env->request, ~(u32)REQUEST_FLUSH);
         engine_cpu_flush(en, ec);
     }
+}
+
+/* The thread for hot code may take the address away at the same time. */
+static void remember_entry(const struct engine *en, struct ir_env *env, u64 pc, const u8 *entry)
+{
+    struct ir_jump *j = engine_jump(en, env, pc);
+    __atomic_store_n(&j->host, (u64)entry, __ATOMIC_RELAXED);
+    __atomic_store_n(&j->pc, pc, __ATOMIC_RELAXED);
 }
 
 /* The entry for pc, with in_code set; NULL when the code cannot be read. `stub`: the exit that led
@@ -90,7 +93,7 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     atomic_store(&ec->in_code, entry != NULL);
     pthread_mutex_unlock(&en->lock);
     if (entry)
-        *jump_slot(en, env, pc) = (struct ir_jump){pc, (u64)entry};
+        remember_entry(en, env, pc, entry);
     return entry;
 }
 
@@ -98,8 +101,8 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
 static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
 {
     struct ir_env *env = ec->vcpu->env;
-    const struct ir_jump *j = jump_slot(en, env, pc);
-    if (j->pc != pc)
+    const struct ir_jump *j = engine_jump(en, env, pc);
+    if (__atomic_load_n(&j->pc, __ATOMIC_RELAXED) != pc)
         return NULL;
     atomic_store(&ec->in_code, true);
     if (!(atomic_load(&env->request) & REQUEST_FLUSH))
@@ -149,7 +152,9 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
             stub = left;
         }
         atomic_store(&ec->in_code, false);
-        if (env->exit != HOST_EXIT_LINK && !engine_exit(cpu, exit))
+        if (env->exit == HOST_EXIT_HOT)
+            hot_entry(cpu);
+        else if (env->exit != HOST_EXIT_LINK && !engine_exit(cpu, exit))
             return;
         /* engine_exit() may have asked for a flush: the stub is then gone */
     }
@@ -182,6 +187,7 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
     region_leave(en->host, cpu->env, f, info, context);
     ec->fault.sig = info->si_signo;
     ec->fault.sicode = info->si_code;
+    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
     region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
     en->host->context_abandon(&en->host_cpu, context);
     return true;

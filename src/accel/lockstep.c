@@ -156,12 +156,11 @@ static void nothing(struct ir_env *env)
 static void copy_env(struct lockstep *ls, struct vcpu *cpu)
 {
     struct ir_env *to = ls->env, *from = cpu->env;
-    from->fp_pull(from);
     memcpy(to->slots, from->slots, cpu->isa->slots.size);
     to->key = from->key;
     to->excl = from->excl;
     to->fp = (struct fp_env *)(void *)(to->slots + ((u8 *)from->fp - from->slots));
-    to->fp_pull = to->fp_push = nothing;
+    to->fp_push = nothing;
     to->cpu = cpu;
     to->exit_code = from->exit_code;
     to->exit_arg = from->exit_arg;
@@ -292,7 +291,7 @@ static bool is_stale(const struct vcpu *cpu, const struct compiler *c, u64 pc, u
     struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
     const struct jit_region *r = cache_find(&en->cache, pc, key);
-    bool stale = r && r->sum != lockstep_sum(c->code, len);
+    bool stale = !r || r->sum != lockstep_sum(c->code, len); /* gone: somebody wrote there just now */
     pthread_mutex_unlock(&en->lock);
     return stale;
 }
@@ -334,7 +333,6 @@ static bool step(struct vcpu *cpu)
         return false;
     if (cpu->env->exit == IR_EXIT_REQUEST)
         return true; /* asked to stop before it ran */
-    cpu->env->fp_pull(cpu->env);
     settle_undefined(cpu, &ec->interp, ls->env);
     if (!varies(cpu, &ec->own->ir) && differ(cpu, ls, text, sizeof(text)) &&
         !met_alias(ls) && !is_stale(cpu, ec->own, pc, ls->env->key, len))

@@ -19,6 +19,7 @@ enum log_class {
     LOG_UNIMP = 1 << 6,   /* guest code that asks for what is not there */
     LOG_STATS = 1 << 7,   /* counters at exit */
     LOG_GUEST_ERROR = 1 << 8,
+    LOG_PROFILE = 1 << 10, /* which guest functions took the time, at exit */
     LOG_VERIFY = 1 << 9,  /* check the IR of every region */
 };
 

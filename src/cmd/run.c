@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/profile.h"
 #include "user/user.h"
 
 struct run {
@@ -260,6 +261,20 @@ static enum answer opt_stress(struct run *r, const struct option *o, const char 
     return GO_ON;
 }
 
+static enum answer opt_opt(struct run *r, const struct option *o, const char *arg)
+{
+    u64 v;
+    if (!strcmp(arg, "on"))
+        v = ENGINE_HOT_AFTER;
+    else if (!strcmp(arg, "off"))
+        v = 0;
+    else if (!parse_number(arg, &v, false) || !v || v > INT32_MAX)
+        return complain(r, "'%s' is not on, off or a number of entries", arg);
+    r->user.engine.hot_after = (u32)v;
+    r->user.engine.hot_at_once = v && strcmp(arg, "on");
+    return GO_ON;
+}
+
 static enum answer opt_pins(struct run *r, const struct option *o, const char *arg)
 {
     u64 v;
@@ -272,6 +287,12 @@ static enum answer opt_pins(struct run *r, const struct option *o, const char *a
 static enum answer opt_perf_map(struct run *r, const struct option *o, const char *arg)
 {
     r->user.engine.perf_map = true;
+    return GO_ON;
+}
+
+static enum answer opt_profile(struct run *r, const struct option *o, const char *arg)
+{
+    log_enable(LOG_PROFILE);
     return GO_ON;
 }
 
@@ -317,9 +338,12 @@ static const struct option options[] = {
      "use at most this level of the host: sse4.2, avx2, avx512"},
     {"cache-size", "size", "LYRE_CACHE_SIZE", opt_cache_size, "bytes of code cache"},
     {"stress", "ms", "LYRE_STRESS", opt_stress, "free all code every so many milliseconds"},
+    {"opt", "when", "LYRE_OPT", opt_opt,
+     "translate hot code again, as larger regions: on (default), off, or after so many entries, at once"},
     {"pins", "number", "LYRE_PINS", opt_pins, "use at most so many pinned registers"},
     {"perf-map", NULL, "LYRE_PERF_MAP", opt_perf_map, "tell perf the names of generated code"},
     {"jitdump", NULL, "LYRE_JITDUMP", opt_jitdump, "write a jitdump file for perf"},
+    {"profile", NULL, "LYRE_PROFILE", opt_profile, "say at the end which functions took the time"},
     {"version", NULL, "QEMU_VERSION", opt_version, "display version information and exit"},
 };
 
@@ -420,16 +444,16 @@ static enum answer parse_one(struct run *r, int argc, char **argv, int *i)
 
 /* ---- the end of the program ---- */
 
-static void print_stats(struct engine *en)
+static void log_report(u32 class, void (*print)(struct engine *en, FILE *to), struct engine *en)
 {
     char *text = NULL;
     size_t len = 0;
-    FILE *f = open_memstream(&text, &len);
+    FILE *f = log_on(class) ? open_memstream(&text, &len) : NULL;
     if (!f)
         return;
-    engine_stats(en, f);
+    print(en, f);
     fclose(f);
-    log_print(LOG_STATS, "%s", text);
+    log_print(class, "%s", text);
     free(text);
 }
 
@@ -437,8 +461,10 @@ static void end(struct process *p, struct user_end how, bool vfork_child)
 {
     if (how.kind == USER_END_THREAD)
         syscall(SYS_exit, how.code);
-    if (!vfork_child && log_on(LOG_STATS) && process_engine(p))
-        print_stats(process_engine(p));
+    if (!vfork_child && process_engine(p)) {
+        log_report(LOG_STATS, engine_stats, process_engine(p));
+        log_report(LOG_PROFILE, profile_print, process_engine(p));
+    }
     if (how.kind == USER_END_EXIT)
         _exit(how.code);
     /* Its own signal again, so that whoever waits for us sees the right status. A shell says what
@@ -500,6 +526,7 @@ static int run(struct run *r, int argc, char **argv)
 {
     int i = 1;
     r->user.engine.pins = ~0u;
+    r->user.engine.hot_after = ENGINE_HOT_AFTER;
     for (char **e = environ; *e; e++)
         VEC_PUSH(r->env, r->envs, r->env_cap) = *e;
     start_words(r);
@@ -525,10 +552,18 @@ static int run(struct run *r, int argc, char **argv)
     return run_program(r, argv + i);
 }
 
+/* Only what did not become a process comes back. */
+static int finish(struct run *r, int status)
+{
+    free(r->env);
+    free(r->reexec);
+    return status;
+}
+
 int cmd_run(const char *self, int argc, char **argv)
 {
     struct run r = {.self = self, .name = "lyre"};
-    return run(&r, argc, argv);
+    return finish(&r, run(&r, argc, argv));
 }
 
 #ifndef AT_FLAGS_PRESERVE_ARGV0
@@ -550,5 +585,8 @@ int cmd_qemu_user(const struct isa *isa, int argc, char **argv)
         argv++;
         argc--;
     }
-    return run(&r, argc, argv);
+    int status = finish(&r, run(&r, argc, argv));
+    free(prefix);
+    free(name);
+    return status;
 }

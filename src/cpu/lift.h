@@ -5,7 +5,7 @@
 #include "cpu/isa.h"
 #include "jit/ir/build.h"
 
-#define LIFT_PEEKS 2
+#define LIFT_PEEKS 16
 #define LIFT_SITES 256
 #define LIFT_SIDE_EXITS 4
 
@@ -52,19 +52,22 @@ struct lift {
     struct {
         u64 start;
         u32 len;
-    } peeked[2];
+    } peeked[LIFT_PEEKS];
     unsigned npeeked;
-    /* For regions of hot code: has the code at pc run? */
-    bool (*ran)(struct lift *l, u64 pc);
-    void *opaque;    /* for peek and ran */
-};
+    /* NULL: no page of the program is guarded, and indirect branches need not say what they are.
+     * Else: is that of pc? */
+    bool (*guarded)(struct lift *l, u64 pc);
 
-/* Of two ways on, is the first the likelier? A loop is likelier than its end. */
-static inline bool lift_likely(struct lift *l, u64 yes, u64 no)
-{
-    bool yes_ran = l->ran(l, yes), no_ran = l->ran(l, no);
-    return yes_ran != no_ran ? yes_ran : yes <= l->pc;
-}
+    /* For by_state regions. follow: control may go to pc from here; true when the region is to have a block
+     * there. joins: has it, or will it have, a block at pc, so that this one ends there? */
+    bool (*follow)(struct lift *l, u64 pc);
+    bool (*joins)(struct lift *l, u64 pc);
+    /* Have `code` start at pc, behind the instruction at hand, for a block that goes on there. False when there
+     * is no code. */
+    bool (*go_on)(struct lift *l, u64 pc);
+    u64 returns_to;  /* where the inlined function that is being lifted was called from; 0: none is */
+    void *opaque;    /* for the functions */
+};
 
 /* The instruction at l->pc starts. */
 static inline void lift_insn_start(struct lift *l)

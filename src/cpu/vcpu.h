@@ -43,6 +43,8 @@ void vcpu_reg_set(struct vcpu *cpu, int reg, const v128 *value);
 /* The same for registers of at most 64 bits. */
 u64 vcpu_get(struct vcpu *cpu, int reg);
 void vcpu_set(struct vcpu *cpu, int reg, u64 value);
+/* Where landings are checked (engine_check_landings()), the bits that instructions are aligned to may hold
+ * the kind of the indirect branch that came here. */
 u64 vcpu_pc(const struct vcpu *cpu);
 void vcpu_set_pc(struct vcpu *cpu, u64 pc);
 

@@ -14,7 +14,8 @@ enum map_flags {
     MAP_IS_SHM = 1 << 5, /* System V shared memory */
 };
 
-enum map_prot { MAP_READ = 1, MAP_WRITE = 2, MAP_EXEC = 4 };
+/* MAP_GUARDED: indirect branches may only go to landing pads. */
+enum map_prot { MAP_READ = 1, MAP_WRITE = 2, MAP_EXEC = 4, MAP_GUARDED = 8, MAP_PROT = 15 };
 
 struct map {
     u64 start, end; /* page aligned, end exclusive */

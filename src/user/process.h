@@ -46,6 +46,7 @@ struct process {
     u64 arg_start, arg_end, env_start, env_end, stack_top; /* on the guest's stack */
     u64 *auxv;           /* a copy, pairs */
     size_t auxv_words;
+    u64 vdso;            /* its start */
     u64 sigreturn;       /* guest address of code that calls rt_sigreturn */
     _Atomic u64 random;  /* state of process_random() */
     _Atomic u32 personality;
@@ -88,6 +89,13 @@ struct thread {
     u32 alt_flags;
     void *host_stack;         /* for host handlers */
 };
+
+/* The address of the instruction at the thread's pc (see vcpu_pc). */
+static inline u64 thread_insn(const struct thread *t)
+{
+    u64 pc = vcpu_pc(t->cpu);
+    return t->process->space.guards ? ALIGN_DOWN(pc, 1ull << t->process->isa->insn_align) : pc;
+}
 
 static inline u64 sig_bit(int sig)
 {

@@ -48,37 +48,43 @@ static _Atomic u64 *exec_chunk(struct space *sp, u64 addr, bool create)
     return chunk;
 }
 
-static void exec_set(struct space *sp, u64 start, u64 end, bool on)
+enum { PAGE_EXEC = 1, PAGE_GUARDED = 2, PAGE_BITS = 2 };
+
+/* Only one thread sets, with the lock held. */
+static void pages_set(struct space *sp, u64 start, u64 end, u64 bits)
 {
     for (u64 at = start; at < end;) {
         u64 stop = MIN(end, (at | ((1ull << EXEC_CHUNK_BITS) - 1)) + 1);
-        _Atomic u64 *chunk = exec_chunk(sp, at, on);
+        _Atomic u64 *chunk = exec_chunk(sp, at, bits != 0);
         for (; chunk && at < stop; at += SPACE_PAGE) {
-            u64 page = (at >> 12) & (EXEC_WORDS * 64ull - 1);
-            u64 bit = 1ull << (page & 63);
-            if (on)
-                atomic_fetch_or_explicit(&chunk[page >> 6], bit, memory_order_relaxed);
-            else
-                atomic_fetch_and_explicit(&chunk[page >> 6], ~bit, memory_order_relaxed);
+            u64 bit = (at >> 12) * PAGE_BITS & (EXEC_WORDS * 64ull - 1);
+            _Atomic u64 *word = &chunk[bit >> 6];
+            u64 others = atomic_load_explicit(word, memory_order_relaxed) & ~(3ull << (bit & 63));
+            atomic_store_explicit(word, others | bits << (bit & 63), memory_order_relaxed);
         }
         at = stop;
     }
 }
 
-static bool exec_get(struct space *sp, u64 addr)
+static u64 page_get(struct space *sp, u64 addr)
 {
     if (addr >= sp->top)
-        return false;
+        return 0;
     _Atomic u64 *chunk = exec_chunk(sp, addr, false);
-    u64 page = (addr >> 12) & (EXEC_WORDS * 64ull - 1);
-    return chunk && atomic_load_explicit(&chunk[page >> 6], memory_order_relaxed) >> (page & 63) & 1;
+    u64 bit = (addr >> 12) * PAGE_BITS & (EXEC_WORDS * 64ull - 1);
+    return chunk ? atomic_load_explicit(&chunk[bit >> 6], memory_order_relaxed) >> (bit & 63) & 3 : 0;
+}
+
+bool space_guarded(void *opaque, u64 addr)
+{
+    return page_get(opaque, addr) & PAGE_GUARDED;
 }
 
 size_t space_fetch(void *opaque, u64 addr, void *to, size_t len)
 {
     struct space *sp = opaque;
     size_t done = 0;
-    while (done < len && exec_get(sp, addr + done)) {
+    while (done < len && page_get(sp, addr + done) & PAGE_EXEC) {
         size_t part = MIN(len - done, SPACE_PAGE - ((addr + done) & (SPACE_PAGE - 1)));
         size_t left = guard_copy((u8 *)to + done, (const void *)(uintptr_t)(addr + done), part);
         done += part - left;
@@ -241,19 +247,25 @@ static void release_holes(struct space *sp, u64 start, u64 end)
     }
 }
 
-/* [start, end) gets new contents or a new protection: books about code. */
-static void code_update(struct space *sp, u64 start, u64 end, bool was_exec, bool is_exec)
+/* What is mapped at [start, end) is now what prot says. */
+static void code_update(struct space *sp, u64 start, u64 end, bool was_exec, u32 prot)
 {
-    if (was_exec || is_exec)
-        exec_set(sp, start, end, is_exec);
+    u64 bits = !(prot & MAP_EXEC) ? 0 : prot & MAP_GUARDED ? PAGE_EXEC | PAGE_GUARDED : PAGE_EXEC;
+    if (was_exec || bits)
+        pages_set(sp, start, end, bits);
     if (was_exec && sp->engine)
         engine_invalidate(sp->engine, start, end - start);
+    if (bits & PAGE_GUARDED && !sp->guards) {
+        sp->guards = true;
+        if (sp->engine)
+            engine_check_landings(sp->engine);
+    }
 }
 
 static void record(struct space *sp, u64 addr, u64 len, u32 prot, u32 flags, int fd, u64 offset,
                    u32 what)
 {
-    struct map m = {.start = addr, .end = addr + len, .prot = prot & 7, .flags = what};
+    struct map m = {.start = addr, .end = addr + len, .prot = prot & MAP_PROT, .flags = what};
     if ((flags & MAP_TYPE) != MAP_PRIVATE)
         m.flags |= MAP_IS_SHARED;
     if (!(flags & MAP_ANONYMOUS)) {
@@ -269,7 +281,7 @@ static void record(struct space *sp, u64 addr, u64 len, u32 prot, u32 flags, int
         m.offset = addr; /* keeps neighbours apart: each is detached on its own */
     bool was = maptab_executable(&sp->tab, m.start, m.end);
     maptab_insert(&sp->tab, &m);
-    code_update(sp, m.start, m.end, was, (prot & PROT_EXEC) != 0);
+    code_update(sp, m.start, m.end, was, prot);
 }
 
 /* ---- mmap ---- */
@@ -369,7 +381,7 @@ static void unmap_locked(struct space *sp, u64 start, u64 end)
 {
     bool was = maptab_executable(&sp->tab, start, end);
     if (was)
-        exec_set(sp, start, end, false);
+        pages_set(sp, start, end, 0);
     for (size_t i = maptab_lower(&sp->tab, start);
          i < sp->tab.count && sp->tab.map[i].start < end;) {
         /* Neighbours go with one call. */
@@ -397,7 +409,7 @@ s64 space_mprotect(struct space *sp, u64 addr, u64 len, u32 prot)
 {
     if (addr & (SPACE_PAGE - 1))
         return -EINVAL;
-    if (prot & ~(u32)(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN | PROT_GROWSUP) ||
+    if (prot & ~(u32)(MAP_PROT | PROT_GROWSDOWN | PROT_GROWSUP) ||
         (prot & PROT_GROWSDOWN && prot & PROT_GROWSUP))
         return -EINVAL;
     if (!len)
@@ -421,8 +433,8 @@ s64 space_mprotect(struct space *sp, u64 addr, u64 len, u32 prot)
         r = -errno;
     if (!r) {
         bool was = maptab_executable(&sp->tab, addr, end);
-        maptab_protect(&sp->tab, addr, end, prot & 7);
-        code_update(sp, addr, end, was, (prot & PROT_EXEC) != 0);
+        maptab_protect(&sp->tab, addr, end, prot & MAP_PROT);
+        code_update(sp, addr, end, was, prot);
     }
     pthread_mutex_unlock(&sp->lock);
     return r;
@@ -442,10 +454,10 @@ static void record_move(struct space *sp, u64 from, u64 old_len, u64 to, u64 new
     bool exec = (m.prot & MAP_EXEC) != 0;
     if (old_len && from != to && !(flags & MREMAP_DONTUNMAP)) {
         maptab_remove(&sp->tab, from, from + old_len);
-        code_update(sp, from, from + old_len, exec, false);
+        code_update(sp, from, from + old_len, exec, 0);
     }
     maptab_insert(&sp->tab, &m);
-    code_update(sp, to, to + new_len, was || exec, exec);
+    code_update(sp, to, to + new_len, was || exec, m.prot);
 }
 
 static s64 grow_in_place(struct space *sp, u64 addr, u64 old_len, u64 new_len)
@@ -610,7 +622,7 @@ s64 space_shmdt(struct space *sp, u64 addr)
         if (!r) {
             bool was = maptab_executable(&sp->tab, addr, end);
             maptab_remove(&sp->tab, addr, end);
-            code_update(sp, addr, end, was, false);
+            code_update(sp, addr, end, was, 0);
         }
     }
     pthread_mutex_unlock(&sp->lock);

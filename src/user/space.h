@@ -17,11 +17,11 @@ struct engine;
 
 #define SPACE_PAGE 4096ull
 
-/* One bit per page says whether it may be executed. Two levels; the lower ones cover 1 GiB each and
- * are made on demand, so that readers need no lock. */
+/* Two bits per page say whether it may be executed, and whether it is guarded. Two levels; the lower
+ * ones cover 1 GiB each and are made on demand, so that readers need no lock. */
 #define EXEC_CHUNK_BITS 30
 #define EXEC_CHUNKS     (1u << (47 - EXEC_CHUNK_BITS))
-#define EXEC_WORDS      (1u << (EXEC_CHUNK_BITS - 12 - 6))
+#define EXEC_WORDS      (1u << (EXEC_CHUNK_BITS - 12 - 5))
 
 struct space {
     pthread_mutex_t lock; /* table, brk and every host call that changes guest mappings */
@@ -34,6 +34,7 @@ struct space {
     u64 stack_start, stack_end;
     struct engine *engine; /* told about code that goes away; NULL in unit tests */
     _Atomic(_Atomic u64 *) *exec; /* EXEC_CHUNKS of them */
+    _Atomic bool guards;  /* some page is or was guarded */
 };
 
 /* Look at the host's own mappings and decide what is the guest's. */
@@ -43,7 +44,7 @@ bool space_init(struct space *sp, struct err *e);
 void space_free(struct space *sp);
 
 /* The mmap family with Linux's meaning: an address or 0, or -errno. Prot and flags are the host's
- * PROT_* and MAP_*. `what` adds to enum map_flags. */
+ * PROT_* and MAP_*; prot may have MAP_GUARDED. `what` adds to enum map_flags. */
 s64 space_mmap(struct space *sp, u64 addr, u64 len, u32 prot, u32 flags, int fd, u64 offset,
                u32 what);
 s64 space_munmap(struct space *sp, u64 addr, u64 len);
@@ -72,6 +73,9 @@ s64 space_string(struct space *sp, char *to, size_t size, u64 addr);
 /* Instruction fetch for engine_opts.fetch (opaque: the struct space): up to `len` bytes, as far as
  * pages are executable and readable. Takes no lock. */
 size_t space_fetch(void *opaque, u64 addr, void *to, size_t len);
+
+/* For engine_opts.guarded: may an indirect branch to addr only meet a landing pad? */
+bool space_guarded(void *opaque, u64 addr);
 
 /* The line of code at `addr` changed: drop translations of it, also under the other addresses at
  * which the same shared memory is mapped. */

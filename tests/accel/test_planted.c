@@ -56,7 +56,7 @@ static const u32 program[] = {
     0x8b060108, /* add x8, x8, x6 */
     0xcb0a0129, /* sub x9, x9, x10 */
     0xf9000449, /* str x9, [x2, #8] */
-    0xaa0903ea, /* mov x10, x9 */
+    0x8b090108, /* add x8, x8, x9: until then x8 is in no slot */
     0xeb09007f, /* cmp x3, x9 */
     0xd4000001, /* svc #0x0 */
 };
@@ -311,9 +311,9 @@ static void map_constant(void *product)
 
 static void exchange_recipe(struct ra_where *w)
 {
-    struct ra_loc t = w->a;
-    w->a = w->b;
-    w->b = t;
+    struct ra_loc t = w->arg[0];
+    w->arg[0] = w->arg[1];
+    w->arg[1] = t;
 }
 
 static void map_recipe(void *product)

@@ -1,10 +1,10 @@
-/* Host code per guest instruction, pinned: aarch64.pins lists short pieces of guest code with the
- * number of host instructions and bytes that the first tier makes of each at level avx2, without the
- * poll at the entry, code out of line and padding. A change of either shows up as a diff.
+/* Host code per guest instruction, pinned: *.pins list short pieces of guest code with the number of host
+ * instructions and bytes that the first tier makes of each at a level of the host, without the poll at
+ * the entry, code out of line and padding. A change of either shows up as a diff.
  *
  *     8b020020                             4 insns   17 bytes  add x0, x1, x2
  *
- * Usage: test_codegen FILE [--bless] [--show] */
+ * Usage: test_codegen LEVEL FILE [--bless] [--show] */
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -15,6 +15,7 @@
 #include "cpu/vcpu.h"
 #include "isa/aarch64/state.h"
 #include "jit/cache/cache.h"
+#include "jit/opt/legalise.h"
 
 #define PC        0x400000
 #define MAX_WORDS 8
@@ -79,16 +80,18 @@ static bool read_pins(const char *path)
 static void compile(struct snippet *s, FILE *out)
 {
     struct err e;
+    const struct ir_lowering lowering = {host_x86_64.has, opt_legalise, &t.cpu};
     ir_region_start(&t.ir, &isa_aarch64.slots, PC);
     t.ir.key = isa_aarch64.key(&t.vcpu);
     ir_build_start(&t.b, &t.ir);
+    t.b.lowering = &lowering;
     ir_block_start(&t.b);
     struct lift l = {.b = &t.b, .isa = &isa_aarch64, .model = t.vcpu.model, .key = t.ir.key,
                      .start = PC, .code = (const u8 *)s->word, .code_len = s->count * 4,
                      .max_insns = s->count, .pc = PC, .peek = no_peek};
     isa_aarch64.lift(&l);
     cache_room(&t.cache, &t.buf);
-    s->ok = ir_verify(&t.ir, &e) && ra_local(&t.ra, &t.ir, &t.cpu.ra, isa_aarch64.helpers) &&
+    s->ok = ir_verify(&t.ir, isa_aarch64.helpers, &e) && ra_local(&t.ra, &t.ir, &t.cpu.ra, isa_aarch64.helpers) &&
             host_x86_64.emit(&t.cpu, &t.ra, &t.buf);
     if (!s->ok)
         return;
@@ -167,7 +170,7 @@ static void compare(const char *path, bool bless)
         fclose(f);
 }
 
-static bool start(struct err *e)
+static bool start(const char *level, struct err *e)
 {
     size_t size = ALIGN_UP(sizeof(struct ir_env) + sizeof(struct a64_state), (size_t)64);
     t.vcpu = (struct vcpu){.isa = &isa_aarch64, .env = aligned_alloc(64, size)};
@@ -177,7 +180,7 @@ static bool start(struct err *e)
     t.cpu.slots = &isa_aarch64.slots;
     t.cpu.helpers = isa_aarch64.helpers;
     t.cpu.insn_align = isa_aarch64.insn_align;
-    return isa_aarch64.init(&t.vcpu, "max", e) && host_x86_64.detect(&t.cpu, "avx2", 32, e) &&
+    return isa_aarch64.init(&t.vcpu, "max", e) && host_x86_64.detect(&t.cpu, level, 32, e) &&
            cache_init(&t.cache, &host_x86_64, &t.cpu, 4 << 20, e);
 }
 
@@ -186,17 +189,17 @@ int test_failures;
 
 int main(int argc, char **argv)
 {
-    struct err e;
+    struct err e = {0};
     char name[] = "/tmp/lyre-test-codegen-XXXXXX";
-    if (argc < 2 || !read_pins(argv[1])) {
+    if (argc < 3 || !read_pins(argv[2])) {
         printf("Bail out! no file of pins\n");
         return 1;
     }
-    if (system("objdump --version >/dev/null 2>&1") || !start(&e)) {
-        printf("1..0 # SKIP needs objdump and a host with AVX2\n");
+    if (system("objdump --version >/dev/null 2>&1") || !start(argv[1], &e)) {
+        printf("1..0 # SKIP %s\n", e.text[0] ? e.text : "needs objdump");
         return 0;
     }
-    t.show = argc > 2 && !strcmp(argv[2], "--show");
+    t.show = argc > 3 && !strcmp(argv[3], "--show");
     int fd = mkstemp(name);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
     if (!f) {
@@ -208,7 +211,7 @@ int main(int argc, char **argv)
     fclose(f);
     count_insns(name);
     unlink(name);
-    compare(argv[1], argc > 2 && !strcmp(argv[2], "--bless"));
+    compare(argv[2], argc > 3 && !strcmp(argv[3], "--bless"));
     printf("%sok 1 aarch64\n1..1\n", test_failures ? "not " : "");
     cache_free(&t.cache);
     ra_free(&t.ra);

@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct lift l = {.b = b, .isa = &isa_aarch64, .model = &model, .start = PC,
                      .code = data, .code_len = size, .max_insns = 64, .pc = PC};
     isa_aarch64.lift(&l);
-    if (!l.ended || !ir_verify(&r, &e)) {
+    if (!l.ended || !ir_verify(&r, isa_aarch64.helpers, &e)) {
         fprintf(stderr, "invalid IR: %s\n", e.text);
         abort();
     }

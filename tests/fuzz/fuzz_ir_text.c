@@ -25,11 +25,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     ir_region_init(&r);
     ir_region_init(&again);
     if (ir_parse(&r, &isa_aarch64.slots, text, &e)) {
-        if (ir_verify(&r, &e)) {
+        if (ir_verify(&r, isa_aarch64.helpers, &e)) {
             char *first = ir_print(&r);
             if (!ir_parse(&again, &isa_aarch64.slots, first, &e))
                 fail("printed text does not parse", &e, first);
-            if (!ir_verify(&again, &e))
+            if (!ir_verify(&again, isa_aarch64.helpers, &e))
                 fail("printed text does not verify", &e, first);
             char *second = ir_print(&again);
             if (strcmp(first, second))

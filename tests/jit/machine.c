@@ -48,10 +48,19 @@ static void ask_helper(struct ir_env *env)
     env->request = 1;
 }
 
+/* Writes a pinned slot, one in memory, and reads the state: an exit must follow. */
+static void write_helper(struct ir_env *env)
+{
+    struct m_state *s = (struct m_state *)(void *)env->slots;
+    s->x[2] += s->x[0];
+    s->x[5] = env->helper_arg[0].d[0];
+}
+
 const struct ir_helper m_helpers[] = {
     {"add", add_helper, IR_HELPER_PURE},
     {"read", read_helper, IR_HELPER_READS},
     {"ask", ask_helper, 0},
+    {"write", write_helper, IR_HELPER_WRITES},
     {NULL, NULL, 0},
 };
 
@@ -149,7 +158,7 @@ bool machine_can(const char *level)
 void machine_init(struct machine *m, const char *level, unsigned pins)
 {
     static const void *const fns[] = {(const void *)add_helper, (const void *)read_helper,
-                                     (const void *)ask_helper};
+                                     (const void *)ask_helper, (const void *)write_helper};
     struct err e;
     memset(m, 0, sizeof(*m));
     ir_region_init(&m->ir);
@@ -190,6 +199,7 @@ void machine_free(struct machine *m)
     ir_interp_free(&m->interp);
     free(m->buf.link);
     free(m->buf.fault);
+    free(m->buf.fp_site);
     free(m->env->jumps);
     free(m->env);
     munmap(m->stack, 65536);
@@ -226,7 +236,7 @@ bool machine_jit(struct machine *m, struct m_result *out)
     cache_room(&m->cache, &m->buf);
     if (!host_x86_64.emit(&m->cpu, &m->ra, &m->buf))
         return false;
-    struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, 4, NULL, 0);
+    struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, &(struct jit_range){m->ir.pc, 4}, 1);
     struct ir_env *env = m->env;
     env->exit_arg = env->exit_addr = env->exit_code = 0;
     running = m;
@@ -237,7 +247,6 @@ bool machine_jit(struct machine *m, struct m_result *out)
     const u8 *left = host_x86_64.enter(&m->cpu, env, region_entry(&m->cache, r));
     running = NULL;
     protect(m, false);
-    host_x86_64.fp_pull(env);
     if (env->exit == HOST_EXIT_LINK) {
         m_state(m)->pc = host_x86_64.stub_pc(left);
         env->exit = IR_EXIT_LOOKUP;

@@ -354,7 +354,7 @@ static const char *vec_name(enum x64_insn x, bool wide, char *buf, size_t size)
         text = "pinsrq";
     if (wide && is(x, "pextrd"))
         text = "pextrq";
-    bool prefix = t.a.level >= X64_AVX2 && text[0] != 'v' && !(info->flags & XF_SSE);
+    bool prefix = t.a.level >= X64_AVX2 && !(info->flags & (XF_SSE | XF_VEX | XF_EVEX));
     snprintf(buf, size, "%s%s", prefix ? "v" : "", text);
     return buf;
 }
@@ -362,19 +362,21 @@ static const char *vec_name(enum x64_insn x, bool wide, char *buf, size_t size)
 /* Shifts by a constant: the operation is in the reg field. */
 static bool shift_group(enum x64_insn x)
 {
-    return x == X_PSHIFTW || x == X_PSHIFTD || x == X_PSHIFTQ;
+    return x == X_PSHIFTW || x == X_PSHIFTD || x == X_PSHIFTQ || x == X_VPSHIFTROTD || x == X_VPSHIFTROTQ;
 }
 
 static void vec_shifts(enum x64_insn x)
 {
-    static const char *const names[3][8] = {
-        {NULL, NULL, "psrlw", NULL, "psraw", NULL, "psllw", NULL},
-        {NULL, NULL, "psrld", NULL, "psrad", NULL, "pslld", NULL},
-        {NULL, NULL, "psrlq", "psrldq", NULL, NULL, "psllq", "pslldq"},
+    static const char *const names[X64_NINSNS][8] = {
+        [X_PSHIFTW] = {NULL, NULL, "psrlw", NULL, "psraw", NULL, "psllw", NULL},
+        [X_PSHIFTD] = {NULL, NULL, "psrld", NULL, "psrad", NULL, "pslld", NULL},
+        [X_PSHIFTQ] = {NULL, NULL, "psrlq", "psrldq", NULL, NULL, "psllq", "pslldq"},
+        [X_VPSHIFTROTD] = {"prord", "prold", NULL, NULL, NULL, NULL, NULL, NULL},
+        [X_VPSHIFTROTQ] = {"prorq", "prolq", NULL, NULL, "psraq", NULL, NULL, NULL},
     };
     bool vex = t.a.level >= X64_AVX2;
     for (unsigned digit = 0; digit < 8; digit++) {
-        const char *name = names[x - X_PSHIFTW][digit];
+        const char *name = names[x][digit];
         for (unsigned i = 0; i < NREGS && name; i++) {
             for (unsigned j = 0; j < NREGS; j++) {
                 unsigned d = regs[i], s = regs[j];
@@ -402,11 +404,14 @@ static void vec_two(enum x64_insn x, bool wide)
         for (unsigned j = 0; j < NREGS; j++) {
             unsigned reg = regs[i], rm = regs[j];
             char r[16], m[16];
-            snprintf(r, sizeof(r), "xmm%u", reg);
-            snprintf(m, sizeof(m), "xmm%u", rm);
+            if (info->flags & XF_KREG)
+                reg &= 7;
+            if (info->flags & XF_KRM)
+                rm &= 7;
+            snprintf(r, sizeof(r), "%s%u", info->flags & XF_KREG ? "k" : "xmm", reg);
+            snprintf(m, sizeof(m), "%s%u", info->flags & XF_KRM ? "k" : "xmm", rm);
             if (info->flags & XF_GPR) { /* the general register is rm, but for moves out of vectors */
-                bool to_gpr = x == X_MOVMSKPS || x == X_PMOVMSKB || is(x, "cvttss2si") ||
-                              is(x, "cvttsd2si") || is(x, "cvtss2si") || is(x, "cvtsd2si");
+                bool to_gpr = x == X_MOVMSKPS || x == X_PMOVMSKB || strstr(name, "2si") || strstr(name, "2usi");
                 snprintf(to_gpr ? r : m, sizeof(r), "%s", gpr(to_gpr ? reg : rm, wide ? 8 : 4));
             }
             x64_vg(&t.a, x, wide, reg, rm);
@@ -422,7 +427,7 @@ static void vec_two(enum x64_insn x, bool wide)
 
 static bool vex_form(const struct x64_insn_info *info)
 {
-    return info->flags & XF_VEX || (t.a.level >= X64_AVX2 && !(info->flags & XF_SSE));
+    return info->flags & (XF_VEX | XF_EVEX) || (t.a.level >= X64_AVX2 && !(info->flags & XF_SSE));
 }
 
 /* The copy before an instruction that has two operands. */
@@ -445,6 +450,8 @@ static void vec_three(enum x64_insn x, bool wide)
         for (unsigned j = 0; j < NREGS; j++) {
             unsigned d = regs[i], s1 = regs[j], s2 = regs[(i + 2 * j) % NREGS];
             char m[16];
+            if (info->flags & XF_KREG)
+                d &= 7;
             snprintf(m, sizeof(m), "xmm%u", s2);
             if (info->flags & XF_GPR)
                 snprintf(m, sizeof(m), "%s", gpr(s2, wide ? 8 : 4));
@@ -455,7 +462,7 @@ static void vec_three(enum x64_insn x, bool wide)
             if (info->flags & XF_IMM8)
                 x64_byte(&t.a, IMM);
             if (vex)
-                expect("%s xmm%u,xmm%u,%s%s", name, d, s1, m, imm);
+                expect("%s %s%u,xmm%u,%s%s", name, info->flags & XF_KREG ? "k" : "xmm", d, s1, m, imm);
             else if (d != s1)
                 expect("%s xmm%u,xmm%u|%s xmm%u,%s%s", copy_name(), d, s1, name, d, m, imm);
             else
@@ -470,7 +477,7 @@ static void vec_mem(enum x64_insn x)
     bool vex = vex_form(info);
     bool two = (info->flags & XF_TWO) || x == X_MOVSS;
     char name[32], imm[16] = "";
-    if ((info->flags & XF_GPR) || x == X_MOVLHPS)
+    if ((info->flags & (XF_GPR | XF_KREG | XF_KRM)) || x == X_MOVLHPS)
         return;
     vec_name(x, false, name, sizeof(name));
     if (info->flags & XF_IMM8)
@@ -506,6 +513,8 @@ static void vectors(enum x64_level level)
     t.a.level = level;
     for (enum x64_insn x = 0; x < X64_NINSNS; x++) {
         u16 f = x64_insns[x].flags;
+        if ((level == X64_AVX512) != ((f & XF_EVEX) != 0))
+            continue;
         for (unsigned wide = 0; wide < 2 && (f & XF_VEC); wide++) {
             if (wide && !(f & XF_W))
                 continue;
@@ -532,6 +541,11 @@ TEST(vector_instructions_sse)
 TEST(vector_instructions_vex)
 {
     vectors(X64_AVX2);
+}
+
+TEST(vector_instructions_evex)
+{
+    vectors(X64_AVX512);
 }
 
 /* ---- forms that are written by hand ---- */

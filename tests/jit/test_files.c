@@ -127,7 +127,7 @@ static void set_slot(struct machine *m, const char *name, const char *value)
         if (strcmp(m_slots.slot[i].name, name))
             continue;
         if (i == M_FL) {
-            s->fl = (struct ir_flags){IR_FLK_BITS, parse_word(m, value), 0};
+            s->fl = (struct ir_flags){.kind = IR_FLK_BITS, .a = parse_word(m, value)};
             return;
         }
         v128 v = {.d = {parse_word(m, low ? low + 1 : value), low ? parse_word(m, value) : 0}};
@@ -234,7 +234,7 @@ static char *stage_roundtrip(const char *text)
 {
     struct err e;
     struct ir_region *r = &t.m[0].ir;
-    if (!ir_parse(r, &m_slots, text, &e) || !ir_verify(r, &e)) {
+    if (!ir_parse(r, &m_slots, text, &e) || !ir_verify(r, m_helpers, &e)) {
         fail("%s", e.text);
         return NULL;
     }
@@ -261,7 +261,7 @@ static char *stage_fold(const char *text, const struct ir_lowering *lowering)
 {
     struct err e;
     struct ir_region *r = &t.m[0].ir;
-    if (!ir_parse(r, &m_slots, text, &e) || !ir_verify(r, &e)) {
+    if (!ir_parse(r, &m_slots, text, &e) || !ir_verify(r, m_helpers, &e)) {
         fail("%s", e.text);
         return NULL;
     }
@@ -270,7 +270,7 @@ static char *stage_fold(const char *text, const struct ir_lowering *lowering)
         return NULL;
     }
     build_again(r, &t.again, lowering);
-    if (!ir_verify(&t.again, &e)) {
+    if (!ir_verify(&t.again, m_helpers, &e)) {
         char *broken = ir_print(&t.again);
         fail("broken after folding: %s\n%s", e.text, broken);
         free(broken);
@@ -298,7 +298,7 @@ static char *stage_error(const char *text, bool verify)
     bool parsed = ir_parse(r, &m_slots, text, &e);
     if (verify && !parsed)
         fail("it does not parse: %s", e.text);
-    if (verify ? parsed && ir_verify(r, &e) : parsed)
+    if (verify ? parsed && ir_verify(r, m_helpers, &e) : parsed)
         fail("accepted");
     return xstrdup(e.text);
 }
@@ -308,7 +308,7 @@ static char *run_on(struct machine *m, const char *title, const char *text)
     static struct m_result before, by_interp, by_jit;
     struct err e;
     char what[256];
-    if (!ir_parse(&m->ir, &m_slots, text, &e) || !ir_verify(&m->ir, &e)) {
+    if (!ir_parse(&m->ir, &m_slots, text, &e) || !ir_verify(&m->ir, m_helpers, &e)) {
         fail("%s", e.text);
         return NULL;
     }

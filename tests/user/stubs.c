@@ -13,12 +13,24 @@ void engine_invalidate(struct engine *en, u64 start, u64 len)
     stub_calls.len = len;
 }
 
+void engine_check_landings(struct engine *en)
+{
+}
+
 struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts, struct err *e)
 {
     return NULL;
 }
 
 void engine_free(struct engine *en)
+{
+}
+
+void engine_stop_threads(struct engine *en)
+{
+}
+
+void engine_restart_threads(struct engine *en)
 {
 }
 
@@ -91,6 +103,8 @@ void vcpu_set_pc(struct vcpu *cpu, u64 pc)
 void vcpu_kick(struct vcpu *cpu)
 {
 }
+
+const struct isa *const isa_list[] = {NULL};
 
 const struct isa *isa_by_elf(u16 machine, u8 elf_class, bool big_endian)
 {

@@ -17,6 +17,7 @@ enum a64_effects {
     A64_ENDS_BLOCK = 1 << 4,   /* may branch, trap or change the translation context */
     A64_USES_FPSR = 1 << 5,    /* depends on FPCR and may set flags in FPSR */
     A64_TODO = 1 << 6,         /* known, but there is no lift function yet */
+    A64_NODIFF = 1 << 7,       /* not for the random differential test */
 };
 
 /* One encoding: a line of the tables. */

@@ -13,15 +13,7 @@ static const struct {
     {1 << 3, FP_UNDERFLOW}, {1 << 4, FP_INEXACT}, {1 << 7, FP_DENORMAL_IN},
 };
 
-#define FPSR_QC (1u << 27)
-
 /* An engine that computes in software has no unit to tell. */
-static void pull(struct ir_env *env)
-{
-    if (env->fp_pull)
-        env->fp_pull(env);
-}
-
 static void push(struct ir_env *env)
 {
     if (env->fp_push)
@@ -31,7 +23,6 @@ static void push(struct ir_env *env)
 void a64_set_fpcr(struct ir_env *env, u32 fpcr)
 {
     struct a64_state *s = a64_state(env);
-    pull(env);
     fpcr &= A64_FPCR_MASK;
     u8 flush = (fpcr & A64_FPCR_FZ ? FP_FLUSH_WIDE : 0) | (fpcr & A64_FPCR_FZ16 ? FP_FLUSH_HALF : 0);
     s->fpcr = fpcr;
@@ -51,21 +42,28 @@ void a64_set_fpcr(struct ir_env *env, u32 fpcr)
     push(env);
 }
 
-u32 a64_get_fpsr(struct ir_env *env)
+/* Without what is in the slot of QC: translated code may hold that elsewhere. */
+static u32 fpsr_without_slots(struct ir_env *env)
 {
     struct a64_state *s = a64_state(env);
-    pull(env);
-    u32 fpsr = s->qc ? FPSR_QC : 0;
+    u32 fpsr = s->qc ? A64_FPSR_QC : 0;
     for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)
         fpsr |= s->fp.flags & sticky[i].flag ? sticky[i].fpsr : 0;
     return fpsr;
+}
+
+u32 a64_get_fpsr(struct ir_env *env)
+{
+    const v128 *lanes = &a64_state(env)->qc_lanes;
+    return fpsr_without_slots(env) | (lanes->d[0] | lanes->d[1] ? A64_FPSR_QC : 0);
 }
 
 void a64_set_fpsr(struct ir_env *env, u32 fpsr)
 {
     struct a64_state *s = a64_state(env);
     s->fpsr_written = 1;
-    s->qc = fpsr & FPSR_QC ? 1 : 0;
+    s->qc_lanes = (v128){0};
+    s->qc = fpsr & A64_FPSR_QC ? 1 : 0;
     s->fp.flags = 0;
     for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)
         s->fp.flags |= fpsr & sticky[i].fpsr ? sticky[i].flag : 0;
@@ -84,7 +82,7 @@ static void set_fpcr(struct ir_env *env)
 
 static void get_fpsr(struct ir_env *env)
 {
-    env->helper_ret.d[0] = a64_get_fpsr(env);
+    env->helper_ret.d[0] = fpsr_without_slots(env);
 }
 
 static void set_fpsr(struct ir_env *env)
@@ -100,15 +98,32 @@ static void counter(struct ir_env *env)
     env->helper_ret.d[0] = (u64)now.tv_sec * A64_CNTFRQ + (u64)now.tv_nsec / (1000000000 / A64_CNTFRQ);
 }
 
+static void put_time(struct ir_env *env, clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    env->helper_ret.d[0] = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
+}
+
+static void realtime(struct ir_env *env)
+{
+    put_time(env, CLOCK_REALTIME);
+}
+
+static void monotonic(struct ir_env *env)
+{
+    put_time(env, CLOCK_MONOTONIC);
+}
+
 const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_GET_FPCR] = {"get_fpcr", get_fpcr, 0},
     [A64_HELPER_SET_FPCR] = {"set_fpcr", set_fpcr, IR_HELPER_WRITES | IR_HELPER_FP},
     [A64_HELPER_GET_FPSR] = {"get_fpsr", get_fpsr, IR_HELPER_FP},
     [A64_HELPER_SET_FPSR] = {"set_fpsr", set_fpsr, IR_HELPER_FP},
     [A64_HELPER_COUNTER] = {"counter", counter, IR_HELPER_VARIES},
+    [A64_HELPER_REALTIME] = {"realtime", realtime, IR_HELPER_VARIES},
+    [A64_HELPER_MONOTONIC] = {"monotonic", monotonic, IR_HELPER_VARIES},
     [A64_HELPER_FP_LANES] = {"fp_lanes", a64_fp_lanes, IR_HELPER_FP},
-    [A64_HELPER_SIMD] = {"simd", a64_simd, 0},
-    [A64_HELPER_FJCVTZS] = {"fjcvtzs", a64_fjcvtzs, IR_HELPER_FP},
     [A64_HELPER_WIDEN_HALF] = {"widen_half", a64_widen_half, IR_HELPER_FP},
     [A64_HELPER_BFDOT] = {"bfdot", a64_bfdot, IR_HELPER_PURE},
     [A64_HELPER_BFMMLA] = {"bfmmla", a64_bfmmla, IR_HELPER_PURE},
@@ -117,8 +132,6 @@ const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_SQRDMLSH_H] = {"sqrdmlsh_h", a64_sqrdmlsh_h, 0},
     [A64_HELPER_SQRDMLSH_S] = {"sqrdmlsh_s", a64_sqrdmlsh_s, 0},
     [A64_HELPER_PAUTH] = {"pauth", a64_pauth, 0},
-    [A64_HELPER_SHA512H] = {"sha512h", a64_sha512h, IR_HELPER_PURE},
-    [A64_HELPER_SHA512H2] = {"sha512h2", a64_sha512h2, IR_HELPER_PURE},
     [A64_HELPER_SM3PARTW1] = {"sm3partw1", a64_sm3partw1, IR_HELPER_PURE},
     [A64_HELPER_SM3PARTW2] = {"sm3partw2", a64_sm3partw2, IR_HELPER_PURE},
     [A64_HELPER_SM3SS1] = {"sm3ss1", a64_sm3ss1, IR_HELPER_PURE},

@@ -9,13 +9,10 @@ enum a64_helper {
     A64_HELPER_SET_FPCR,
     A64_HELPER_GET_FPSR,
     A64_HELPER_SET_FPSR,
-    A64_HELPER_COUNTER,
+    A64_HELPER_COUNTER, A64_HELPER_REALTIME, A64_HELPER_MONOTONIC,
     A64_HELPER_FP_LANES,
-    A64_HELPER_FJCVTZS,
-    A64_HELPER_SIMD,
     /* of three vectors, or two */
-    A64_HELPER_SHA512H, A64_HELPER_SHA512H2, A64_HELPER_SM3PARTW1,
-    A64_HELPER_SM3PARTW2, A64_HELPER_SM3SS1, A64_HELPER_SM3TT1A,
+    A64_HELPER_SM3PARTW1, A64_HELPER_SM3PARTW2, A64_HELPER_SM3SS1, A64_HELPER_SM3TT1A,
     A64_HELPER_SM3TT1B, A64_HELPER_SM3TT2A, A64_HELPER_SM3TT2B,
     A64_HELPER_SM4E, A64_HELPER_SM4EKEY,
     A64_HELPER_WIDEN_HALF, /* four f16 to f32, exactly */
@@ -37,25 +34,11 @@ enum a64_fp_op {
     A64_FP_RECIP_STEP,
     A64_FP_RSQRT_STEP,
     A64_FP_RECIP_EXPONENT,
+    A64_FP_RECIP_ESTIMATE_U32, /* of fixed point */
+    A64_FP_RSQRT_ESTIMATE_U32,
 };
 
-/* What A64_HELPER_SIMD does with its first two arguments; the third is op | log2 lane bytes << 8 |
- * lanes << 12 | unsigned << 18 | amount << 20. Groups: two operands, one operand, narrowing (the lane
- * is the result's), across lanes, to long lanes. Saturation sets QC. */
-enum a64_simd_op {
-    A64_SIMD_HADD, A64_SIMD_RHADD, A64_SIMD_HSUB, A64_SIMD_QADD, A64_SIMD_QSUB, A64_SIMD_PMUL,
-    A64_SIMD_QDMULH, A64_SIMD_QRDMULH, A64_SIMD_SUQADD, A64_SIMD_USQADD,
-    A64_SIMD_SHL, A64_SIMD_QSHL, A64_SIMD_RSHL, A64_SIMD_QRSHL,
-    A64_SIMD_CLZ, A64_SIMD_CLS, A64_SIMD_RBIT, A64_SIMD_QABS, A64_SIMD_QNEG, A64_SIMD_RECPE,
-    A64_SIMD_RSQRTE, A64_SIMD_QSHL_IMM, A64_SIMD_QSHLU_IMM,
-    A64_SIMD_QNARROW, A64_SIMD_QNARROWU, A64_SIMD_QRNARROW, A64_SIMD_QRNARROWU,
-    A64_SIMD_ADDV, A64_SIMD_ADDLV, A64_SIMD_MAXV, A64_SIMD_MINV,
-    A64_SIMD_PMULL, A64_SIMD_QDMULL,
-};
-
-void a64_simd(struct ir_env *env);
 void a64_fp_lanes(struct ir_env *env);
-void a64_fjcvtzs(struct ir_env *env);
 void a64_widen_half(struct ir_env *env);
 void a64_bfdot(struct ir_env *env);
 void a64_bfmmla(struct ir_env *env);
@@ -63,8 +46,6 @@ void a64_sqrdmlah_h(struct ir_env *env);
 void a64_sqrdmlah_s(struct ir_env *env);
 void a64_sqrdmlsh_h(struct ir_env *env);
 void a64_sqrdmlsh_s(struct ir_env *env);
-void a64_sha512h(struct ir_env *env);
-void a64_sha512h2(struct ir_env *env);
 void a64_sm3partw1(struct ir_env *env);
 void a64_sm3partw2(struct ir_env *env);
 void a64_sm3ss1(struct ir_env *env);

@@ -1,4 +1,4 @@
-/* Rounds of SHA-512 (FIPS 180-4), SM3 (GB/T 32905) and SM4 (GB/T 32907) as the instructions cut them. */
+/* Rounds of SM3 (GB/T 32905) and SM4 (GB/T 32907) as the instructions cut them. */
 #include "base/bits.h"
 #include "isa/aarch64/helper.h"
 #include "jit/ir/env.h"
@@ -6,34 +6,6 @@
 static u32 rotl32(u32 x, unsigned by)
 {
     return x << by | x >> (-by & 31);
-}
-
-/* ---- SHA-512: two rounds, the second of which needs what the first makes ---- */
-
-static u64 sha512_sum1(u64 e, u64 f, u64 g)
-{
-    return (rotr64(e, 14) ^ rotr64(e, 18) ^ rotr64(e, 41)) + ((e & f) ^ (~e & g));
-}
-
-static u64 sha512_sum0(u64 a, u64 b, u64 c)
-{
-    return (rotr64(a, 28) ^ rotr64(a, 34) ^ rotr64(a, 39)) + ((a & b) ^ (a & c) ^ (b & c));
-}
-
-void a64_sha512h(struct ir_env *env)
-{
-    const v128 *d = &env->helper_arg[0], *n = &env->helper_arg[1], *m = &env->helper_arg[2];
-    u64 first = sha512_sum1(m->d[1], n->d[0], n->d[1]) + d->d[1];
-    u64 second = sha512_sum1(first + m->d[0], m->d[1], n->d[0]) + d->d[0];
-    env->helper_ret = (v128){.d = {second, first}};
-}
-
-void a64_sha512h2(struct ir_env *env)
-{
-    const v128 *d = &env->helper_arg[0], *n = &env->helper_arg[1], *m = &env->helper_arg[2];
-    u64 first = sha512_sum0(m->d[0], n->d[0], m->d[1]) + d->d[1];
-    u64 second = sha512_sum0(first, m->d[0], m->d[1]) + d->d[0];
-    env->helper_ret = (v128){.d = {second, first}};
 }
 
 /* ---- SM3 ---- */

@@ -58,6 +58,10 @@ static u64 one_lane(enum a64_fp_op op, unsigned lane, unsigned how, u64 a, u64 b
         return BY_LANE(lane, rsqrt_step, a, b, fp);
     case A64_FP_RECIP_EXPONENT:
         return BY_LANE(lane, recip_exponent, a, fp);
+    case A64_FP_RECIP_ESTIMATE_U32:
+        return fp_recip_estimate_u32((u32)a);
+    case A64_FP_RSQRT_ESTIMATE_U32:
+        return fp_rsqrt_estimate_u32((u32)a);
     }
     return 0;
 }
@@ -73,13 +77,6 @@ void a64_fp_lanes(struct ir_env *env)
         set_lane(&r, lane, i,
                  one_lane(op, lane, how, get_lane(&a, lane, i), get_lane(&b, lane, i), env->fp));
     env->helper_ret = r;
-}
-
-void a64_fjcvtzs(struct ir_env *env)
-{
-    bool exact;
-    u32 v = fp64_to_int32_modulo(env->helper_arg[0].d[0], &exact, env->fp);
-    env->helper_ret.d[0] = v | (u64)exact << 32;
 }
 
 /* The same number, or NaN with all its properties: a multiplication that widens sees the f16. */

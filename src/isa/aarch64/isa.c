@@ -31,6 +31,7 @@ static const struct ir_slot slots[A64_NSLOTS] = {
     R("tpidrro_el0", tpidrro_el0),
     R("dit_ssbs", dit_ssbs),
     KEY("apia", IA), KEY("apib", IB), KEY("apda", DA), KEY("apdb", DB), KEY("apga", GA),
+    {"qc", IR_V128, offsetof(struct a64_state, qc_lanes), -1},
     V(0, 0), V(1, 1), V(2, 2), V(3, 3), V(4, 4), V(5, 5), V(6, 6), V(7, 7),
     V(8, -1), V(9, -1), V(10, -1), V(11, -1), V(12, -1), V(13, -1), V(14, -1), V(15, -1),
     V(16, -1), V(17, -1), V(18, -1), V(19, -1), V(20, -1), V(21, -1), V(22, -1), V(23, -1),
@@ -48,7 +49,7 @@ static void get_pstate(struct vcpu *cpu, v128 *value)
 static void set_pstate(struct vcpu *cpu, const v128 *value)
 {
     struct a64_state *s = a64_state(cpu->env);
-    s->nzcv = (struct ir_flags){IR_FLK_BITS, value->d[0] >> 28 & 15, 0};
+    s->nzcv = (struct ir_flags){.kind = IR_FLK_BITS, .a = value->d[0] >> 28 & 15};
     s->dit_ssbs = value->d[0] & (A64_PSTATE_DIT | A64_PSTATE_SSBS);
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/log.h"
 
 /* The instruction at l->pc; returns false if it is undefined on this CPU. */
@@ -24,6 +25,38 @@ static bool lift_insn(struct lift *l, u32 insn)
     return false;
 }
 
+/* May an indirect branch of this type meet the instruction on a guarded page? Linux has PACIASP and PACIBSP
+ * refuse jumps. */
+static bool is_landing(u32 insn, enum a64_btype type)
+{
+    switch (a64_decode_id(insn)) {
+    case A64_BTI: { /* two bits say what is allowed: 1 calls, 2 jumps */
+        unsigned allowed = bits32(insn, 6, 2);
+        return type == A64_BTYPE_TAIL ? allowed : allowed & (type == A64_BTYPE_CALL ? 1 : 2);
+    }
+    case A64_PACIASP:
+    case A64_PACIBSP:
+        return type != A64_BTYPE_JUMP;
+    default:
+        return a64_decode_id(insn) == A64_BRK;
+    }
+}
+
+/* Behind an indirect branch, the low bits of l->pc being its type: the rest of the block is another
+ * region. */
+static void lift_landing(struct lift *l)
+{
+    u64 from = l->pc, to = from & ~3ull;
+    u32 insn;
+    if (l->guarded(l, to) && l->peek(l, to, &insn, 4) == 4 &&
+        !is_landing(insn, (enum a64_btype)(from & 3)))
+        ir_raise(l->b, ISA_RAISE_UNDEFINED, ir_const(l->b, IR_I64, insn), from);
+    else
+        ir_exit(l->b, to);
+    l->ended = true;
+    l->pc = to + 4;
+}
+
 void a64_lift_block(struct lift *l)
 {
     struct ir_builder *b = l->b;
@@ -32,14 +65,19 @@ void a64_lift_block(struct lift *l)
     b->r->soft_fp = l->key & A64_FPCR_KEY;
     b->r->tiny = l->key & A64_KEY_TINY;
     l->ended = false;
-    if (l->pc & 3) {
+    if (l->pc & 3 && l->guarded) {
+        lift_landing(l);
+    } else if (l->pc & 3) {
         ir_raise(b, ISA_RAISE_PC_ALIGN, ir_const(b, IR_I64, l->pc), l->pc);
         l->ended = true;
         l->pc += 4; /* the block has a length all the same */
     }
     for (unsigned n = 0; !l->ended; n++, l->pc += 4) {
         const u8 *code = lift_bytes(l, 4);
-        if (!code || n == l->max_insns) {
+        bool joins = n && l->joins && !l->returns_to && l->joins(l, l->pc) && a64_may_join(l);
+        if (joins)
+            a64_end_flags(l, l->pc, l->pc);
+        if (joins || !code || n == l->max_insns) {
             ir_exit(b, l->pc);
             l->ended = true;
             return;

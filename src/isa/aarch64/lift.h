@@ -96,9 +96,30 @@ static inline u64 next_pc(const struct lift *l)
     return l->pc + 4;
 }
 
+/* Raise UNALIGNED for an access of 1 << size bytes that cannot be atomic. */
+void a64_check_aligned(struct lift *l, irv addr, unsigned size);
+
+/* Two registers as one value of twice their size (size: log2 of the bytes of one), the first in the low
+ * half; and such a value back to them. */
+irv a64_join(struct lift *l, unsigned size, unsigned first, unsigned second);
+void a64_put_halves(struct lift *l, unsigned size, unsigned first, unsigned second, irv v);
+
+/* PSTATE.BTYPE: the kind of indirect branch that led to an instruction. Where the program has guarded
+ * pages it is in the low bits of the address that the branch goes to. */
+enum a64_btype { A64_BTYPE_NONE, A64_BTYPE_TAIL, A64_BTYPE_CALL, A64_BTYPE_JUMP };
+
+/* The address that BR (or BLR, if call) by register rn goes on at, its target being `to`. */
+irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to);
+
 /* Before the exit of a block that goes on at one of two addresses: store no flags that nobody will
  * see (lift_flags.c). */
 void a64_end_flags(struct lift *l, u64 yes, u64 no);
+
+/* Is the function at pc so short and simple that a hot call becomes a copy of it? */
+bool a64_is_small_leaf(struct lift *l, u64 pc);
+
+/* May the block end at l->pc, because another starts there? Not with flags that are about to be read. */
+bool a64_may_join(struct lift *l);
 
 /* struct isa.lift. */
 void a64_lift_block(struct lift *l);

@@ -1,17 +1,30 @@
-/* Exclusives, compare-and-swap, read-modify-write. All of them must be aligned to their size. */
+/* Exclusives, compare-and-swap, read-modify-write. All of them must be aligned to their size, or with
+ * FEAT_LSE2 stay within 16 bytes. */
 #include "isa/aarch64/lift.h"
+
+/* Crossing implies unaligned, so the address stands for itself where it must fault, and zero elsewhere. */
+void a64_check_aligned(struct lift *l, irv addr, unsigned size)
+{
+    struct ir_builder *b = l->b;
+    s64 bytes = 1 << size;
+    if (!size)
+        return;
+    if (size < 4 && has_feature(l, A64_FEAT_LSE2)) {
+        irv last = ir_addi(b, IR_I64, ir_and(b, IR_I64, addr, ir_const(b, IR_I64, 15)), bytes - 1);
+        irv crosses = ir_icmp(b, IR_TNZ, 64, last, ir_const(b, IR_I64, 16));
+        addr = ir_select(b, IR_I64, crosses, addr, ir_const(b, IR_I64, 0));
+    }
+    ir_chkalign(b, addr, (unsigned)bytes);
+}
 
 static irv aligned(struct lift *l, unsigned rn, unsigned size)
 {
     irv addr = reg_sp(l, rn);
-    if (size)
-        ir_chkalign(l->b, addr, 1u << size);
+    a64_check_aligned(l, addr, size);
     return addr;
 }
 
-/* Two registers as one access of twice their size (size: log2 of the bytes of one), the first in
- * the low half. */
-static irv join(struct lift *l, unsigned size, unsigned first, unsigned second)
+irv a64_join(struct lift *l, unsigned size, unsigned first, unsigned second)
 {
     irv lo = reg(l, first), hi = reg(l, second);
     if (size == 3)
@@ -19,7 +32,7 @@ static irv join(struct lift *l, unsigned size, unsigned first, unsigned second)
     return ir_bfi(l->b, IR_I64, lo, hi, 32, 32);
 }
 
-static void put_halves(struct lift *l, unsigned size, unsigned first, unsigned second, irv v)
+void a64_put_halves(struct lift *l, unsigned size, unsigned first, unsigned second, irv v)
 {
     irv lo, hi;
     if (size == 3) {
@@ -46,19 +59,21 @@ bool a64_lift_load_excl(struct lift *l, const struct a64_exclusive *f)
     unsigned order = f->o0 ? IR_MEM_ACQ | IR_MEM_SC : 0;
     irv v = ir_ll(l->b, access_type(size), size | order, aligned(l, f->rn, size));
     if (f->pair)
-        put_halves(l, f->size, f->rt, f->rt2, v);
+        a64_put_halves(l, f->size, f->rt, f->rt2, v);
     else
         put_reg(l, f->rt, v);
     return true;
 }
 
-/* o0: release. Ws becomes 0 if the store was made, else 1. */
+/* o0: release. Ws becomes 0 if the store was made, else 1. A tag is cleared at once: a store whose address
+ * is not the load's fails without an access, so that nobody would find the tag. */
 bool a64_lift_store_excl(struct lift *l, const struct a64_exclusive *f)
 {
     unsigned size = f->size + f->pair;
     unsigned order = f->o0 ? IR_MEM_REL | IR_MEM_SC : 0;
+    l->b->strip = (u8)l->isa->tag_bits;
     irv addr = aligned(l, f->rn, size);
-    irv v = f->pair ? join(l, f->size, f->rt, f->rt2) : reg(l, f->rt);
+    irv v = f->pair ? a64_join(l, f->size, f->rt, f->rt2) : reg(l, f->rt);
     put_reg(l, f->rs, ir_sc(l->b, size | order, addr, v));
     return true;
 }
@@ -82,9 +97,9 @@ bool a64_lift_casp(struct lift *l, const struct a64_casp *f)
 {
     unsigned half = 2u + f->sz, size = half + 1;
     irv addr = aligned(l, f->rn, size);
-    irv expected = join(l, half, f->rs, f->rs + 1u), desired = join(l, half, f->rt, f->rt + 1u);
+    irv expected = a64_join(l, half, f->rs, f->rs + 1u), desired = a64_join(l, half, f->rt, f->rt + 1u);
     irv old = ir_cas(l->b, access_type(size), size | order(f->a, f->r), addr, expected, desired);
-    put_halves(l, half, f->rs, f->rs + 1u, old);
+    a64_put_halves(l, half, f->rs, f->rs + 1u, old);
     return true;
 }
 

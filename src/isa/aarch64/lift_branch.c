@@ -13,22 +13,36 @@ static void poll_if_backward(struct lift *l, u64 to)
         ir_poll(l->b);
 }
 
-/* In a hot region the block ends by the likelier way, and the other is a side exit. */
+/* A side exit of a hot region: it may be taken often, and is no reason to store flags on the other way. */
+static bool hot_exit_if(struct lift *l, irv cond, bool want, u64 pc)
+{
+    irv flags = ir_get(l->b, A64_NZCV);
+    a64_end_flags(l, pc, pc);
+    bool goes_on = ir_exit_if(l->b, cond, want, pc);
+    ir_put(l->b, A64_NZCV, flags);
+    return goes_on;
+}
+
+/* In a region of hot code a branch backward is a loop's, and its end a side exit; forward ones are side exits
+ * themselves. The block to come next is the last one that is asked for: the start of the loop, if it is
+ * not there yet. */
 static bool hot_branch(struct lift *l, irv cond, u64 yes)
 {
     u64 no = next_pc(l);
-    if (lift_likely(l, yes, no)) {
-        poll_if_backward(l, yes);
-        l->ended = true;
-        if (!ir_exit_if(l->b, cond, false, no))
-            return true;
-        a64_end_flags(l, yes, yes);
-        ir_exit(l->b, yes);
+    bool known = l->joins(l, yes);
+    l->ended = true;
+    if (!l->follow(l, yes) || yes > l->pc) {
+        l->ended = !hot_exit_if(l, cond, true, yes);
         return true;
     }
-    poll_if_backward(l, yes);
-    l->side_exits++;
-    l->ended = !ir_exit_if(l->b, cond, true, yes);
+    l->follow(l, no);
+    if (!known)
+        l->follow(l, yes);
+    ir_poll(l->b);
+    if (hot_exit_if(l, cond, false, no)) {
+        a64_end_flags(l, yes, yes);
+        ir_exit(l->b, yes);
+    }
     return true;
 }
 
@@ -73,11 +87,42 @@ static void put_link(struct lift *l)
     put_reg(l, 30, ir_const(l->b, IR_I64, next_pc(l)));
 }
 
+/* Go on with the instruction at pc as the next of this block. */
+static bool go_on(struct lift *l, u64 pc)
+{
+    if (!l->go_on(l, pc))
+        return false;
+    l->pc = pc - 4;
+    return true;
+}
+
+/* In hot code a small leaf is lifted in the place of its call; its return goes on behind that. Faults in it
+ * show its own addresses and the link register. */
+static bool go_into(struct lift *l, u64 to)
+{
+    u64 back = next_pc(l);
+    if (!l->b->r->by_state || l->returns_to || !a64_is_small_leaf(l, to) || !go_on(l, to))
+        return false;
+    l->returns_to = back;
+    return true;
+}
+
+static bool return_inline(struct lift *l, irv to)
+{
+    u64 back = l->returns_to;
+    if (!back || !ir_is_const(l->b->r, to) || l->b->r->node[to].imm != back || !go_on(l, back))
+        return false;
+    l->returns_to = 0;
+    return true;
+}
+
 bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
 {
     u64 to = target(l, f->imm26);
     if (f->op) {
         put_link(l);
+        if (go_into(l, to))
+            return true;
         a64_end_flags(l, to, to);
         ir_call(l->b, to, next_pc(l));
     } else {
@@ -89,12 +134,26 @@ bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
     return true;
 }
 
+irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to)
+{
+    if (!l->guarded)
+        return to;
+    enum a64_btype type = call                                             ? A64_BTYPE_CALL
+                          : rn == 16 || rn == 17 || !l->guarded(l, l->pc) ? A64_BTYPE_TAIL
+                                                                           : A64_BTYPE_JUMP;
+    ir_chkalign(l->b, to, 4);
+    return ir_or(l->b, IR_I64, to, ir_const(l->b, IR_I64, type));
+}
+
 bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
 {
     irv to = reg(l, f->rn);
+    if (f->id == A64_RET && return_inline(l, to))
+        return true;
     l->ended = true;
     switch (f->id) {
     case A64_BLR:
+        to = a64_branch_to(l, f->rn, true, to);
         put_link(l);
         ir_call_ind(l->b, to, next_pc(l));
         return true;
@@ -102,7 +161,7 @@ bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
         ir_ret(l->b, to);
         return true;
     default:
-        ir_exit_ind(l->b, to);
+        ir_exit_ind(l->b, a64_branch_to(l, f->rn, false, to));
         return true;
     }
 }

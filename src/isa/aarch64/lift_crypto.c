@@ -1,5 +1,5 @@
 /* Cryptographic extensions. What is a few vector operations is made of them; rounds of AES, SHA-1 and
- * SHA-256 are operations of the IR; the other rounds are C (helper_crypto.c). */
+ * SHA-256 are operations of the IR; those of SM3 and SM4 are C (helper_crypto.c). */
 #include "isa/aarch64/lift_simd.h"
 
 static irv zero(struct lift *l)
@@ -100,15 +100,62 @@ static irv sha512_sigma(struct lift *l, unsigned r1, unsigned r2, unsigned s, ir
     return exclusive_or(l, t, shift_right(l, 3, s, x));
 }
 
+/* ---- SHA-512: two rounds in general registers, the second of which needs what the first makes ---- */
+
+static irv word(struct lift *l, unsigned i, irv v)
+{
+    return ir_emit(l->b, IR_VGET, IR_I64, 3 | i << 4, v, 0, 0, 0);
+}
+
+static irv rotations(struct lift *l, unsigned r1, unsigned r2, unsigned r3, irv x)
+{
+    const unsigned by[] = {r1, r2, r3};
+    irv r[3];
+    for (unsigned i = 0; i < 3; i++)
+        r[i] = ir_ror(l->b, IR_I64, x, ir_const(l->b, IR_I64, by[i]));
+    return ir_xor(l->b, IR_I64, ir_xor(l->b, IR_I64, r[0], r[1]), r[2]);
+}
+
+static irv sum(struct lift *l, irv x, irv y)
+{
+    return ir_add(l->b, IR_I64, x, y);
+}
+
+static irv sha512_sum1(struct lift *l, irv e, irv f, irv g)
+{
+    struct ir_builder *b = l->b;
+    irv choice = ir_xor(b, IR_I64, g, ir_and(b, IR_I64, e, ir_xor(b, IR_I64, f, g)));
+    return sum(l, rotations(l, 14, 18, 41, e), choice);
+}
+
+static irv sha512_sum0(struct lift *l, irv x, irv y, irv z)
+{
+    struct ir_builder *b = l->b;
+    irv majority = ir_xor(b, IR_I64, ir_and(b, IR_I64, x, y), ir_and(b, IR_I64, z, ir_xor(b, IR_I64, x, y)));
+    return sum(l, rotations(l, 28, 34, 39, x), majority);
+}
+
+static irv sha512_rounds(struct lift *l, bool second_half, irv d, irv n, irv m)
+{
+    irv d0 = word(l, 0, d), d1 = word(l, 1, d), n0 = word(l, 0, n), n1 = word(l, 1, n);
+    irv m0 = word(l, 0, m), m1 = word(l, 1, m), first, second;
+    if (second_half) {
+        first = sum(l, sha512_sum0(l, m0, n0, m1), d1);
+        second = sum(l, sha512_sum0(l, first, m0, m1), d0);
+    } else {
+        first = sum(l, sha512_sum1(l, m1, n0, n1), d1);
+        second = sum(l, sha512_sum1(l, sum(l, first, m0), m1, n0), d0);
+    }
+    return ir_v2(l->b, IR_VPAIR, IR_V128, 0, second, first);
+}
+
 bool a64_lift_sha512_3reg(struct lift *l, const struct a64_sha512_3reg *f)
 {
     irv d = vreg(l, f->rd), n = vreg(l, f->rn), m = vreg(l, f->rm), r;
     switch (f->id) {
     case A64_SHA512H:
-        r = call(l, A64_HELPER_SHA512H, d, n, m);
-        break;
     case A64_SHA512H2:
-        r = call(l, A64_HELPER_SHA512H2, d, n, m);
+        r = sha512_rounds(l, f->id == A64_SHA512H2, d, n, m);
         break;
     case A64_SHA512SU1:
         r = add(l, 3, add(l, 3, d, sha512_sigma(l, 19, 61, 6, n)), m);

@@ -7,7 +7,9 @@
 #include "isa/aarch64/lift.h"
 #include "jit/ir/fl.h"
 
-#define LOOK 16 /* instructions ahead */
+#define LOOK          16 /* instructions ahead, on each way */
+#define LOOK_BRANCHES 2
+#define LEAF          24 /* instructions of a function that is inlined, at most */
 
 /* What may still see the flags, from least to most. */
 enum fate { FATE_DEAD, FATE_FAULT, FATE_LIVE, FATE_READ };
@@ -27,31 +29,76 @@ static u32 written(u32 insn, const struct a64_insn *e)
     return rd | (writeback ? rn : 0);
 }
 
-/* One path: `polls`: control may be taken away at its start. operands: registers that must stay. */
-static enum fate look(struct lift *l, u64 pc, bool polls, u32 operands)
+/* Where a branch that depends on no flags goes; 0: nowhere that the bits say. */
+static u64 branch_target(u32 insn, u64 pc)
+{
+    s32 words;
+    if (insn >> 26 == 5) /* b */
+        words = (s32)(insn << 6) >> 6;
+    else if ((insn >> 25 & 0x3f) == 0x1a) /* cbz, cbnz */
+        words = (s32)(insn << 8) >> 13;
+    else if ((insn >> 25 & 0x3f) == 0x1b) /* tbz, tbnz */
+        words = (s32)(insn << 13) >> 18;
+    else
+        return 0;
+    return pc + (u64)(s64)words * 4;
+}
+
+/* A look along the ways that control may go. */
+struct path {
+    u64 pc;
+    u32 operands; /* registers that must stay as they are */
+    u32 changed;  /* those that do not */
+    enum fate fate;
+    unsigned branches; /* that may still be followed */
+};
+
+static enum fate look_along(struct lift *l, struct path p);
+
+static enum fate look_past_branch(struct lift *l, struct path *p, u32 insn)
+{
+    struct path taken = *p;
+    taken.pc = branch_target(insn, p->pc);
+    p->pc += 4;
+    if (!taken.pc || !p->branches)
+        return FATE_LIVE;
+    p->branches = --taken.branches;
+    enum fate fate = look_along(l, taken);
+    if (insn >> 26 == 5 || fate >= FATE_LIVE)
+        return fate;
+    enum fate other = look_along(l, *p);
+    return MAX(fate, other);
+}
+
+/* That control may be taken away between instructions does not count: whoever gets it there by chance
+ * finds older flags, and nothing rests on them. */
+static enum fate look_along(struct lift *l, struct path p)
 {
     u32 code[LOOK];
-    enum fate fate = polls ? FATE_FAULT : FATE_DEAD;
-    u32 changed = 0;
-    size_t n = l->peek ? l->peek(l, pc, code, sizeof(code)) / 4 : 0;
-    for (size_t i = 0; i < n; i++) {
+    size_t n = l->peek ? l->peek(l, p.pc, code, sizeof(code)) / 4 : 0;
+    for (size_t i = 0; i < n; i++, p.pc += 4) {
         const struct a64_insn *e = a64_decode(code[i]);
         if (!e || !has_feature(l, e->feature) || e->effects & A64_TODO)
             return FATE_LIVE;
         if (e->effects & A64_READS_FLAGS)
             return FATE_READ;
         if (e->effects & A64_WRITES_FLAGS)
-            return fate == FATE_FAULT && (changed & operands) ? FATE_LIVE : fate;
+            return p.fate;
         if (e->effects & A64_ENDS_BLOCK)
-            return FATE_LIVE;
+            return look_past_branch(l, &p, code[i]);
         if (e->effects & (A64_LOADS | A64_STORES)) {
-            if (changed & operands)
+            if (p.changed & p.operands)
                 return FATE_LIVE;
-            fate = FATE_FAULT;
+            p.fate = FATE_FAULT;
         }
-        changed |= written(code[i], e);
+        p.changed |= written(code[i], e);
     }
     return FATE_LIVE;
+}
+
+static enum fate look(struct lift *l, u64 pc, u32 operands)
+{
+    return look_along(l, (struct path){.pc = pc, .operands = operands, .branches = LOOK_BRANCHES});
 }
 
 /* The register that holds a value now; -1: none. */
@@ -129,13 +176,12 @@ void a64_end_flags(struct lift *l, u64 yes, u64 no)
 {
     irv fl = get_flags(l);
     u32 operands = 0;
-    u64 start = l->b->r->pc;
     if (fl == A64_NZCV + 1)
         return; /* as they were at the block's start */
     irv site = make_site(l, fl, &operands);
-    enum fate fate = look(l, yes, yes <= start, operands);
+    enum fate fate = look(l, yes, operands);
     if (no != yes) {
-        enum fate other = look(l, no, no <= start, operands);
+        enum fate other = look(l, no, operands);
         fate = MAX(fate, other);
     }
     if (fate == FATE_DEAD)
@@ -145,4 +191,27 @@ void a64_end_flags(struct lift *l, u64 yes, u64 no)
     else if (fate == FATE_READ && fl >= IR_FIRST_NODE) /* plain bits are quick to test */
         put_flags(l, ir_emit(l->b, IR_FL_BITS, IR_FL, 0,
                              ir_emit(l->b, IR_FL_GET, IR_I32, 0, fl, 0, 0, 0), 0, 0, 0));
+}
+
+bool a64_may_join(struct lift *l)
+{
+    return get_flags(l) == A64_NZCV + 1 || look(l, l->pc, 0) != FATE_READ;
+}
+
+/* Straight code up to a plain return that leaves the link register alone. Of the hints only NOP is let in:
+ * pointer authentication is among them. */
+bool a64_is_small_leaf(struct lift *l, u64 pc)
+{
+    u32 code[LEAF];
+    size_t n = l->peek(l, pc, code, sizeof(code)) / 4;
+    for (size_t i = 0; i < n; i++) {
+        const struct a64_insn *e = a64_decode(code[i]);
+        bool hint = (code[i] & 0xfffff01f) == 0xd503201f && code[i] != 0xd503201f;
+        if (code[i] == 0xd65f03c0) /* ret */
+            return true;
+        if (!e || !has_feature(l, e->feature) || e->effects & (A64_TODO | A64_ENDS_BLOCK) || hint ||
+            written(code[i], e) >> 30 & 1)
+            return false;
+    }
+    return false;
 }

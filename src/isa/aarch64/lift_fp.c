@@ -184,13 +184,15 @@ bool a64_lift_fp_move(struct lift *l, const struct a64_fp_int *f)
     return true;
 }
 
-/* The helper gives the integer, and above it whether the conversion was exact: Z. */
+/* Z: the number is the one that the integer stands for, bit by bit, which -0 is not. */
 bool a64_lift_fjcvtzs(struct lift *l, const struct a64_fp_int *f)
 {
-    irv r = ir_helper(l->b, A64_HELPER_FJCVTZS, IR_I64, vreg(l, f->rn), 0, 0);
-    irv z = ir_shr(l->b, IR_I64, r, ir_const(l->b, IR_I64, 32));
-    put_reg(l, f->rd, ir_ubfx(l->b, IR_I64, r, 0, 32));
-    put_flags(l,
-              ir_fl(l->b, IR_FL_BITS, 0, ir_shl(l->b, IR_I64, z, ir_const(l->b, IR_I64, 2)), 0, 0));
+    struct ir_builder *b = l->b;
+    irv x = vreg(l, f->rn), v = ir_emit(b, IR_F2IM, IR_I32, IR_F64, x, 0, 0, 0);
+    irv back = ir_emit(b, IR_I2F, IR_F64, IR_I32 | IR_ROUND_ENV << 4 | 1u << 7, v, 0, 0, 0);
+    irv same = ir_icmp(b, IR_EQ, 64, ir_fbits(b, IR_I64, back), ir_fbits(b, IR_I64, x));
+    irv bits = ir_select(b, IR_I64, same, ir_const(b, IR_I64, IR_FL_Z), ir_const(b, IR_I64, 0));
+    put_reg(l, f->rd, v);
+    put_flags(l, ir_fl(b, IR_FL_BITS, 0, bits, 0, 0));
     return true;
 }

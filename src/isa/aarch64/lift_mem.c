@@ -173,11 +173,26 @@ bool a64_lift_ldst_literal_v(struct lift *l, const struct a64_ldst_literal *f)
     return true;
 }
 
+/* FEAT_LSE2: a pair of 64-bit registers is one access, atomic where it is aligned. */
+static bool ldst_pair_at_once(struct lift *l, const struct a64_ldst_pair *f)
+{
+    s32 offset = f->imm7 * 8;
+    struct address a = at_offset(l, f->rn, offset, f->mode);
+    if (f->l)
+        a64_put_halves(l, 3, f->rt, f->rt2, ir_ld(l->b, IR_V128, 4, a.base, 0, a.disp));
+    else
+        ir_st(l->b, 4, a.base, 0, a.disp, a64_join(l, 3, f->rt, f->rt2));
+    write_back(l, &a, f->rn, offset, f->mode);
+    return true;
+}
+
 /* Both accesses come before anything is put: the second may fault. */
 bool a64_lift_ldst_pair(struct lift *l, const struct a64_ldst_pair *f)
 {
     unsigned size = f->opc & 2 ? 3 : 2, opc = f->opc == 1 ? 2 : f->l;
     s32 offset = f->imm7 * (1 << size);
+    if (size == 3 && has_feature(l, A64_FEAT_LSE2))
+        return ldst_pair_at_once(l, f);
     struct address a = at_offset(l, f->rn, offset, f->mode), a2 = a;
     a2.disp += 1 << size;
     irv v = access_gpr(l, size, opc, &a, f->rt), v2 = access_gpr(l, size, opc, &a2, f->rt2);
@@ -227,35 +242,29 @@ bool a64_lift_prfm_reg(struct lift *l, const struct a64_ldst_reg *f)
 
 /* LDAR and STLR are ordered with each other (RCsc); the LORegion forms LDLAR and STLLR as well, as
  * no region is smaller than all memory. */
-static bool ordered(struct lift *l, unsigned size, bool load, unsigned order, unsigned rn,
+static bool ordered(struct lift *l, unsigned size, unsigned opc, unsigned order, unsigned rn, s32 offset,
                     unsigned rt)
 {
-    struct address a = {.base = reg_sp(l, rn), .aux = order};
-    if (size)
-        ir_chkalign(l->b, a.base, 1u << size);
-    irv v = access_gpr(l, size, load, &a, rt);
-    if (load)
+    struct address a = {.base = reg_sp(l, rn), .disp = offset, .aux = order};
+    a64_check_aligned(l, ir_addi(l->b, IR_I64, a.base, offset), size);
+    irv v = access_gpr(l, size, opc, &a, rt);
+    if (opc)
         put_reg(l, rt, v);
     return true;
 }
 
 bool a64_lift_ldst_ordered(struct lift *l, const struct a64_ldst_ordered *f)
 {
-    return ordered(l, f->size, f->l, (f->l ? IR_MEM_ACQ : IR_MEM_REL) | IR_MEM_SC, f->rn, f->rt);
+    return ordered(l, f->size, f->l, (f->l ? IR_MEM_ACQ : IR_MEM_REL) | IR_MEM_SC, f->rn, 0, f->rt);
 }
 
 bool a64_lift_ldapr(struct lift *l, const struct a64_ldapr *f)
 {
-    return ordered(l, f->size, true, IR_MEM_ACQ, f->rn, f->rt);
+    return ordered(l, f->size, 1, IR_MEM_ACQ, f->rn, 0, f->rt);
 }
 
-/* With an offset. FEAT_LRCPC2 comes with FEAT_LSE2, so alignment is checked only at 16 bytes. */
 bool a64_lift_ldst_rcpc(struct lift *l, const struct a64_ldst_rcpc *f)
 {
-    struct address a = at_offset(l, f->rn, f->imm9, 0);
-    a.aux = f->opc ? IR_MEM_ACQ : IR_MEM_REL | IR_MEM_SC;
-    irv v = access_gpr(l, f->size, f->opc, &a, f->rt);
-    if (f->opc)
-        put_reg(l, f->rt, v);
-    return true;
+    return ordered(l, f->size, f->opc, f->opc ? IR_MEM_ACQ : IR_MEM_REL | IR_MEM_SC, f->rn, f->imm9,
+                   f->rt);
 }

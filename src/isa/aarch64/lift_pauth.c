@@ -109,10 +109,11 @@ bool a64_lift_b_reg_pauth(struct lift *l, const struct a64_b_reg_pauth *f)
     if (ret) {
         ir_ret(l->b, to);
     } else if (f->opc == 1) {
+        to = a64_branch_to(l, f->rn, true, to);
         put_reg(l, 30, ir_const(l->b, IR_I64, next_pc(l)));
         ir_call_ind(l->b, to, next_pc(l));
     } else {
-        ir_exit_ind(l->b, to);
+        ir_exit_ind(l->b, a64_branch_to(l, f->rn, false, to));
     }
     l->ended = true;
     return true;

@@ -7,12 +7,26 @@
 
 enum a64_vcmp { VCMP_EQ, VCMP_GT, VCMP_GE, VCMP_HI, VCMP_HS, VCMP_TST };
 
-/* Call a64_simd(); y may be 0. */
-irv a64_simd_call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned,
-                  unsigned amount, irv x, irv y);
-
 /* Lanes of ones where the comparison holds. */
 irv a64_compare(struct lift *l, unsigned type, unsigned size, enum a64_vcmp how, irv x, irv y);
+
+/* A constant of equal lanes. */
+irv a64_splat(struct lift *l, unsigned size, u64 x);
+
+/* Shift each lane right, perhaps rounding by the last bit that falls out. */
+irv a64_shift_right(struct lift *l, unsigned type, unsigned size, unsigned by, bool is_unsigned, bool round,
+                    irv x);
+
+/* Amounts of shifts by register, the signed low byte of each lane, as wide as the lane; and a shift to the right
+ * by amounts that are not negative where it matters. */
+irv a64_shift_amounts(struct lift *l, unsigned size, irv by);
+irv a64_shift_right_by(struct lift *l, unsigned size, bool is_unsigned, bool round, irv x, irv by);
+
+/* The lane size of a shift by an immediate: the highest set bit of immh, the upper four bits of imm. */
+unsigned a64_shift_size(unsigned imm);
+
+/* A result: one lane of a scalar form, or the lower or whole register. */
+void a64_put_lanes(struct lift *l, unsigned sc, unsigned size, unsigned q, unsigned rd, irv v);
 
 /* The lowest lane of 1 << size bytes, zero above. */
 irv a64_lane_zx(struct lift *l, unsigned size, irv v);

@@ -1,13 +1,5 @@
-/* Advanced SIMD: integer arithmetic. Common operations are IR, rare ones a call (a64_simd). */
+/* Advanced SIMD: integer arithmetic. */
 #include "isa/aarch64/lift_simd.h"
-
-irv a64_simd_call(struct lift *l, enum a64_simd_op op, unsigned lane, unsigned lanes, bool is_unsigned,
-                  unsigned amount, irv x, irv y)
-{
-    irv what = ir_const(l->b, IR_I64,
-                        op | lane << 8 | lanes << 12 | (unsigned)is_unsigned << 18 | amount << 20);
-    return ir_helper(l->b, A64_HELPER_SIMD, IR_V128, x, y ? y : x, what);
-}
 
 irv a64_lane_zx(struct lift *l, unsigned size, irv v)
 {
@@ -17,8 +9,7 @@ irv a64_lane_zx(struct lift *l, unsigned size, irv v)
     return ir_zx(l->b, type[size], v);
 }
 
-/* A result: one lane of a scalar form, or the lower or whole register. */
-static void put_lanes(struct lift *l, unsigned sc, unsigned size, unsigned q, unsigned rd, irv v)
+void a64_put_lanes(struct lift *l, unsigned sc, unsigned size, unsigned q, unsigned rd, irv v)
 {
     if (sc)
         v = a64_lane_zx(l, size, v);
@@ -46,34 +37,29 @@ static irv zero(struct lift *l)
     return ir_const(l->b, IR_V128, 0);
 }
 
-/* A 64-bit pattern of equal lanes. */
-static irv splat(struct lift *l, unsigned size, u64 x)
+irv a64_splat(struct lift *l, unsigned size, u64 x)
 {
     static const u64 ones[] = {0x0101010101010101, 0x0001000100010001, 0x0000000100000001, 1};
     return ir_const(l->b, IR_V128, (x & mask64(8u << size)) * ones[size]);
 }
 
-static irv call_same(struct lift *l, const struct a64_simd_3same *f, enum a64_simd_op op)
-{
-    return a64_simd_call(l, op, f->size, lanes_of(f->sc, f->q, f->size), f->u, 0, vreg(l, f->rn),
-                         vreg(l, f->rm));
-}
-
+/* Without a bit more than the lanes have: x + y is 2 * (x & y) + (x ^ y) and 2 * (x | y) - (x ^ y), and
+ * x - y is (x ^ y) - 2 * (~x & y). */
 bool a64_lift_simd_halving(struct lift *l, const struct a64_simd_3same *f)
 {
-    irv v;
-    if (f->op == 2 && f->u && f->size < 2) /* urhadd */
-        v = ir_v2(l->b, IR_VAVGU, vec_type(f->q), f->size, vreg(l, f->rn), vreg(l, f->rm));
+    struct ir_builder *b = l->b;
+    unsigned type = vec_type(f->q);
+    irv x = vreg(l, f->rn), y = vreg(l, f->rm), v;
+    irv half = ir_v1(b, f->u ? IR_VSHR : IR_VSAR, type, f->size | 1 << 4, ir_v2(b, IR_VXOR, type, 0, x, y));
+    if (f->op == 0) /* hadd */
+        v = ir_v2(b, IR_VADD, type, f->size, ir_v2(b, IR_VAND, type, 0, x, y), half);
+    else if (f->op != 2) /* hsub */
+        v = ir_v2(b, IR_VSUB, type, f->size, half, ir_v2(b, IR_VANDN, type, 0, y, x));
+    else if (f->u && f->size < 2) /* urhadd */
+        v = ir_v2(b, IR_VAVGU, type, f->size, x, y);
     else
-        v = call_same(l, f, f->op == 0 ? A64_SIMD_HADD : f->op == 2 ? A64_SIMD_RHADD : A64_SIMD_HSUB);
-    put_lanes(l, 0, f->size, f->q, f->rd, v);
-    return true;
-}
-
-bool a64_lift_simd_sat_addsub(struct lift *l, const struct a64_simd_3same *f)
-{
-    irv v = call_same(l, f, f->op == 1 ? A64_SIMD_QADD : A64_SIMD_QSUB);
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+        v = ir_v2(b, IR_VSUB, type, f->size, ir_v2(b, IR_VOR, type, 0, x, y), half);
+    a64_put_lanes(l, 0, f->size, f->q, f->rd, v);
     return true;
 }
 
@@ -103,7 +89,7 @@ bool a64_lift_simd_compare(struct lift *l, const struct a64_simd_3same *f)
     unsigned row = f->op == 6 ? 0 : f->op == 7 ? 1 : 2;
     irv v = a64_compare(l, vec_type(f->q), f->size, (enum a64_vcmp)how[f->u][row], vreg(l, f->rn),
                         vreg(l, f->rm));
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
 
@@ -117,15 +103,44 @@ bool a64_lift_simd_compare_zero(struct lift *l, const struct a64_simd_2misc *f)
         v = a64_compare(l, type, f->size, f->u ? VCMP_GE : VCMP_EQ, f->u ? z : x, f->u ? x : z);
     else
         v = a64_compare(l, type, f->size, VCMP_GT, z, x);
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
 
+irv a64_shift_amounts(struct lift *l, unsigned size, irv by)
+{
+    unsigned up = (8u << size) - 8;
+    by = ir_v1(l->b, IR_VSHL, IR_V128, size | up << 4, by);
+    return ir_v1(l->b, IR_VSAR, IR_V128, size | up << 4, by);
+}
+
+irv a64_shift_right_by(struct lift *l, unsigned size, bool is_unsigned, bool round, irv x, irv by)
+{
+    struct ir_builder *b = l->b;
+    unsigned op = is_unsigned ? IR_VSHRV : IR_VSARV;
+    irv v = ir_v2(b, op, IR_V128, size, x, by);
+    if (round) {
+        irv one = a64_splat(l, size, 1);
+        irv last = ir_v2(b, op, IR_V128, size, x, ir_v2(b, IR_VSUB, IR_V128, size, by, one));
+        v = ir_v2(b, IR_VADD, IR_V128, size, v, ir_v2(b, IR_VAND, IR_V128, 0, last, one));
+    }
+    return v;
+}
+
+/* Left, or right by the opposite. Amounts that are too large shift everything out, so the one of the two that
+ * does not apply is zero, or signs. */
 bool a64_lift_simd_shift_reg(struct lift *l, const struct a64_simd_3same *f)
 {
-    static const u8 op[] = {A64_SIMD_SHL, A64_SIMD_QSHL, A64_SIMD_RSHL, A64_SIMD_QRSHL};
-    irv v = call_same(l, f, (enum a64_simd_op)op[f->op & 3]);
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    struct ir_builder *b = l->b;
+    bool round = f->op & 2;
+    irv x = vreg(l, f->rn), by = a64_shift_amounts(l, f->size, vreg(l, f->rm)), v;
+    irv left = ir_v2(b, IR_VSHLV, IR_V128, f->size, x, by);
+    irv right = a64_shift_right_by(l, f->size, f->u, round, x, ir_v1(b, IR_VNEG, IR_V128, f->size, by));
+    if (f->u && !round)
+        v = ir_v2(b, IR_VOR, IR_V128, 0, left, right);
+    else
+        v = ir_vbsl(b, IR_V128, ir_v2(b, IR_VCMPGTS, IR_V128, f->size, zero(l), by), right, left);
+    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
 
@@ -163,7 +178,7 @@ bool a64_lift_simd_addsub(struct lift *l, const struct a64_simd_3same *f)
 {
     irv v = ir_v2(l->b, f->u ? IR_VSUB : IR_VADD, vec_type(f->q), f->size, vreg(l, f->rn),
                   vreg(l, f->rm));
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
 
@@ -184,9 +199,22 @@ bool a64_lift_simd_mul(struct lift *l, const struct a64_simd_3same *f)
     return true;
 }
 
+/* Product of polynomials over two elements: of the low 8 bits of each lane of x, and the high 8 of y. */
+static irv polynomial(struct lift *l, unsigned size, irv x, irv y)
+{
+    irv r = zero(l);
+    for (unsigned i = 0; i < 8; i++) {
+        irv top = ir_v2(l->b, IR_VCMPGTS, IR_V128, size, zero(l), y);
+        r = ir_v2(l->b, IR_VADD, IR_V128, size, r, r);
+        r = ir_v2(l->b, IR_VXOR, IR_V128, 0, r, ir_v2(l->b, IR_VAND, IR_V128, 0, x, top));
+        y = ir_v2(l->b, IR_VADD, IR_V128, size, y, y);
+    }
+    return r;
+}
+
 bool a64_lift_simd_pmul(struct lift *l, const struct a64_simd_3same *f)
 {
-    put_lanes(l, 0, 0, f->q, f->rd, call_same(l, f, A64_SIMD_PMUL));
+    a64_put_lanes(l, 0, 0, f->q, f->rd, polynomial(l, 0, vreg(l, f->rn), vreg(l, f->rm)));
     return true;
 }
 
@@ -204,15 +232,6 @@ bool a64_lift_simd_pairwise(struct lift *l, const struct a64_simd_3same *f)
                         : minmax(l, type, f->size, f->op & 1, f->u, even, odd);
     }
     put_vreg(l, f->rd, v);
-    return true;
-}
-
-bool a64_lift_simd_sqdmulh(struct lift *l, const struct a64_simd_3same *f)
-{
-    irv v = a64_simd_call(l, f->u ? A64_SIMD_QRDMULH : A64_SIMD_QDMULH, f->size,
-                          lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn),
-                          vreg(l, f->rm));
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
 
@@ -238,7 +257,7 @@ bool a64_lift_simd_addsub_narrow(struct lift *l, const struct a64_simd_3diff *f)
     unsigned wide = f->size + 1u, bits = 8u << f->size;
     irv v = ir_v2(l->b, f->op & 2 ? IR_VSUB : IR_VADD, IR_V128, wide, vreg(l, f->rn), vreg(l, f->rm));
     if (f->u)
-        v = ir_v2(l->b, IR_VADD, IR_V128, wide, v, splat(l, wide, 1ull << (bits - 1)));
+        v = ir_v2(l->b, IR_VADD, IR_V128, wide, v, a64_splat(l, wide, 1ull << (bits - 1)));
     v = ir_v1(l->b, IR_VSHR, IR_V128, wide | bits << 4, v);
     a64_put_narrow(l, f->q, f->rd, ir_v1(l->b, IR_VNARROW, IR_V64, wide, v));
     return true;
@@ -270,29 +289,10 @@ bool a64_lift_simd_mul_long(struct lift *l, const struct a64_simd_3diff *f)
     return true;
 }
 
-/* Doubled products, then perhaps a saturating sum: two saturations, as the architecture says. */
-static void sqdmul_long(struct lift *l, unsigned op, unsigned sc, unsigned q, unsigned size,
-                        unsigned rd, irv x, irv y)
-{
-    unsigned lanes = sc ? 1 : 8u >> size;
-    irv v = a64_simd_call(l, A64_SIMD_QDMULL, size, lanes, false, sc || !q ? 0 : lanes, x, y);
-    if (op)
-        v = a64_simd_call(l, op == 1 ? A64_SIMD_QADD : A64_SIMD_QSUB, size + 1u, lanes, false, 0,
-                          vreg(l, rd), v);
-    put_lanes(l, sc, size + 1u, 1, rd, v);
-}
-
-bool a64_lift_simd_sqdmul_long(struct lift *l, const struct a64_simd_3diff *f)
-{
-    unsigned op = f->op == 9 ? 1 : f->op == 11 ? 2 : 0;
-    sqdmul_long(l, op, f->sc, f->q, f->size, f->rd, vreg(l, f->rn), vreg(l, f->rm));
-    return true;
-}
-
 bool a64_lift_simd_pmull(struct lift *l, const struct a64_simd_3diff *f)
 {
-    put_vreg(l, f->rd, a64_simd_call(l, A64_SIMD_PMULL, 0, 8, true, f->q ? 8 : 0, vreg(l, f->rn),
-                                     vreg(l, f->rm)));
+    irv x = extend(l, 0, false, f->q, vreg(l, f->rn)), y = extend(l, 0, false, f->q, vreg(l, f->rm));
+    put_vreg(l, f->rd, polynomial(l, 1, x, ir_v1(l->b, IR_VSHL, IR_V128, 1 | 8 << 4, y)));
     return true;
 }
 
@@ -313,85 +313,89 @@ bool a64_lift_simd_rev(struct lift *l, const struct a64_simd_2misc *f)
 }
 
 /* Sums of neighbours: the low and the high half of each lane of twice the size. */
-bool a64_lift_simd_addlp(struct lift *l, const struct a64_simd_2misc *f)
+static irv pair_sums(struct lift *l, unsigned type, unsigned size, bool is_unsigned, irv x)
 {
-    unsigned type = vec_type(f->q), wide = f->size + 1u, bits = 8u << f->size;
-    unsigned right = f->u ? IR_VSHR : IR_VSAR, aux = wide | bits << 4;
-    irv x = vreg(l, f->rn);
+    unsigned wide = size + 1, right = is_unsigned ? IR_VSHR : IR_VSAR, aux = wide | (8u << size) << 4;
     irv low, high;
-    if (f->size == 2 && !f->u) { /* no arithmetic shift of 64 bits: sign-extend through lanes */
+    if (size == 2 && !is_unsigned) { /* no arithmetic shift of 64 bits: sign-extend through lanes */
         low = ir_v1(l->b, IR_VEXTEND, IR_V128, 2 | 1 << 4, ir_v2(l->b, IR_VUZP1, IR_V128, 2, x, x));
         high = ir_v1(l->b, IR_VEXTEND, IR_V128, 2 | 1 << 4, ir_v2(l->b, IR_VUZP2, IR_V128, 2, x, x));
     } else {
         low = ir_v1(l->b, right, type, aux, ir_v1(l->b, IR_VSHL, type, aux, x));
         high = ir_v1(l->b, right, type, aux, x);
     }
-    irv v = ir_v2(l->b, IR_VADD, type, wide, low, high);
+    return ir_v2(l->b, IR_VADD, type, wide, low, high);
+}
+
+bool a64_lift_simd_addlp(struct lift *l, const struct a64_simd_2misc *f)
+{
+    unsigned type = vec_type(f->q);
+    irv v = pair_sums(l, type, f->size, f->u, vreg(l, f->rn));
     if (f->op == 6)
-        v = ir_v2(l->b, IR_VADD, type, wide, vreg(l, f->rd), v);
+        v = ir_v2(l->b, IR_VADD, type, f->size + 1u, vreg(l, f->rd), v);
     put_vreg(l, f->rd, v);
     return true;
 }
 
-static irv call_misc(struct lift *l, const struct a64_simd_2misc *f, enum a64_simd_op op)
+/* With all bits set behind the first one, the zeros that are left are those that lead. */
+static irv leading_zeros(struct lift *l, unsigned size, irv x)
 {
-    return a64_simd_call(l, op, f->size, lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn), 0);
-}
-
-bool a64_lift_simd_sat_accum(struct lift *l, const struct a64_simd_2misc *f)
-{
-    irv v = a64_simd_call(l, f->u ? A64_SIMD_USQADD : A64_SIMD_SUQADD, f->size,
-                          lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn), vreg(l, f->rd));
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
-    return true;
+    struct ir_builder *b = l->b;
+    unsigned bits = 8u << size;
+    for (unsigned by = 1; by < bits; by *= 2)
+        x = ir_v2(b, IR_VOR, IR_V128, 0, x, ir_v1(b, IR_VSHR, IR_V128, size | by << 4, x));
+    x = ir_v1(b, IR_VCNT, IR_V128, 0, ir_v1(b, IR_VNOT, IR_V128, 0, x));
+    for (unsigned by = 8; by < bits; by *= 2)
+        x = ir_v2(b, IR_VADD, IR_V128, size, x, ir_v1(b, IR_VSHR, IR_V128, size | by << 4, x));
+    return ir_v2(b, IR_VAND, IR_V128, 0, x, a64_splat(l, size, 0xff));
 }
 
 bool a64_lift_simd_count(struct lift *l, const struct a64_simd_2misc *f)
 {
-    irv v;
-    if (f->op == 5)
-        v = ir_v1(l->b, IR_VCNT, vec_type(f->q), 0, vreg(l, f->rn));
-    else
-        v = call_misc(l, f, f->u ? A64_SIMD_CLZ : A64_SIMD_CLS);
-    put_lanes(l, 0, f->size, f->q, f->rd, v);
+    irv x = vreg(l, f->rn), v;
+    if (f->op == 5) {
+        v = ir_v1(l->b, IR_VCNT, vec_type(f->q), 0, x);
+    } else if (f->u) {
+        v = leading_zeros(l, f->size, x);
+    } else { /* bits after the first that equal it */
+        x = ir_v2(l->b, IR_VXOR, IR_V128, 0, x, ir_v1(l->b, IR_VSAR, IR_V128, f->size | 1 << 4, x));
+        v = ir_v2(l->b, IR_VSUB, IR_V128, f->size, leading_zeros(l, f->size, x), a64_splat(l, f->size, 1));
+    }
+    a64_put_lanes(l, 0, f->size, f->q, f->rd, v);
     return true;
+}
+
+/* Swap groups of bits in each byte with their neighbours. */
+static irv swap_bits(struct lift *l, unsigned by, u64 low, irv x)
+{
+    struct ir_builder *b = l->b;
+    irv mask = a64_splat(l, 0, low);
+    irv down = ir_v2(b, IR_VAND, IR_V128, 0, ir_v1(b, IR_VSHR, IR_V128, 1 | by << 4, x), mask);
+    irv up = ir_v1(b, IR_VSHL, IR_V128, 1 | by << 4, ir_v2(b, IR_VAND, IR_V128, 0, x, mask));
+    return ir_v2(b, IR_VOR, IR_V128, 0, down, up);
 }
 
 bool a64_lift_simd_not(struct lift *l, const struct a64_simd_2misc *f)
 {
     irv v;
     if (f->size)
-        v = a64_simd_call(l, A64_SIMD_RBIT, 0, f->q ? 16 : 8, true, 0, vreg(l, f->rn), 0);
+        v = swap_bits(l, 1, 0x55, swap_bits(l, 2, 0x33, swap_bits(l, 4, 0x0f, vreg(l, f->rn))));
     else
         v = ir_v1(l->b, IR_VNOT, vec_type(f->q), 0, vreg(l, f->rn));
-    put_lanes(l, 0, 0, f->q, f->rd, v);
+    a64_put_lanes(l, 0, 0, f->q, f->rd, v);
     return true;
 }
 
 bool a64_lift_simd_abs(struct lift *l, const struct a64_simd_2misc *f)
 {
-    irv v;
-    if (f->op == 7)
-        v = call_misc(l, f, f->u ? A64_SIMD_QNEG : A64_SIMD_QABS);
-    else
-        v = ir_v1(l->b, f->u ? IR_VNEG : IR_VABS, vec_type(f->q), f->size, vreg(l, f->rn));
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
+    irv v = ir_v1(l->b, f->u ? IR_VNEG : IR_VABS, vec_type(f->q), f->size, vreg(l, f->rn));
+    a64_put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
 
 bool a64_lift_simd_narrow(struct lift *l, const struct a64_simd_2misc *f)
 {
-    bool plain = f->op == 18 && !f->u;
-    irv v;
-    if (plain)
-        v = ir_v1(l->b, IR_VNARROW, IR_V64, f->size + 1u, vreg(l, f->rn));
-    else
-        v = a64_simd_call(l, f->op == 18 ? A64_SIMD_QNARROWU : A64_SIMD_QNARROW, f->size,
-                          f->sc ? 1 : 8u >> f->size, f->op == 20 && f->u, 0, vreg(l, f->rn), 0);
-    if (f->sc)
-        put_lanes(l, 1, f->size, 0, f->rd, v);
-    else
-        a64_put_narrow(l, f->q, f->rd, v);
+    a64_put_narrow(l, f->q, f->rd, ir_v1(l->b, IR_VNARROW, IR_V64, f->size + 1u, vreg(l, f->rn)));
     return true;
 }
 
@@ -404,41 +408,51 @@ bool a64_lift_simd_shll(struct lift *l, const struct a64_simd_2misc *f)
 
 bool a64_lift_simd_estimate(struct lift *l, const struct a64_simd_2misc *f)
 {
-    irv v = call_misc(l, f, f->u ? A64_SIMD_RSQRTE : A64_SIMD_RECPE);
-    put_lanes(l, 0, f->size, f->q, f->rd, v);
+    irv v = fp_lanes(l, f->u ? A64_FP_RSQRT_ESTIMATE_U32 : A64_FP_RECIP_ESTIMATE_U32, IR_F32,
+                     lanes_of(f->sc, f->q, f->size), 0, vreg(l, f->rn), 0);
+    a64_put_lanes(l, 0, f->size, f->q, f->rd, v);
     return true;
 }
 
 /* ---- across lanes ---- */
 
+/* All lanes of x into the lowest one, by halves; those above hold anything. */
+static irv fold(struct lift *l, unsigned op, unsigned size, unsigned lanes, irv x)
+{
+    while (lanes /= 2)
+        x = ir_v2(l->b, op, IR_V128, size, x, ir_v2(l->b, IR_VEXT, IR_V128, lanes << size, x, x));
+    return x;
+}
+
 bool a64_lift_simd_across(struct lift *l, const struct a64_simd_across *f)
 {
-    enum a64_simd_op op = f->op == 3    ? A64_SIMD_ADDLV
-                          : f->op == 27 ? A64_SIMD_ADDV
-                          : f->op == 10 ? A64_SIMD_MAXV
-                                        : A64_SIMD_MINV;
-    put_vreg(l, f->rd, a64_simd_call(l, op, f->size, lanes_of(0, f->q, f->size), f->u, 0,
-                                     vreg(l, f->rn), 0));
+    static const u8 minmax[2][2] = {{IR_VMAXS, IR_VMAXU}, {IR_VMINS, IR_VMINU}};
+    unsigned lanes = lanes_of(0, f->q, f->size), size = f->size;
+    irv x = vreg(l, f->rn);
+    if (f->op == 3) { /* [us]addlv */
+        x = pair_sums(l, IR_V128, size++, f->u, x);
+        lanes /= 2;
+    }
+    unsigned op = f->op == 3 || f->op == 27 ? IR_VADD : minmax[f->op != 10][f->u];
+    put_vreg(l, f->rd, a64_lane_zx(l, size, fold(l, op, size, lanes, x)));
     return true;
 }
 
 /* ---- shifts by an immediate ---- */
 
-/* The highest set bit of immh, the upper four bits of imm. */
-static unsigned shift_size(unsigned imm)
+unsigned a64_shift_size(unsigned imm)
 {
     return 31u - clz32(imm >> 3);
 }
 
-/* Shift right with optional rounding: add the last bit that falls out. */
-static irv shift_right(struct lift *l, unsigned type, unsigned size, unsigned by, bool is_unsigned,
+irv a64_shift_right(struct lift *l, unsigned type, unsigned size, unsigned by, bool is_unsigned,
                        bool round, irv x)
 {
     unsigned op = is_unsigned ? IR_VSHR : IR_VSAR;
     irv v = ir_v1(l->b, op, type, size | by << 4, x);
     if (round) {
         irv last = ir_v1(l->b, IR_VSHR, type, size | (by - 1) << 4, x);
-        last = ir_v2(l->b, IR_VAND, type, 0, last, splat(l, size, 1));
+        last = ir_v2(l->b, IR_VAND, type, 0, last, a64_splat(l, size, 1));
         v = ir_v2(l->b, IR_VADD, type, size, v, last);
     }
     return v;
@@ -446,69 +460,45 @@ static irv shift_right(struct lift *l, unsigned type, unsigned size, unsigned by
 
 bool a64_lift_simd_shr(struct lift *l, const struct a64_simd_shift_imm *f)
 {
-    unsigned size = shift_size(f->imm), by = (16u << size) - f->imm, type = vec_type(f->q);
-    irv v = shift_right(l, type, size, by, f->u, f->op & 4, vreg(l, f->rn));
+    unsigned size = a64_shift_size(f->imm), by = (16u << size) - f->imm, type = vec_type(f->q);
+    irv v = a64_shift_right(l, type, size, by, f->u, f->op & 4, vreg(l, f->rn));
     if (f->op & 2)
         v = ir_v2(l->b, IR_VADD, type, size, vreg(l, f->rd), v);
-    put_lanes(l, f->sc, size, f->q, f->rd, v);
+    a64_put_lanes(l, f->sc, size, f->q, f->rd, v);
     return true;
 }
 
 bool a64_lift_simd_shl(struct lift *l, const struct a64_simd_shift_imm *f)
 {
-    unsigned size = shift_size(f->imm), by = f->imm - (8u << size);
+    unsigned size = a64_shift_size(f->imm), by = f->imm - (8u << size);
     irv v = ir_v1(l->b, IR_VSHL, vec_type(f->q), size | by << 4, vreg(l, f->rn));
-    put_lanes(l, f->sc, size, f->q, f->rd, v);
+    a64_put_lanes(l, f->sc, size, f->q, f->rd, v);
     return true;
 }
 
 bool a64_lift_simd_shift_insert(struct lift *l, const struct a64_simd_shift_imm *f)
 {
-    unsigned size = shift_size(f->imm), bits = 8u << size, type = vec_type(f->q);
+    unsigned size = a64_shift_size(f->imm), bits = 8u << size, type = vec_type(f->q);
     bool left = f->op == 10;
     unsigned by = left ? f->imm - bits : 2 * bits - f->imm;
     u64 keep = left ? mask64(by) : by == bits ? mask64(bits) : ~(mask64(bits) >> by);
     irv v = ir_v1(l->b, left ? IR_VSHL : IR_VSHR, type, size | by << 4, vreg(l, f->rn));
-    irv old = ir_v2(l->b, IR_VAND, type, 0, vreg(l, f->rd), splat(l, size, keep));
-    put_lanes(l, f->sc, size, f->q, f->rd, ir_v2(l->b, IR_VOR, type, 0, v, old));
-    return true;
-}
-
-bool a64_lift_simd_sat_shl(struct lift *l, const struct a64_simd_shift_imm *f)
-{
-    unsigned size = shift_size(f->imm), by = f->imm - (8u << size);
-    enum a64_simd_op op = f->op == 12 ? A64_SIMD_QSHLU_IMM : A64_SIMD_QSHL_IMM;
-    irv v = a64_simd_call(l, op, size, lanes_of(f->sc, f->q, size), f->op == 14 && f->u, by,
-                          vreg(l, f->rn), 0);
-    put_lanes(l, f->sc, size, f->q, f->rd, v);
+    irv old = ir_v2(l->b, IR_VAND, type, 0, vreg(l, f->rd), a64_splat(l, size, keep));
+    a64_put_lanes(l, f->sc, size, f->q, f->rd, ir_v2(l->b, IR_VOR, type, 0, v, old));
     return true;
 }
 
 bool a64_lift_simd_shrn(struct lift *l, const struct a64_simd_shift_imm *f)
 {
-    unsigned size = shift_size(f->imm), by = (16u << size) - f->imm, wide = size + 1;
-    bool round = f->op & 1, saturating = f->u || f->op & 2;
-    irv v;
-    if (!saturating) {
-        v = shift_right(l, IR_V128, wide, by, true, round, vreg(l, f->rn));
-        v = ir_v1(l->b, IR_VNARROW, IR_V64, wide, v);
-    } else {
-        bool to_unsigned = f->u && !(f->op & 2);
-        enum a64_simd_op op = to_unsigned ? (round ? A64_SIMD_QRNARROWU : A64_SIMD_QNARROWU)
-                                          : (round ? A64_SIMD_QRNARROW : A64_SIMD_QNARROW);
-        v = a64_simd_call(l, op, size, f->sc ? 1 : 8u >> size, f->u && (f->op & 2), by,
-                          vreg(l, f->rn), 0);
-    }
-    if (f->sc)
-        put_lanes(l, 1, size, 0, f->rd, v);
-    else
-        a64_put_narrow(l, f->q, f->rd, v);
+    unsigned size = a64_shift_size(f->imm), by = (16u << size) - f->imm;
+    irv v = a64_shift_right(l, IR_V128, size + 1, by, true, f->op & 1, vreg(l, f->rn));
+    a64_put_narrow(l, f->q, f->rd, ir_v1(l->b, IR_VNARROW, IR_V64, size + 1, v));
     return true;
 }
 
 bool a64_lift_simd_shll_imm(struct lift *l, const struct a64_simd_shift_imm *f)
 {
-    unsigned size = shift_size(f->imm), by = f->imm - (8u << size);
+    unsigned size = a64_shift_size(f->imm), by = f->imm - (8u << size);
     irv v = extend(l, size, !f->u, f->q, vreg(l, f->rn));
     if (by)
         v = ir_v1(l->b, IR_VSHL, IR_V128, (size + 1) | by << 4, v);
@@ -541,22 +531,6 @@ bool a64_lift_simd_mul_long_index(struct lift *l, const struct a64_simd_index *f
 {
     unsigned op = f->op == 2 ? 1 : f->op == 6 ? 2 : 0;
     multiply_long(l, op, f->u, f->q, f->size, f->rd, vreg(l, f->rn), index_lane(l, f));
-    return true;
-}
-
-bool a64_lift_simd_sqdmul_long_index(struct lift *l, const struct a64_simd_index *f)
-{
-    unsigned op = f->op == 3 ? 1 : f->op == 7 ? 2 : 0;
-    sqdmul_long(l, op, f->sc, f->q, f->size, f->rd, vreg(l, f->rn), index_lane(l, f));
-    return true;
-}
-
-bool a64_lift_simd_sqdmulh_index(struct lift *l, const struct a64_simd_index *f)
-{
-    irv v = a64_simd_call(l, f->op == 12 ? A64_SIMD_QDMULH : A64_SIMD_QRDMULH, f->size,
-                          lanes_of(f->sc, f->q, f->size), false, 0, vreg(l, f->rn),
-                          index_lane(l, f));
-    put_lanes(l, f->sc, f->size, f->q, f->rd, v);
     return true;
 }
 

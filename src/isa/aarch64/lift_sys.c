@@ -15,6 +15,9 @@ enum {
     CNTFRQ_EL0 = 0xdf00,
     CNTPCT_EL0 = 0xdf01,
     CNTVCT_EL0 = 0xdf02,
+    /* Ours, among those that are left to implementations: nanoseconds, for the code of the vDSO. */
+    LYRE_REALTIME = 0xdfe0,
+    LYRE_MONOTONIC = 0xdfe1,
 };
 
 static irv helper(struct lift *l, enum a64_helper h)
@@ -37,6 +40,17 @@ static void put_pstate_bit(struct lift *l, u32 bit, irv v)
     ir_put(l->b, A64_DIT_SSBS, ir_or(l->b, IR_I64, others, v));
 }
 
+/* FPSR.QC as far as the slot says. */
+static irv saturated(struct lift *l)
+{
+    struct ir_builder *b = l->b;
+    irv lanes = ir_get(b, A64_QC), zero = ir_const(b, IR_I64, 0);
+    irv low = ir_emit(b, IR_VGET, IR_I64, 3, lanes, 0, 0, 0);
+    irv high = ir_emit(b, IR_VGET, IR_I64, 3 | 1 << 4, lanes, 0, 0, 0);
+    irv any = ir_icmp(b, IR_NE, 64, ir_or(b, IR_I64, low, high), zero);
+    return ir_select(b, IR_I64, any, ir_const(b, IR_I64, A64_FPSR_QC), zero);
+}
+
 bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
 {
     u32 key = f->reg | 0x8000;
@@ -57,7 +71,8 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
         v = helper(l, A64_HELPER_GET_FPCR);
         break;
     case FPSR:
-        v = helper(l, A64_HELPER_GET_FPSR);
+        v = saturated(l);
+        v = ir_or(l->b, IR_I64, helper(l, A64_HELPER_GET_FPSR), v);
         break;
     case TPIDR_EL0:
         v = ir_get(l->b, A64_TPIDR);
@@ -70,6 +85,12 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
         break;
     case CNTVCT_EL0:
         v = helper(l, A64_HELPER_COUNTER);
+        break;
+    case LYRE_REALTIME:
+        v = helper(l, A64_HELPER_REALTIME);
+        break;
+    case LYRE_MONOTONIC:
+        v = helper(l, A64_HELPER_MONOTONIC);
         break;
     case DIT:
     case SSBS:
@@ -101,6 +122,7 @@ bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
         l->ended = true;
         return true;
     case FPSR:
+        ir_put(l->b, A64_QC, ir_const(l->b, IR_V128, 0)); /* the helper keeps the bit */
         ir_helper(l->b, A64_HELPER_SET_FPSR, IR_VOID, v, 0, 0);
         if (!(l->key & A64_KEY_TINY)) { /* code from here on is another translation */
             ir_raise(l->b, ISA_RAISE_RESYNC, 0, next_pc(l));
@@ -194,7 +216,7 @@ bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
     }
 }
 
-/* BTI, as no page is guarded, and what else is not needed: no effect. */
+/* BTI acts where branches land (lift.c); what else is not needed has no effect. */
 bool a64_lift_hint(struct lift *l, const struct a64_hint *f)
 {
     return true;

@@ -10,7 +10,7 @@
 
 #define HAS(f) (1ull << A64_FEAT_##f)
 
-/* What models have in common. LSE2 and BTI wait to be asked for, see docs/isa-aarch64.md. */
+/* What models have in common. LSE2 is only for who asks: docs/decisions/0007-lse2-is-off-by-default.md. */
 #define V8_0 (HAS(BASE) | HAS(FP) | HAS(AdvSIMD))
 #define CRYPTO (HAS(AES) | HAS(PMULL) | HAS(SHA1) | HAS(SHA256))
 #define V8_0_CRYPTO (V8_0 | HAS(CRC32) | CRYPTO)
@@ -19,7 +19,7 @@
 #define MAX_                                                                                       \
     (V8_2 | HAS(SHA512) | HAS(SHA3) | HAS(SM3) | HAS(SM4) | HAS(FHM) | HAS(LRCPC2) | HAS(JSCVT) |   \
      HAS(FCMA) | HAS(FRINTTS) | HAS(FlagM) | HAS(FlagM2) | HAS(PAuth) | HAS(I8MM) | HAS(BF16) |    \
-     HAS(SB) | HAS(XS) | HAS(HBC) | HAS(SSBS) | HAS(DIT) | HAS(DPB2))
+     HAS(SB) | HAS(XS) | HAS(HBC) | HAS(SSBS) | HAS(DIT) | HAS(DPB2) | HAS(BTI))
 #define OPTIONAL HAS(LSE2)
 
 /* A64FX comes after the others: it is not offered as it is. */
@@ -49,7 +49,7 @@ static const u8 needs[][2] = {
 };
 
 /* Names of features that come later; as yet they can only be off. */
-static const char *const later[] = {"sve", "sve2", "sme", "mte", "bti"};
+static const char *const later[] = {"sve", "sve2", "sme", "mte"};
 
 const char *a64_model_name(unsigned i)
 {
@@ -149,7 +149,7 @@ bool a64_model_find(const char *description, struct a64_model *m, struct err *e)
 }
 
 /* ID registers by CRm and op2; op0 is 3, op1 and CRn are 0. */
-enum { PFR0 = 4 << 3, PFR1, DFR0 = 5 << 3, ISAR0 = 6 << 3, ISAR1, ISAR2, MMFR2 = (7 << 3) + 2 };
+enum { PFR0 = 4 << 3, PFR1, DFR0 = 5 << 3, ISAR0 = 6 << 3, ISAR1, ISAR2, MMFR0 = 7 << 3, MMFR2 = (7 << 3) + 2 };
 
 /* Where Linux mentions a feature: a bit of the two HWCAP words, and the least value of a field of an
  * ID register. */
@@ -171,7 +171,7 @@ static const struct {
     {A64_FEAT_BF16, 64 + 14, ISAR1, 44, 1},  {A64_FEAT_HBC, 64 + 44, ISAR2, 20, 1},
     {A64_FEAT_DPB, 16, ISAR1, 0, 1},         {A64_FEAT_DPB2, 64 + 0, ISAR1, 0, 2},
     {A64_FEAT_DIT, 24, PFR0, 48, 1},         {A64_FEAT_LSE2, 25, MMFR2, 32, 1},
-    {A64_FEAT_SSBS, 28, PFR1, 4, 2},
+    {A64_FEAT_SSBS, 28, PFR1, 4, 2},         {A64_FEAT_BTI, 64 + 17, PFR1, 0, 1},
 };
 
 /* Pointer authentication has a field for each of its algorithms: addresses, then generic. */
@@ -198,11 +198,12 @@ bool a64_id_register(const struct a64_model *m, u32 key, u64 *value)
     const u32 group = 3 << 14, id = key & 0x3f;
     if ((key & ~0x7fu) != group || key & 0x40)
         return false; /* not op0 3, op1 0, CRn 0, CRm 0..7 */
-    if (id < 8) {
+    if (id < 16) {
         *value = id == 0 ? m->midr : id == 5 ? 1ull << 31 /* MPIDR_EL1: RES1 */ : 0;
         return id == 0 || id == 5 || id == 6;
     }
-    u64 v = id == PFR0 ? 0x11 : id == DFR0 ? 6 : 0; /* EL0 and EL1 are AArch64; v8 debug */
+    /* EL0 and EL1 are AArch64; v8 debug; no size of pages is told */
+    u64 v = id == PFR0 ? 0x11 : id == DFR0 ? 6 : id == MMFR0 ? 0xff000000 : 0;
     for (unsigned i = 0; i < ARRAY_LEN(offers); i++) {
         u64 now = v >> offers[i].shift & 15;
         if (offers[i].id == id && a64_has(m, offers[i].feature) && now < offers[i].value)

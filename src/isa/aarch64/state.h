@@ -27,12 +27,13 @@ struct a64_state {
     u64 tpidrro_el0;
     u64 dit_ssbs; /* those bits of PSTATE */
     u64 pauth_key[A64_PAUTH_KEYS][2]; /* low half, high half */
+    v128 qc_lanes; /* not all zero: a saturating operation saturated */
     v128 v[32];
     /* Not slots: read and written by helpers alone. */
     struct fp_env fp; /* FPCR as rules, and the sticky flags of FPSR */
     u32 fpcr;
     u32 fpsr_written; /* FPSR was written: from then on UFC is exact (docs/deviations.md) */
-    u32 qc;           /* FPSR.QC: a saturating operation saturated */
+    u32 qc;           /* FPSR.QC, together with qc_lanes: a helper saturated */
     struct a64_model model;
 };
 
@@ -46,8 +47,9 @@ enum {
     A64_TPIDRRO = 35,
     A64_DIT_SSBS = 36,
     A64_PAUTH_KEY = 37, /* key k: its low half at 2 * k from here, then its high half */
-    A64_V0 = 47,
-    A64_NSLOTS = 79,
+    A64_QC = 47,
+    A64_V0 = 48,
+    A64_NSLOTS = 80,
 };
 
 /* Region key: the FPCR bits that change what operations mean (DN, FZ, FZ16, AHP). Code under any
@@ -58,6 +60,7 @@ enum {
 #define A64_FPCR_FZ16 (1u << 19)
 #define A64_FPCR_KEY  (A64_FPCR_AHP | A64_FPCR_DN | A64_FPCR_FZ | A64_FPCR_FZ16)
 #define A64_KEY_TINY  1u /* beside the FPCR bits: the thread looks at FPSR, so UFC is exact */
+#define A64_FPSR_QC   (1u << 27)
 #define A64_FPCR_MASK (A64_FPCR_KEY | 3u << 22)
 
 /* Bits of PSTATE that a program may change, apart from the flags. */

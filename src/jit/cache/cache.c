@@ -1,6 +1,7 @@
 #include "jit/cache/cache.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -44,6 +45,10 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
     c->rw = make_memory(c->size, e);
     if (!c->rw || !map_again(c, e))
         return false;
+    for (unsigned k = 0; k < JIT_SEGMENTS; k++) {
+        c->segment[k].region = xcalloc(c->segment_size / JIT_MIN_CODE, sizeof(struct jit_region *));
+        c->segment[k].first = xcalloc(c->segment_size / JIT_GRANULE, sizeof(u32));
+    }
     struct host_buf buf = {.rw = c->rw, .rx = c->rx, .size = c->thunk_size};
     if (!host->make_thunks(cpu, &buf))
         return err_set(e, 0, "the shared code does not fit its %zu bytes", c->thunk_size);
@@ -93,6 +98,14 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
     return r;
 }
 
+struct jit_region *cache_find_tier(const struct jit_cache *c, u64 pc, u32 key, unsigned tier)
+{
+    struct jit_region *r = *bucket(c, pc, key);
+    while (r && (r->pc != pc || r->key != key || r->tier != tier))
+        r = r->hash_next;
+    return r;
+}
+
 static void unlink_link(struct jit_cache *c, struct jit_link *l)
 {
     struct jit_region *from = l->from;
@@ -119,29 +132,55 @@ void cache_link(struct jit_cache *c, struct jit_link *l, struct jit_region *to)
                    c->rx + to->off + (l->polls ? 0 : to->body));
 }
 
-static void add_page(struct jit_cache *c, struct jit_region *r, unsigned i, u64 page)
+static bool knows_page(const struct jit_region *r, u64 page)
+{
+    for (u32 i = 0; i < r->npages; i++) {
+        if (r->page[i].number == page)
+            return true;
+    }
+    return false;
+}
+
+static void add_page(struct jit_cache *c, struct jit_region *r, u64 page)
 {
     struct jit_page_ref **head = &c->pages[page & ((1 << JIT_PAGE_BITS) - 1)];
-    struct jit_page_ref *ref = &r->page[i];
-    *ref = (struct jit_page_ref){r, *head, head};
+    struct jit_page_ref *ref = &r->page[r->npages++];
+    *ref = (struct jit_page_ref){r, page, *head, head};
     if (*head)
         (*head)->prev = &ref->next;
     *head = ref;
 }
 
-static void add_range(struct jit_cache *c, struct jit_region *r, u64 start, u32 len)
+/* The pages that n ranges may touch, at most. */
+static u32 count_pages(const struct jit_range *range, u32 n)
 {
-    u64 first = start >> 12, last = (start + MAX(len, 1u) - 1) >> 12;
-    r->range[r->nranges++] = (struct jit_range){start, MAX(len, 1u)};
-    for (u64 page = first; page <= last; page++) {
-        bool known = false;
-        for (unsigned i = 0; i < r->npages; i++)
-            known |= r->page_number[i] == page;
-        if (!known && r->npages < JIT_PAGES) {
-            r->page_number[r->npages] = page;
-            add_page(c, r, r->npages++, page);
+    u32 pages = 0;
+    for (u32 i = 0; i < n; i++)
+        pages += 2 + (range[i].len >> 12);
+    return pages;
+}
+
+static void add_ranges(struct jit_cache *c, struct jit_region *r, const struct jit_range *range, u32 n)
+{
+    r->nranges = n;
+    for (u32 i = 0; i < n; i++) {
+        r->range[i] = (struct jit_range){range[i].start, MAX(range[i].len, 1u)};
+        u64 last = (r->range[i].start + r->range[i].len - 1) >> 12;
+        for (u64 page = r->range[i].start >> 12; page <= last; page++) {
+            if (!knows_page(r, page))
+                add_page(c, r, page);
         }
     }
+}
+
+static void leave_hash(struct jit_region *r)
+{
+    if (!r->hash_prev)
+        return;
+    *r->hash_prev = r->hash_next;
+    if (r->hash_next)
+        r->hash_next->hash_prev = r->hash_prev;
+    r->hash_prev = NULL;
 }
 
 /* Take a region out of every index; its memory stays as it is. */
@@ -150,10 +189,8 @@ static void remove_region(struct jit_cache *c, struct jit_region *r)
     if (r->dead)
         return;
     r->dead = true;
-    *r->hash_prev = r->hash_next;
-    if (r->hash_next)
-        r->hash_next->hash_prev = r->hash_prev;
-    for (unsigned i = 0; i < r->npages; i++) {
+    leave_hash(r);
+    for (u32 i = 0; i < r->npages; i++) {
         *r->page[i].prev = r->page[i].next;
         if (r->page[i].next)
             r->page[i].next->prev = r->page[i].prev;
@@ -166,11 +203,36 @@ static void remove_region(struct jit_cache *c, struct jit_region *r)
     }
 }
 
+void cache_supersede(struct jit_cache *c, struct jit_region *old, struct jit_region *by)
+{
+    leave_hash(old);
+    while (old->incoming) {
+        struct jit_link *l = old->incoming;
+        unlink_link(c, l);
+        cache_link(c, l, by);
+    }
+}
+
+/* A region with room for its lists, in one piece: those with larger alignment come first. */
+static struct jit_region *make_region(const struct host_buf *buf, u32 nranges, u32 npages)
+{
+    size_t links = sizeof(struct jit_region);
+    size_t ranges = links + buf->nlinks * sizeof(struct jit_link);
+    size_t pages = ranges + nranges * sizeof(struct jit_range);
+    size_t faults = pages + npages * sizeof(struct jit_page_ref);
+    size_t sites = faults + buf->nfaults * sizeof(struct jit_fault);
+    u8 *at = xcalloc(1, sites + buf->nfp_sites * sizeof(struct jit_fp_site));
+    struct jit_region *r = (void *)at;
+    r->link = (void *)(at + links);
+    r->range = (void *)(at + ranges);
+    r->page = (void *)(at + pages);
+    r->fault = (void *)(at + faults);
+    r->fp_site = (void *)(at + sites);
+    return r;
+}
+
 static void free_region(struct jit_region *r)
 {
-    free(r->link);
-    free(r->fault);
-    free(r->fp_site);
     free(r->where);
     free(r);
 }
@@ -187,18 +249,20 @@ static void empty_segment(struct jit_cache *c, unsigned k)
     seg->epoch = c->epoch;
 }
 
-static void free_segment(struct jit_segment *seg)
+static void free_segment(const struct jit_cache *c, struct jit_segment *seg)
 {
     for (u32 i = 0; i < seg->count; i++)
         free_region(seg->region[i]);
     seg->count = 0;
+    memset(seg->first, 0, c->segment_size / JIT_GRANULE * sizeof(*seg->first));
 }
 
 void cache_free(struct jit_cache *c)
 {
     for (unsigned k = 0; k < JIT_SEGMENTS; k++) {
-        free_segment(&c->segment[k]);
+        free_segment(c, &c->segment[k]);
         free(c->segment[k].region);
+        free(c->segment[k].first);
     }
     munmap(c->rw, c->size);
     munmap((void *)(uintptr_t)c->rx, c->size);
@@ -218,7 +282,7 @@ void cache_room(struct jit_cache *c, struct host_buf *buf)
         if (c->segment[next].count) {
             empty_segment(c, next); /* nothing is left to do after the first round */
             c->wait(c->opaque, c->segment[next].epoch);
-            free_segment(&c->segment[next]);
+            free_segment(c, &c->segment[next]);
         }
         c->current = next;
         c->used = 0;
@@ -230,23 +294,36 @@ void cache_room(struct jit_cache *c, struct host_buf *buf)
     buf->size = JIT_MAX_CODE;
 }
 
+/* To the current segment. A granule names the region that its first byte belongs to. */
+static void append(struct jit_cache *c, struct jit_region *r)
+{
+    struct jit_segment *seg = &c->segment[c->current];
+    u32 at = (u32)(r->off - segment_offset(c, c->current));
+    seg->region[seg->count] = r;
+    for (u32 g = ALIGN_UP(at, JIT_GRANULE) / JIT_GRANULE; g * JIT_GRANULE < at + r->size; g++)
+        seg->first[g] = seg->count;
+    atomic_fetch_add(&seg->count, 1);
+}
+
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             u32 len, const struct jit_range *more, unsigned nmore)
+                             const struct jit_range *range, u32 nranges)
 {
     const struct ir_region *ir = ra->r;
-    struct jit_region *r = xcalloc(1, sizeof(*r));
-    struct jit_segment *seg = &c->segment[c->current];
-    *r = (struct jit_region){.pc = ir->pc, .key = ir->key, .insns = ir->insns,
-                             .off = (u32)(buf->rx - c->rx), .size = (u32)buf->used,
-                             .body = buf->body, .nlinks = buf->nlinks, .nfaults = buf->nfaults,
-                             .nfp_sites = buf->nfp_sites};
-    r->link = xcalloc(buf->nlinks, sizeof(*r->link));
+    struct jit_region *r = make_region(buf, nranges, count_pages(range, nranges));
+    r->pc = ir->pc;
+    r->key = ir->key;
+    r->insns = ir->insns;
+    r->off = (u32)(buf->rx - c->rx);
+    r->size = (u32)buf->used;
+    r->body = buf->body;
+    r->nlinks = buf->nlinks;
+    r->nfaults = buf->nfaults;
+    r->nfp_sites = buf->nfp_sites;
     for (u32 i = 0; i < buf->nlinks; i++) {
         const struct host_link *l = &buf->link[i];
         r->link[i] = (struct jit_link){.pc = l->pc, .at = l->at, .stub = l->stub,
                                        .polls = l->polls, .from = r};
     }
-    r->fp_site = xcalloc(buf->nfp_sites, sizeof(*r->fp_site));
     for (u32 i = 0; i < buf->nfp_sites; i++)
         r->fp_site[i] = (struct jit_fp_site){buf->fp_site[i].end,
                                              (s32)(buf->fp_site[i].pc - ir->pc)};
@@ -257,11 +334,9 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     if (*head)
         (*head)->hash_prev = &r->hash_next;
     *head = r;
-    add_range(c, r, r->pc, len);
-    for (unsigned i = 0; i < nmore; i++)
-        add_range(c, r, more[i].start, more[i].len);
-    VEC_PUSH(seg->region, seg->count, seg->cap) = r;
-    c->used = ALIGN_UP(c->used + buf->used, 16);
+    add_ranges(c, r, range, nranges);
+    append(c, r);
+    c->used = ALIGN_UP(c->used + MAX(buf->used, (size_t)JIT_MIN_CODE), 16);
     c->stat_regions++;
     c->stat_bytes += buf->used;
     return r;
@@ -269,7 +344,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
 
 static bool overlaps(const struct jit_region *r, u64 start, u64 last)
 {
-    for (unsigned i = 0; i < r->nranges; i++) {
+    for (u32 i = 0; i < r->nranges; i++) {
         if (r->range[i].start <= last && r->range[i].start + r->range[i].len - 1 >= start)
             return true;
     }
@@ -296,6 +371,7 @@ static unsigned invalidate_chain(struct jit_cache *c, struct jit_page_ref *ref, 
 unsigned cache_invalidate(struct jit_cache *c, u64 start, u64 len)
 {
     unsigned n = 0;
+    c->changes++;
     u64 last = start + (len ? len - 1 : 0), first_page = start >> 12, pages = (last >> 12) - first_page;
     u64 chains = MIN(pages + 1, (u64)1 << JIT_PAGE_BITS);
     for (u64 i = 0; i < chains; i++)
@@ -311,6 +387,7 @@ void cache_flush(struct jit_cache *c)
     for (unsigned k = 0; k < JIT_SEGMENTS; k++)
         empty_segment(c, k);
     c->epoch++;
+    c->changes++;
 }
 
 struct jit_region *cache_at(const struct jit_cache *c, const u8 *rx)
@@ -318,18 +395,13 @@ struct jit_region *cache_at(const struct jit_cache *c, const u8 *rx)
     size_t off = (size_t)(rx - c->rx);
     if (off < c->thunk_size || off >= c->size)
         return NULL;
-    const struct jit_segment *seg = &c->segment[(off - c->thunk_size) / c->segment_size];
-    u32 lo = 0, hi = seg->count;
-    while (lo < hi) {
-        u32 mid = (lo + hi) / 2;
-        if (seg->region[mid]->off <= off)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    if (!lo || off >= seg->region[lo - 1]->off + seg->region[lo - 1]->size)
-        return NULL;
-    return seg->region[lo - 1];
+    off -= c->thunk_size;
+    const struct jit_segment *seg = &c->segment[off / c->segment_size];
+    u32 count = seg->count, i = seg->first[off % c->segment_size / JIT_GRANULE];
+    off += c->thunk_size;
+    while (i < count && off >= seg->region[i]->off + seg->region[i]->size)
+        i++;
+    return i < count && off >= seg->region[i]->off ? seg->region[i] : NULL;
 }
 
 struct jit_link *region_link_at(const struct jit_cache *c, struct jit_region *r, const u8 *stub)

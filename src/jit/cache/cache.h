@@ -41,29 +41,27 @@ struct jit_fp_site {
     s32 pc;
 };
 
-/* Guest code that a region depends on: what it was made from, then what was looked at. */
+/* Guest code that a region depends on: what it was made from, and what was looked at. */
 struct jit_range {
     u64 start;
     u32 len;
 };
 
-#define JIT_RANGES 3
-#define JIT_PAGES  4
-
 /* A place in a region's index of guest pages. */
 struct jit_page_ref {
     struct jit_region *region;
+    u64 number; /* of the page */
     struct jit_page_ref *next, **prev;
 };
 
 struct jit_region {
     u64 pc;
     u32 key;
-    struct jit_range range[JIT_RANGES];
-    u8 nranges, npages;
-    u64 page_number[JIT_PAGES];
+    struct jit_range *range;
+    u32 nranges, npages;
     u32 insns;
     u32 sum;                 /* of the guest's bytes, for lockstep */
+    u8 tier;                 /* 0: as met; 1: made for hot code */
     u32 off, size, body;     /* in code memory; body: entry that does not poll */
     u32 nlinks, nfaults, nfp_sites;
     struct jit_link *link;
@@ -72,18 +70,23 @@ struct jit_region {
     u8 *where;
     struct jit_link *incoming;
     struct jit_region *hash_next, **hash_prev;
-    struct jit_page_ref page[JIT_PAGES];
+    struct jit_page_ref *page;
     bool dead;
 };
 
 #define JIT_SEGMENTS   32
-#define JIT_HASH_BITS  14
+#define JIT_HASH_BITS  17
 #define JIT_PAGE_BITS  12
 #define JIT_MAX_CODE   65536 /* host bytes of one region, at most */
+#define JIT_GRANULE    1024
+#define JIT_MIN_CODE   32    /* and at least: an entry that polls, an exit */
 
+/* Handlers of host signals look regions up without a lock: the array never moves, and an entry is there before
+ * it counts. */
 struct jit_segment {
     struct jit_region **region; /* in address order */
-    u32 count, cap;
+    u32 *first; /* by granule: the region that its first byte is in, or the next */
+    _Atomic u32 count;
     u64 epoch; /* when it was emptied */
 };
 
@@ -98,7 +101,8 @@ struct jit_cache {
     struct jit_segment segment[JIT_SEGMENTS];
     struct jit_region *hash[1 << JIT_HASH_BITS];
     struct jit_page_ref *pages[1 << JIT_PAGE_BITS];
-    u64 epoch; /* counts removals of code */
+    u64 epoch;   /* counts removals of code */
+    u64 changes; /* counts what was said about changed guest code, and flushes */
     u64 stat_regions, stat_bytes, stat_evicted, stat_invalidated;
 
     /* Wait until every thread has passed a safepoint after `epoch`. */
@@ -117,16 +121,21 @@ bool cache_fork_prepare(struct jit_cache *c, struct err *e);
 void cache_fork_parent(struct jit_cache *c);
 bool cache_fork_child(struct jit_cache *c, struct err *e);
 
+/* The region for pc; the one of a certain tier, if there are two. */
 struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
+struct jit_region *cache_find_tier(const struct jit_cache *c, u64 pc, u32 key, unsigned tier);
 
 /* Set buf up for at least JIT_MAX_CODE bytes. May evict regions: code is removed when c->epoch has
  * changed. */
 void cache_room(struct jit_cache *c, struct host_buf *buf);
 
-/* Keep what was emitted into buf, made from `len` bytes of guest code at the region's pc; `more`: other
- * ranges that it depends on, each within a page, at most JIT_RANGES - 1. */
+/* Keep what was emitted into buf; it depends on the guest code in `range`. */
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             u32 len, const struct jit_range *more, unsigned nmore);
+                             const struct jit_range *range, u32 nranges);
+
+/* What led to `old` leads to `by`, which was made from the same guest code. The old region stays whole: control
+ * may be in it or return to it, and it still goes when its code is invalidated. */
+void cache_supersede(struct jit_cache *c, struct jit_region *old, struct jit_region *by);
 
 /* Make a link lead straight to a region. */
 void cache_link(struct jit_cache *c, struct jit_link *link, struct jit_region *to);
@@ -158,14 +167,14 @@ static inline const u8 *region_entry(const struct jit_cache *c, const struct jit
 struct jit_where {
     u8 slot;
     u8 place;   /* enum ra_place */
-    u8 kind;    /* RA_IN_FL: enum ir_fl_kind */
+    u32 kind, nargs; /* RA_IN_FL: of struct ir_recipe */
     u16 index;
     u64 imm;
     struct {
         u8 place;
         u16 index;
         u64 imm;
-    } arg[2];   /* RA_IN_FL */
+    } arg[IR_RECIPE_ARGS];
 };
 
 /* Returns the position behind; NULL at the end of the list. */

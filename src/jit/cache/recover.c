@@ -33,6 +33,14 @@ static u64 read_place(const struct recovery *rc, u8 place, u16 index, u64 imm, v
     return out->d[0];
 }
 
+static void read_operands(const struct recovery *rc, const struct jit_where *w, struct ir_flags *f)
+{
+    u64 *const to[IR_RECIPE_ARGS] = {&f->a, &f->b, &f->c, &f->d};
+    v128 v;
+    for (unsigned i = 0; i < w->nargs; i++)
+        *to[i] = read_place(rc, w->arg[i].place, w->arg[i].index, w->arg[i].imm, &v);
+}
+
 void region_recover(const struct host *host, const struct host_cpu *cpu, struct ir_env *env,
                     const struct jit_region *r, const struct jit_fault *f, const void *context)
 {
@@ -48,15 +56,13 @@ void region_recover(const struct host *host, const struct host_cpu *cpu, struct 
     for (const u8 *p = r->where + f->where; (p = where_next(p, &w)); n++) {
         list[n].slot = w.slot;
         if (w.place == RA_IN_FL) {
-            v128 v;
-            list[n].flags.kind = w.kind;
-            list[n].flags.a = read_place(&rc, w.arg[0].place, w.arg[0].index, w.arg[0].imm, &v);
-            list[n].flags.b = read_place(&rc, w.arg[1].place, w.arg[1].index, w.arg[1].imm, &v);
+            list[n].flags = (struct ir_flags){.kind = w.kind};
+            read_operands(&rc, &w, &list[n].flags);
         } else {
             read_place(&rc, w.place, w.index, w.imm, &list[n].value);
             if (w.place == RA_IN_IMM && slots->slot[w.slot].type == IR_V128)
                 list[n].value.d[1] = w.imm; /* vector constants are splats */
-            list[n].flags = (struct ir_flags){IR_FLK_BITS, list[n].value.d[0] & 15, 0};
+            list[n].flags = (struct ir_flags){.kind = IR_FLK_BITS, .a = list[n].value.d[0] & 15};
         }
     }
     for (unsigned s = 0; s < slots->count; s++) { /* pinned slots are at home unless listed */

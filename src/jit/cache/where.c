@@ -1,5 +1,5 @@
 /* An entry: slot, place, and by place a register or spill number (1 byte), a slot (1), a constant
- * (8), or for flags the kind and two operands. A list ends with slot 0xff. */
+ * (8), or for flags the kind, the number of operands and their places. A list ends with slot 0xff. */
 #include "jit/cache/where.h"
 
 #include <string.h>
@@ -43,12 +43,13 @@ static void put_list(struct bytes *b, const struct ra *ra, const struct ra_state
             put_place(b, ra->r, w->at);
             continue;
         }
-        const struct ir_node *n = &ra->r->node[w->at.index];
+        struct ir_recipe recipe;
+        ir_recipe(ra->r, w->at.index, &recipe);
         put8(b, RA_IN_FL);
-        put8(b, ir_recipe_kind(n));
-        put_place(b, ra->r, w->a);
-        if (n->op != IR_FL_LOGIC)
-            put_place(b, ra->r, w->b);
+        put(b, &recipe.kind, sizeof(recipe.kind));
+        put8(b, recipe.count);
+        for (unsigned k = 0; k < recipe.count; k++)
+            put_place(b, ra->r, w->arg[k]);
     }
     put8(b, END);
 }
@@ -57,7 +58,6 @@ void where_encode(const struct ra *ra, const struct host_buf *buf, struct jit_re
 {
     struct bytes b = {0};
     u32 last = UINT32_MAX, at = 0;
-    region->fault = xcalloc(buf->nfaults, sizeof(*region->fault));
     for (u32 i = 0; i < buf->nfaults; i++) {
         const struct host_fault *f = &buf->fault[i];
         const struct ra_state *st = &ra->state[f->state];
@@ -93,9 +93,10 @@ const u8 *where_next(const u8 *p, struct jit_where *out)
     if (*p != RA_IN_FL)
         return get_place(p, &out->place, &out->index, &out->imm);
     out->place = *p++;
-    out->kind = *p++;
-    unsigned nargs = out->kind == IR_FLK_LOGIC32 || out->kind == IR_FLK_LOGIC64 ? 1 : 2;
-    for (unsigned i = 0; i < nargs; i++)
+    memcpy(&out->kind, p, sizeof(out->kind));
+    p += sizeof(out->kind);
+    out->nargs = *p++;
+    for (unsigned i = 0; i < out->nargs; i++)
         p = get_place(p, &out->arg[i].place, &out->arg[i].index, &out->arg[i].imm);
     return p;
 }

@@ -47,6 +47,7 @@ struct host_buf {
     const u8 *rx;    /* it will run here */
     size_t size;
     size_t used;     /* out */
+    u32 heat;        /* 1 + the counter of env->heat that the polling entry counts down; 0: none */
     u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
     u32 cold;        /* out: offset of what lies behind the body: code out of line, constants */
     u32 data;        /* out: offset of the constants */
@@ -94,9 +95,9 @@ struct host {
     /* Enter generated code with env as the base; returns when it leaves. What it left for the
      * caller is in env; the result is the address of the link's stub for HOST_EXIT_LINK. */
     const u8 *(*enter)(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
-    /* The host's floating-point control word for env->fp; struct ir_env.fp_pull and fp_push. */
+    /* The host's floating-point control word for env->fp; struct ir_env.fp_push. Sticky flags of the host's
+     * unit are in env->fp->flags whenever C runs. */
     void (*fp_setup)(struct ir_env *env);
-    void (*fp_pull)(struct ir_env *env);
     void (*fp_push)(struct ir_env *env);
     /* In the handler of the host's FP exception: compute the instruction at the context's pc in
      * software and step over it. False when it is not one that the emitters make. */
@@ -114,6 +115,7 @@ struct host {
 /* env->exit, besides enum ir_exit: an unlinked direct exit was taken, through the stub that enter()
  * returned. The stub carries the guest address that it leads to. */
 #define HOST_EXIT_LINK 64
+#define HOST_EXIT_HOT  65 /* a counter of env->heat ran out at the entry for the pc slot */
 
 extern const struct host host_x86_64;
 

@@ -163,7 +163,8 @@ irv ir_zx(struct ir_builder *b, unsigned lane, irv x)
     return ir_emit(b, IR_ZX, IR_V128, lane, x, 0, 0, 0);
 }
 
-/* The address of an access as one value without its tag. */
+/* The address of an access as one value, with its tag replaced by the sign: addresses that are not the
+ * program's stay so. */
 static void strip_tag(struct ir_builder *b, struct ir_node *n)
 {
     u8 bits = b->strip;
@@ -185,7 +186,7 @@ static void strip_tag(struct ir_builder *b, struct ir_node *n)
         n->b = 0;
         n->imm = 0;
     }
-    n->a = ir_ubfx(b, IR_I64, addr, 0, 64u - bits);
+    n->a = ir_sbfx(b, IR_I64, addr, 0, 64u - bits);
     b->strip = bits;
 }
 
@@ -255,28 +256,66 @@ void ir_exit(struct ir_builder *b, u64 next)
     end_region(b, IR_EXIT_LINK, 0, 0, next, next);
 }
 
+/* A choice between a condition and a constant, as conditional comparisons make it: when a is `when`, the
+ * condition is x, else it is `other`. */
+struct choice {
+    irv a, x;
+    bool when, other;
+};
+
+static bool is_choice(const struct ir_region *r, irv cond, struct choice *c)
+{
+    const struct ir_node *n = cond >= IR_FIRST_NODE ? &r->node[cond] : NULL;
+    if (!n || n->op != IR_SELECT || ir_is_const(r, n->b) == ir_is_const(r, n->c))
+        return false;
+    c->when = ir_is_const(r, n->c);
+    c->a = n->a;
+    c->x = c->when ? n->b : n->c;
+    c->other = r->node[c->when ? n->c : n->b].imm;
+    return true;
+}
+
+bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
+{
+    const struct ir_region *r = b->r;
+    struct choice c;
+    struct ir_node n = {.op = IR_EXIT_IF, .aux = !want, .a = cond, .imm = pc};
+    if (ir_is_const(r, cond)) {
+        bool leaves = r->node[cond].imm == want;
+        if (leaves)
+            ir_exit(b, pc);
+        return !leaves;
+    }
+    if (!b->raw && is_choice(r, cond, &c)) {
+        if (c.other == want)
+            return ir_exit_if(b, c.a, !c.when, pc) && ir_exit_if(b, c.x, want, pc);
+        if (r->node[c.x].op == IR_ICMP) { /* that may be left undone */
+            n.a = c.a;
+            n.b = c.x;
+            n.aux = (u16)(!c.when + 2 * !want);
+        }
+    }
+    n.c = ir_state_map(b, pc);
+    append(b, &n);
+    return true;
+}
+
 void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no)
 {
+    struct choice c;
     if (ir_is_const(b->r, cond)) {
         ir_exit(b, b->r->node[cond].imm ? yes : no);
+        return;
+    }
+    if (!b->raw && is_choice(b->r, cond, &c)) {
+        if (ir_exit_if(b, c.a, !c.when, c.other ? yes : no))
+            ir_exit_br(b, c.x, yes, no);
         return;
     }
     irv other = ir_const(b, IR_I64, no);
     end_region(b, IR_EXIT_BR, cond, other, yes, b->pc);
 }
 
-bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
-{
-    if (ir_is_const(b->r, cond)) {
-        bool leaves = b->r->node[cond].imm == want;
-        if (leaves)
-            ir_exit(b, pc);
-        return !leaves;
-    }
-    append(b, &(struct ir_node){.op = IR_EXIT_IF, .aux = !want, .a = cond,
-                                .c = ir_state_map(b, pc), .imm = pc});
-    return true;
-}
 
 void ir_exit_ind(struct ir_builder *b, irv pc)
 {

@@ -31,7 +31,7 @@ struct ir_builder {
     u32 map_puts; /* r->nputs when it was made */
     u32 block;    /* the open block; UINT32_MAX when none */
     const struct ir_lowering *lowering; /* NULL: any operation will do */
-    u8 strip;     /* clear so many top bits of each address: this instruction met a tagged one */
+    u8 strip;     /* so many top bits of each address are ignored: this instruction met a tagged one */
     bool invalid; /* this instruction's floating point raises `invalid` often */
     bool raw;     /* build exactly what is asked for: no folding, nothing shared (tests) */
     irv cur[IR_MAX_SLOTS];

@@ -36,9 +36,10 @@ struct ir_jump {
  * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
 enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
 
-#define IR_JUMP_BITS   12
+#define IR_JUMP_BITS   13
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
+#define IR_HEAT_COUNTERS 1024
 
 /* An exclusive reservation: {address, size, value}. size 0 = none. */
 struct ir_exclusive {
@@ -61,9 +62,7 @@ struct ir_env {
     struct ir_jump *jumps;      /* 1 << IR_JUMP_BITS entries */
     struct fp_env *fp;          /* rounding, NaN rule and sticky flags; part of the guest state */
 
-    /* Move the sticky flags of the host's unit into fp->flags; tell the unit about a new
-     * fp->round. Called by guests' helpers, set by the engine. */
-    void (*fp_pull)(struct ir_env *env);
+    /* Tell the host's unit about a new fp->round. Called by guests' helpers, set by the engine. */
     void (*fp_push)(struct ir_env *env);
 
     /* Private to the engine that runs the code. */
@@ -76,16 +75,25 @@ struct ir_env {
     v128 save[32]; /* registers across helper calls */
     v128 spill[IR_SPILLS];
 
+    s32 heat[IR_HEAT_COUNTERS]; /* entries into code, counted down */
+
     void *cpu; /* the struct vcpu around it */
     alignas(64) u8 slots[];
 };
 
-/* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. */
+/* An address that belongs into another entry of the inline look-up than pc, for one that matches nothing. */
+static inline u64 ir_jump_nowhere(u64 pc)
+{
+    return ~pc;
+}
+
+/* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. Other threads may
+ * take addresses away at the same time. */
 static inline void ir_jumps_clear(struct ir_jump *jumps)
 {
-    for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
-        jumps[i] = (struct ir_jump){~(u64)0, 0};
-    jumps[(1u << IR_JUMP_BITS) - 1].pc = 0;
+    const unsigned last = (1u << IR_JUMP_BITS) - 1;
+    for (unsigned i = 0; i <= last; i++)
+        __atomic_store_n(&jumps[i].pc, i < last ? ~(u64)0 : 0, __ATOMIC_RELAXED);
 }
 
 /* Compiled code's base register points here. */

@@ -10,9 +10,22 @@ enum ir_fl_kind { IR_FLK_BITS, IR_FLK_ADD32, IR_FLK_ADD64, IR_FLK_SUB32, IR_FLK_
                   IR_FLK_LOGIC32, IR_FLK_LOGIC64, IR_FLK_FCMP32, IR_FLK_FCMP64 };
 
 struct ir_flags {
-    u64 kind; /* enum ir_fl_kind, or a site: the low 32 bits count */
+    u64 kind; /* enum ir_fl_kind, that as part of a choice, or a site: the low 32 bits count */
     u64 a, b;
+    u64 c, d; /* of a choice */
 };
+
+/* A choice: the flags of a and b if a comparison of c and d holds, else constant ones.
+ *
+ *  13..10   9         8..5             4   3..0
+ *  else     64 bits   enum ir_icond    1   kind
+ */
+#define IR_FL_CHOICE 16
+
+static inline u32 ir_fl_select_kind(u32 kind, unsigned cond, bool wide, u32 otherwise)
+{
+    return kind | IR_FL_CHOICE | cond << 5 | (u32)wide << 9 | (otherwise & 15) << 10;
+}
 
 /* A site: flags of an operation whose operands can still be found in slots, so that one constant
  * store keeps them for a fault that most likely never comes. Whoever makes one sees to it that the
@@ -83,49 +96,8 @@ static inline u32 ir_fl_compare(u64 a, u64 b, bool wide)
     return x < y ? IR_FL_N : x > y ? IR_FL_C : IR_FL_Z | IR_FL_C;
 }
 
-static inline u32 ir_fl_eval_recipe(unsigned kind, u64 a, u64 b, u64 bits)
-{
-    switch (kind) {
-    case IR_FLK_ADD32:
-        return ir_fl_adc(a, b, 0, 32);
-    case IR_FLK_ADD64:
-        return ir_fl_adc(a, b, 0, 64);
-    case IR_FLK_SUB32:
-        return ir_fl_sub(a, b, 32);
-    case IR_FLK_SUB64:
-        return ir_fl_sub(a, b, 64);
-    case IR_FLK_LOGIC32:
-        return ir_fl_logic(a, 32);
-    case IR_FLK_LOGIC64:
-        return ir_fl_logic(a, 64);
-    case IR_FLK_FCMP32:
-        return ir_fl_compare(a, b, false);
-    case IR_FLK_FCMP64:
-        return ir_fl_compare(a, b, true);
-    default:
-        return (u32)bits & 15;
-    }
-}
-
 /* The four bits that a slot stands for; `slots`: the guest state around it. */
-static inline u32 ir_flags_eval(const u8 *slots, const struct ir_flags *f)
-{
-    u32 site = (u32)f->kind;
-    if (!(site & IR_SITE))
-        return ir_fl_eval_recipe(site, f->a, f->b, f->a);
-    u64 a, b;
-    u32 field = site >> 5 & 0x1fff;
-    __builtin_memcpy(&a, slots + (site >> 18 & 0xff) * 8, sizeof(a));
-    if (site & IR_SITE_SLOT)
-        __builtin_memcpy(&b, slots + field * 8, sizeof(b));
-    else
-        b = ir_fl_site_imm(field);
-    if ((site & 31) == IR_FL_A_PLUS_B)
-        a += b;
-    else if ((site & 31) == IR_FL_A_MINUS_B)
-        a -= b;
-    return ir_fl_eval_recipe(site >> 26 & 15, a, b, 0);
-}
+u32 ir_flags_eval(const u8 *slots, const struct ir_flags *f);
 
 /* Bit n of the result: is the condition true for N Z C V = n? */
 static inline u32 ir_cc_mask(unsigned cc)

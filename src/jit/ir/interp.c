@@ -15,6 +15,7 @@ struct run {
     struct ir_env *env;
     const struct ir_helper *helpers;
     u32 next; /* block to go on with; UINT32_MAX: the region was left */
+    bool jumped; /* to it, out of the middle of a block perhaps */
     bool committed; /* the slots were written for a helper that reads them */
     bool gone;      /* a helper wrote the slots: they are the state */
 };
@@ -53,7 +54,7 @@ void ir_slot_store(const struct ir_slot *slot, struct ir_env *env, const v128 *v
         memcpy(p, value, 16);
         break;
     case IR_FL:
-        memcpy(p, &(struct ir_flags){IR_FLK_BITS, value->d[0] & 15, 0}, sizeof(struct ir_flags));
+        memcpy(p, &(struct ir_flags){.kind = IR_FLK_BITS, .a = value->d[0] & 15}, sizeof(struct ir_flags));
         break;
     }
 }
@@ -104,6 +105,25 @@ static void leave(struct run *x, u32 map, u64 pc, enum ir_exit why)
         set_pc(x, pc);
     x->env->exit = why;
     x->next = UINT32_MAX;
+}
+
+static void load_state(struct run *x)
+{
+    for (unsigned s = 0; s < x->r->slots->count; s++)
+        ir_slot_load(&x->r->slots->slot[s], x->env, &x->in->value[s + 1]);
+}
+
+/* To a guest address, which may be that of a block of a by_state region. */
+static void jump(struct run *x, u32 map, u64 pc)
+{
+    u32 block = x->gone ? UINT32_MAX : ir_block_at(x->r, pc);
+    leave(x, map, pc, IR_EXIT_LOOKUP);
+    if (block == UINT32_MAX)
+        return;
+    load_state(x);
+    x->committed = false;
+    x->next = block;
+    x->jumped = true;
 }
 
 static void fault(struct run *x, const struct ir_node *n, u64 addr, enum ir_access access)
@@ -333,6 +353,7 @@ static void take_edge(struct run *x, u32 e)
     if (tmp != small)
         free(tmp);
     x->next = edge->block;
+    x->jumped = true;
 }
 
 static void run_control(struct run *x, const struct ir_node *n)
@@ -346,6 +367,8 @@ static void run_control(struct run *x, const struct ir_node *n)
         take_edge(x, a ? n->b : n->c);
         break;
     case IR_EXIT_LINK:
+        jump(x, n->c, n->imm);
+        break;
     case IR_CALL:
         leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
         break;
@@ -353,8 +376,8 @@ static void run_control(struct run *x, const struct ir_node *n)
         leave(x, n->c, a ? n->imm : ival(x, n->b), IR_EXIT_LOOKUP);
         break;
     case IR_EXIT_IF:
-        if (!!a != n->aux)
-            leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
+        if (!!a != (n->aux & 1) && (!n->b || !!ival(x, n->b) != n->aux >> 1))
+            jump(x, n->c, n->imm);
         break;
     case IR_RAISE:
         leave(x, n->c, x->r->map[n->c].pc, IR_EXIT_RAISE);
@@ -415,8 +438,7 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
         in->value = xcalloc(in->cap, sizeof(*in->value));
     }
     in->value[0] = (v128){0};
-    for (unsigned s = 0; s < r->slots->count; s++)
-        ir_slot_load(&r->slots->slot[s], env, &in->value[s + 1]);
+    load_state(&x);
     for (u64 n = 0; x.next != UINT32_MAX; n++) {
         if (max_blocks && n == max_blocks) {
             env->exit = IR_EXIT_REQUEST;
@@ -424,12 +446,9 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
         }
         const struct ir_block *block = &r->block[x.next];
         u32 current = x.next;
-        for (irv v = block->first; v < block->end && x.next == current; v++) {
+        x.jumped = false;
+        for (irv v = block->first; v < block->end && x.next == current && !x.jumped; v++)
             run_node(&x, v);
-            /* a jump to the same block ends it as well */
-            if (ir_effects[r->node[v].op] & IR_E_TERM)
-                break;
-        }
     }
 }
 
@@ -451,7 +470,7 @@ void ir_call_eval(struct ir_env *env)
 void ir_call_flags(struct ir_env *env)
 {
     struct ir_flags *f = env_slot(env, (u32)env->tmp[0]);
-    *f = (struct ir_flags){IR_FLK_BITS, ir_flags_eval(env->slots, f), 0};
+    *f = (struct ir_flags){.kind = IR_FLK_BITS, .a = ir_flags_eval(env->slots, f)};
 }
 
 static bool direct_load(void *opaque, u64 addr, void *to, unsigned bytes)

@@ -146,6 +146,11 @@ static bool scalar_only(const struct ir_node *n, const v128 *a, const v128 *b, v
     case IR_F2I:
         out->d[0] = to_int(n, get_lane(a, t, 0), n->type == IR_I32 ? 32 : 64, fp);
         return true;
+    case IR_F2IM: {
+        bool exact;
+        out->d[0] = fp64_to_int32_modulo(a->d[0], &exact, fp);
+        return true;
+    }
     case IR_I2F:
         out->d[0] = from_int(n, n->type, a->d[0], t == IR_I32 ? 32 : 64, fp);
         return true;

@@ -62,6 +62,20 @@ static u64 saturating(unsigned op, s64 sx, s64 sy, u64 x, u64 y, unsigned bits)
     }
 }
 
+static u64 shift(unsigned op, s64 sx, u64 x, u64 by, unsigned bits)
+{
+    switch (op) {
+    case IR_VSHL:
+    case IR_VSHLV:
+        return by >= bits ? 0 : x << by;
+    case IR_VSHR:
+    case IR_VSHRV:
+        return by >= bits ? 0 : x >> by;
+    default: /* IR_VSAR, IR_VSARV */
+        return (u64)(sx >> MIN(by, bits - 1));
+    }
+}
+
 static u64 binary(unsigned op, s64 sx, s64 sy, u64 x, u64 y, unsigned bits)
 {
     switch (op) {
@@ -87,20 +101,12 @@ static u64 binary(unsigned op, s64 sx, s64 sy, u64 x, u64 y, unsigned bits)
         return x > y ? ~0ull : 0;
     case IR_VAVGU:
         return (x + y + 1) >> 1;
+    case IR_VSHLV:
+    case IR_VSHRV:
+    case IR_VSARV:
+        return shift(op, sx, x, y, bits);
     default:
         return saturating(op, sx, sy, x, y, bits);
-    }
-}
-
-static u64 shift(unsigned op, s64 sx, u64 x, unsigned by, unsigned bits)
-{
-    switch (op) {
-    case IR_VSHL:
-        return by >= bits ? 0 : x << by;
-    case IR_VSHR:
-        return by >= bits ? 0 : x >> by;
-    default: /* IR_VSAR */
-        return (u64)(sx >> MIN(by, bits - 1));
     }
 }
 

@@ -59,30 +59,61 @@ struct ir_opinfo ir_info(unsigned op)
     return info;
 }
 
-bool ir_is_recipe(const struct ir_region *r, irv v)
+static bool simple_recipe(const struct ir_region *r, const struct ir_node *n, struct ir_recipe *out)
 {
-    const struct ir_node *n = v >= IR_FIRST_NODE ? &r->node[v] : NULL;
-    switch (n ? n->op : IR_NOPS) {
+    bool wide = n->aux == 64;
+    *out = (struct ir_recipe){.count = 2, .arg = {n->a, n->b}};
+    switch (n->op) {
     case IR_FL_ADD:
+        out->kind = IR_FLK_ADD32 + wide;
+        return true;
     case IR_FL_SUB:
+        out->kind = IR_FLK_SUB32 + wide;
+        return true;
     case IR_FL_LOGIC:
-    case IR_FL_SITE:
+        out->kind = IR_FLK_LOGIC32 + wide;
+        out->count = 1;
         return true;
     case IR_FL_FCMP:
+        out->kind = (n->aux & 15) == IR_F64 ? IR_FLK_FCMP64 : IR_FLK_FCMP32;
         return (n->aux & 15) != IR_F16 && !ir_soft_fp(r, n);
     default:
         return false;
     }
 }
 
-unsigned ir_recipe_kind(const struct ir_node *n)
+/* A conditional compare: the flags of one comparison if another holds, else a constant. */
+static bool select_recipe(const struct ir_region *r, const struct ir_node *n, struct ir_recipe *out)
 {
-    if (n->op == IR_FL_FCMP)
-        return (n->aux & 15) == IR_F64 ? IR_FLK_FCMP64 : IR_FLK_FCMP32;
-    unsigned base = n->op == IR_FL_ADD   ? IR_FLK_ADD32
-                    : n->op == IR_FL_SUB ? IR_FLK_SUB32
-                                         : IR_FLK_LOGIC32;
-    return base + (n->aux == 64);
+    if (n->a < IR_FIRST_NODE || n->b < IR_FIRST_NODE || n->c < IR_FIRST_NODE)
+        return false;
+    const struct ir_node *cond = &r->node[n->a], *no = &r->node[n->c];
+    if (cond->op != IR_ICMP || no->op != IR_FL_BITS || !ir_is_const(r, no->a) ||
+        !simple_recipe(r, &r->node[n->b], out))
+        return false;
+    out->kind = ir_fl_select_kind(out->kind, cond->aux & 15, cond->aux >> 4 == 2,
+                                  (u32)r->node[no->a].imm);
+    out->count = 4;
+    if (!out->arg[1])
+        out->arg[1] = out->arg[0]; /* not read */
+    out->arg[2] = cond->a;
+    out->arg[3] = cond->b;
+    return true;
+}
+
+bool ir_recipe(const struct ir_region *r, irv v, struct ir_recipe *out)
+{
+    const struct ir_node *n = v >= IR_FIRST_NODE ? &r->node[v] : NULL;
+    bool ok = false;
+    if (n && n->op == IR_FL_SITE) {
+        *out = (struct ir_recipe){.kind = (u32)n->imm};
+        return true;
+    }
+    if (n)
+        ok = n->op == IR_FL_SELECT ? select_recipe(r, n, out) : simple_recipe(r, n, out);
+    if (!ok)
+        *out = (struct ir_recipe){0};
+    return ok;
 }
 
 void ir_region_init(struct ir_region *r)

@@ -39,6 +39,8 @@ struct ir_node {
     u64 imm;
 };
 
+#define IR_RECIPE_ARGS 4
+#define IR_MAX_STATE_BLOCKS 64 /* of a by_state region */
 #define IR_FIRST_NODE (1 + IR_MAX_SLOTS)
 
 /* aux of FP-class results: what lies above the type's width is known to be zero. */
@@ -266,9 +268,15 @@ static inline bool ir_type_is_vec(unsigned t)
  * `out` has room for IR_MAX_SLOTS. Returns how many. */
 unsigned ir_map_resolve(const struct ir_region *r, u32 m, struct ir_put *out);
 
-/* Flags that can be kept as their operands, and the kind of recipe (enum ir_fl_kind, fl.h) they are. */
-bool ir_is_recipe(const struct ir_region *r, irv v);
-unsigned ir_recipe_kind(const struct ir_node *n);
+/* Flags that can be kept as their operands: what to store as struct ir_flags (fl.h). */
+struct ir_recipe {
+    u32 kind; /* enum ir_fl_kind with what goes with it, or a site */
+    u32 count;
+    irv arg[IR_RECIPE_ARGS];
+};
+
+/* False when v is none; out is then empty. */
+bool ir_recipe(const struct ir_region *r, irv v, struct ir_recipe *out);
 
 /* Helper functions of a guest, called by `helper` nodes. Arguments are env->helper_arg[], the result
  * goes to env->helper_ret. */
@@ -292,7 +300,8 @@ enum {
 char *ir_print(const struct ir_region *r);
 bool ir_parse(struct ir_region *r, const struct ir_slots *slots, const char *text, struct err *e);
 
-/* Check every rule of the IR; verify.c lists them. False with the first breach. */
-bool ir_verify(const struct ir_region *r, struct err *e);
+/* Check every rule of the IR; verify.c lists them. False with the first breach. helpers: the guest's, up to
+ * one without a function; NULL: none. */
+bool ir_verify(const struct ir_region *r, const struct ir_helper *helpers, struct err *e);
 
 #endif

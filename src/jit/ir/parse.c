@@ -304,7 +304,7 @@ static void parse_rest(struct parser *ps, struct ir_node *n, const struct ir_opi
         n->b = value(ps);
         break;
     case IR_FORM_IF_PC:
-        n->a = value(ps);
+        operands(ps, n, 2);
         n->imm = comma_number(ps);
         break;
     case IR_FORM_CALL:
@@ -401,16 +401,19 @@ static void parse_line(struct parser *ps)
     if (accept(ps, "region")) {
         u64 pc = number(ps);
         ir_region_start(r, r->slots, pc);
+        r->by_state = accept(ps, "by_state");
         return;
     }
     const char *start = ps->p;
     if (accept(ps, "b") && isdigit((unsigned char)*ps->p)) {
-        u64 n = number(ps);
+        u64 n = number(ps), pc = 0;
+        if (r->by_state)
+            pc = number(ps);
         if (accept(ps, ":")) {
             if (n != r->nblocks)
                 fail(ps, "expected block b%u", r->nblocks);
             VEC_PUSH(r->block, r->nblocks, r->block_cap) =
-                (struct ir_block){.first = r->count, .end = r->count};
+                (struct ir_block){.pc = pc, .first = r->count, .end = r->count};
             return;
         }
     }

@@ -161,7 +161,7 @@ static void print_rest(FILE *f, const struct ir_region *r, const struct ir_node 
         print_value(f, r, n->b);
         break;
     case IR_FORM_IF_PC:
-        print_operands(f, r, n, 1);
+        print_operands(f, r, n, 2);
         fprintf(f, ", %#" PRIx64, n->imm);
         break;
     case IR_FORM_CALL:
@@ -206,9 +206,12 @@ char *ir_print(const struct ir_region *r)
     char *text = NULL;
     size_t size;
     FILE *f = open_memstream(&text, &size);
-    fprintf(f, "region %#" PRIx64 "\n", r->pc);
+    fprintf(f, "region %#" PRIx64 "%s\n", r->pc, r->by_state ? " by_state" : "");
     for (u32 i = 0; i < r->nblocks; i++) {
-        fprintf(f, "b%u:\n", i);
+        if (r->by_state)
+            fprintf(f, "b%u %#" PRIx64 ":\n", i, r->block[i].pc);
+        else
+            fprintf(f, "b%u:\n", i);
         for (irv v = r->block[i].first; v < r->block[i].end; v++)
             print_node(f, r, v);
     }

@@ -10,10 +10,12 @@
  *    parameters, of the parameters' types (or a narrower integer: an edge does not cut off).
  * 5. State maps exist; their slots exist, their values dominate the node and have the slot's type
  *    (an i32 value may stand for an i64 slot).
- * 6. A helper that writes state is followed by an exit, and the exit's map lists nothing that the
- *    helper's own did not.
+ * 6. Helpers exist. Behind one that writes state come pure operations alone, and then an exit whose map
+ *    lists nothing that the helper's own did not.
  * 7. Undefined values are named by state maps alone.
- * 8. aux and imm are in range for those operations that would otherwise read out of bounds. */
+ * 8. Blocks of a by_state region have no edges and no parameters, each an address of its own; there are not
+ *    too many.
+ * 9. aux and imm are in range for those operations that would otherwise read out of bounds. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +25,8 @@
 
 struct verifier {
     const struct ir_region *r;
+    const struct ir_helper *helpers;
+    u32 nhelpers;
     u32 *block_of; /* block of each node */
     u32 *idom;     /* immediate dominators of blocks; UINT32_MAX where not reached */
     struct err *e;
@@ -57,6 +61,21 @@ static bool check_shape(struct verifier *v)
         at = block->end;
     }
     RULE(at == r->count, "nodes lie outside all blocks");
+    return true;
+}
+
+static bool check_state_blocks(struct verifier *v)
+{
+    const struct ir_region *r = v->r;
+    if (!r->by_state)
+        return true;
+    RULE(r->nblocks <= IR_MAX_STATE_BLOCKS, "%u blocks are too many", r->nblocks);
+    RULE(r->block[0].pc == r->pc, "b0 is not where the region starts");
+    for (u32 b = 0; b < r->nblocks; b++) {
+        unsigned op = r->node[r->block[b].end - 1].op;
+        RULE(!r->block[b].nparams && op != IR_JMP && op != IR_BR, "b%u has an edge or parameters", b);
+        RULE(ir_block_at(r, r->block[b].pc) == b, "b%u: another block has its address", b);
+    }
     return true;
 }
 
@@ -310,6 +329,37 @@ static bool check_edge_args(struct verifier *v, irv id)
     return true;
 }
 
+/* Does the map of node `id` say of every slot what the map of node `before` said, or nothing? */
+static bool map_adds_nothing(const struct ir_region *r, irv before, irv id)
+{
+    struct ir_put old[IR_MAX_SLOTS], new[IR_MAX_SLOTS];
+    unsigned nold = ir_map_resolve(r, ir_node_map(&r->node[before]), old);
+    unsigned nnew = ir_map_resolve(r, ir_node_map(&r->node[id]), new);
+    for (unsigned i = 0; i < nnew; i++) {
+        unsigned k = 0;
+        while (k < nold && (old[k].slot != new[i].slot || old[k].value != new[i].value))
+            k++;
+        if (k == nold)
+            return false;
+    }
+    return true;
+}
+
+static bool check_helper(struct verifier *v, irv id)
+{
+    const struct ir_region *r = v->r;
+    u32 index = (u32)r->node[id].imm;
+    RULE(index < v->nhelpers, "v%u: no helper %u", id, index);
+    if (!(v->helpers[index].flags & IR_HELPER_WRITES))
+        return true;
+    irv last = r->block[v->block_of[id]].end - 1;
+    for (irv k = id + 1; k < last; k++)
+        RULE(ir_effects[r->node[k].op] & IR_E_PURE, "v%u: behind a helper that writes state", k);
+    RULE(ir_effects[r->node[last].op] & IR_E_LEAVE, "v%u: a helper that writes state needs an exit", id);
+    RULE(map_adds_nothing(r, id, last), "v%u: state that its helper did not know of", last);
+    return true;
+}
+
 static bool check_nodes(struct verifier *v)
 {
     const struct ir_region *r = v->r;
@@ -319,23 +369,32 @@ static bool check_nodes(struct verifier *v)
             return false;
         if (ir_has_map(n->op) && !check_map(v, id))
             return false;
+    }
+    /* what these rules look at lies behind the node */
+    for (irv id = IR_FIRST_NODE; id < r->count; id++) {
+        const struct ir_node *n = &r->node[id];
+        if (n->op == IR_HELPER && !check_helper(v, id))
+            return false;
         if ((n->op == IR_JMP || n->op == IR_BR) && !check_edge_args(v, id))
             return false;
     }
     return true;
 }
 
-bool ir_verify(const struct ir_region *r, struct err *e)
+bool ir_verify(const struct ir_region *r, const struct ir_helper *helpers, struct err *e)
 {
     struct verifier v = {
         .r = r,
+        .helpers = helpers,
         .block_of = xcalloc(r->count, sizeof(u32)),
         .idom = xcalloc(r->nblocks, sizeof(u32)),
         .e = e,
     };
+    while (helpers && helpers[v.nhelpers].fn)
+        v.nhelpers++;
     for (u32 b = 0; b < r->nblocks; b++)
         v.idom[b] = UINT32_MAX;
-    bool ok = check_shape(&v) && check_edges(&v);
+    bool ok = check_shape(&v) && check_state_blocks(&v) && check_edges(&v);
     if (ok) {
         find_dominators(&v);
         ok = check_nodes(&v);

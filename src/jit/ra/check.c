@@ -30,29 +30,34 @@ struct checker {
             return err_set(c->e, EINVAL, __VA_ARGS__);                                             \
     } while (0)
 
-static int pin_of(const struct checker *c, unsigned slot)
-{
-    const struct ir_slot *s = &c->ra->r->slots->slot[slot];
-    unsigned class = ra_class_of_type(s->type);
-    return s->pin >= 0 && s->pin < c->ra->host->npins[class] ? c->ra->host->pin[class][s->pin] : -1;
-}
-
-static void at_entry(struct checker *c)
+static void set_homes(struct checker *c, const struct ra_homes *homes)
 {
     memset(c->reg, 0, sizeof(c->reg));
     for (unsigned s = 0; s < c->ra->r->slots->count; s++) {
-        int pin = pin_of(c, s);
-        c->slot[s] = pin < 0 ? s + 1 : 0;
-        if (pin >= 0)
-            c->reg[pin] = s + 1;
+        c->slot[s] = homes->reg[s] == RA_NOREG ? s + 1 : 0;
+        if (homes->reg[s] != RA_NOREG)
+            c->reg[homes->reg[s]] = s + 1;
     }
+}
+
+/* Control comes from other regions. */
+static void at_entry(struct checker *c)
+{
+    c->gone = false;
+    set_homes(c, &c->ra->outer);
 }
 
 static void start_block(struct checker *c, u32 block)
 {
     const struct ra *ra = c->ra;
     at_entry(c);
-    c->gone = false;
+    set_homes(c, ra_homes_of(ra, block));
+    for (unsigned s = 0; ra->r->by_state && s < ra->r->slots->count; s++) {
+        if (ra_in_set(ra->block[block].clean, s))
+            c->slot[s] = s + 1;
+    }
+    if (ra->r->by_state)
+        return;
     for (irv v = IR_FIRST_NODE; v < ra->r->block[block].first; v++) {
         if (ra->value[v].cross && ra->value[v].spill)
             c->spill[ra->value[v].spill - 1] = v;
@@ -97,21 +102,36 @@ static void find_state(struct checker *c, u32 map)
         c->state[put[i].slot] = put[i].value;
 }
 
-static irv home(const struct checker *c, unsigned s)
+static irv home(const struct checker *c, const struct ra_homes *homes, unsigned s)
 {
-    int pin = pin_of(c, s);
-    return pin < 0 ? c->slot[s] : c->reg[pin];
+    return homes->reg[s] == RA_NOREG ? c->slot[s] : c->reg[homes->reg[s]];
 }
 
-static bool check_home(struct checker *c, u32 map)
+static bool check_homes(struct checker *c, const struct ra_homes *homes, u32 map)
 {
     const struct ir_region *r = c->ra->r;
     if (c->gone)
         return true;
     find_state(c, map);
     for (unsigned s = 0; s < r->slots->count; s++)
-        RULE(ir_is_undef(r, c->state[s]) || home(c, s) == c->state[s], "step %u: %s leaves as v%u, not v%u", c->at,
-             r->slots->slot[s].name, home(c, s), c->state[s]);
+        RULE(ir_is_undef(r, c->state[s]) || home(c, homes, s) == c->state[s],
+             "step %u: %s leaves as v%u, not v%u", c->at, r->slots->slot[s].name, home(c, homes, s),
+             c->state[s]);
+    return true;
+}
+
+/* Control goes to a block of the region: its homes, and memory that it takes to be as good. */
+static bool check_way_to(struct checker *c, u32 block, u32 map)
+{
+    const struct ir_region *r = c->ra->r;
+    RULE(block < r->nblocks, "step %u: a way to block %u", c->at, block);
+    RULE(!c->gone, "step %u: a way to b%u with state in the outer homes", c->at, block);
+    if (!check_homes(c, ra_homes_of(c->ra, block), map))
+        return false;
+    for (unsigned s = 0; s < r->slots->count; s++)
+        RULE(!ra_in_set(c->ra->block[block].clean, s) || c->slot[s] == c->state[s],
+             "step %u: the memory of %s is v%u, not v%u", c->at, r->slots->slot[s].name, c->slot[s],
+             c->state[s]);
     return true;
 }
 
@@ -119,11 +139,14 @@ static bool check_listed(struct checker *c, const struct ra_where *w, irv want)
 {
     const struct ir_region *r = c->ra->r;
     const char *name = r->slots->slot[w->slot].name;
+    struct ir_recipe recipe;
     if (w->at.place == RA_IN_FL) {
-        const struct ir_node *n = &r->node[want];
-        RULE(w->at.index == want && ir_is_recipe(r, want), "step %u: %s is not v%u", c->at, name, want);
-        RULE(content(c, w->a) == n->a && (!n->b || content(c, w->b) == n->b),
-             "step %u: the operands of %s are not there", c->at, name);
+        RULE(w->at.index == want && ir_recipe(r, want, &recipe), "step %u: %s is not v%u", c->at,
+             name, want);
+        for (unsigned k = 0; k < recipe.count; k++)
+            RULE(content(c, w->arg[k]) == recipe.arg[k],
+                 "step %u: an operand of %s is said to be where v%u is, not v%u", c->at, name,
+                 content(c, w->arg[k]), recipe.arg[k]);
         return true;
     }
     RULE(content(c, w->at) == want, "step %u: %s is said to be where v%u is, not v%u", c->at, name,
@@ -144,8 +167,9 @@ static bool check_state(struct checker *c, const struct ra_state *st)
     }
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
         if (!(listed[s / 64] >> (s & 63) & 1))
-            RULE(ir_is_undef(ra->r, c->state[s]) || home(c, s) == c->state[s], "step %u: %s is at home as v%u, not v%u", c->at,
-                 ra->r->slots->slot[s].name, home(c, s), c->state[s]);
+            RULE(ir_is_undef(ra->r, c->state[s]) || home(c, &ra->outer, s) == c->state[s],
+                 "step %u: %s is at home as v%u, not v%u", c->at, ra->r->slots->slot[s].name,
+                 home(c, &ra->outer, s), c->state[s]);
     }
     return true;
 }
@@ -195,7 +219,9 @@ static bool check_node(struct checker *c, const struct ra_ins *i)
     if (ir_effects[n->op] & IR_E_TERM) {
         RULE(!n->a || n->op == IR_EXIT_BR || c->reg[c->ra->host->target] == n->a,
              "step %u: the target of v%u is not in its register", c->at, i->v);
-        return check_home(c, n->c);
+        bool ok = check_homes(c, &c->ra->outer, n->c);
+        at_entry(c); /* a call comes back */
+        return ok;
     }
     if (!check_operands(c, i))
         return false;
@@ -203,11 +229,11 @@ static bool check_node(struct checker *c, const struct ra_ins *i)
         return false;
     if (n->op == IR_HELPER) {
         u8 flags = c->ra->helpers[(u32)n->imm].flags;
-        if (flags & (IR_HELPER_READS | IR_HELPER_WRITES) && !check_home(c, ir_node_map(n)))
+        if (flags & (IR_HELPER_READS | IR_HELPER_WRITES) && !check_homes(c, &c->ra->outer, ir_node_map(n)))
             return false;
         for (unsigned s = 0; s < c->ra->r->slots->count; s++) { /* C sees pins in their slots */
-            if (flags & (IR_HELPER_READS | IR_HELPER_WRITES) && pin_of(c, s) >= 0)
-                c->slot[s] = c->reg[pin_of(c, s)];
+            if (flags & (IR_HELPER_READS | IR_HELPER_WRITES) && c->ra->outer.reg[s] != RA_NOREG)
+                c->slot[s] = c->reg[c->ra->outer.reg[s]];
         }
         c->gone |= flags & IR_HELPER_WRITES;
     }
@@ -219,7 +245,7 @@ static bool end_edge(struct checker *c)
     const struct ir_region *r = c->ra->r;
     const struct ir_edge *e = &r->edge[c->edge];
     for (unsigned s = 0; s < r->slots->count; s++)
-        RULE(home(c, s) == s + 1, "step %u: %s is not at home between blocks", c->at,
+        RULE(home(c, &c->ra->outer, s) == s + 1, "step %u: %s is not at home between blocks", c->at,
              r->slots->slot[s].name);
     for (u32 k = 0; k < e->count; k++) {
         irv param = r->block[e->block].first + k;
@@ -229,12 +255,28 @@ static bool end_edge(struct checker *c)
     return true;
 }
 
+static bool store_recipe(struct checker *c, const struct ra_ins *i)
+{
+    struct ir_recipe recipe;
+    RULE(ir_recipe(c->ra->r, i->v, &recipe), "step %u: v%u is no recipe", c->at, i->v);
+    for (unsigned k = 0; k < recipe.count; k++)
+        RULE(i->src[k] == RA_IMM ? ir_is_const(c->ra->r, recipe.arg[k])
+                                 : c->reg[i->src[k]] == recipe.arg[k],
+             "step %u: the recipe of v%u has other operands", c->at, i->v);
+    set_memory(c, i->loc, i->v);
+    return true;
+}
+
 static bool step(struct checker *c, const struct ra_ins *i, struct checker *branch)
 {
     irv t;
     switch (i->kind) {
     case RA_OP:
-        return i->v ? check_node(c, i) : end_edge(c);
+        return check_node(c, i);
+    case RA_JUMP:
+        if (!c->ra->r->by_state)
+            return end_edge(c);
+        return check_way_to(c, i->loc.index, i->v ? c->ra->r->node[i->v].c : 0);
     case RA_COND:
         return check_operands(c, i);
     case RA_MOVE:
@@ -259,20 +301,14 @@ static bool step(struct checker *c, const struct ra_ins *i, struct checker *bran
     case RA_STORE_IMM:
         set_memory(c, i->loc, i->v);
         return true;
-    case RA_STORE_FL: {
-        const struct ir_node *n = &c->ra->r->node[i->v];
-        RULE(n->op == IR_FL_SITE ||
-             (ir_is_recipe(c->ra->r, i->v) && (i->src[0] == RA_IMM || c->reg[i->src[0]] == n->a) &&
-                 (!n->b || i->src[1] == RA_IMM || c->reg[i->src[1]] == n->b)),
-             "step %u: the recipe of v%u has other operands", c->at, i->v);
-        set_memory(c, i->loc, i->v);
-        return true;
-    }
+    case RA_STORE_FL:
+        return store_recipe(c, i);
     case RA_SIDE:
         *c->side = *c;
         return true;
     case RA_SIDE_END:
-        if (!check_home(c, c->ra->r->node[i->v].c))
+        if (i->loc.index ? !check_way_to(c, i->loc.index - 1, c->ra->r->node[i->v].c)
+                         : !check_homes(c, &c->ra->outer, c->ra->r->node[i->v].c))
             return false;
         *c = *c->side;
         return true;

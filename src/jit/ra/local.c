@@ -5,9 +5,10 @@
  * can leave. Values that only the state needs have no next use and so are evicted first; evicting
  * the current value of a slot writes the slot, which an exit would have to do anyway.
  *
- * Regions of several blocks keep to a simple rule at block boundaries: pinned registers and slots
- * hold the entry values, every value that another block uses has a spill of its own. The optimised
- * tier has an allocator of its own for loops. */
+ * In by_state regions a block ends as a region does, but with the slots in the homes that the region has
+ * of its own; only where control enters or leaves the region do the moves to and from the outer homes
+ * stand. Regions whose blocks use each other's values keep to a simple rule: at block boundaries the
+ * homes hold the entry values, every value that another block uses has a spill of its own. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,21 +23,19 @@ struct work {
     irv reg_val[RA_REGS];
     irv mem_val[IR_MAX_SLOTS]; /* what the slot's memory holds; 0: nothing of use */
     irv cur[IR_MAX_SLOTS];     /* the state at the last point that may leave */
-    u64 dirty[IR_MAX_SLOTS / 64]; /* slots that were ever put */
+    ra_slot_set watched;       /* slots that may be away from a home: put in this block, or apart */
     u32 superseded[IR_MAX_SLOTS];
-    u8 pin_of[IR_MAX_SLOTS];   /* register, RA_NOREG */
-    u32 pin_slots[2 * RA_MAX_PINS];
-    u32 npinned;
     u32 map;                   /* the map that cur[] shows */
     u32 locked;                /* registers in use by the node at hand */
     u64 spill_used[(IR_SPILLS + 63) / 64];
     u32 block_first, block_end;
     bool chained;              /* maps of this block build on each other */
-    bool multi;                /* several blocks */
+    bool multi;                /* several blocks that use each other's values */
     u32 observer; /* the next node that may leave or call: sticky flags are to be there; 0: none */
     bool state_gone;           /* a helper wrote the state: all is at home */
     u32 leaving;               /* in the code of the side exit of this node; 0: none */
     bool failed;
+    const struct ra_homes *homes; /* of the block at hand */
 };
 
 void ra_init(struct ra *ra)
@@ -52,6 +51,8 @@ void ra_free(struct ra *ra)
     free(ra->where);
     free(ra->value);
     free(ra->use);
+    free(ra->inner);
+    free(ra->block);
     free(ra->work);
     memset(ra, 0, sizeof(*ra));
 }
@@ -62,17 +63,15 @@ static void extend_state(struct ra *ra, irv v, u32 until)
 {
     struct ra_value *x = &ra->value[v];
     x->state_last = MAX(x->state_last, until);
-    if (ir_is_recipe(ra->r, v)) {
-        const struct ir_node *n = &ra->r->node[v];
-        const irv arg[2] = {n->a, n->b};
-        for (unsigned i = 0; i < 2 && n->op != IR_FL_SITE; i++) {
-            if (arg[i]) {
-                ra->value[arg[i]].state_last = MAX(ra->value[arg[i]].state_last, until);
-                ra->value[arg[i]].needed = true;
-            }
-        }
-    } else {
+    struct ir_recipe recipe;
+    if (!ir_recipe(ra->r, v, &recipe)) {
         x->needed = true;
+        return;
+    }
+    for (unsigned i = 0; i < recipe.count; i++) {
+        struct ra_value *arg = &ra->value[recipe.arg[i]];
+        arg->state_last = MAX(arg->state_last, until);
+        arg->needed = true;
     }
 }
 
@@ -97,8 +96,8 @@ static void backward_map(struct ra *ra, u32 p, u32 *later)
             continue; /* a later put of the same map */
         extend_state(ra, put->value, sup ? ra->use[sup].prev_leave : FOREVER);
         w->superseded[put->slot] = p;
-        if (w->pin_of[put->slot] != RA_NOREG)
-            ra->value[put->value].hint = w->pin_of[put->slot];
+        if (w->homes->reg[put->slot] != RA_NOREG)
+            ra->value[put->value].hint = w->homes->reg[put->slot];
     }
 }
 
@@ -113,8 +112,10 @@ static void use_operands(struct ra *ra, u32 p)
         x->next = p;
         x->needed = true;
     }
-    if (u->con.fused)
-        ra->value[u->con.fused].fused = p;
+    for (unsigned k = 0; k < ARRAY_LEN(u->con.fused); k++) {
+        if (u->con.fused[k])
+            ra->value[u->con.fused[k]].fused = p;
+    }
 }
 
 /* When maps do not build on each other, all that any of them names lives to the end. */
@@ -309,10 +310,7 @@ static unsigned take_reg(struct ra *ra, unsigned class, u32 avoid, u32 p, bool b
         unsigned reg = (unsigned)__builtin_ctz(left);
         irv v = w->reg_val[reg];
         if (!v || ra->value[v].reg != reg || dead_after(ra, v, limit)) {
-            bool pinned = false;
-            for (unsigned i = 0; i < ra->host->npins[class]; i++)
-                pinned |= ra->host->pin[class][i] == reg;
-            if (!pinned) {
+            if (!(w->homes->mask >> reg & 1)) {
                 best_free = reg;
                 break;
             }
@@ -363,18 +361,25 @@ static unsigned want_in_reg(struct ra *ra, irv v, u32 avoid, u32 p)
     return ra->value[v].reg;
 }
 
-static void set_cur(struct ra *ra, unsigned slot, irv v)
+static void set_cur(struct ra *ra, unsigned slot, irv v, u32 p)
 {
     struct work *w = ra->work;
     w->cur[slot] = v;
     /* for good: a slot that gets its entry value back may need to be written again */
-    w->dirty[slot / 64] |= 1ull << (slot & 63);
+    ra_add_to_set(w->watched, slot);
     /* Keep the slot whose memory holds the value, if there is one. */
-    if (!in_slot(ra, v))
-        ra->value[v].slot = (u16)(slot + 1);
+    if (in_slot(ra, v))
+        return;
+    ra->value[v].slot = (u16)(slot + 1);
+    /* What is there to stay goes home at once: there is one store in any case, and the register is free. */
+    if (w->homes->reg[slot] == RA_NOREG && ra->value[v].state_last == FOREVER && !w->multi &&
+        ra->value[v].reg != RA_NOREG && !ir_is_const(ra->r, v) && slot_writable(ra, slot, p - 1)) {
+        store(ra, loc(RA_IN_SLOT, slot), v);
+        w->mem_val[slot] = v;
+    }
 }
 
-static void advance_state(struct ra *ra, u32 map)
+static void advance_state(struct ra *ra, u32 map, u32 p)
 {
     struct work *w = ra->work;
     const struct ir_map *m = &ra->r->map[map];
@@ -382,16 +387,16 @@ static void advance_state(struct ra *ra, u32 map)
         return;
     if (w->chained && m->parent == w->map) {
         for (u32 i = 0; i < m->count; i++)
-            set_cur(ra, ra->r->put[m->first + i].slot, ra->r->put[m->first + i].value);
+            set_cur(ra, ra->r->put[m->first + i].slot, ra->r->put[m->first + i].value, p);
     } else {
         struct ir_put put[IR_MAX_SLOTS];
         for (unsigned s = 0; s < ra->r->slots->count; s++) {
             if (w->cur[s] != s + 1)
-                set_cur(ra, s, s + 1);
+                set_cur(ra, s, s + 1, p);
         }
         unsigned n = ir_map_resolve(ra->r, map, put);
         for (unsigned i = 0; i < n; i++)
-            set_cur(ra, put[i].slot, put[i].value);
+            set_cur(ra, put[i].slot, put[i].value, p);
     }
     w->map = map;
 }
@@ -408,18 +413,18 @@ static struct ra_loc where_is(const struct ra *ra, irv v)
     return loc(RA_IN_SLOT, x->slot - 1u);
 }
 
-static bool made_from_recipe(const struct ra *ra, irv v)
+static bool made_from_recipe(const struct ra *ra, irv v, struct ir_recipe *recipe)
 {
-    return ir_is_recipe(ra->r, v) && !ra->value[v].needed;
+    return !ra->value[v].needed && ir_recipe(ra->r, v, recipe);
 }
 
-static bool at_home(const struct ra *ra, unsigned s)
+static bool at_home(const struct ra *ra, const struct ra_homes *homes, unsigned s)
 {
     const struct work *w = ra->work;
     if (ir_is_undef(ra->r, w->cur[s]))
         return true;
-    if (w->pin_of[s] != RA_NOREG)
-        return w->reg_val[w->pin_of[s]] == w->cur[s];
+    if (homes->reg[s] != RA_NOREG)
+        return w->reg_val[homes->reg[s]] == w->cur[s];
     return w->mem_val[s] == w->cur[s];
 }
 
@@ -427,15 +432,14 @@ static void record_slot(struct ra *ra, unsigned s)
 {
     const struct work *w = ra->work;
     irv v = w->cur[s];
-    if (at_home(ra, s))
+    if (at_home(ra, &ra->outer, s))
         return;
     struct ra_where x = {.slot = s};
-    if (made_from_recipe(ra, v)) {
-        const struct ir_node *n = &ra->r->node[v];
+    struct ir_recipe recipe;
+    if (made_from_recipe(ra, v, &recipe)) {
         x.at = loc(RA_IN_FL, v);
-        x.a = where_is(ra, n->a);
-        if (n->b)
-            x.b = where_is(ra, n->b);
+        for (unsigned i = 0; i < recipe.count; i++)
+            x.arg[i] = where_is(ra, recipe.arg[i]);
     } else {
         x.at = where_is(ra, v);
     }
@@ -447,16 +451,13 @@ static u32 record_state(struct ra *ra, u32 map)
 {
     struct work *w = ra->work;
     struct ra_state st = {.map = map, .first = ra->nwhere};
-    for (unsigned i = 0; i < ARRAY_LEN(w->dirty); i++) {
-        for (u64 left = w->dirty[i]; left; left &= left - 1) {
-            unsigned s = i * 64 + ctz64(left);
-            record_slot(ra, s);
-        }
+    for (unsigned i = 0; i < ARRAY_LEN(w->watched); i++) {
+        for (u64 left = w->watched[i]; left; left &= left - 1)
+            record_slot(ra, i * 64 + ctz64(left));
     }
-    for (u32 i = 0; i < w->npinned; i++) {
-        unsigned s = w->pin_slots[i];
-        if (!(w->dirty[s / 64] >> (s & 63) & 1))
-            record_slot(ra, s);
+    for (u32 i = 0; i < ra->outer.count; i++) {
+        if (!ra_in_set(w->watched, ra->outer.slot[i]))
+            record_slot(ra, ra->outer.slot[i]);
     }
     st.count = ra->nwhere - st.first;
     VEC_PUSH(ra->state, ra->nstates, ra->state_cap) = st;
@@ -660,16 +661,16 @@ static void parallel_moves(struct ra *ra, struct pending *pend, unsigned n, u32 
 
 /* A value may be wanted in two registers: after the first move the tracked copy is the new one, so
  * the second move reads that. */
-static unsigned pending_pins(struct ra *ra, struct pending *pend, bool entry_values)
+static unsigned pending_homes(struct ra *ra, const struct ra_homes *homes, struct pending *pend,
+                              bool entry_values)
 {
     struct work *w = ra->work;
     unsigned n = 0;
-    for (u32 i = 0; i < w->npinned; i++) {
-        unsigned s = w->pin_slots[i];
+    for (u32 i = 0; i < homes->count; i++) {
+        unsigned s = homes->slot[i], reg = homes->reg[s];
         irv v = entry_values ? s + 1 : w->cur[s];
-        if (!ir_is_undef(ra->r, v) &&
-            (w->reg_val[w->pin_of[s]] != v || ra->value[v].reg == RA_NOREG))
-            pend[n++] = (struct pending){w->pin_of[s], v};
+        if (!ir_is_undef(ra->r, v) && (w->reg_val[reg] != v || ra->value[v].reg == RA_NOREG))
+            pend[n++] = (struct pending){(u8)reg, v};
     }
     return n;
 }
@@ -695,13 +696,13 @@ static void store_slot(struct ra *ra, unsigned s, u32 p)
     }
     w->mem_val[s] = 0;
     w->locked = 0;
-    if (made_from_recipe(ra, v)) {
-        const struct ir_node *n = &ra->r->node[v];
-        u8 src[2] = {RA_IMM, RA_IMM};
-        const irv arg[2] = {n->a, n->b};
-        for (unsigned k = 0; k < 2 && n->op != IR_FL_SITE; k++) {
-            if (arg[k] && !ir_is_const(ra->r, arg[k]))
-                src[k] = (u8)want_in_reg(ra, arg[k], 0, p);
+    struct ir_recipe recipe;
+    if (made_from_recipe(ra, v, &recipe)) {
+        u8 src[RA_MAX_SRC];
+        memset(src, RA_IMM, sizeof(src));
+        for (unsigned k = 0; k < recipe.count; k++) {
+            if (!ir_is_const(ra->r, recipe.arg[k]))
+                src[k] = (u8)want_in_reg(ra, recipe.arg[k], 0, p);
         }
         struct ra_ins *i = emit(ra, RA_STORE_FL);
         i->loc = loc(RA_IN_SLOT, s);
@@ -722,20 +723,21 @@ static void store_slot(struct ra *ra, unsigned s, u32 p)
 }
 
 /* Bring every slot home; `extra` moves (the target of an indirect exit) join the parallel ones. */
-static void sync_state(struct ra *ra, u32 p, struct pending *extra, unsigned nextra)
+static void sync_state(struct ra *ra, u32 p, const struct ra_homes *homes, struct pending *extra,
+                       unsigned nextra)
 {
     struct work *w = ra->work;
-    struct pending pend[2 * RA_MAX_PINS + 2];
+    struct pending pend[RA_REGS + 2];
     unsigned n = 0;
     if (!w->state_gone) {
-        for (unsigned i = 0; i < ARRAY_LEN(w->dirty); i++) {
-            for (u64 left = w->dirty[i]; left; left &= left - 1) {
+        for (unsigned i = 0; i < ARRAY_LEN(w->watched); i++) {
+            for (u64 left = w->watched[i] | homes->apart[i]; left; left &= left - 1) {
                 unsigned s = i * 64 + ctz64(left);
-                if (w->pin_of[s] == RA_NOREG && !at_home(ra, s))
+                if (homes->reg[s] == RA_NOREG && !at_home(ra, homes, s))
                     store_slot(ra, s, p);
             }
         }
-        n = pending_pins(ra, pend, false);
+        n = pending_homes(ra, homes, pend, false);
     }
     for (unsigned i = 0; i < nextra; i++)
         pend[n++] = extra[i];
@@ -785,7 +787,7 @@ static void restore_slots(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
-        if (w->pin_of[s] == RA_NOREG && w->mem_val[s] != s + 1) {
+        if (ra->outer.reg[s] == RA_NOREG && w->mem_val[s] != s + 1) {
             w->cur[s] = s + 1;
             store_slot(ra, s, p);
         }
@@ -798,7 +800,7 @@ static void finish_branch(struct ra *ra, u32 p)
     const struct ir_node *n = &ra->r->node[p];
     const struct ra_con *con = &ra->use[p].con;
     struct ra_ins op = {.kind = RA_COND, .v = p};
-    struct pending pend[2 * RA_MAX_PINS];
+    struct pending pend[RA_REGS];
     restore_slots(ra, p);
     w->locked = 0;
     for (unsigned k = 0; k < con->nsrc; k++)
@@ -809,7 +811,7 @@ static void finish_branch(struct ra *ra, u32 p)
         *emit(ra, RA_COND) = op;
     retire_operands(ra, p);
     w->locked = 0;
-    parallel_moves(ra, pend, pending_pins(ra, pend, true), p);
+    parallel_moves(ra, pend, pending_homes(ra, &ra->outer, pend, true), p);
     op.kind = RA_OP;
     *emit(ra, RA_OP) = op;
     const u32 edge[2] = {n->b, n->c};
@@ -819,14 +821,12 @@ static void finish_branch(struct ra *ra, u32 p)
         memcpy(values, ra->value, ra->r->count * sizeof(*values));
         emit(ra, RA_EDGE)->v = edge[i];
         copy_args(ra, edge[i], p);
-        parallel_moves(ra, pend, pending_pins(ra, pend, true), p);
+        parallel_moves(ra, pend, pending_homes(ra, &ra->outer, pend, true), p);
         saved.failed |= w->failed;
         memcpy(ra->value, values, ra->r->count * sizeof(*values));
         *w = saved;
         free(values);
-        struct ra_ins *jump = emit(ra, RA_OP);
-        jump->v = 0; /* to the edge's block */
-        jump->loc.index = ra->r->edge[edge[i]].block;
+        emit(ra, RA_JUMP)->loc.index = ra->r->edge[edge[i]].block & 0x1fffffff;
     }
 }
 
@@ -843,33 +843,33 @@ static unsigned remember(const struct ra *ra, struct undo *undo, unsigned n, irv
     return n;
 }
 
-static unsigned remember_all(const struct ra *ra, struct undo *undo)
+static unsigned remember_all(const struct ra *ra, const struct ra_homes *homes, struct undo *undo)
 {
     const struct work *w = ra->work;
-    const struct ir_region *r = ra->r;
     unsigned n = 0;
     for (unsigned reg = 0; reg < RA_REGS; reg++)
         n = remember(ra, undo, n, w->reg_val[reg]);
-    for (u32 i = 0; i < w->npinned; i++)
-        n = remember(ra, undo, n, w->cur[w->pin_slots[i]]);
-    for (unsigned i = 0; i < ARRAY_LEN(w->dirty); i++) {
-        for (u64 left = w->dirty[i]; left; left &= left - 1) {
+    for (u32 i = 0; i < ra->outer.count; i++)
+        n = remember(ra, undo, n, w->cur[ra->outer.slot[i]]);
+    for (u32 i = 0; i < homes->count; i++)
+        n = remember(ra, undo, n, w->cur[homes->slot[i]]);
+    for (unsigned i = 0; i < ARRAY_LEN(w->watched); i++) {
+        for (u64 left = w->watched[i] | homes->apart[i]; left; left &= left - 1) {
             unsigned s = i * 64 + ctz64(left);
             irv v = w->cur[s];
             n = remember(ra, undo, n, v);
             n = remember(ra, undo, n, w->mem_val[s]);
-            if (ir_is_recipe(r, v) && r->node[v].op != IR_FL_SITE) {
-                n = remember(ra, undo, n, r->node[v].a);
-                n = remember(ra, undo, n, r->node[v].b);
-            }
+            struct ir_recipe recipe;
+            ir_recipe(ra->r, v, &recipe);
+            for (unsigned k = 0; k < recipe.count; k++)
+                n = remember(ra, undo, n, recipe.arg[k]);
         }
     }
     return n;
 }
 
-/* A way out in the middle of a block: bring the state home as at an exit, out of line, then go on as if
- * nothing had happened. */
-static void allocate_side(struct ra *ra, u32 p)
+/* The comparison of a conditional exit, whose operands are done with then. */
+static struct ra_ins allocate_condition(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
     const struct ra_con *con = &ra->use[p].con;
@@ -880,44 +880,124 @@ static void allocate_side(struct ra *ra, u32 p)
     for (unsigned i = 0; i < con->ntmp[0]; i++)
         op.tmp[i] = (u8)take_reg(ra, 0, 0, p, true);
     *emit(ra, RA_COND) = op;
+    w->locked = 0;
     retire_operands(ra, p);
+    return op;
+}
+
+/* The block of the region at pc, plus 1; 0 when control has to leave for it: there is none, or a helper
+ * wrote the state, which is then in the outer homes. */
+static u32 block_at(const struct ra *ra, u64 pc)
+{
+    const struct work *w = ra->work;
+    return w->state_gone ? 0 : ir_block_at(ra->r, pc) + 1;
+}
+
+static const struct ra_homes *homes_at(const struct ra *ra, u32 block)
+{
+    return block ? ra_homes_of(ra, block - 1) : &ra->outer;
+}
+
+/* The way to n->imm of a conditional exit: bring the state home, out of line, then go on as if nothing
+ * had happened. */
+static void allocate_side(struct ra *ra, u32 p)
+{
+    struct work *w = ra->work;
+    u32 block = block_at(ra, ra->r->node[p].imm);
+    const struct ra_homes *homes = homes_at(ra, block);
     emit(ra, RA_SIDE)->v = p;
-    struct work saved = *w;
-    struct undo undo[RA_REGS + 2 * RA_MAX_PINS + 4 * IR_MAX_SLOTS];
-    unsigned n = remember_all(ra, undo);
+    irv reg_val[RA_REGS], mem_val[IR_MAX_SLOTS];
+    u64 spill_used[ARRAY_LEN(w->spill_used)];
+    size_t mem_size = ra->r->slots->count * sizeof(*mem_val);
+    struct undo undo[RA_REGS * 3 + (2 + IR_RECIPE_ARGS) * IR_MAX_SLOTS];
+    unsigned n = remember_all(ra, homes, undo);
+    memcpy(reg_val, w->reg_val, sizeof(reg_val));
+    memcpy(mem_val, w->mem_val, mem_size);
+    memcpy(spill_used, w->spill_used, sizeof(spill_used));
     w->locked = 0;
     w->leaving = p;
-    sync_state(ra, p, NULL, 0);
-    saved.failed |= w->failed;
-    *w = saved;
+    sync_state(ra, p, homes, NULL, 0);
+    w->leaving = 0;
+    w->locked = 0;
+    memcpy(w->reg_val, reg_val, sizeof(reg_val));
+    memcpy(w->mem_val, mem_val, mem_size);
+    memcpy(w->spill_used, spill_used, sizeof(spill_used));
     while (n--)
         ra->value[undo[n].v] = undo[n].value;
-    w->locked = 0;
-    emit(ra, RA_SIDE_END)->v = p;
+    struct ra_ins *end = emit(ra, RA_SIDE_END);
+    end->v = p;
+    end->loc.index = block & 0x1fffffff;
+}
+
+static void jump_to_block(struct ra *ra, u32 p, u32 block)
+{
+    sync_state(ra, p, homes_at(ra, block), NULL, 0);
+    struct ra_ins *jump = emit(ra, RA_JUMP);
+    jump->v = p;
+    jump->loc.index = (block - 1) & 0x1fffffff;
+}
+
+/* The state goes home before the two ways out part. */
+static void finish_conditional(struct ra *ra, u32 p)
+{
+    struct ra_ins op = allocate_condition(ra, p);
+    sync_state(ra, p, &ra->outer, NULL, 0);
+    op.kind = RA_OP;
+    *emit(ra, RA_OP) = op;
+}
+
+/* The state is in the outer homes: a region or a return site is entered. */
+static void start_state(struct ra *ra)
+{
+    struct work *w = ra->work;
+    memset(w->reg_val, 0, sizeof(w->reg_val));
+    memset(w->watched, 0, sizeof(w->watched));
+    w->map = 0;
+    w->state_gone = false;
+    for (unsigned s = 0; s < ra->r->slots->count; s++) {
+        w->cur[s] = s + 1;
+        w->mem_val[s] = ra->outer.reg[s] == RA_NOREG ? s + 1 : 0;
+        ra->value[s + 1].slot = (u16)(s + 1);
+        ra->value[s + 1].spill = 0;
+        ra->value[s + 1].reg = RA_NOREG;
+    }
+    for (u32 i = 0; i < ra->outer.count; i++)
+        bind_reg(ra, ra->outer.reg[ra->outer.slot[i]], ra->outer.slot[i] + 1u);
+}
+
+/* Behind an entry or a return: from the outer homes into block `block`. */
+static void enter_block(struct ra *ra, u32 block)
+{
+    struct work *w = ra->work;
+    start_state(ra);
+    for (unsigned s = 0; s < ra->r->slots->count; s++) {
+        ra->value[s + 1].next = 0;
+        ra->value[s + 1].state_last = FOREVER;
+    }
+    w->leaving = 1;
+    sync_state(ra, 1, ra_homes_of(ra, block), NULL, 0);
+    w->leaving = 0;
+    emit(ra, RA_JUMP)->loc.index = block & 0x1fffffff;
 }
 
 static void finish_exit(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
     const struct ir_node *n = &ra->r->node[p];
-    const struct ra_con *con = &ra->use[p].con;
     struct pending target = {ra->host->target, n->a};
-    bool to_target = n->a && n->op != IR_EXIT_BR; /* stays live until it is in its place */
     struct ra_ins op = {.kind = RA_OP, .v = p};
+    u32 block = n->op == IR_EXIT_LINK ? block_at(ra, n->imm) : 0;
     w->locked = 0;
-    if (n->op == IR_EXIT_BR) {
-        for (unsigned k = 0; k < con->nsrc; k++)
-            op.src[k] = con->imm >> k & 1 ? RA_IMM : (u8)want_in_reg(ra, con->src[k], 0, p);
-        for (unsigned i = 0; i < con->ntmp[0]; i++)
-            op.tmp[i] = (u8)take_reg(ra, 0, 0, p, true);
-        op.kind = RA_COND;
-        *emit(ra, RA_COND) = op;
-        op.kind = RA_OP;
-        w->locked = 0;
-        retire_operands(ra, p);
+    if (block) {
+        jump_to_block(ra, p, block);
+        return;
     }
-    sync_state(ra, p, &target, to_target);
+    sync_state(ra, p, &ra->outer, &target, n->a != 0); /* it stays live until it is in its place */
     *emit(ra, RA_OP) = op;
+    bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
+    u32 back = call ? ir_block_at(ra->r, ra->r->node[n->b].imm) + 1 : 0;
+    if (back)
+        enter_block(ra, back - 1);
 }
 
 /* A call that shows the state to C writes pinned registers to their slots: what else lived there
@@ -925,8 +1005,8 @@ static void finish_exit(struct ra *ra, u32 p)
 static void clear_pinned_slots(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
-    for (u32 i = 0; i < w->npinned; i++) {
-        unsigned s = w->pin_slots[i];
+    for (u32 i = 0; i < ra->outer.count; i++) {
+        unsigned s = ra->outer.slot[i];
         irv u = w->mem_val[s];
         if (u && u != w->cur[s] && !dead_after(ra, u, p - 1) && !ra->value[u].spill) {
             w->locked = 0;
@@ -945,12 +1025,10 @@ static void allocate_helper(struct ra *ra, u32 p)
     u32 pins = 0;
     if (flags & (IR_HELPER_READS | IR_HELPER_WRITES)) {
         clear_pinned_slots(ra, p);
-        sync_state(ra, p - 1, NULL, 0);
-        for (u32 i = 0; i < w->npinned; i++) {
-            unsigned s = w->pin_slots[i];
-            pins |= 1u << w->pin_of[s];
-            w->mem_val[s] = 0; /* about to be written; no need to rely on it */
-        }
+        sync_state(ra, p - 1, &ra->outer, NULL, 0);
+        pins = ra->outer.mask;
+        for (u32 i = 0; i < ra->outer.count; i++)
+            w->mem_val[ra->outer.slot[i]] = 0; /* about to be written; no need to rely on it */
     }
     allocate_op(ra, p, pins);
     if (flags & IR_HELPER_WRITES)
@@ -963,36 +1041,40 @@ static void forward(struct ra *ra)
     for (u32 p = w->block_first; p < w->block_end && !w->failed; p++) {
         const struct ir_node *n = &ra->r->node[p];
         if (ir_has_map(n->op))
-            advance_state(ra, ir_node_map(n));
+            advance_state(ra, ir_node_map(n), p);
         if (n->op == IR_JMP || n->op == IR_BR)
             finish_branch(ra, p);
+        else if (n->op == IR_EXIT_BR)
+            finish_conditional(ra, p);
         else if (ir_effects[n->op] & IR_E_TERM)
             finish_exit(ra, p);
-        else if (n->op == IR_EXIT_IF)
+        else if (n->op == IR_EXIT_IF) {
+            allocate_condition(ra, p);
             allocate_side(ra, p);
-        else if (n->op == IR_HELPER)
+        } else if (n->op == IR_HELPER)
             allocate_helper(ra, p);
         else if (!ra->use[p].con.sunk)
             allocate_op(ra, p, 0);
     }
 }
 
-static void start_block(struct ra *ra)
+/* Between the blocks of a by_state region slots are in the inner homes, and those that no way to the
+ * block has changed in their memory, too. */
+static void start_block(struct ra *ra, u32 block)
 {
     struct work *w = ra->work;
+    start_state(ra);
+    if (!ra->r->by_state)
+        return;
     memset(w->reg_val, 0, sizeof(w->reg_val));
-    memset(w->dirty, 0, sizeof(w->dirty));
-    w->map = 0;
-    w->state_gone = false;
+    memcpy(w->watched, w->homes->apart, sizeof(w->watched));
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
-        w->cur[s] = s + 1;
-        w->mem_val[s] = w->pin_of[s] == RA_NOREG ? s + 1 : 0;
-        ra->value[s + 1].slot = (u16)(s + 1);
-        ra->value[s + 1].spill = 0;
+        bool in_memory = w->homes->reg[s] == RA_NOREG || ra_in_set(ra->block[block].clean, s);
+        w->mem_val[s] = in_memory ? s + 1 : 0;
         ra->value[s + 1].reg = RA_NOREG;
     }
-    for (u32 i = 0; i < w->npinned; i++)
-        bind_reg(ra, w->pin_of[w->pin_slots[i]], w->pin_slots[i] + 1);
+    for (u32 i = 0; i < w->homes->count; i++)
+        bind_reg(ra, w->homes->reg[w->homes->slot[i]], w->homes->slot[i] + 1u);
 }
 
 static void clear_values(struct ra *ra, irv first, irv end)
@@ -1005,13 +1087,21 @@ static void clear_values(struct ra *ra, irv first, irv end)
  * spills, and spills that are not stay free for each block. */
 static void next_block(struct ra *ra)
 {
-    for (irv v = 1; v < ra->r->count; v++) {
+    for (irv v = 1; v < ra->r->count; v = v == ra->r->slots->count ? IR_FIRST_NODE : v + 1) {
         struct ra_value *x = &ra->value[v];
         x->next = x->state_last = 0;
         x->reg = x->hint = RA_NOREG;
         x->needed = x->cross;
         x->fused = 0;
     }
+}
+
+/* Blocks of a by_state region share nothing but the names of entry values. */
+static void independent_block(struct ra *ra)
+{
+    struct work *w = ra->work;
+    clear_values(ra, 0, ra->r->slots->count + 1u);
+    memset(w->spill_used, 0, sizeof(w->spill_used));
 }
 
 static void mark_cross(struct ra *ra, irv v, const struct ir_block *block)
@@ -1040,10 +1130,10 @@ static void find_cross(struct ra *ra)
             for (unsigned i = 0; i < nput; i++) {
                 irv x = put[i].value;
                 mark_cross(ra, x, block);
-                if (ir_is_recipe(r, x)) {
-                    mark_cross(ra, r->node[x].a, block);
-                    mark_cross(ra, r->node[x].b, block);
-                }
+                struct ir_recipe recipe;
+                ir_recipe(r, x, &recipe);
+                for (unsigned k = 0; k < recipe.count; k++)
+                    mark_cross(ra, recipe.arg[k], block);
             }
         }
     }
@@ -1051,22 +1141,6 @@ static void find_cross(struct ra *ra)
         irv v = r->args[i];
         if (v >= IR_FIRST_NODE)
             ra->value[v].cross = ra->value[v].needed = true;
-    }
-}
-
-static void find_pins(struct ra *ra)
-{
-    struct work *w = ra->work;
-    const struct ir_slots *slots = ra->r->slots;
-    w->npinned = 0;
-    for (unsigned s = 0; s < slots->count; s++) {
-        unsigned class = ra_class_of_type(slots->slot[s].type);
-        s8 pin = slots->slot[s].pin;
-        w->pin_of[s] = RA_NOREG;
-        if (pin >= 0 && pin < ra->host->npins[class]) {
-            w->pin_of[s] = ra->host->pin[class][pin];
-            w->pin_slots[w->npinned++] = s;
-        }
     }
 }
 
@@ -1085,21 +1159,27 @@ bool ra_local(struct ra *ra, const struct ir_region *r, const struct ra_host *ho
     }
     w->failed = false;
     w->leaving = 0;
-    w->multi = r->nblocks > 1;
+    w->multi = r->nblocks > 1 && !r->by_state;
     memset(w->spill_used, 0, sizeof(w->spill_used));
-    find_pins(ra);
+    ra_choose_homes(ra);
+    w->homes = &ra->outer;
     clear_values(ra, 0, r->slots->count + 1u);
     clear_values(ra, IR_FIRST_NODE, r->count);
     if (w->multi)
         find_cross(ra);
+    if (r->by_state)
+        enter_block(ra, 0);
     for (u32 b = 0; b < r->nblocks && !w->failed; b++) {
         w->block_first = r->block[b].first;
         w->block_end = r->block[b].end;
-        if (b)
+        w->homes = ra_homes_of(ra, b);
+        if (b && w->multi)
             next_block(ra);
+        else if (r->by_state)
+            independent_block(ra);
         backward(ra);
-        start_block(ra);
-        if (w->multi)
+        start_block(ra, b);
+        if (r->nblocks > 1 || r->by_state)
             emit(ra, RA_BLOCK)->v = b;
         forward(ra);
     }

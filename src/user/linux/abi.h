@@ -39,6 +39,21 @@ struct abi_return {
     u32 alt_flags;
 };
 
+/* The vDSO: functions as words of the guest's code. Offsets are from the start of the code. */
+struct abi_vdso_symbol {
+    const char *name;
+    u16 at, size;
+};
+
+struct abi_vdso {
+    const char *soname, *version;
+    const void *code;
+    u32 size;
+    u32 sigreturn; /* where signal handlers return to */
+    const struct abi_vdso_symbol *symbol;
+    u8 symbols;
+};
+
 struct abi {
     const char *isa;      /* name of the struct isa */
     const char *machine;  /* uname */
@@ -51,8 +66,13 @@ struct abi {
     bool clone_tls_first; /* clone's 4th argument is tls and the 5th ctid (else the other way) */
     u64 pie_base;         /* where programs that can be anywhere are put */
     u32 min_sigstack;     /* AT_MINSIGSTKSZ; also the least that sigaltstack takes */
-    const u8 *sigreturn_code;
-    u32 sigreturn_size;
+    struct abi_vdso vdso;
+    /* Pages that indirect branches may enter at landing pads only, 0: none. The bit of mmap and mprotect, of
+     * AT_HWCAP2, and by which property of an ELF file its segments are such. */
+    u32 prot_guarded, hwcap2_guarded;
+    struct {
+        u32 type, bit;
+    } property_guarded;
     const struct abi_bits *open_flags;
     const struct abi_layout *layout[SYS_NSTRUCTS]; /* NULL: as the host's */
 

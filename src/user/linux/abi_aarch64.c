@@ -144,6 +144,8 @@ struct a64_esr {
 #define FPSIMD_MAGIC 0x46508001u
 #define ESR_MAGIC    0x45535201u
 #define PSTATE_BITS  0xf1001000u /* NZCV, DIT, SSBS: what a handler may change */
+#define PSTATE_BTYPE_AT 10       /* where landings are checked, in the low bits of our pc */
+#define BTYPE_CALL      2
 
 /* Registers by name: signals are rare enough for a look-up each. */
 static int reg(const struct thread *t, const char *name)
@@ -188,8 +190,8 @@ static void fill_frame(struct thread *t, const struct abi_frame *f, struct a64_f
     for (unsigned i = 0; i < 31; i++)
         k->mcontext.regs[i] = vcpu_get(cpu, xreg(t, i));
     k->mcontext.sp = vcpu_get(cpu, t->process->regs.sp);
-    k->mcontext.pc = vcpu_pc(cpu);
-    k->mcontext.pstate = vcpu_get(cpu, reg(t, "pstate"));
+    k->mcontext.pc = thread_insn(t);
+    k->mcontext.pstate = vcpu_get(cpu, reg(t, "pstate")) | (vcpu_pc(cpu) - k->mcontext.pc) << PSTATE_BTYPE_AT;
     struct a64_fpsimd fp = {{FPSIMD_MAGIC, sizeof(fp)},
                             (u32)vcpu_get(cpu, reg(t, "fpsr")),
                             (u32)vcpu_get(cpu, reg(t, "fpcr")),
@@ -226,7 +228,7 @@ static bool frame_push(struct thread *t, const struct abi_frame *f)
     vcpu_set(t->cpu, xreg(t, 30),
              f->action.flags & SA_RESTORER ? f->action.restorer : t->process->sigreturn);
     vcpu_set(t->cpu, t->process->regs.sp, frame);
-    vcpu_set_pc(t->cpu, f->action.handler);
+    vcpu_set_pc(t->cpu, f->action.handler | (t->process->space.guards ? BTYPE_CALL : 0));
     return true;
 }
 
@@ -272,7 +274,8 @@ static bool frame_pop(struct thread *t, struct abi_return *r)
     vcpu_set(cpu, reg(t, "fpcr"), fp.fpcr);
     vcpu_set(cpu, reg(t, "pstate"), k.mcontext.pstate & PSTATE_BITS);
     vcpu_set(cpu, t->process->regs.sp, k.mcontext.sp);
-    vcpu_set_pc(cpu, k.mcontext.pc);
+    u64 btype = t->process->space.guards ? k.mcontext.pstate >> PSTATE_BTYPE_AT & 3 : 0;
+    vcpu_set_pc(cpu, k.mcontext.pc | btype);
     r->mask = k.sigmask;
     r->alt_sp = k.stack.sp;
     r->alt_size = k.stack.size;
@@ -302,8 +305,8 @@ static void cpuinfo(FILE *out, unsigned n, struct vcpu *cpu)
         if (cap[i / 64] >> (i % 64) & 1 && names[i / 64][i % 64])
             fprintf(out, " %s", names[i / 64][i % 64]);
     }
-    fprintf(out, "\nCPU implementer\t: %#04x\nCPU architecture: 8\nCPU variant\t: %#x\n"
-                 "CPU part\t: %#05x\nCPU revision\t: %u\n\n",
+    fprintf(out, "\nCPU implementer\t: 0x%02x\nCPU architecture: 8\nCPU variant\t: 0x%x\n"
+                 "CPU part\t: 0x%03x\nCPU revision\t: %u\n\n",
             (unsigned)(midr >> 24), (unsigned)(midr >> 20 & 15), (unsigned)(midr >> 4 & 0xfff),
             (unsigned)(midr & 15));
 }
@@ -334,8 +337,61 @@ static bool new_keys(struct thread *t, u64 set)
     return true;
 }
 
-/* mov x8, #139; svc #0: what the unwinder of the compiler's library looks for. */
-static const u8 sigreturn_code[] = {0x68, 0x11, 0x80, 0xd2, 0x01, 0x00, 0x00, 0xd4};
+/* The functions of the vDSO. Two registers in the space that the architecture leaves to implementations
+ * give the time (lift_sys.c): s3_3_c15_c12_0 CLOCK_REALTIME, _1 CLOCK_MONOTONIC, in nanoseconds. Other
+ * clocks and time zones are the kernel's. */
+static const u32 vdso_code[] = {
+    /* __kernel_clock_gettime */
+    0x340000a0, /*   0 cbz w0, 0x14 */
+    0x7100041f, /*   4 cmp w0, #0x1 */
+    0x54000161, /*   8 b.ne 0x34 */
+    0xd53bfc22, /*   c mrs x2, s3_3_c15_c12_1 */
+    0x14000002, /*  10 b 0x18 */
+    0xd53bfc02, /*  14 mrs x2, s3_3_c15_c12_0 */
+    0x52994003, /*  18 mov w3, #0xca00 */
+    0x72a77343, /*  1c movk w3, #0x3b9a, lsl #16 */
+    0x9ac30844, /*  20 udiv x4, x2, x3 */
+    0x9b038882, /*  24 msub x2, x4, x3, x2 */
+    0xa9000824, /*  28 stp x4, x2, [x1] */
+    0x52800000, /*  2c mov w0, #0x0 */
+    0xd65f03c0, /*  30 ret */
+    0xd2800e28, /*  34 mov x8, #0x71 */
+    0xd4000001, /*  38 svc #0x0 */
+    0xd65f03c0, /*  3c ret */
+    /* __kernel_gettimeofday */
+    0xb5000181, /*  40 cbnz x1, 0x70 */
+    0xb4000120, /*  44 cbz x0, 0x68 */
+    0xd53bfc02, /*  48 mrs x2, s3_3_c15_c12_0 */
+    0x52807d03, /*  4c mov w3, #0x3e8 */
+    0x9ac30842, /*  50 udiv x2, x2, x3 */
+    0x52884803, /*  54 mov w3, #0x4240 */
+    0x72a001e3, /*  58 movk w3, #0xf, lsl #16 */
+    0x9ac30844, /*  5c udiv x4, x2, x3 */
+    0x9b038882, /*  60 msub x2, x4, x3, x2 */
+    0xa9000804, /*  64 stp x4, x2, [x0] */
+    0x52800000, /*  68 mov w0, #0x0 */
+    0xd65f03c0, /*  6c ret */
+    0xd2801528, /*  70 mov x8, #0xa9 */
+    0xd4000001, /*  74 svc #0x0 */
+    0xd65f03c0, /*  78 ret */
+    /* __kernel_clock_getres */
+    0xd2800e48, /*  7c mov x8, #0x72 */
+    0xd4000001, /*  80 svc #0x0 */
+    0xd65f03c0, /*  84 ret */
+    0xd503201f, /*  88 nop */
+    /* __kernel_rt_sigreturn */
+    0xd2801168, /*  8c mov x8, #0x8b */
+    0xd4000001, /*  90 svc #0x0 */
+};
+
+#define VDSO_SIGRETURN 0x8c /* what the unwinder of the compiler's library looks for */
+
+static const struct abi_vdso_symbol vdso_symbols[] = {
+    {"__kernel_clock_gettime", 0x0, 0x40},
+    {"__kernel_gettimeofday", 0x40, 0x3c},
+    {"__kernel_clock_getres", 0x7c, 0xc},
+    {"__kernel_rt_sigreturn", VDSO_SIGRETURN, 0x8},
+};
 
 const struct abi abi_aarch64 = {
     .isa = "aarch64",
@@ -353,8 +409,12 @@ const struct abi abi_aarch64 = {
     .clone_tls_first = true,
     .pie_base = 0x400000000000,
     .min_sigstack = 4720,
-    .sigreturn_code = sigreturn_code,
-    .sigreturn_size = sizeof(sigreturn_code),
+    .vdso = {.soname = "linux-vdso.so.1", .version = "LINUX_2.6.39", .code = vdso_code,
+             .size = sizeof(vdso_code), .sigreturn = VDSO_SIGRETURN, .symbol = vdso_symbols,
+             .symbols = ARRAY_LEN(vdso_symbols)},
+    .prot_guarded = 0x10, /* PROT_BTI */
+    .hwcap2_guarded = 1u << 17,
+    .property_guarded = {0xc0000000, 1},
     .open_flags = open_flags,
     .layout =
         {

@@ -16,6 +16,7 @@
 #include "base/guard.h"
 #include "base/mem.h"
 #include "user/linux/abi.h"
+#include "user/linux/vdso.h"
 
 #define MAX_SCRIPTS 5 /* as the kernel */
 #define LINE_MAX_   256
@@ -106,6 +107,17 @@ static bool check_machine(struct process *p, const char *path, const struct elf 
                    f->big_endian ? " (big-endian)" : "", p->isa->name);
 }
 
+static bool other_machine(const char *path, u16 machine, struct err *e)
+{
+    char name[32], guests[64] = "";
+    for (unsigned i = 0; isa_list[i]; i++) {
+        size_t n = strlen(guests);
+        snprintf(guests + n, sizeof(guests) - n, "%s%s", i ? ", " : "", isa_list[i]->name);
+    }
+    return err_set(e, ENOEXEC, "%s: a program for %s; lyre runs those for %s", path,
+                   elf_machine_name(machine, name, sizeof(name)), guests);
+}
+
 static bool check_type(const char *path, const struct elf *f, struct err *e)
 {
     if (f->type == ET_REL)
@@ -152,11 +164,8 @@ static bool open_step(struct process *p, char **path, struct program *prog, bool
     /* The architecture is only known now if the caller left it to the file. */
     if (!p->isa)
         p->isa = isa_by_elf(prog->elf.machine, prog->elf.class, prog->elf.big_endian);
-    if (!p->isa) {
-        char name[32];
-        return err_set(e, ENOEXEC, "%s: a program for %s, which lyre cannot run", *path,
-                       elf_machine_name(prog->elf.machine, name, sizeof(name)));
-    }
+    if (!p->isa)
+        return other_machine(*path, prog->elf.machine, e);
     return check_machine(p, *path, &prog->elf, e) && check_type(*path, &prog->elf, e);
 }
 
@@ -213,10 +222,43 @@ struct image {
     u64 entry, phdr, end;
 };
 
-static int elf_prot(u32 flags)
+static u32 elf_prot(u32 flags, bool guarded)
 {
     return (flags & PF_R ? PROT_READ : 0) | (flags & PF_W ? PROT_WRITE : 0) |
-           (flags & PF_X ? PROT_EXEC : 0);
+           (flags & PF_X ? PROT_EXEC : 0) | (flags & PF_X && guarded ? MAP_GUARDED : 0);
+}
+
+#define PROPERTY_BYTES 1024 /* as much of the note as the kernel reads */
+
+/* Does a note with properties, in the guest's words of 32 bits, have one of this type with this bit? */
+static bool note_says(const u32 *w, size_t words, u32 type, u32 bit)
+{
+    if (words < 4 || w[0] != 4 || w[2] != NT_GNU_PROPERTY_TYPE_0 || w[3] != 0x00554e47 /* "GNU" */)
+        return false;
+    size_t end = MIN(words, 4 + (size_t)w[1] / 4), step;
+    for (size_t i = 4; i + 3 <= end; i += step) { /* type, size, value; padded to 8 bytes */
+        step = 2 + ALIGN_UP((size_t)w[i + 1], 8) / 4;
+        if (w[i] == type)
+            return w[i + 1] == 4 && w[i + 2] & bit;
+    }
+    return false;
+}
+
+/* Is the code of this file to be guarded? */
+static bool wants_guards(struct process *p, const struct elf *f, int fd)
+{
+    const struct abi *abi = p->abi;
+    u64 cap[2];
+    u32 note[PROPERTY_BYTES / 4];
+    p->isa->hwcap(p->main->cpu, cap);
+    for (unsigned i = 0; i < f->segments && cap[1] & abi->hwcap2_guarded; i++) {
+        const struct elf_segment *s = &f->segment[i];
+        if (s->type != PT_GNU_PROPERTY || s->filesz > sizeof(note))
+            continue;
+        ssize_t n = pread(fd, note, s->filesz, (off_t)s->offset);
+        return n > 0 && note_says(note, (size_t)n / 4, abi->property_guarded.type, abi->property_guarded.bit);
+    }
+    return false;
 }
 
 static u64 image_align(const struct elf *f)
@@ -229,7 +271,9 @@ static u64 image_align(const struct elf *f)
     return MIN(align, 1ull << 30);
 }
 
-/* Find room for the image: bias, or false. */
+#define BREAK_ROOM (32ull << 30)
+
+/* Find room for the image: bias, or false. hint: where programs go; 0 for loaders. */
 static bool image_place(struct space *sp, const char *path, const struct elf *f, u64 hint,
                         u64 *bias, struct err *e)
 {
@@ -253,7 +297,11 @@ static bool image_place(struct space *sp, const char *path, const struct elf *f,
         *bias = 0;
         return true;
     }
-    s64 at = space_mmap(sp, hint, size + align, PROT_NONE, flags, -1, 0, 0);
+    s64 at = -EEXIST;
+    if (hint)
+        at = space_mmap(sp, hint, size + align, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0, 0);
+    if (at < 0) /* a program whose place is taken still needs room for its break */
+        at = space_mmap(sp, hint ? sp->mmap_top - BREAK_ROOM : 0, size + align, PROT_NONE, flags, -1, 0, 0);
     if (at < 0)
         return err_set(e, ENOMEM, "%s: no room for its image of %llu KiB", path,
                        (unsigned long long)(size >> 10));
@@ -263,12 +311,12 @@ static bool image_place(struct space *sp, const char *path, const struct elf *f,
 }
 
 static bool map_segment(struct space *sp, const char *path, const struct elf_segment *s, int fd,
-                        u64 bias, struct err *e)
+                        u64 bias, bool guarded, struct err *e)
 {
     u64 at = bias + s->vaddr, start = ALIGN_DOWN(at, SPACE_PAGE), skew = at - start;
     u64 file_end = at + s->filesz, end = at + s->memsz;
     u64 bss = ALIGN_UP(file_end, SPACE_PAGE);
-    int prot = elf_prot(s->flags);
+    u32 prot = elf_prot(s->flags, guarded);
     s64 r = 0;
     if (!s->memsz)
         return true;
@@ -276,12 +324,12 @@ static bool map_segment(struct space *sp, const char *path, const struct elf_seg
         return err_set(e, ENOEXEC, "%s: bad ELF file: a segment at %#llx is not aligned in the file",
                        path, (unsigned long long)s->vaddr);
     if (s->filesz)
-        r = space_mmap(sp, start, s->filesz + skew, (u32)prot, MAP_PRIVATE | MAP_FIXED, fd,
+        r = space_mmap(sp, start, s->filesz + skew, prot, MAP_PRIVATE | MAP_FIXED, fd,
                        s->offset - skew, 0);
     else
         bss = start;
     if (r >= 0 && end > bss)
-        r = space_mmap(sp, bss, end - bss, (u32)prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
+        r = space_mmap(sp, bss, end - bss, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0,
                        0);
     if (r < 0)
         return err_set(e, (int)-r, "%s: cannot map its segment at %#llx: %s", path,
@@ -293,9 +341,11 @@ static bool map_segment(struct space *sp, const char *path, const struct elf_seg
     return true;
 }
 
-static bool image_map(struct space *sp, const char *path, const struct elf *f, int fd, u64 hint,
+static bool image_map(struct process *p, const char *path, const struct elf *f, int fd, u64 hint,
                       struct image *img, struct err *e)
 {
+    struct space *sp = &p->space;
+    bool guarded = !f->interp && wants_guards(p, f, fd); /* with one, the interpreter sees to it */
     if (!image_place(sp, path, f, hint, &img->bias, e))
         return false;
     img->entry = img->bias + f->entry;
@@ -305,7 +355,7 @@ static bool image_map(struct space *sp, const char *path, const struct elf *f, i
         const struct elf_segment *s = &f->segment[i];
         if (s->type != PT_LOAD)
             continue;
-        if (!map_segment(sp, path, s, fd, img->bias, e))
+        if (!map_segment(sp, path, s, fd, img->bias, guarded, e))
             return false;
         if (f->phoff >= s->offset && f->phoff - s->offset < s->filesz)
             img->phdr = img->bias + s->vaddr + (f->phoff - s->offset);
@@ -320,6 +370,10 @@ static bool open_interp(struct process *p, const char *path, const char *interp,
     enum user_fail ignored;
     const char *host = path_map(p, interp, buf, true);
     *fd = open(host, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0 && p->sysroot)
+        return err_set(e, errno, "Could not open '%s': %s (the loader of %s; -L %s %s)", interp,
+                       strerror(errno), path, p->sysroot,
+                       access(p->sysroot, X_OK) ? "cannot be opened, either" : "does not have it");
     if (*fd < 0)
         return err_set(e, errno,
                        "Could not open '%s': %s (the loader of %s; -L DIR says where the "
@@ -343,7 +397,7 @@ static bool load_interp(struct process *p, const char *path, const struct elf *f
     int fd;
     bool ok = open_interp(p, path, f->interp, &fd, &interp, e);
     if (ok)
-        ok = image_map(&p->space, f->interp, &interp, fd, 0, img, e);
+        ok = image_map(p, f->interp, &interp, fd, 0, img, e);
     if (fd >= 0) {
         elf_free(&interp);
         close(fd);
@@ -416,6 +470,7 @@ static void push_auxv(struct process *p, struct stack *s, const struct elf *f,
         AT_PHENT, f->phentsize,
         AT_PHNUM, f->segments,
         AT_PAGESZ, SPACE_PAGE,
+        AT_SYSINFO_EHDR, p->vdso,
         AT_BASE, base,
         AT_FLAGS, 0,
         AT_ENTRY, img->entry,
@@ -499,20 +554,6 @@ static bool fill_stack(struct process *p, const struct program *prog, char *cons
     return true;
 }
 
-/* A page of our own for code that the kernel would have in its vDSO. */
-static bool make_vdso(struct process *p, struct err *e)
-{
-    struct space *sp = &p->space;
-    s64 r = space_mmap(sp, 0, SPACE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
-                       MAP_IS_VDSO);
-    if (r < 0)
-        return err_set(e, (int)-r, "no room for a page of code");
-    p->sigreturn = (u64)r;
-    space_write(sp, p->sigreturn, p->abi->sigreturn_code, p->abi->sigreturn_size);
-    space_mprotect(sp, p->sigreturn, SPACE_PAGE, PROT_READ | PROT_EXEC);
-    return true;
-}
-
 bool program_load(struct process *p, struct thread *t, struct program *prog, char *const *envp,
                   struct err *e)
 {
@@ -524,12 +565,12 @@ bool program_load(struct process *p, struct thread *t, struct program *prog, cha
             exec_stack = f->segment[i].flags & PF_X;
     }
     if (!make_stack(p, exec_stack, e) ||
-        !image_map(&p->space, prog->path, f, prog->fd, p->abi->pie_base, &img, e))
+        !image_map(p, prog->path, f, prog->fd, p->abi->pie_base, &img, e))
         return false;
     p->space.brk_start = p->space.brk = ALIGN_UP(img.end, SPACE_PAGE);
     if (f->interp && !load_interp(p, prog->path, f, &interp, e))
         return false;
-    if (!make_vdso(p, e) ||
+    if (!vdso_make(p, e) ||
         !fill_stack(p, prog, envp, &img, f->interp ? interp.bias : 0, e))
         return false;
     if (p->abi->new_keys)

@@ -2,13 +2,27 @@
 #include <errno.h>
 #include <sys/syscall.h>
 
+#include "user/linux/abi.h"
 #include "user/linux/headers.h"
 #include "user/linux/syscall.h"
 #include "user/process.h"
 
+#define PROT_SEM 8 /* as no machine needs it for atomics, it means nothing */
+
+/* What the guest's prot is to our space. A bit that the CPU does not know is kept. */
+static u32 space_prot(struct thread *t, u64 prot)
+{
+    const struct abi *abi = t->process->abi;
+    u64 cap[2];
+    t->process->isa->hwcap(t->cpu, cap);
+    u32 p = (u32)prot & ~(u32)PROT_SEM;
+    return p & abi->prot_guarded && cap[1] & abi->hwcap2_guarded
+               ? (p & ~abi->prot_guarded) | MAP_GUARDED : p;
+}
+
 s64 sys_mmap(struct thread *t, const u64 *a)
 {
-    return space_mmap(&t->process->space, a[0], a[1], (u32)a[2], (u32)a[3], (int)a[4], a[5], 0);
+    return space_mmap(&t->process->space, a[0], a[1], space_prot(t, a[2]), (u32)a[3], (int)a[4], a[5], 0);
 }
 
 s64 sys_munmap(struct thread *t, const u64 *a)
@@ -18,7 +32,7 @@ s64 sys_munmap(struct thread *t, const u64 *a)
 
 s64 sys_mprotect(struct thread *t, const u64 *a)
 {
-    return space_mprotect(&t->process->space, a[0], a[1], (u32)a[2]);
+    return space_mprotect(&t->process->space, a[0], a[1], space_prot(t, a[2]));
 }
 
 s64 sys_pkey_mprotect(struct thread *t, const u64 *a)

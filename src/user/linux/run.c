@@ -34,14 +34,15 @@ static void fault(struct thread *t, const struct vcpu_exit *x)
 {
     struct space *sp = &t->process->space;
     siginfo_t info = {0};
+    u64 addr = x->access == IR_ACCESS_EXEC ? thread_insn(t) : x->addr;
     pthread_mutex_lock(&sp->lock);
-    const struct map *m = maptab_find(&sp->tab, x->addr);
+    const struct map *m = maptab_find(&sp->tab, addr);
     bool mapped = m != NULL;
     info.si_signo = fault_signal(x, m);
     pthread_mutex_unlock(&sp->lock);
     info.si_code = info.si_signo == SIGBUS ? BUS_ADRERR : mapped ? SEGV_ACCERR : SEGV_MAPERR;
-    info.si_addr = (void *)(uintptr_t)x->addr;
-    struct abi_frame f = {.sig = info.si_signo, .fault = true, .addr = x->addr, .access = x->access,
+    info.si_addr = (void *)(uintptr_t)addr;
+    struct abi_frame f = {.sig = info.si_signo, .fault = true, .addr = addr, .access = x->access,
                           .mapped = mapped};
     signal_force(t, &f, &info);
 }
@@ -67,7 +68,7 @@ static void force(struct thread *t, int sig, int code, u64 addr)
 
 static void raised(struct thread *t, const struct vcpu_exit *x)
 {
-    u64 pc = vcpu_pc(t->cpu);
+    u64 pc = thread_insn(t);
     switch ((enum isa_raise)x->code) {
     case ISA_RAISE_SYSCALL:
         syscall_run(t);
@@ -170,6 +171,7 @@ static bool start(struct process *p, struct program *prog, enum user_fail *fail,
         return err_set(e, ENOTSUP, "%s: programs for %s cannot be run in user mode", o->path,
                        p->isa->name);
     eo.fetch = space_fetch;
+    eo.guarded = space_guarded;
     eo.opaque = &p->space;
     *fail = USER_FAIL_SETUP;
     p->engine = engine_new(p->isa, &eo, e);

@@ -268,12 +268,18 @@ s64 sys_waitid(struct thread *t, const u64 *a)
 
 s64 sys_unshare(struct thread *t, const u64 *a)
 {
-    return host_call(t, SYS_unshare, a[0], 0, 0, 0, 0, 0);
+    engine_stop_threads(t->process->engine); /* user namespaces want a single thread */
+    s64 r = host_call(t, SYS_unshare, a[0], 0, 0, 0, 0, 0);
+    engine_restart_threads(t->process->engine);
+    return r;
 }
 
 s64 sys_setns(struct thread *t, const u64 *a)
 {
-    return host_call(t, SYS_setns, a[0], a[1], 0, 0, 0, 0);
+    engine_stop_threads(t->process->engine);
+    s64 r = host_call(t, SYS_setns, a[0], a[1], 0, 0, 0, 0);
+    engine_restart_threads(t->process->engine);
+    return r;
 }
 
 /* ---- System V ---- */

@@ -23,7 +23,7 @@ static bool lift(struct ir_region *r, struct ir_builder *b, const u32 *code, uns
                      .max_insns = count,
                      .pc = PC};
     isa_aarch64.lift(&l);
-    bool ok = l.ended && ir_verify(r, &e);
+    bool ok = l.ended && ir_verify(r, isa_aarch64.helpers, &e);
     if (!ok) {
         for (unsigned i = 0; i < count; i++) {
             char text[64];
@@ -122,6 +122,11 @@ TEST(models)
     CHECK_EQ(cap[0] & 3, 3);
     CHECK(a64_id_register(&m, 0xc000, &value));
     CHECK_EQ(value, m.midr);
+    CHECK(a64_id_register(&m, 0xc038, &value)); /* ID_AA64MMFR0_EL1: no size of pages is told */
+    CHECK_EQ(value, 0xff000000);
+    CHECK(a64_id_register(&m, 0xc021, &value)); /* ID_AA64PFR1_EL1: SSBS, BTI */
+    CHECK_EQ(value, 0x21);
+    CHECK(!a64_id_register(&m, 0xc00c, &value)); /* ID_MMFR0_EL1: AArch32's */
     CHECK(!a64_id_register(&m, 0xc080, &value)); /* SCTLR_EL1 */
 }
 
@@ -151,7 +156,7 @@ TEST(hwcaps)
         {"cortex-a76", {0x119ffb, 0}},
         {"neoverse-n1", {0x10119ffb, 0}},
         {"a64fx,sve=off", {0x15ffb, 0}},
-        {"max", {0xfdbffffb, 0x100000006181}},
+        {"max", {0xfdbffffb, 0x100000026181}},
     };
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         struct err e = {0};

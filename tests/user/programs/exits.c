@@ -13,7 +13,7 @@ static void *exit_now(void *arg)
 
 static void *finish_later(void *arg)
 {
-    msleep(30);
+    msleep(300); /* the first thread ends before */
     printf("the other thread goes on\n");
     fflush(stdout);
     return NULL;

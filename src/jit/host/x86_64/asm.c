@@ -70,12 +70,26 @@ static void vex_opcode(struct x64_asm *a, const struct x64_insn_info *x, bool w,
     x64_byte(a, x->opcode);
 }
 
+/* 128 bits wide, no masking, registers below 16. */
+static void evex_opcode(struct x64_asm *a, const struct x64_insn_info *x, bool w, struct ext e,
+                        unsigned vvvv)
+{
+    u8 pp = x->prefix == 0x66 ? 1 : x->prefix == 0xf3 ? 2 : x->prefix == 0xf2 ? 3 : 0;
+    u8 r = (u8)(~(e.reg >> 3) & 1), xb = (u8)(~(e.index >> 3) & 1), b = (u8)(~(e.base >> 3) & 1);
+    x64_byte(a, 0x62);
+    x64_byte(a, (u8)(r << 7 | xb << 6 | b << 5 | 1 << 4 | x->map));
+    x64_byte(a, (u8)(w << 7 | (~vvvv & 15) << 3 | 1 << 2 | pp));
+    x64_byte(a, 1 << 3);
+    x64_byte(a, x->opcode);
+}
+
 static void modrm_reg(struct x64_asm *a, unsigned reg, unsigned rm)
 {
     x64_byte(a, (u8)(0xc0 | (reg & 7) << 3 | (rm & 7)));
 }
 
-static void modrm_mem(struct x64_asm *a, unsigned reg, struct x64_mem m)
+/* disp8: displacements of one byte mean what they say (EVEX scales them). */
+static void modrm_mem_disp(struct x64_asm *a, unsigned reg, struct x64_mem m, bool disp8)
 {
     u8 r = (u8)((reg & 7) << 3);
     if (m.base == X64_RIP) {
@@ -89,7 +103,7 @@ static void modrm_mem(struct x64_asm *a, unsigned reg, struct x64_mem m)
     if (none || (!m.disp && (m.base & 7) != RBP))
         mod = 0;
     else
-        mod = m.disp == (s8)m.disp ? 1 : 2;
+        mod = disp8 && m.disp == (s8)m.disp ? 1 : 2;
     x64_byte(a, (u8)(mod << 6 | r | (sib ? 4 : m.base & 7)));
     if (sib) {
         u8 index = m.index == X64_NONE ? 4 : m.index & 7;
@@ -99,6 +113,11 @@ static void modrm_mem(struct x64_asm *a, unsigned reg, struct x64_mem m)
         x64_byte(a, (u8)m.disp);
     else if (mod == 2 || none)
         x64_u32(a, (u32)m.disp);
+}
+
+static void modrm_mem(struct x64_asm *a, unsigned reg, struct x64_mem m)
+{
+    modrm_mem_disp(a, reg, m, true);
 }
 
 static struct ext mem_ext(unsigned reg, struct x64_mem m)
@@ -319,29 +338,34 @@ void x64_bmi_shift(struct x64_asm *a, enum x64_insn x, bool wide, unsigned dst, 
 
 static bool vex_form(const struct x64_asm *a, const struct x64_insn_info *x)
 {
-    return x->flags & XF_VEX || (a->level >= X64_AVX2 && !(x->flags & XF_SSE));
+    return x->flags & (XF_VEX | XF_EVEX) || (a->level >= X64_AVX2 && !(x->flags & XF_SSE));
+}
+
+static void vec_opcode(struct x64_asm *a, const struct x64_insn_info *x, bool w, struct ext e,
+                       unsigned vvvv)
+{
+    w |= (x->flags & XF_VEXW) != 0;
+    if (x->flags & XF_EVEX)
+        evex_opcode(a, x, w, e, vvvv);
+    else if (vex_form(a, x))
+        vex_opcode(a, x, w, e, vvvv);
+    else
+        legacy_opcode(a, x, w, e, false);
 }
 
 /* Vectors: w is for forms with a general register. */
 static void vec_rr(struct x64_asm *a, const struct x64_insn_info *x, bool w, unsigned reg,
                    unsigned vvvv, unsigned rm)
 {
-    if (vex_form(a, x))
-        vex_opcode(a, x, w || (x->flags & XF_VEXW), (struct ext){reg, 0, rm},
-                   x->flags & XF_TWO ? 0 : vvvv);
-    else
-        legacy_opcode(a, x, w, (struct ext){reg, 0, rm}, false);
+    vec_opcode(a, x, w, (struct ext){reg, 0, rm}, x->flags & XF_TWO ? 0 : vvvv);
     modrm_reg(a, reg, rm);
 }
 
 static void vec_rm(struct x64_asm *a, const struct x64_insn_info *x, unsigned reg, unsigned vvvv,
                    struct x64_mem m)
 {
-    if (vex_form(a, x))
-        vex_opcode(a, x, x->flags & XF_VEXW, mem_ext(reg, m), x->flags & XF_TWO ? 0 : vvvv);
-    else
-        legacy_opcode(a, x, false, mem_ext(reg, m), false);
-    modrm_mem(a, reg, m);
+    vec_opcode(a, x, false, mem_ext(reg, m), x->flags & XF_TWO ? 0 : vvvv);
+    modrm_mem_disp(a, reg, m, !(x->flags & XF_EVEX));
 }
 
 void x64_vmov(struct x64_asm *a, unsigned dst, unsigned src)
@@ -412,7 +436,7 @@ void x64_vshift(struct x64_asm *a, enum x64_insn id, unsigned digit, unsigned ds
 {
     const struct x64_insn_info *x = &x64_insns[id];
     if (a->level >= X64_AVX2) {
-        vex_opcode(a, x, false, (struct ext){0, 0, src}, dst);
+        vec_opcode(a, x, false, (struct ext){0, 0, src}, dst);
         modrm_reg(a, digit, src);
     } else {
         x64_vmov(a, dst, src);

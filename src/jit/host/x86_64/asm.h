@@ -2,7 +2,8 @@
  * into a buffer. Operand order is Intel's: destination first.
  *
  * A vector instruction of the table has the same opcode in its SSE and its VEX form; x64_v3() picks
- * the form by the host level and inserts the copy that the two-operand form needs. */
+ * the form by the host level and inserts the copy that the two-operand form needs. Those of AVX-512 are
+ * EVEX forms of 128 bits, without masking. */
 #ifndef LYRE_JIT_HOST_X86_64_ASM_H
 #define LYRE_JIT_HOST_X86_64_ASM_H
 
@@ -39,6 +40,9 @@ enum {
     XF_RMREG = 1 << 7,  /* the destination is the r/m operand (stores) */
     XF_GPR = 1 << 8,    /* one operand is a general register; for tests */
     XF_SSE = 1 << 9,    /* exists only in SSE form */
+    XF_EVEX = 1 << 10,  /* exists only in EVEX form; W as for VEX */
+    XF_KREG = 1 << 11,  /* the reg operand is a mask register; for tests */
+    XF_KRM = 1 << 12,   /* the r/m operand is a mask register; for tests */
 };
 
 extern const struct x64_insn_info x64_insns[X64_NINSNS];

@@ -223,11 +223,12 @@ void x64_emit_flags(struct x64_gen *g, const struct ra_ins *i)
             image_from_fcmp(g, tmp);
         return;
     case IR_FL_BITS:
-        x64_mov32(&g->a, i->dst, i->src[0]);
-        x64_alu_ri(&g->a, XALU_AND, false, i->dst, 15);
+        x64_mov(&g->a, i->dst, i->src[0]);
+        if (n->a < IR_FIRST_NODE || g->r->node[n->a].op != IR_FL_GET)
+            x64_alu_ri(&g->a, XALU_AND, false, i->dst, 15);
         return;
     default: /* FL_GET */
-        x64_mov32(&g->a, i->dst, i->src[0]);
+        x64_mov(&g->a, i->dst, i->src[0]);
         return;
     }
 }

@@ -136,8 +136,10 @@ static void add_src(struct ra_con *con, const struct ir_region *r, irv v, int im
     con->src[con->nsrc++] = v;
 }
 
-/* The operands of a comparison that this node makes itself. Two sources, always. */
-static void cond_sources(struct ra_con *con, const struct ir_region *r, const struct x64_cond *c)
+/* The operands of a comparison that this node makes itself. Two sources, always; k: the first or second such
+ * comparison. */
+static void cond_sources(struct ra_con *con, const struct ir_region *r, const struct x64_cond *c,
+                         unsigned k)
 {
     add_src(con, r, c->a, 0);
     if (c->b) {
@@ -147,7 +149,7 @@ static void cond_sources(struct ra_con *con, const struct ir_region *r, const st
         con->imm |= (u8)(1u << con->nsrc);
         con->src[con->nsrc++] = c->a; /* not read */
     }
-    con->fused = c->fused;
+    con->fused[k] = c->fused;
     if (c->kind == XC_ADD || c->kind == XC_IMAGE)
         con->ntmp[0] = 1;
 }
@@ -157,7 +159,7 @@ static void constrain_select(const struct ir_region *r, const struct ir_node *n,
 {
     struct x64_cond c;
     x64_resolve_cond(r, n->a, block_first, &c);
-    cond_sources(con, r, &c);
+    cond_sources(con, r, &c, 0);
     add_src(con, r, n->b, 0);
     add_src(con, r, n->c, 0);
     con->apart = 4 | (c.parity ? 8 : 0);
@@ -174,8 +176,8 @@ static void constrain_compare(const struct ir_region *r, irv v, bool needed, irv
     con->sunk = !needed;
     x64_resolve_cond(r, v, block_first, &c);
     con->nsrc = 0;
-    cond_sources(con, r, &c);
-    con->fused = 0;
+    cond_sources(con, r, &c, 0);
+    con->fused[0] = 0;
     if (c.parity)
         con->ntmp[0] = 1;
     if (!needed)
@@ -344,7 +346,7 @@ static bool two_operand(const struct host_cpu *cpu)
 bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n)
 {
     return r->tiny && (n->op == IR_FMUL || n->op == IR_FDIV || n->op == IR_FMA ||
-                       (n->op == IR_F2F && n->type == IR_F32));
+                       (n->op == IR_F2F && n->type == IR_F32 && (n->aux & 15) == IR_F64));
 }
 
 static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
@@ -363,16 +365,20 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
     case IR_FMINNM:
     case IR_FMAXNM:
         con->apart = 3; /* the cold path reads them again */
+        con->ntmp[0] = vector;
         break;
     case IR_FMA:
         con->apart = 7;
-        con->ntmp[0] = vector;
+        con->ntmp[0] = vector && cpu->level < X64_AVX512;
         break;
     case IR_FCMPV:
         con->apart = 3;
         break;
+    case IR_F2F:
+        con->ntmp[0] = (n->aux & 15) == IR_F16;
+        break;
     case IR_I2F:
-        con->ntmp[0] = 1;
+        con->ntmp[0] = cpu->level < X64_AVX512;
         break;
     case IR_ZX:
         con->ntmp[0] = (n->aux & 15) == IR_F16;
@@ -382,7 +388,7 @@ static void constrain_fp(const struct host_cpu *cpu, const struct ir_region *r,
     }
     if (x64_checks_tiny(r, n)) { /* the cold path reads the operands again */
         con->apart = 7;
-        con->ntmp[0] = vector;
+        con->ntmp[0] = vector && cpu->level < X64_AVX512;
     }
 }
 
@@ -479,7 +485,11 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
     if (n->op == IR_BR || n->op == IR_EXIT_BR || n->op == IR_EXIT_IF) {
         struct x64_cond c;
         x64_resolve_cond(r, n->a, block_first, &c);
-        cond_sources(con, r, &c);
+        cond_sources(con, r, &c, 0);
+        if (n->op == IR_EXIT_IF && n->b) {
+            x64_resolve_cond(r, n->b, block_first, &c);
+            cond_sources(con, r, &c, 1);
+        }
         return;
     }
     if (ir_effects[n->op] & IR_E_TERM) {
@@ -498,6 +508,8 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
             con->imm |= (u8)(x64_imm_fits(r, con->src[i], true) << i);
         return;
     }
+    if (x64_evex_constrain(cpu, r, v, block_first, con))
+        return;
     if (n->op >= IR_ADD && n->op <= IR_CRC32)
         constrain_int(cpu, r, n, con);
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)

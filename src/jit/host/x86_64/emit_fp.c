@@ -46,19 +46,23 @@ static void emit_arith(struct x64_gen *g, const struct ra_ins *i)
     x64_v3(&g->a, arith_insn(n), dst, x, y);
 }
 
-static void jump_if_unordered(struct x64_gen *g, const struct ra_ins *i, unsigned reg)
+static void jump_if_unordered(struct x64_gen *g, const struct ra_ins *i, unsigned reg, unsigned other)
 {
     const struct ir_node *n = x64_node(g, i);
     struct x64_cold *c;
     unsigned col = column(n);
     if (col >= COL_SS) {
-        x64_v2(&g->a, col == COL_SD ? X_UCOMISD : X_UCOMISS, reg, reg);
+        x64_v2(&g->a, col == COL_SD ? X_UCOMISD : X_UCOMISS, reg, other);
         u8 *jump = x64_jcc(&g->a, XCC_P, false);
         c = x64_cold_eval(g, i);
         x64_cold_from(c, jump);
         return;
     }
-    x64_v3i(&g->a, col == COL_PD ? X_CMPPD : X_CMPPS, X64_SCRATCH, reg, reg, 3); /* unordered */
+    if (g->a.level >= X64_AVX512) {
+        x64_evex_nan(g, i, reg, other, col == COL_PD);
+        return;
+    }
+    x64_v3i(&g->a, col == COL_PD ? X_CMPPD : X_CMPPS, X64_SCRATCH, reg, other, 3); /* unordered */
     x64_vg(&g->a, X_MOVMSKPS, false, i->tmp[0], X64_SCRATCH);
     x64_test_rr(&g->a, false, i->tmp[0], i->tmp[0]);
     u8 *jump = x64_jcc(&g->a, XCC_NE, false);
@@ -83,6 +87,9 @@ static void jump_if_tiny(struct x64_gen *g, const struct ra_ins *i)
     if (col >= COL_SS) { /* the comparison of unordered operands jumps, too: NaNs are rare */
         x64_v2lit(g, dbl ? X_UCOMISD : X_UCOMISS, X64_SCRATCH, least);
         jump = x64_jcc(&g->a, XCC_E, false);
+    } else if (g->a.level >= X64_AVX512) {
+        x64_evex_equal(g, i, X64_SCRATCH, least, dbl);
+        return;
     } else {
         x64_v3lit(g, dbl ? X_PCMPEQQ : X_PCMPEQD, X64_SCRATCH, X64_SCRATCH, least);
         x64_vg(&g->a, X_MOVMSKPS, false, i->tmp[0], X64_SCRATCH);
@@ -104,11 +111,11 @@ static void emit_fma(struct x64_gen *g, const struct ra_ins *i)
     unsigned form = n->aux >> 8 & 3, dst = xr(i->dst);
     x64_vmov(&g->a, dst, xr(i->src[2]));
     x64_v3(&g->a, (enum x64_insn)insn[form][column(n)], dst, xr(i->src[0]), xr(i->src[1]));
-    jump_if_unordered(g, i, dst);
+    jump_if_unordered(g, i, dst, dst);
 }
 
-/* The host's minimum is the guest's unless the operands are unordered or equal (zeros of two
- * signs). */
+/* Of equal operands the host takes the second; they differ if they are zeros of two signs, so do it both
+ * ways and join their bits. Unordered ones are C's. */
 static void emit_minmax(struct x64_gen *g, const struct ra_ins *i)
 {
     static const u16 insn[2][4] = {{X_MINPS, X_MINPD, X_MINSS, X_MINSD},
@@ -116,11 +123,10 @@ static void emit_minmax(struct x64_gen *g, const struct ra_ins *i)
     const struct ir_node *n = x64_node(g, i);
     unsigned col = column(n), dst = xr(i->dst), x = xr(i->src[0]), y = xr(i->src[1]);
     bool max = n->op == IR_FMAX || n->op == IR_FMAXNM;
-    x64_v2(&g->a, col == COL_SD ? X_UCOMISD : X_UCOMISS, x, y);
-    u8 *equal = x64_jcc(&g->a, XCC_E, false); /* set when unordered, too */
-    struct x64_cold *c = x64_cold_eval(g, i);
-    x64_cold_from(c, equal);
+    jump_if_unordered(g, i, x, y);
+    x64_v3(&g->a, (enum x64_insn)insn[max][col], X64_SCRATCH, y, x);
     x64_v3(&g->a, (enum x64_insn)insn[max][col], dst, x, y);
+    x64_v3(&g->a, max ? X_ANDPS : X_ORPS, dst, dst, X64_SCRATCH);
 }
 
 static v128 sign_mask(const struct ir_node *n)
@@ -162,8 +168,9 @@ static void emit_cmpv(struct x64_gen *g, const struct ra_ins *i)
             cond & 8 ? signalling[k] : quiet[k]);
 }
 
-/* Signed conversions trap on what does not fit; where that happens often, C does it. */
-static void jump_if_out_of_range(struct x64_gen *g, const struct ra_ins *i)
+/* Signed conversions trap on what does not fit; where that happens often, C does it. `fraction`: what lies
+ * above the largest integer counts, too, as it may be rounded up. */
+static void jump_if_out_of_range(struct x64_gen *g, const struct ra_ins *i, bool fraction)
 {
     static const u64 power[2][2] = {{0x4f000000, 0x5f000000},
                                     {0x41e0000000000000, 0x43e0000000000000}}; /* 2^31, 2^63 */
@@ -171,8 +178,10 @@ static void jump_if_out_of_range(struct x64_gen *g, const struct ra_ins *i)
     bool dbl = (n->aux & 15) == IR_F64, wide = n->type == IR_I64;
     enum x64_insn cmp = dbl ? X_UCOMISD : X_UCOMISS;
     u64 high = power[dbl][wide], low = high | (dbl ? 1ull << 63 : 1u << 31);
+    if (fraction)
+        high = 0x41dfffffffc00000; /* 2^31 - 1 */
     x64_v2lit(g, cmp, xr(i->src[0]), (v128){.d = {high}});
-    u8 *above = x64_jcc(&g->a, XCC_AE, false);
+    u8 *above = x64_jcc(&g->a, fraction ? XCC_A : XCC_AE, false);
     x64_v2lit(g, cmp, xr(i->src[0]), (v128){.d = {low}});
     u8 *below = x64_jcc(&g->a, XCC_B, false); /* or unordered */
     struct x64_cold *c = x64_cold_eval(g, i);
@@ -180,16 +189,30 @@ static void jump_if_out_of_range(struct x64_gen *g, const struct ra_ins *i)
     x64_cold_from(c, below);
 }
 
+/* The immediate of ROUNDSS and its like. */
+static const u8 host_rounding[] = {[FP_ROUND_EVEN] = 0, [FP_ROUND_UP] = 2, [FP_ROUND_DOWN] = 1,
+                                   [FP_ROUND_ZERO] = 3, [IR_ROUND_ENV] = 4};
+
 static void emit_f2i(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     bool dbl = (n->aux & 15) == IR_F64, wide = n->type == IR_I64;
-    bool env = (n->aux >> 4 & 7) == IR_ROUND_ENV;
+    unsigned mode = n->aux >> 4 & 7, src = xr(i->src[0]);
+    bool env = mode == IR_ROUND_ENV;
     enum x64_insn x = dbl ? (env ? X_CVTSD2SI : X_CVTTSD2SI) : (env ? X_CVTSS2SI : X_CVTTSS2SI);
     if (n->aux >> 7 & 1) {
-        if (n->aux & IR_AUX_INVALID)
-            jump_if_out_of_range(g, i);
-        x64_vg(&g->a, x, wide, i->dst, xr(i->src[0]));
+        bool fraction = !env && mode != FP_ROUND_ZERO && dbl && !wide;
+        if (n->aux & IR_AUX_INVALID || fraction)
+            jump_if_out_of_range(g, i, fraction);
+        if (!env && mode != FP_ROUND_ZERO) { /* tells when it is inexact */
+            x64_v3i(&g->a, dbl ? X_ROUNDSD : X_ROUNDSS, X64_SCRATCH, src, src, host_rounding[mode]);
+            src = X64_SCRATCH;
+        }
+        x64_vg(&g->a, x, wide, i->dst, src);
+        return;
+    }
+    if (g->a.level >= X64_AVX512 && !(n->aux & IR_AUX_INVALID)) {
+        x64_vg(&g->a, dbl ? X_VCVTTSD2USI : X_VCVTTSS2USI, wide, i->dst, xr(i->src[0]));
         return;
     }
     /* Unsigned: in [0, 2^63) or [0, 2^32) the signed 64-bit conversion does it, the rest is C's. */
@@ -209,35 +232,52 @@ static void emit_f2i(struct x64_gen *g, const struct ra_ins *i)
 
 static void emit_i2f(struct x64_gen *g, const struct ra_ins *i)
 {
+    static const u16 signed_insn[] = {X_CVTSI2SS, X_CVTSI2SD}, unsigned_insn[] = {X_VCVTUSI2SS, X_VCVTUSI2SD};
     const struct ir_node *n = x64_node(g, i);
-    bool wide = (n->aux & 15) == IR_I64, is_signed = n->aux >> 7 & 1;
+    bool wide = (n->aux & 15) == IR_I64, as_signed = n->aux >> 7 & 1;
     unsigned src = i->src[0], dst = xr(i->dst);
-    if (!is_signed && !wide) {
-        x64_mov32(&g->a, i->tmp[0], src);
-        src = i->tmp[0];
-        wide = true;
-    } else if (!is_signed) {
-        x64_test_rr(&g->a, true, src, src);
-        u8 *top = x64_jcc(&g->a, XCC_S, false);
-        x64_cold_from(x64_cold_eval(g, i), top);
+    if (!as_signed && g->a.level < X64_AVX512) {
+        as_signed = true;
+        if (wide) {
+            x64_test_rr(&g->a, true, src, src);
+            u8 *top = x64_jcc(&g->a, XCC_S, false);
+            x64_cold_from(x64_cold_eval(g, i), top);
+        } else {
+            x64_mov32(&g->a, i->tmp[0], src);
+            src = i->tmp[0];
+            wide = true;
+        }
     }
     x64_v3(&g->a, X_PXOR, dst, dst, dst);
-    enum x64_insn x = n->type == IR_F64 ? X_CVTSI2SD : X_CVTSI2SS;
-    x64_v3g(&g->a, x, wide, dst, dst, src);
+    const u16 *insn = as_signed ? signed_insn : unsigned_insn;
+    x64_v3g(&g->a, (enum x64_insn)insn[n->type == IR_F64], wide, dst, dst, src);
 }
 
 static void emit_round(struct x64_gen *g, const struct ra_ins *i)
 {
-    static const u8 mode[] = {[FP_ROUND_EVEN] = 0, [FP_ROUND_UP] = 2, [FP_ROUND_DOWN] = 1,
-                              [FP_ROUND_ZERO] = 3, [IR_ROUND_ENV] = 4};
     static const u16 insn[4] = {X_ROUNDPS, X_ROUNDPD, X_ROUNDSS, X_ROUNDSD};
     const struct ir_node *n = x64_node(g, i);
-    u8 imm = mode[n->aux >> 4 & 7] | (n->aux >> 8 & 1 ? 0 : 8);
+    u8 imm = host_rounding[n->aux >> 4 & 7] | (n->aux >> 8 & 1 ? 0 : 8);
     unsigned dst = xr(i->dst), src = xr(i->src[0]), col = column(n);
     if (col >= COL_SS)
         x64_v3i(&g->a, (enum x64_insn)insn[col], dst, src, src, imm);
     else
         x64_v2i(&g->a, (enum x64_insn)insn[col], dst, src, imm);
+}
+
+/* The host converts four lanes: those that are not asked for must be zero, so that they raise nothing. */
+static void emit_half(struct x64_gen *g, const struct ra_ins *i)
+{
+    unsigned dst = xr(i->dst), src = xr(i->src[0]);
+    if (x64_node(g, i)->type == IR_F32) {
+        x64_vg(&g->a, X_MOVD_RX, false, src, i->tmp[0]);
+        x64_rr(&g->a, X_MOVZX16, false, i->tmp[0], i->tmp[0]);
+        x64_vg(&g->a, X_MOVD_XR, false, X64_SCRATCH, i->tmp[0]);
+        x64_v2(&g->a, X_VCVTPH2PS, dst, X64_SCRATCH);
+    } else {
+        x64_v3i(&g->a, X_INSERTPS, X64_SCRATCH, src, src, 0x0e);
+        x64_v2i(&g->a, X_VCVTPS2PH, X64_SCRATCH, dst, host_rounding[IR_ROUND_ENV]);
+    }
 }
 
 static void emit_zx(struct x64_gen *g, const struct ra_ins *i)
@@ -263,6 +303,8 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     unsigned dst = xr(i->dst), src = xr(i->src[0]);
+    if (x64_evex_emit(g, i))
+        return;
     switch (n->op) {
     case IR_FMA:
         emit_fma(g, i);
@@ -283,14 +325,25 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
     case IR_F2I:
         emit_f2i(g, i);
         break;
+    case IR_F2IM:
+        jump_if_out_of_range(g, i, false);
+        x64_vg(&g->a, X_CVTTSD2SI, false, i->dst, src);
+        break;
     case IR_I2F:
         emit_i2f(g, i);
         break;
     case IR_F2F:
-        x64_v3(&g->a, n->type == IR_F64 ? X_CVTSS2SD : X_CVTSD2SS, dst, src, src);
+        if (n->type == IR_F16 || (n->aux & 15) == IR_F16)
+            emit_half(g, i);
+        else
+            x64_v3(&g->a, n->type == IR_F64 ? X_CVTSS2SD : X_CVTSD2SS, dst, src, src);
         break;
     case IR_FROUND:
         emit_round(g, i);
+        break;
+    case IR_F2IV:
+    case IR_I2FV:
+        x64_v2(&g->a, n->op == IR_F2IV ? X_CVTTPS2DQ : X_CVTDQ2PS, dst, src);
         break;
     case IR_FMOV:
         x64_vg(&g->a, X_MOVD_XR, n->type != IR_F32 && n->type != IR_F16, dst, i->src[0]);

@@ -83,7 +83,7 @@ static void emit_div(struct x64_gen *g, const struct ra_ins *i, bool wide, bool 
             x64_byte(a, 0x48);
         x64_byte(a, 0x99); /* cdq, cqo */
     } else {
-        x64_mov_ri(a, RDX, 0);
+        x64_alu_rr(a, XALU_XOR, false, RDX, RDX);
     }
     x64_unary(a, is_signed ? XU_IDIV : XU_DIV, wide, y);
     done[0] = x64_jmp(a, false);
@@ -93,7 +93,7 @@ static void emit_div(struct x64_gen *g, const struct ra_ins *i, bool wide, bool 
         done[1] = x64_jmp(a, false);
     }
     x64_patch(zero, a->p);
-    x64_mov_ri(a, RAX, 0);
+    x64_alu_rr(a, XALU_XOR, false, RAX, RAX);
     x64_patch(done[0], a->p);
     if (done[1])
         x64_patch(done[1], a->p);

@@ -1,4 +1,5 @@
 /* Integer vectors. What has no short form here is run by C (x64_has_emitter says which). */
+#include "fp/fp.h"
 #include "jit/host/x86_64/x64.h"
 
 #define NONE X64_NINSNS
@@ -29,6 +30,9 @@ static const u16 by_lane[IR_NOPS][4] = {
     [IR_VSHL] = {NONE, X_PSHIFTW, X_PSHIFTD, X_PSHIFTQ},
     [IR_VSHR] = {NONE, X_PSHIFTW, X_PSHIFTD, X_PSHIFTQ},
     [IR_VSAR] = {NONE, X_PSHIFTW, X_PSHIFTD, NONE},
+    [IR_VSHLV] = {NONE, NONE, X_VPSLLVD, X_VPSLLVQ},
+    [IR_VSHRV] = {NONE, NONE, X_VPSRLVD, X_VPSRLVQ},
+    [IR_VSARV] = {NONE, NONE, X_VPSRAVD, NONE},
 };
 
 enum x64_insn x64_vec_insn(const struct ir_node *n)
@@ -402,15 +406,19 @@ static emit_fn *const emitters[IR_NOPS] = {
 
 void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i)
 {
+    if (x64_evex_emit(g, i))
+        return;
     emit_fn *fn = emitters[x64_node(g, i)->op];
     (fn ? fn : emit_plain)(g, i);
 }
 
-static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
+static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_region *r, const struct ir_node *n)
 {
     unsigned round = n->aux >> 4 & 7;
     bool vector = n->type == IR_V64 || n->type == IR_V128;
     switch (n->op) {
+    case IR_F2IM:
+        return true;
     case IR_FMOV:
     case IR_FBITS:
         return n->type != IR_F16;
@@ -422,19 +430,22 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_FMAX:
     case IR_FMINNM:
     case IR_FMAXNM:
-        return (n->aux & 15) != IR_F16 && !vector;
+        return (n->aux & 15) != IR_F16;
     case IR_F2I:
         return (n->aux & 15) != IR_F16 && !n->imm &&
-               (round == 3 || (round == IR_ROUND_ENV && n->aux >> 7 & 1));
+               (round == 3 || (round != 4 && n->aux >> 7 & 1));
     case IR_I2F:
         return n->type != IR_F16 && !n->imm && round == IR_ROUND_ENV;
     case IR_F2F:
-        return n->type != IR_F16 && (n->aux & 15) != IR_F16;
+        if (n->type == IR_F16 || (n->aux & 15) == IR_F16)
+            return cpu->features[X64_F_F16C] && (n->type == IR_F32 || ((n->aux & 15) == IR_F32 && !r->tiny));
+        return true;
     case IR_FROUND:
         return (n->aux & 15) != IR_F16 && round != 4;
-    case IR_F2IV:
+    case IR_F2IV: /* others by lane, here and below */
     case IR_I2FV:
-        return false;
+        return vector && (n->aux & 15) == IR_F32 && n->aux >> 7 & 1 && !n->imm &&
+               round == (n->op == IR_F2IV ? FP_ROUND_ZERO : IR_ROUND_ENV);
     case IR_FCMPV:
         return (n->aux & 15) != IR_F16 &&
                (cpu->level >= X64_AVX2 || (n->aux >> 4 & 8) || !(n->aux >> 4 & 7));
@@ -466,6 +477,10 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     case IR_VABS:
     case IR_VCMPGTU:
         return x64_vec_insn(n) != NONE;
+    case IR_VSHLV:
+    case IR_VSHRV:
+    case IR_VSARV:
+        return cpu->level >= X64_AVX2 && x64_vec_insn(n) != NONE;
     case IR_VNEG:
         return true;
     default:
@@ -476,7 +491,7 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
 bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const struct ir_node *n)
 {
     const struct host_cpu *cpu = host_cpu;
-    if (ir_soft_fp(r, n) && (r->soft_fp || n->op != IR_F2I)) /* f2i has a range test */
+    if (ir_soft_fp(r, n) && (r->soft_fp || (n->op != IR_F2I && n->op != IR_F2IM))) /* they have a range test */
         return false;
     if (n->op == IR_BITREV || (n->op == IR_CRC32 && !(n->aux & 16)))
         return false;
@@ -484,8 +499,10 @@ bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const stru
         return false;
     if (n->op == IR_FCMP || n->op == IR_FL_FCMP)
         return (n->aux & 15) != IR_F16;
+    if (x64_evex_has(cpu, n))
+        return true;
     if (n->op >= IR_FADD && n->op <= IR_ZX)
-        return fp_has_emitter(cpu, n);
+        return fp_has_emitter(cpu, r, n);
     if (n->op >= IR_VADD && n->op <= IR_VAES)
         return vec_has_emitter(cpu, n);
     return true;

@@ -10,14 +10,14 @@
 struct insn {
     u8 map, op;
     u8 pp;       /* 0: none, 1: 66, 2: f3, 3: f2 */
-    bool wide, vex;
+    bool wide, vex, evex;
     u8 reg, vvvv, rm;
     const v128 *mem; /* the operand in memory, or NULL */
     u8 imm;
     unsigned length;
 };
 
-/* VEX or legacy prefixes, escape bytes, opcode. Returns the byte behind it, NULL for other code. */
+/* EVEX, VEX or legacy prefixes, escape bytes, opcode. Returns the byte behind it, NULL for other code. */
 static const u8 *decode_opcode(const u8 *p, struct insn *x, u8 *r, u8 *b)
 {
     if (*p == 0xc5) {
@@ -33,6 +33,14 @@ static const u8 *decode_opcode(const u8 *p, struct insn *x, u8 *r, u8 *b)
         *b = !(p[1] >> 5 & 1);
         x->op = p[3];
         return p + 4;
+    }
+    if (*p == 0x62) {
+        *x = (struct insn){.map = p[1] & 7, .pp = p[2] & 3, .vvvv = ~p[2] >> 3 & 15, .wide = p[2] >> 7,
+                           .vex = true, .evex = true};
+        *r = !(p[1] >> 7);
+        *b = !(p[1] >> 5 & 1);
+        x->op = p[4];
+        return p + 5;
     }
     *x = (struct insn){.pp = *p == 0x66 ? 1 : *p == 0xf3 ? 2 : *p == 0xf2 ? 3 : 0};
     p += x->pp != 0;
@@ -157,20 +165,31 @@ static bool fma_lane(const struct insn *x, bool dbl, u64 a, u64 b, u64 c, u64 *r
     return true;
 }
 
+/* vrange: the emitters make minNum and maxNum of it. */
+static u64 range_lane(unsigned imm, bool dbl, u64 a, u64 b, struct fp_env *fp)
+{
+    const enum fp_min_rule rule = FP_MIN_NUMBER_2008;
+    if (imm & 1)
+        return dbl ? fp64_max(a, b, rule, fp) : fp32_max((u32)a, (u32)b, rule, fp);
+    return dbl ? fp64_min(a, b, rule, fp) : fp32_min((u32)a, (u32)b, rule, fp);
+}
+
 static bool by_lane(const struct insn *x, v128 *dst, const v128 *s1, const v128 *s2,
                     struct fp_env *fp)
 {
-    bool fma = x->map == 2, round = x->map == 3;
-    bool scalar = fma ? x->op & 1 : round ? x->op >= 0x0a : x->pp >= 2;
-    bool dbl = fma ? x->wide : round ? x->op & 1 : x->pp == 1 || x->pp == 3;
+    bool fma = x->map == 2, range = x->map == 3 && x->evex, round = x->map == 3 && !x->evex;
+    bool scalar = fma || range ? x->op & 1 : round ? x->op >= 0x0a : x->pp >= 2;
+    bool dbl = fma || range ? x->wide : round ? x->op & 1 : x->pp == 1 || x->pp == 3;
     unsigned lanes = scalar ? 1 : dbl ? 2 : 4;
     v128 r = scalar && !fma ? *s1 : *dst;
-    if (round && (x->op < 0x08 || x->op > 0x0b))
+    if ((round && (x->op < 0x08 || x->op > 0x0b)) || (range && x->op != 0x50 && x->op != 0x51))
         return false;
     for (unsigned i = 0; i < lanes; i++) {
         u64 a = lane(s1, dbl, i), b = lane(s2, dbl, i), out;
         if (round)
             out = round_lane(x->imm, dbl, b, fp);
+        else if (range)
+            out = range_lane(x->imm, dbl, a, b, fp);
         else if (!(fma ? fma_lane(x, dbl, a, b, lane(dst, dbl, i), &out, fp)
                        : arith_lane(x, dbl, a, b, &out, fp)))
             return false;
@@ -201,13 +220,46 @@ static void convert_precision(const struct insn *x, v128 *dst, const v128 *s1, c
     *dst = r;
 }
 
-static u64 to_integer(const struct insn *x, const v128 *s2, struct fp_env *fp)
+static void from_halves(v128 *dst, const v128 *src, struct fp_env *fp)
 {
-    struct fp_int type = {x->wide ? 64 : 32, true, 0};
-    enum fp_round round = x->op == 0x2c ? FP_ROUND_ZERO : (enum fp_round)fp->round;
-    u64 r = x->pp == 3 ? fp64_to_int(s2->d[0], type, round, fp)
-                       : fp32_to_int(s2->s[0], type, round, fp);
-    return x->wide ? r : (u32)r;
+    for (unsigned i = 0; i < 4; i++)
+        dst->s[i] = fp16_to_fp32(src->h[i], fp);
+}
+
+static void to_halves(v128 *dst, const v128 *src, struct fp_env *fp)
+{
+    dst->d[1] = 0;
+    for (unsigned i = 0; i < 4; i++)
+        dst->h[i] = fp32_to_fp16(src->s[i], fp);
+}
+
+static u64 to_integer(bool dbl, bool wide, bool is_signed, bool truncate, u64 v, struct fp_env *fp)
+{
+    struct fp_int type = {wide ? 64 : 32, is_signed, 0};
+    enum fp_round round = truncate ? FP_ROUND_ZERO : (enum fp_round)fp->round;
+    u64 r = dbl ? fp64_to_int(v, type, round, fp) : fp32_to_int((u32)v, type, round, fp);
+    return wide ? r : (u32)r;
+}
+
+/* cvttss2si and its like: the result is in a general register. */
+static bool to_register(const struct insn *x, const v128 *s2, u64 *r, struct fp_env *fp)
+{
+    bool is_unsigned = x->op == 0x78, dbl = x->pp == 3;
+    if (x->map != 1 || x->pp < 2 || (x->op != 0x2c && x->op != 0x2d && !is_unsigned))
+        return false;
+    *r = to_integer(dbl, x->wide, !is_unsigned, x->op != 0x2d, lane(s2, dbl, 0), fp);
+    return true;
+}
+
+/* Lanes to integers of their size: cvttps2dq, and with EVEX vcvttps2udq, vcvttpd2uqq, vcvttpd2qq. */
+static bool to_lanes(const struct insn *x, v128 *dst, const v128 *s2, struct fp_env *fp)
+{
+    bool dbl = x->wide, is_signed = x->op == 0x7a || x->op == 0x5b;
+    if (x->map != 1 || (x->op == 0x5b ? x->pp != 2 : !x->evex || (x->op != 0x78 && x->op != 0x7a)))
+        return false;
+    for (unsigned i = 0; i < (dbl ? 2 : 4); i++)
+        set_lane(dst, dbl, i, to_integer(dbl, dbl, is_signed, true, lane(s2, dbl, i), fp));
+    return true;
 }
 
 static void ucomis(const struct insn *x, ucontext_t *uc, const v128 *a, const v128 *b,
@@ -235,13 +287,20 @@ bool x64_fp_trap(struct ir_env *env, void *context)
     v128 *xmm = (v128 *)(void *)uc->uc_mcontext.fpregs->_xmm;
     v128 dst = xmm[x.reg], s1 = xmm[x.vvvv], s2;
     memcpy(&s2, x.mem ? x.mem : &xmm[x.rm], sizeof(s2));
-    if (x.map == 1 && (x.op == 0x2c || x.op == 0x2d)) {
-        gregs[greg_of[x.reg]] = (greg_t)to_integer(&x, &s2, env->fp);
+    u64 integer;
+    if (to_register(&x, &s2, &integer, env->fp)) {
+        gregs[greg_of[x.reg]] = (greg_t)integer;
+    } else if (to_lanes(&x, &dst, &s2, env->fp)) {
+        xmm[x.reg] = dst;
     } else if (x.map == 1 && (x.op == 0x2e || x.op == 0x2f)) {
         ucomis(&x, uc, &dst, &s2, env->fp);
     } else if (x.map == 1 && x.op == 0x5a) {
         convert_precision(&x, &dst, &s1, &s2, env->fp);
         xmm[x.reg] = dst;
+    } else if (x.map == 2 && x.op == 0x13) {
+        from_halves(&xmm[x.reg], &s2, env->fp);
+    } else if (x.map == 3 && x.op == 0x1d) {
+        to_halves(&xmm[x.rm], &dst, env->fp);
     } else if (by_lane(&x, &dst, &s1, &s2, env->fp)) {
         xmm[x.reg] = dst;
     } else {

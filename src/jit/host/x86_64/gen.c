@@ -9,6 +9,8 @@
 #include "base/mem.h"
 #include "jit/ir/fl.h"
 
+#define LOOP_ALIGN 32
+
 static struct x64_mem slot_mem(const struct x64_gen *g, unsigned slot, s32 plus)
 {
     return x64_at(X64_ENV, (s32)g->r->slots->slot[slot].offset + plus - IR_ENV_BIAS);
@@ -40,6 +42,13 @@ void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value)
     add_literal(g, g->a.p - 4, 0, value);
 }
 
+void x64_v3lit_i(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value, u8 imm)
+{
+    x64_v3m(&g->a, x, dst, s1, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
+    x64_byte(&g->a, imm);
+    add_literal(g, g->a.p - 5, 1, value);
+}
+
 static void emit_literals(struct x64_gen *g)
 {
     if (!g->nliterals)
@@ -52,7 +61,7 @@ static void emit_literals(struct x64_gen *g)
             if (!memcmp(&g->literal[k].value, &g->literal[i].value, sizeof(v128))) {
                 s32 d;
                 memcpy(&d, g->literal[k].rel32, sizeof(d));
-                at = g->literal[k].rel32 + 4 + d;
+                at = g->literal[k].rel32 + 4 + g->literal[k].after + d;
                 break;
             }
         }
@@ -61,7 +70,7 @@ static void emit_literals(struct x64_gen *g)
             x64_u64(&g->a, g->literal[i].value.d[1]);
         }
         if (!g->a.overflow)
-            x64_patch(g->literal[i].rel32, at);
+            x64_patch(g->literal[i].rel32, at - g->literal[i].after);
     }
 }
 
@@ -71,7 +80,10 @@ static void load_const(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     if (i->dst < RA_VEC) {
-        x64_mov_ri(&g->a, i->dst, n->imm);
+        if (!n->imm && !g->flags_live)
+            x64_alu_rr(&g->a, XALU_XOR, false, i->dst, i->dst);
+        else
+            x64_mov_ri(&g->a, i->dst, n->imm);
         return;
     }
     v128 value = {.d = {n->imm, n->type == IR_V128 ? n->imm : 0}};
@@ -138,20 +150,18 @@ static void store_const(struct x64_gen *g, const struct ra_ins *i)
 
 static void store_recipe(struct x64_gen *g, const struct ra_ins *i)
 {
-    const struct ir_node *n = x64_node(g, i);
-    const irv arg[2] = {n->a, n->b};
-    if (n->op == IR_FL_SITE) {
-        x64_mov_mi(&g->a, false, loc_mem(g, i->loc), (s32)n->imm);
-        return;
-    }
-    x64_mov_mi(&g->a, true, loc_mem(g, i->loc), (s32)ir_recipe_kind(n));
-    for (unsigned k = 0; k < 2; k++) {
+    static const u8 place[IR_RECIPE_ARGS] = {
+        offsetof(struct ir_flags, a), offsetof(struct ir_flags, b), offsetof(struct ir_flags, c),
+        offsetof(struct ir_flags, d)};
+    struct ir_recipe recipe;
+    ir_recipe(g->r, i->v, &recipe);
+    /* of the kind only the low half counts */
+    x64_mov_mi(&g->a, false, loc_mem(g, i->loc), (s32)recipe.kind);
+    for (unsigned k = 0; k < recipe.count; k++) {
         struct x64_mem m = loc_mem(g, i->loc);
-        m.disp += (s32)(k ? offsetof(struct ir_flags, b) : offsetof(struct ir_flags, a));
-        if (!arg[k])
-            continue;
+        m.disp += place[k];
         if (i->src[k] == RA_IMM)
-            store_imm64(g, m, x64_const(g, arg[k]));
+            store_imm64(g, m, x64_const(g, recipe.arg[k]));
         else if (i->src[k] >= RA_VEC)
             x64_v2m(&g->a, X_MOVQ_ST, xr(i->src[k]), m);
         else
@@ -257,7 +267,8 @@ void x64_emit_helper(struct x64_gen *g, const struct ra_ins *i)
     x64_mov_mi(&g->a, true, ENV_MEM(tmp), (s32)(u32)n->imm);
     x64_call_thunk(g, flags & IR_HELPER_WRITES  ? X64_T_HELPER_WRITE
                       : flags & IR_HELPER_READS ? X64_T_HELPER_READ
-                                                : X64_T_HELPER);
+                      : flags & IR_HELPER_FP    ? X64_T_HELPER
+                                                : X64_T_HELPER_INT);
     take_result(g, i, n);
 }
 
@@ -269,7 +280,7 @@ void x64_emit_eval(struct x64_gen *g, const struct ra_ins *i)
     pass_arguments(g, i, n);
     x64_mov_mi(&g->a, true, ENV_MEM(tmp), (s32)(n->op | (u32)n->type << 8 | (u32)n->aux << 16));
     x64_mov_mi(&g->a, true, imm, (s32)(u32)n->imm);
-    x64_call_thunk(g, X64_T_EVAL);
+    x64_call_thunk(g, ir_effects[n->op] & IR_E_FP ? X64_T_EVAL : X64_T_EVAL_INT);
     take_result(g, i, n);
 }
 
@@ -341,12 +352,20 @@ static void direct_jump(struct x64_gen *g, u64 pc)
     x64_add_link(g, rel, pc, backward(g, pc));
 }
 
+static void jump_to_block(struct x64_gen *g, u8 *rel32, u32 block)
+{
+    VEC_PUSH(g->fix, g->nfixes, g->fix_cap) = (struct x64_fix){rel32, block};
+}
+
 /* The state goes home, then control to the exit's pc. */
 static void emit_side(struct x64_gen *g, const struct ra_ins *i)
 {
     for (; i->kind != RA_SIDE_END; i++)
         x64_emit_move(g, i);
-    direct_jump(g, x64_node(g, i)->imm);
+    if (i->loc.index)
+        jump_to_block(g, x64_jmp(&g->a, false), i->loc.index - 1);
+    else
+        direct_jump(g, x64_node(g, i)->imm);
 }
 
 static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
@@ -379,9 +398,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
     case X64_COLD_CALL_MISS:
         x64_call_thunk(g, X64_T_MISS);
         break;
-    default: /* X64_COLD_REQUEST */
+    default: /* X64_COLD_REQUEST, X64_COLD_HOT */
         x64_mov_ri(&g->a, RAX, g->r->pc);
-        jump_thunk(g, X64_T_REQUEST);
+        jump_thunk(g, c->kind == X64_COLD_HOT ? X64_T_HOT : X64_T_REQUEST);
         return;
     }
     u8 *back = x64_jmp(&g->a, false);
@@ -435,8 +454,8 @@ static void return_site(struct x64_gen *g, u64 pc)
     }
     u8 *miss = x64_jcc(&g->a, XCC_NE, false);
     x64_cold_from(x64_cold_add(g, X64_COLD_MISS), miss);
-    u8 *rel = x64_jmp(&g->a, true);
-    x64_add_link(g, rel, pc, false);
+    if (ir_block_at(g->r, pc) == UINT32_MAX)
+        x64_add_link(g, x64_jmp(&g->a, true), pc, false);
 }
 
 static void indirect_call(struct x64_gen *g, u64 ret)
@@ -484,22 +503,97 @@ static void emit_branch(struct x64_gen *g, const struct ir_node *n)
     }
 }
 
-static void jump_to_side(struct x64_gen *g, const struct ra_ins *i)
+static void negate(struct x64_cond *c)
+{
+    c->cc ^= 1;
+    c->parity = -c->parity;
+}
+
+/* A side exit with nothing to move jumps right to the block or the link. */
+static void jump_from_side(struct x64_gen *g, const struct ra_ins *i, unsigned cc)
+{
+    u32 block = i[1].loc.index;
+    u64 pc = x64_node(g, i)->imm;
+    u8 *rel = x64_jcc(&g->a, cc, !block);
+    if (block)
+        jump_to_block(g, rel, block - 1);
+    else
+        x64_add_link(g, rel, pc, backward(g, pc));
+}
+
+/* What stands between a side exit and the jump back of its loop, if that is all: a store of flags that the
+ * side exit stores in its own way. Returns the jump, NULL for anything else. */
+static const struct ra_ins *jump_behind(const struct x64_gen *g, const struct ra_ins *side,
+                                        const struct ra_ins *end)
+{
+    const struct ra_ins *i = end + 1, *last = g->ra->ins + g->ra->nins;
+    if (i < last && i->kind == RA_STORE_FL) {
+        bool stored = false;
+        for (const struct ra_ins *k = side + 1; k < end; k++)
+            stored |= (k->kind == RA_STORE_FL || k->kind == RA_STORE) && k->loc.place == RA_IN_SLOT &&
+                      k->loc.index == i->loc.index;
+        i += stored;
+    }
+    return i < last && i->kind == RA_JUMP && g->block_at[i->loc.index] ? i : NULL;
+}
+
+/* `if (c) leave; jump back` as `if (!c) jump back; leave`. Returns the last instruction that it dealt with,
+ * NULL for none. */
+static const struct ra_ins *close_loop(struct x64_gen *g, const struct ra_ins *i,
+                                       const struct x64_cond *c)
+{
+    const struct ra_ins *end = i;
+    while (end->kind != RA_SIDE_END)
+        end++;
+    const struct ra_ins *jump = c->parity ? NULL : jump_behind(g, i, end);
+    if (!jump)
+        return NULL;
+    if (jump != end + 1)
+        x64_emit_move(g, end + 1);
+    jump_to_block(g, x64_jcc(&g->a, c->cc ^ 1, false), jump->loc.index);
+    for (i++; i < end; i++)
+        x64_emit_move(g, i);
+    bool next = jump + 1 < g->ra->ins + g->ra->nins && jump[1].kind == RA_BLOCK &&
+                jump[1].v + 1 == end->loc.index;
+    if (!end->loc.index)
+        direct_jump(g, x64_node(g, end)->imm);
+    else if (!next)
+        jump_to_block(g, x64_jmp(&g->a, false), end->loc.index - 1);
+    return jump;
+}
+
+/* Returns the last instruction that has been dealt with. */
+static const struct ra_ins *jump_to_side(struct x64_gen *g, const struct ra_ins *i)
 {
     struct x64_cond c;
-    struct x64_cold *side = x64_cold_add(g, X64_COLD_SIDE);
-    side->ins = i + 1;
-    x64_resolve_cond(g->r, x64_node(g, i)->a, g->block_first, &c);
-    if (x64_node(g, i)->aux) { /* if not */
-        c.cc ^= 1;
-        c.parity = -c.parity;
-    }
+    const struct ir_node *n = x64_node(g, i);
+    x64_resolve_cond(g->r, n->b ? n->b : n->a, g->block_first, &c);
+    if (n->aux >> (n->b != 0) & 1)
+        negate(&c);
+    const struct ra_ins *last = n->b ? NULL : close_loop(g, i, &c);
+    if (last)
+        return last;
     u8 *over = c.parity > 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
-    if (c.parity < 0)
-        x64_cold_from(side, x64_jcc(&g->a, XCC_P, false));
-    x64_cold_from(side, x64_jcc(&g->a, c.cc, false));
+    if (i[1].kind == RA_SIDE_END) {
+        if (c.parity < 0)
+            jump_from_side(g, i, XCC_P);
+        jump_from_side(g, i, c.cc);
+    } else {
+        struct x64_cold *side = x64_cold_add(g, X64_COLD_SIDE);
+        side->ins = i + 1;
+        if (c.parity < 0)
+            x64_cold_from(side, x64_jcc(&g->a, XCC_P, false));
+        x64_cold_from(side, x64_jcc(&g->a, c.cc, false));
+    }
     if (over)
         x64_patch(over, g->a.p);
+    for (unsigned k = 0; n->b && k < 2; k++) {
+        if (g->skip[k])
+            x64_patch(g->skip[k], g->a.p);
+    }
+    while (i->kind != RA_SIDE_END) /* comes later, out of line */
+        i++;
+    return i;
 }
 
 void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
@@ -542,11 +636,29 @@ void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
 
 /* ---- the walk ---- */
 
+/* A side exit with two conditions: jump over it unless the first holds. */
+static void skip_unless(struct x64_gen *g, const struct x64_cond *c)
+{
+    u8 *holds = c->parity < 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
+    g->skip[1] = c->parity > 0 ? x64_jcc(&g->a, XCC_P, false) : NULL;
+    g->skip[0] = x64_jcc(&g->a, c->cc ^ 1, false);
+    if (holds)
+        x64_patch(holds, g->a.p);
+}
+
 static void emit_cond_ins(struct x64_gen *g, const struct ra_ins *i)
 {
+    const struct ir_node *n = x64_node(g, i);
     struct x64_cond c;
-    x64_resolve_cond(g->r, x64_node(g, i)->a, g->block_first, &c);
+    x64_resolve_cond(g->r, n->a, g->block_first, &c);
     x64_emit_cond(g, &c, i->src[0], i->src[1], i->tmp[0]);
+    if (n->op != IR_EXIT_IF || !n->b)
+        return;
+    if (n->aux & 1)
+        negate(&c);
+    skip_unless(g, &c);
+    x64_resolve_cond(g->r, n->b, g->block_first, &c);
+    x64_emit_cond(g, &c, i->src[2], i->src[3], i->tmp[0]);
 }
 
 static void add_fp_site(struct x64_gen *g, irv v)
@@ -588,25 +700,29 @@ static void emit_node(struct x64_gen *g, const struct ra_ins *i)
     }
 }
 
-static void emit_ins(struct x64_gen *g, const struct ra_ins *i, u32 *edges)
+/* Returns the last instruction that has been dealt with. */
+static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, u32 *edges)
 {
     switch (i->kind) {
     case RA_OP:
-        if (!i->v) { /* the end of an edge */
-            u8 *rel = x64_jmp(&g->a, false);
-            VEC_PUSH(g->fix, g->nfixes, g->fix_cap) = (struct x64_fix){rel, i->loc.index};
-        } else {
-            emit_node(g, i);
-            *edges = 0;
-        }
+        emit_node(g, i);
+        g->flags_live = false;
+        *edges = 0;
+        break;
+    case RA_JUMP:
+        if (i + 1 == g->ra->ins + g->ra->nins || i[1].kind != RA_BLOCK || i[1].v != i->loc.index)
+            jump_to_block(g, x64_jmp(&g->a, false), i->loc.index);
         break;
     case RA_COND:
         emit_cond_ins(g, i);
+        g->flags_live = true;
         break;
     case RA_SIDE:
-        jump_to_side(g, i);
-        break;
+        g->flags_live = false;
+        return jump_to_side(g, i);
     case RA_BLOCK:
+        if (g->r->by_state && g->ra->block[i->v].heads)
+            x64_nops(&g->a, (unsigned)(-(uintptr_t)g->a.p & (LOOP_ALIGN - 1)));
         g->block_at[i->v] = g->a.p;
         g->block_first = g->r->block[i->v].first;
         break;
@@ -621,12 +737,13 @@ static void emit_ins(struct x64_gen *g, const struct ra_ins *i, u32 *edges)
         x64_emit_move(g, i);
         break;
     }
+    return i;
 }
 
 static void add_mark(struct x64_gen *g, const struct ra_ins *i)
 {
     struct host_buf *buf = g->buf;
-    if (i->kind != RA_OP || !i->v)
+    if (i->kind != RA_OP)
         return;
     u64 pc = ir_insn_pc(g->r, i->v);
     if (!buf->nmarks || buf->mark[buf->nmarks - 1].pc != pc)
@@ -641,6 +758,19 @@ static void free_gen(struct x64_gen *g)
     free(g->block_at);
 }
 
+/* Where control comes that may be part of a cycle: somebody may want it to stop, and it is counted. */
+static void emit_entry(struct x64_gen *g)
+{
+    x64_alu_mi(&g->a, XALU_CMP, false, ENV_MEM(request), 0);
+    x64_cold_from(x64_cold_add(g, X64_COLD_REQUEST), x64_jcc(&g->a, XCC_NE, false));
+    if (!g->buf->heat)
+        return;
+    struct x64_mem counter = ENV_MEM(heat);
+    counter.disp += (s32)((g->buf->heat - 1) * sizeof(s32));
+    x64_alu_mi(&g->a, XALU_SUB, false, counter, 1);
+    x64_cold_from(x64_cold_add(g, X64_COLD_HOT), x64_jcc(&g->a, XCC_S, false));
+}
+
 static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf)
 {
     struct x64_gen g = {
@@ -652,20 +782,17 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
     };
     u32 edges = 0;
     buf->nlinks = buf->nfaults = buf->nfp_sites = buf->nmarks = 0;
-    x64_alu_mi(&g.a, XALU_CMP, false, ENV_MEM(request), 0);
-    x64_cold_from(x64_cold_add(&g, X64_COLD_REQUEST), x64_jcc(&g.a, XCC_NE, false));
+    emit_entry(&g);
     buf->body = x64_offset(&g, g.a.p);
-    for (u32 k = 0; k < ra->nins && !g.a.overflow; k++) {
+    for (const struct ra_ins *i = ra->ins; i < ra->ins + ra->nins && !g.a.overflow; i++) {
         if (buf->want_marks)
-            add_mark(&g, &ra->ins[k]);
-        emit_ins(&g, &ra->ins[k], &edges);
-        for (bool side = ra->ins[k].kind == RA_SIDE; side; side = ra->ins[k].kind != RA_SIDE_END)
-            k++; /* comes later, out of line */
+            add_mark(&g, i);
+        i = emit_ins(&g, i, &edges);
     }
-    for (u32 k = 0; k < g.nfixes && !g.a.overflow; k++)
-        x64_patch(g.fix[k].rel32, g.block_at[g.fix[k].block]);
     buf->cold = x64_offset(&g, g.a.p);
     x64_finish_cold(&g);
+    for (u32 k = 0; k < g.nfixes && !g.a.overflow; k++)
+        x64_patch(g.fix[k].rel32, g.block_at[g.fix[k].block]);
     buf->data = x64_offset(&g, g.a.p);
     emit_literals(&g);
     buf->used = (size_t)(g.a.p - buf->rw);
@@ -715,9 +842,14 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     cpu->features[X64_F_AES] = __builtin_cpu_supports("aes") ? 1 : 0;
     cpu->features[X64_F_PCLMUL] = __builtin_cpu_supports("pclmul") ? 1 : 0;
     cpu->features[X64_F_SHA] = has_sha();
+    bool evex = level >= X64_AVX512;
+    cpu->features[X64_F_BITALG] = evex && __builtin_cpu_supports("avx512bitalg");
+    cpu->features[X64_F_GFNI] = evex && __builtin_cpu_supports("gfni");
+    cpu->features[X64_F_VNNI] = evex && __builtin_cpu_supports("avx512vnni");
     cpu->ra = (struct ra_host){
         .opaque = cpu,
         .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV)) | 0x7fff0000u,
+        .scratch = 1u << RAX | 1u << RCX | 1u << RDX | 0xfu << (RA_VEC + 11),
         .target = RAX,
         .constrain = x64_constrain,
     };
@@ -757,7 +889,6 @@ const struct host host_x86_64 = {
     .patch = patch,
     .enter = x64_enter,
     .fp_setup = x64_fp_setup,
-    .fp_pull = x64_fp_pull,
     .fp_push = x64_fp_push,
     .fp_trap = x64_fp_trap,
     .return_base = x64_return_base,

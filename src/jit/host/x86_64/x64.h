@@ -21,17 +21,21 @@ enum x64_thunk {
     X64_T_LINK,          /* rax: stub */
     X64_T_MISS,          /* rax: guest pc not found inline */
     X64_T_REQUEST,       /* rax: guest pc */
+    X64_T_HOT,           /* rax: guest pc */
     X64_T_BASE,          /* the prediction stack ran empty; rax: guest pc */
     X64_T_ABANDON,       /* leave without saving pins: state is in the slots */
     X64_T_EVAL,          /* run one IR node in C */
+    X64_T_EVAL_INT,      /* ... that leaves floating point alone */
     X64_T_HELPER,        /* call a helper */
+    X64_T_HELPER_INT,    /* ... that leaves floating point alone */
     X64_T_HELPER_READ,   /* ... that reads slots */
     X64_T_HELPER_WRITE,  /* ... that writes slots */
     X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
 };
 
 /* Features in host_cpu.features. */
-enum { X64_F_BMI, X64_F_LZCNT, X64_F_F16C, X64_F_AES, X64_F_PCLMUL, X64_F_SHA };
+enum { X64_F_BMI, X64_F_LZCNT, X64_F_F16C, X64_F_AES, X64_F_PCLMUL, X64_F_SHA, X64_F_BITALG, X64_F_GFNI,
+       X64_F_VNNI };
 
 struct x64_fix {
     u8 *rel32;
@@ -46,7 +50,7 @@ struct x64_literal {
 
 /* Code that is moved out of line: emitted after the region's own. */
 enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_SIDE };
+                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -77,6 +81,8 @@ struct x64_gen {
     u8 **block_at;
     u32 block_cap;
     irv block_first; /* of the block being emitted */
+    bool flags_live; /* a comparison was made whose jump is still to come */
+    u8 *skip[2];    /* jumps over the side exit at hand; NULL: none */
     u8 *edge_rel32; /* jumps to the code of the next edge */
     u8 *edge_rel32_2;
 };
@@ -143,6 +149,16 @@ void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_pmull(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_aes(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_sha(struct x64_gen *g, const struct ra_ins *i);
+/* What the AVX-512 level does in its own way (emit_evex.c): false when it is not the level, or the node is
+ * made as at the one below. */
+bool x64_evex_has(const struct host_cpu *cpu, const struct ir_node *n);
+bool x64_evex_emit(struct x64_gen *g, const struct ra_ins *i);
+bool x64_evex_constrain(const struct host_cpu *cpu, const struct ir_region *r, irv v, irv block_first,
+                        struct ra_con *con);
+/* If any lane of x or y is a NaN (dbl: of 64 bits), C computes the node. */
+void x64_evex_nan(struct x64_gen *g, const struct ra_ins *i, unsigned x, unsigned y, bool dbl);
+/* If any lane of x is that of the constant. */
+void x64_evex_equal(struct x64_gen *g, const struct ra_ins *i, unsigned x, v128 value, bool dbl);
 void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_move(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_select(struct x64_gen *g, const struct ra_ins *i);
@@ -160,6 +176,7 @@ enum x64_insn x64_vec_insn(const struct ir_node *n);
 
 /* An operand in the region's literal pool: emits the instruction around it. */
 void x64_v3lit(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value);
+void x64_v3lit_i(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value, u8 imm);
 void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value);
 
 /* Record that code since `start` may fault with the state of node i. */
@@ -183,7 +200,6 @@ bool x64_fp_trap(struct ir_env *env, void *ucontext);
 bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf);
 const u8 *x64_enter(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
 void x64_fp_setup(struct ir_env *env);
-void x64_fp_pull(struct ir_env *env);
 void x64_fp_push(struct ir_env *env);
 const u8 *x64_return_base(const struct host_cpu *cpu);
 const u8 *x64_context_pc(const void *ucontext);

@@ -18,6 +18,7 @@
 #include "base/types.h"
 #include "generate.h"
 #include "isa/aarch64/decode.h"
+#include "jit/host/host.h"
 #include "runner.h"
 
 /* A row of KNOWN: shell patterns of runners, lines, and names of what may differ. */
@@ -41,7 +42,8 @@ struct run {
     unsigned lines, bad_lines;
 };
 
-static const struct runner *const runners[] = {&runner_interp, &runner_jit, &runner_jit_no_pins};
+static const struct runner *const runners[] = {&runner_interp, &runner_jit, &runner_jit_no_pins, &runner_jit_avx2,
+                                             &runner_jit_sse};
 
 static const char *line_name(unsigned line)
 {
@@ -280,6 +282,12 @@ int main(int argc, char **argv)
     }
     if (!r.o.oracle[0] || !r.o.server[0]) {
         printf("1..0 # SKIP needs qemu-aarch64 and aarch64-linux-gnu-gcc\n");
+        return 0;
+    }
+    struct host_cpu cpu;
+    struct err e;
+    if (r.runner->level && !host_x86_64.detect(&cpu, r.runner->level, 0, &e)) {
+        printf("1..0 # SKIP %s\n", e.text);
         return 0;
     }
     printf("# seed %#llx\n", (unsigned long long)r.o.seed);

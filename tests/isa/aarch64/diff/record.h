@@ -5,11 +5,11 @@
 
 #include <stdint.h>
 
-/* Both sides map the same addresses. Instructions start at RECORD_PC; what surrounds them is
+/* Both sides map the same addresses, which no sanitizer's shadow covers. Instructions start at RECORD_PC; what surrounds them is
  * undefined. Data lies at the end of the mapped page, so that an access can run over it. */
-#define RECORD_CODE   0x510000000ull
+#define RECORD_CODE   0x7e8000000000ull
 #define RECORD_PC     (RECORD_CODE + 0x800)
-#define RECORD_DATA   0x510010000ull
+#define RECORD_DATA   0x7e8000010000ull
 #define RECORD_PAGE   0x1000ull
 #define RECORD_WINDOW (RECORD_DATA + RECORD_PAGE - RECORD_MEM)
 

@@ -14,7 +14,7 @@ void state_from_record(struct ir_env *env, const struct record *r)
     a->pc = RECORD_PC;
     a->tpidr_el0 = r->tpidr;
     a->dit_ssbs = 0;
-    a->nzcv = (struct ir_flags){IR_FLK_BITS, r->nzcv >> 28, 0};
+    a->nzcv = (struct ir_flags){.kind = IR_FLK_BITS, .a = r->nzcv >> 28};
     a64_set_fpcr(env, r->fpcr);
     a64_set_fpsr(env, r->fpsr);
     env->excl.size = 0;

@@ -53,17 +53,18 @@ static void engine_close(void *opaque)
 static void catch_signals(void)
 {
     static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    const size_t size = 1 << 16;
+    static u8 stack[1 << 16];
     struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigaltstack(&(stack_t){.ss_sp = xmalloc(size), .ss_size = size}, NULL);
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
     for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
         sigaction(signals[i], &action, NULL);
 }
 
-static void *open_with(unsigned pins, struct err *e)
+static void *open_with(unsigned pins, const char *level, struct err *e)
 {
     struct self *s = xcalloc(1, sizeof(*s));
-    const struct engine_opts opts = {.kind = ENGINE_JIT, .fetch = fetch, .opaque = s, .pins = pins};
+    const struct engine_opts opts = {.kind = ENGINE_JIT, .fetch = fetch, .opaque = s, .pins = pins,
+                                     .host_cpu = level};
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
     void *data = mmap((void *)RECORD_DATA, RECORD_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (data == MAP_FAILED) {
@@ -84,12 +85,22 @@ static void *open_with(unsigned pins, struct err *e)
 
 static void *open_jit(struct err *e)
 {
-    return open_with(UINT_MAX, e);
+    return open_with(UINT_MAX, NULL, e);
 }
 
 static void *open_jit_no_pins(struct err *e)
 {
-    return open_with(0, e);
+    return open_with(0, NULL, e);
+}
+
+static void *open_jit_avx2(struct err *e)
+{
+    return open_with(UINT_MAX, "avx2", e);
+}
+
+static void *open_jit_sse(struct err *e)
+{
+    return open_with(UINT_MAX, "sse4.2", e);
 }
 
 static u32 signal_of(const struct vcpu_exit *exit)
@@ -121,6 +132,8 @@ static void engine_run(void *opaque, struct record *r)
     r->signal = r->pc - RECORD_PC < 4 * r->count ? signal_of(&exit) : 0;
 }
 
-const struct runner runner_jit = {"jit", open_jit, engine_run, engine_close};
-const struct runner runner_jit_no_pins = {"jit-no-pins", open_jit_no_pins, engine_run,
-                                          engine_close};
+/* "jit" is at the highest level of the host. */
+const struct runner runner_jit = {"jit", NULL, open_jit, engine_run, engine_close};
+const struct runner runner_jit_no_pins = {"jit-no-pins", NULL, open_jit_no_pins, engine_run, engine_close};
+const struct runner runner_jit_avx2 = {"jit-avx2", "avx2", open_jit_avx2, engine_run, engine_close};
+const struct runner runner_jit_sse = {"jit-sse4.2", "sse4.2", open_jit_sse, engine_run, engine_close};

@@ -128,4 +128,4 @@ static void interp_run(void *opaque, struct record *r)
     memcpy(r->mem, s->page + RECORD_PAGE - RECORD_MEM, RECORD_MEM);
 }
 
-const struct runner runner_interp = {"interp", interp_open, interp_run, interp_close};
+const struct runner runner_interp = {"interp", NULL, interp_open, interp_run, interp_close};

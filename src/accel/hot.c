@@ -1,0 +1,408 @@
+/* Hot code: the second translation of what runs often. The code around a hot entry becomes one region of
+ * several blocks, made of the code that control has been seen to reach from there, in which loops run
+ * without leaving. It takes the place of the first translation of that entry; ways out of it lead to first
+ * translations.
+ *
+ * What is hot is found by sampling: a thread asks the vCPUs now and then to leave at the next poll, which is
+ * at the head of a loop or at a called function, and looks where that is. Counters in the code would cost
+ * a tight loop half its speed (docs/decisions). The same thread compiles, and takes its time: a small part
+ * of what the process has used so far. What it finds of the engine, and what it leaves there, is under the
+ * engine's lock; the work in between is not, and is thrown away if code was changed meanwhile. */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "accel/engine_impl.h"
+#include "base/bits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "jit/opt/legalise.h"
+
+#define HOT_BLOCKS  32
+#define HOT_INSNS   400
+#define BLOCK_INSNS 64
+#define ENOUGH      2        /* samples that make code hot */
+#define SHARE       40       /* the thread gets one part in so many of the processor time, */
+#define BURST       4000000  /* ns, and that much in advance */
+#define SHORT_NAP   1000000  /* ns between samples, when there is something to find */
+#define LONG_NAP    32000000
+#define EARLY       50       /* samples */
+
+/* A region in the making. */
+struct former {
+    struct lifting from;
+    struct compiler *c;
+    u64 todo[HOT_BLOCKS]; /* blocks to come, the last one first */
+    unsigned ntodo;
+};
+
+static bool is_todo(const struct former *f, u64 pc)
+{
+    for (unsigned i = 0; i < f->ntodo; i++) {
+        if (f->todo[i] == pc)
+            return true;
+    }
+    return false;
+}
+
+static bool joins(struct lift *l, u64 pc)
+{
+    const struct former *f = ((struct lifting *)l->opaque)->opaque;
+    return ir_block_at(&f->c->ir, pc) != UINT32_MAX || is_todo(f, pc);
+}
+
+static bool want_block(struct former *f, u64 pc)
+{
+    if (ir_block_at(&f->c->ir, pc) != UINT32_MAX)
+        return true;
+    for (unsigned i = 0; i < f->ntodo; i++) {
+        if (f->todo[i] == pc) { /* now it comes next */
+            memmove(&f->todo[i], &f->todo[i + 1], (f->ntodo - i - 1) * sizeof(*f->todo));
+            f->todo[f->ntodo - 1] = pc;
+            return true;
+        }
+    }
+    if (f->ntodo + f->c->ir.nblocks >= HOT_BLOCKS || f->c->ir.insns >= HOT_INSNS)
+        return false;
+    f->todo[f->ntodo++] = pc;
+    return true;
+}
+
+/* Code without a translation has not run, or only as the middle of a block. */
+static bool follow(struct lift *l, u64 pc)
+{
+    struct former *f = ((struct lifting *)l->opaque)->opaque;
+    return cache_find(&f->from.en->cache, pc, f->from.key) && want_block(f, pc);
+}
+
+/* Where the block goes on that has just been lifted. */
+static void follow_end(struct former *f)
+{
+    const struct ir_region *r = &f->c->ir;
+    const struct ir_block *b = &r->block[r->nblocks - 1];
+    const struct ir_node *n = &r->node[b->end - 1];
+    if (n->op == IR_EXIT_LINK)
+        want_block(f, n->imm);
+    if (n->op != IR_CALL && n->op != IR_CALL_IND)
+        return;
+    u64 back = r->node[n->b].imm;
+    if (cache_find(&f->from.en->cache, back, f->from.key))
+        want_block(f, back);
+}
+
+/* Lift the region. False when there is no code at its entry. */
+static bool form(struct former *f, u64 pc)
+{
+    struct engine *en = f->from.en;
+    const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
+    compiler_start(f->c, &f->from, pc, &lowering);
+    f->c->ir.by_state = true;
+    f->todo[f->ntodo++] = pc;
+    while (f->ntodo) {
+        u64 next = f->todo[--f->ntodo];
+        if (!compiler_block(f->c, &f->from, next, BLOCK_INSNS)) {
+            if (next == pc)
+                return false;
+            continue; /* its jumps leave the region */
+        }
+        follow_end(f);
+    }
+    return true;
+}
+
+/* ---- one region ---- */
+
+/* The vCPU that the sample is from may be gone, and its model with it. */
+static bool model_lives(const struct engine *en, const void *model)
+{
+    const struct engine_cpu *ec = en->cpus;
+    while (ec && ec->vcpu->model != model)
+        ec = ec->next;
+    return ec != NULL;
+}
+
+/* What is to be done, found under the lock. False when there is nothing. */
+static bool begin(struct engine *en, const struct hot_place *p)
+{
+    struct former f = {.from = {.en = en, .model = p->model, .key = p->key, .follow = follow,
+                                .joins = joins},
+                       .c = &en->hot.compiler};
+    const struct jit_region *old = cache_find(&en->cache, p->pc, p->key);
+    f.from.opaque = &f;
+    return old && !old->tier && model_lives(en, p->model) && form(&f, p->pc);
+}
+
+static bool allocate(struct engine *en)
+{
+    compiler_verify(&en->hot.compiler, en);
+    return compiler_allocate(&en->hot.compiler, en);
+}
+
+/* Inline look-ups still lead to the old code. An entry without its address matches nothing, whatever its
+ * owner writes there meanwhile. */
+static void forget_entry(struct engine *en, u64 pc)
+{
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        u64 *at = &engine_jump(en, ec->vcpu->env, pc)->pc;
+        if (__atomic_load_n(at, __ATOMIC_RELAXED) == pc)
+            __atomic_store_n(at, ir_jump_nowhere(pc), __ATOMIC_RELAXED);
+    }
+}
+
+/* Put it in the place of what is there, under the lock. */
+static void finish(struct engine *en, const struct hot_place *p)
+{
+    struct compiler *c = &en->hot.compiler;
+    struct jit_region *r = compiler_install(c, en);
+    if (!r)
+        return;
+    r->tier = 1;
+    struct jit_region *old = cache_find_tier(&en->cache, p->pc, p->key, 0);
+    if (old)
+        cache_supersede(&en->cache, old, r);
+    forget_entry(en, p->pc);
+    en->hot.stat_regions++;
+    en->hot.stat_insns += c->ir.insns;
+}
+
+/* ---- the thread ---- */
+
+static u64 nanoseconds(clockid_t clock)
+{
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+/* Ask the vCPUs that run where they are. Called with the lock held; returns whether there are any. */
+static bool ask(struct engine *en)
+{
+    bool any = false;
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        if (!atomic_load(&ec->in_code))
+            continue;
+        atomic_fetch_or(&ec->vcpu->env->request, REQUEST_SAMPLE);
+        any = true;
+    }
+    return any;
+}
+
+static struct engine_place *profile_place(struct engine_place *table, size_t size, u64 pc)
+{
+    size_t i = pc * 0x9e3779b97f4a7c15ull >> 32;
+    while (table[i & (size - 1)].samples && table[i & (size - 1)].pc != pc)
+        i++;
+    table[i & (size - 1)].pc = pc;
+    return &table[i & (size - 1)];
+}
+
+static void profile_grow(struct hot *h)
+{
+    size_t size = h->profile_size ? h->profile_size * 2 : 1024;
+    struct engine_place *table = xcalloc(size, sizeof(*table));
+    for (size_t i = 0; i < h->profile_size; i++) {
+        if (h->profile[i].samples)
+            *profile_place(table, size, h->profile[i].pc) = h->profile[i];
+    }
+    free(h->profile);
+    h->profile = table;
+    h->profile_size = size;
+}
+
+static void profile_add(struct hot *h, u64 pc)
+{
+    if (h->profiled * 2 >= h->profile_size)
+        profile_grow(h);
+    h->profiled += !profile_place(h->profile, h->profile_size, pc)->samples++;
+}
+
+struct engine_place *engine_profile(struct engine *en, size_t *count)
+{
+    struct hot *h = &en->hot;
+    struct engine_place *out = xcalloc(h->profiled + 1, sizeof(*out));
+    *count = 0;
+    pthread_mutex_lock(&en->lock);
+    for (size_t i = 0; i < h->profile_size; i++) {
+        if (h->profile[i].samples)
+            out[(*count)++] = h->profile[i];
+    }
+    pthread_mutex_unlock(&en->lock);
+    return out;
+}
+
+void hot_sample(struct vcpu *cpu, bool in_hot)
+{
+    struct engine *en = cpu->engine;
+    struct hot *h = &en->hot;
+    const struct hot_place at = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .count = 1, .model = cpu->model};
+    pthread_mutex_lock(&en->lock);
+    const struct jit_region *r = cache_find(&en->cache, at.pc, at.key);
+    in_hot |= r && r->tier;
+    h->samples[in_hot]++;
+    if (log_on(LOG_PROFILE))
+        profile_add(h, at.pc);
+    struct hot_place *p = &h->place[(at.pc >> en->isa->insn_align) % ARRAY_LEN(h->place)];
+    if (p->pc == at.pc && p->key == at.key)
+        p->count += !in_hot;
+    else if (p->count)
+        p->count--; /* what is there wears off */
+    else if (!in_hot)
+        *p = at;
+    pthread_mutex_unlock(&en->lock);
+}
+
+/* The place with the most samples, if they are enough. */
+static struct hot_place *hottest(struct hot *h)
+{
+    struct hot_place *best = &h->place[0];
+    for (unsigned i = 1; i < ARRAY_LEN(h->place); i++) {
+        if (h->place[i].count > best->count)
+            best = &h->place[i];
+    }
+    return best->count < ENOUGH ? NULL : best;
+}
+
+static bool may_work(void)
+{
+    u64 earned = BURST + nanoseconds(CLOCK_PROCESS_CPUTIME_ID) / SHARE;
+    return nanoseconds(CLOCK_THREAD_CPUTIME_ID) <= earned;
+}
+
+/* `busy` is held while the compiler is at work: a fork waits for that. */
+static void work(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    pthread_mutex_lock(&h->busy);
+    pthread_mutex_lock(&en->lock);
+    u64 changes = en->cache.changes;
+    struct hot_place *best = hottest(h), p = best ? *best : (struct hot_place){0};
+    if (best)
+        best->count = 0;
+    bool ok = best && begin(en, &p);
+    pthread_mutex_unlock(&en->lock);
+    ok = ok && allocate(en);
+    pthread_mutex_lock(&en->lock);
+    if (ok && changes == en->cache.changes)
+        finish(en, &p);
+    pthread_mutex_unlock(&en->lock);
+    pthread_mutex_unlock(&h->busy);
+    h->stat_ns = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* Naps grow longer while nothing is found, after the program's start. */
+static void *hot_thread(void *opaque)
+{
+    struct engine *en = opaque;
+    struct hot *h = &en->hot;
+    u64 nap = SHORT_NAP;
+    while (!atomic_load(&h->stop)) {
+        nanosleep(&(struct timespec){0, (long)nap}, NULL);
+        pthread_mutex_lock(&en->lock);
+        bool found = ask(en) && en->opts.hot_after && hottest(h), early = h->samples[0] + h->samples[1] < EARLY;
+        pthread_mutex_unlock(&en->lock);
+        nap = found || early || log_on(LOG_PROFILE) ? SHORT_NAP : MIN(nap + nap / 4, (u64)LONG_NAP);
+        if (found && may_work())
+            work(en);
+    }
+    return NULL;
+}
+
+/* A child of vfork() shares this memory, but a thread that it made would be its own. The thread takes no
+ * signals but those of reading guest code that has gone. */
+void hot_start(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    sigset_t all, old;
+    bool wanted = log_on(LOG_PROFILE) || (en->opts.hot_after && !en->opts.hot_at_once);
+    if (!wanted || en->opts.kind != ENGINE_JIT || getpid() != h->pid)
+        return;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    atomic_store(&h->stop, false);
+    h->running = !pthread_create(&h->thread, NULL, hot_thread, en);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+void hot_init(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    compiler_init(&h->compiler);
+    pthread_mutex_init(&h->busy, NULL);
+    pthread_mutex_init(&h->stopping, NULL);
+    h->pid = getpid();
+}
+
+void hot_stop(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    pthread_mutex_lock(&h->stopping);
+    h->stopped++;
+    pthread_mutex_lock(&en->lock);
+    bool running = h->running && getpid() == h->pid;
+    atomic_store(&h->stop, true);
+    pthread_mutex_unlock(&en->lock);
+    if (running) {
+        pthread_join(h->thread, NULL);
+        pthread_mutex_lock(&en->lock);
+        h->running = false;
+        pthread_mutex_unlock(&en->lock);
+    }
+    pthread_mutex_unlock(&h->stopping);
+}
+
+void hot_restart(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    pthread_mutex_lock(&h->stopping);
+    if (!--h->stopped)
+        hot_start(en);
+    pthread_mutex_unlock(&h->stopping);
+}
+
+void hot_free(struct engine *en)
+{
+    hot_stop(en);
+    compiler_free(&en->hot.compiler);
+    free(en->hot.profile);
+    pthread_mutex_destroy(&en->hot.busy);
+    pthread_mutex_destroy(&en->hot.stopping);
+}
+
+void hot_fork_prepare(struct engine *en)
+{
+    pthread_mutex_lock(&en->hot.busy);
+}
+
+void hot_fork_parent(struct engine *en)
+{
+    pthread_mutex_unlock(&en->hot.busy);
+}
+
+void hot_fork_child(struct engine *en)
+{
+    struct hot *h = &en->hot;
+    pthread_mutex_unlock(&h->busy);
+    pthread_mutex_init(&h->stopping, NULL);
+    h->stopped = 0; /* whoever stopped it is not here */
+    h->running = false;
+    h->pid = getpid();
+}
+
+/* ---- without the thread ---- */
+
+void hot_entry(struct vcpu *cpu)
+{
+    struct engine *en = cpu->engine;
+    const struct hot_place p = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
+    heat_reset(en, cpu->env, p.pc);
+    pthread_mutex_lock(&en->lock);
+    if (begin(en, &p) && allocate(en))
+        finish(en, &p);
+    pthread_mutex_unlock(&en->lock);
+}

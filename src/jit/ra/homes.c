@@ -1,0 +1,392 @@
+/* The homes of a region's slots. At its boundaries they are what all regions agree on: pinned slots in
+ * their registers, all others in memory. Inside the loops of a by_state region the registers go to the
+ * slots that gain most by having one; a pinned slot that a loop hardly touches waits in memory. Each loop
+ * has homes of its own, chosen from the outermost inwards, so that what both use can stay where it is. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/mem.h"
+#include "jit/ra/ra.h"
+
+#define TRIPS 4 /* how often a loop is taken to go round */
+
+static void add_home(struct ra_homes *h, unsigned slot, unsigned reg)
+{
+    h->reg[slot] = (u8)reg;
+    h->slot[h->count++] = (u16)slot;
+    h->mask |= 1u << reg;
+}
+
+static void no_homes(struct ra_homes *h)
+{
+    memset(h, 0, sizeof(*h));
+    memset(h->reg, RA_NOREG, sizeof(h->reg));
+}
+
+static void outer_homes(struct ra *ra, struct ra_homes *h)
+{
+    const struct ir_slots *slots = ra->r->slots;
+    no_homes(h);
+    for (unsigned s = 0; s < slots->count; s++) {
+        unsigned class = ra_class_of_type(slots->slot[s].type);
+        s8 pin = slots->slot[s].pin;
+        if (pin >= 0 && pin < ra->host->npins[class])
+            add_home(h, s, ra->host->pin[class][pin]);
+    }
+}
+
+/* ---- loops ---- */
+
+/* A natural loop: what can reach a jump back to a block that is passed on every way in. Loop 0 is
+ * the whole region, which is none. */
+struct loop {
+    u64 body; /* a set of blocks */
+    u32 head, parent;
+    s64 used[IR_MAX_SLOTS]; /* accesses to memory per turn that a register would save */
+    s64 crossed;            /* times per turn that control leaves the region and comes back */
+    ra_slot_set put;
+};
+
+struct loops {
+    const struct ir_region *r;
+    struct loop *loop; /* outer ones first */
+    u32 count, cap;
+    u64 pred[IR_MAX_STATE_BLOCKS], dom[IR_MAX_STATE_BLOCKS]; /* by block: sets of blocks */
+    ra_slot_set *put;  /* by block */
+    ra_slot_set *dirty;
+};
+
+/* Call visit for each block that control may go to from block b; `call`: it comes back there. */
+static void each_successor(const struct ir_region *r, u32 b,
+                           void (*visit)(void *opaque, u32 from, u32 to, bool call), void *opaque)
+{
+    u32 end = r->block[b].end;
+    for (irv v = r->block[b].first; v < end; v++) {
+        const struct ir_node *n = &r->node[v];
+        u64 pc[2] = {n->imm, 0};
+        unsigned count = n->op == IR_EXIT_IF || n->op == IR_EXIT_LINK || n->op == IR_EXIT_BR;
+        bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
+        if (n->op == IR_EXIT_BR || call)
+            pc[count++] = r->node[n->b].imm;
+        for (unsigned i = 0; i < count; i++) {
+            u32 to = ir_block_at(r, pc[i]);
+            if (to != UINT32_MAX)
+                visit(opaque, b, to, call);
+        }
+    }
+}
+
+static void note_pred(void *opaque, u32 from, u32 to, bool call)
+{
+    struct loops *l = opaque;
+    l->pred[to] |= 1ull << from;
+}
+
+/* Block d is in the set of b if each way from the region's entry to b leads through d. */
+static void find_dominators(struct loops *l)
+{
+    u32 n = l->r->nblocks;
+    l->dom[0] = 1;
+    for (u32 b = 1; b < n; b++)
+        l->dom[b] = ~0ull;
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (u32 b = 1; b < n; b++) {
+            u64 dom = ~0ull;
+            for (u64 left = l->pred[b]; left; left &= left - 1)
+                dom &= l->dom[ctz64(left)];
+            dom |= 1ull << b;
+            changed |= dom != l->dom[b];
+            l->dom[b] = dom;
+        }
+    }
+}
+
+/* The head, and everything that leads to the jump back without passing it. */
+static u64 body_of(const struct loops *l, u32 head, u32 latch)
+{
+    u64 body = 1ull << head, todo = 1ull << latch & ~body;
+    while (todo) {
+        body |= todo;
+        u64 next = 0;
+        for (u64 left = todo; left; left &= left - 1)
+            next |= l->pred[ctz64(left)];
+        todo = next & ~body;
+    }
+    return body;
+}
+
+/* Several jumps back to one head make one loop. But all that leads to the region's entry seems to have it
+ * for its head, as control got in there: loops within loops, if they look like it. */
+static void add_loop(struct loops *l, u32 head, u64 body)
+{
+    for (u32 i = 1; i < l->count; i++) {
+        struct loop *x = &l->loop[i];
+        u64 both = x->body & body;
+        bool nested = !head && both != 1 && (both == body || both == x->body) && x->body != body;
+        if (x->head == head && !nested) {
+            x->body |= body;
+            return;
+        }
+    }
+    VEC_PUSH(l->loop, l->count, l->cap) = (struct loop){.head = head, .body = body};
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct loop *x = a, *y = b;
+    int p = __builtin_popcountll(x->body), q = __builtin_popcountll(y->body);
+    return p != q ? q - p : (int)x->head - (int)y->head;
+}
+
+/* The innermost loop that the block is in, among the first `count`. */
+static u32 loop_of(const struct loops *l, u32 block, u32 count)
+{
+    u32 i = count;
+    while (--i && !(l->loop[i].body >> block & 1))
+        ;
+    return i;
+}
+
+static void find_loops(struct loops *l)
+{
+    const struct ir_region *r = l->r;
+    VEC_PUSH(l->loop, l->count, l->cap) = (struct loop){.body = ~0ull};
+    for (u32 b = 0; b < r->nblocks; b++)
+        each_successor(r, b, note_pred, l);
+    find_dominators(l);
+    for (u32 head = 0; head < r->nblocks; head++) {
+        for (u64 left = l->pred[head]; left; left &= left - 1) {
+            if (l->dom[ctz64(left)] >> head & 1)
+                add_loop(l, head, body_of(l, head, ctz64(left)));
+        }
+    }
+    qsort(l->loop + 1, l->count - 1, sizeof(*l->loop), by_size);
+    for (u32 i = 1; i < l->count; i++)
+        l->loop[i].parent = loop_of(l, l->loop[i].head, i);
+}
+
+/* ---- weights ---- */
+
+/* Ways out that the region's maker did not follow are taken to be rare. */
+static bool crosses(const struct ir_region *r, const struct ir_node *n)
+{
+    switch (n->op) {
+    case IR_CALL:
+    case IR_CALL_IND:
+    case IR_EXIT_IND:
+    case IR_RET:
+    case IR_HELPER:
+        return true;
+    case IR_EXIT_LINK:
+        return ir_block_at(r, n->imm) == UINT32_MAX;
+    default:
+        return false;
+    }
+}
+
+static void weigh_block(const struct ir_region *r, struct loop *loop, u32 b, ra_slot_set put)
+{
+    ra_slot_set read = {0};
+    struct ir_put list[IR_MAX_SLOTS];
+    for (irv v = r->block[b].first; v < r->block[b].end; v++) {
+        const struct ir_node *n = &r->node[v];
+        const irv arg[3] = {n->a, n->b, n->c};
+        struct ir_opinfo info = ir_info(n->op);
+        for (unsigned i = 0; i < info.nargs; i++) {
+            if (ir_is_entry(arg[i]))
+                ra_add_to_set(read, ir_entry_slot(arg[i]));
+        }
+        unsigned nput = ir_has_map(n->op) ? ir_map_resolve(r, ir_node_map(n), list) : 0;
+        for (unsigned i = 0; i < nput; i++) {
+            ra_add_to_set(put, list[i].slot);
+            if (ir_is_entry(list[i].value))
+                ra_add_to_set(read, ir_entry_slot(list[i].value));
+        }
+        loop->crossed += crosses(r, n);
+    }
+    for (unsigned s = 0; s < r->slots->count; s++) {
+        loop->used[s] += ra_in_set(read, s) + ra_in_set(put, s);
+        if (ra_in_set(put, s))
+            ra_add_to_set(loop->put, s);
+    }
+}
+
+/* For the loop around it, a loop is one use of what it uses. */
+static void pass_to_parent(struct loops *l, u32 i)
+{
+    const struct loop *in = &l->loop[i];
+    struct loop *out = &l->loop[in->parent];
+    for (unsigned s = 0; s < l->r->slots->count; s++)
+        out->used[s] += (in->used[s] != 0) + ra_in_set(in->put, s);
+    for (unsigned k = 0; k < ARRAY_LEN(in->put); k++)
+        out->put[k] |= in->put[k];
+}
+
+/* A slot that is in memory on the other side of a boundary costs a load behind it, and if it changes a store
+ * before it; one that is in a register there costs both the other way round. */
+static s64 boundary(const struct ra_homes *beyond, const struct loop *l, unsigned s)
+{
+    return beyond->reg[s] != RA_NOREG ? 2 : -1 - (s64)ra_in_set(l->put, s);
+}
+
+/* What a register for the slot saves while the loop runs once. */
+static s64 gain(const struct ra_homes *outer, const struct ra_homes *parent, const struct loop *l,
+                unsigned s)
+{
+    return l->used[s] * TRIPS + boundary(outer, l, s) * l->crossed * TRIPS + boundary(parent, l, s);
+}
+
+/* ---- choice ---- */
+
+static unsigned best_slot(const struct ra *ra, const struct ra_homes *parent, const struct loop *l,
+                          unsigned class, const ra_slot_set taken)
+{
+    const struct ir_slots *slots = ra->r->slots;
+    unsigned best = IR_MAX_SLOTS;
+    s64 most = 0;
+    for (unsigned s = 0; s < slots->count; s++) {
+        unsigned type = slots->slot[s].type;
+        if (s == slots->pc || type == IR_FL || ra_class_of_type(type) != class ||
+            ra_in_set(taken, s) || gain(&ra->outer, parent, l, s) <= most)
+            continue;
+        most = gain(&ra->outer, parent, l, s);
+        best = s;
+    }
+    return best;
+}
+
+/* Those of the chosen that have a register in `like` get it, if it is free. */
+static void keep_registers(struct ra_homes *h, const struct ra_homes *like, const unsigned *chosen,
+                           unsigned count, u32 *left)
+{
+    for (unsigned i = 0; i < count; i++) {
+        unsigned reg = like->reg[chosen[i]];
+        if (h->reg[chosen[i]] != RA_NOREG || reg == RA_NOREG || !(*left >> reg & 1))
+            continue;
+        add_home(h, chosen[i], reg);
+        *left &= ~(1u << reg);
+    }
+}
+
+static void choose(const struct ra *ra, const struct loop *l, const struct ra_homes *parent,
+                   unsigned class, struct ra_homes *h)
+{
+    u32 left = ra->host->allocatable & (class ? 0xffff0000u : 0xffffu) & ~ra->host->scratch;
+    unsigned room = (unsigned)__builtin_popcount(left), count = 0, chosen[RA_REGS];
+    ra_slot_set taken = {0};
+    while (count < room) {
+        unsigned s = best_slot(ra, parent, l, class, taken);
+        if (s == IR_MAX_SLOTS)
+            break;
+        ra_add_to_set(taken, s);
+        chosen[count++] = s;
+    }
+    keep_registers(h, &ra->outer, chosen, count, &left);
+    keep_registers(h, parent, chosen, count, &left);
+    for (unsigned i = 0; i < count; i++) {
+        if (h->reg[chosen[i]] == RA_NOREG) {
+            add_home(h, chosen[i], ctz64(left));
+            left &= left - 1;
+        }
+    }
+}
+
+static void choose_all(struct ra *ra, const struct loops *l)
+{
+    if (l->count > ra->inner_cap) {
+        ra->inner_cap = l->count * 2;
+        ra->inner = xrealloc(ra->inner, ra->inner_cap * sizeof(*ra->inner));
+    }
+    ra->inner[0] = ra->outer;
+    for (u32 i = 1; i < l->count; i++) {
+        struct ra_homes *h = &ra->inner[i];
+        no_homes(h);
+        for (unsigned class = 0; class < 2; class++)
+            choose(ra, &l->loop[i], &ra->inner[l->loop[i].parent], class, h);
+        for (unsigned s = 0; s < ra->r->slots->count; s++) {
+            if (h->reg[s] != ra->outer.reg[s])
+                ra_add_to_set(h->apart, s);
+        }
+    }
+}
+
+/* ---- memory that is as good ---- */
+
+struct flow {
+    struct ra *ra;
+    struct loops *l;
+    bool changed;
+};
+
+/* A slot becomes dirty in a register when it is put there; whoever has it in memory, as all have at calls,
+ * makes it clean. */
+static void pass_dirt(void *opaque, u32 from, u32 to, bool call)
+{
+    struct flow *f = opaque;
+    const struct ra_homes *h = ra_homes_of(f->ra, to);
+    ra_slot_set in = {0};
+    if (call)
+        return;
+    for (u32 i = 0; i < h->count; i++) {
+        unsigned s = h->slot[i];
+        if (ra_in_set(f->l->dirty[from], s) || ra_in_set(f->l->put[from], s))
+            ra_add_to_set(in, s);
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(in); i++) {
+        f->changed |= (in[i] & ~f->l->dirty[to][i]) != 0;
+        f->l->dirty[to][i] |= in[i];
+    }
+}
+
+static void find_clean(struct ra *ra, struct loops *l)
+{
+    const struct ir_region *r = ra->r;
+    struct flow f = {.ra = ra, .l = l, .changed = true};
+    while (f.changed) {
+        f.changed = false;
+        for (u32 b = 0; b < r->nblocks; b++)
+            each_successor(r, b, pass_dirt, &f);
+    }
+    for (u32 b = 0; b < r->nblocks; b++) {
+        const struct ra_homes *h = ra_homes_of(ra, b);
+        memset(ra->block[b].clean, 0, sizeof(ra_slot_set));
+        for (u32 i = 0; i < h->count; i++) {
+            unsigned s = h->slot[i];
+            if (ra->outer.reg[s] == RA_NOREG && !ra_in_set(l->dirty[b], s))
+                ra_add_to_set(ra->block[b].clean, s);
+        }
+    }
+}
+
+void ra_choose_homes(struct ra *ra)
+{
+    const struct ir_region *r = ra->r;
+    if (ra->outer_slots != r->slots || ra->outer_host != ra->host) {
+        outer_homes(ra, &ra->outer);
+        ra->outer_slots = r->slots;
+        ra->outer_host = ra->host;
+    }
+    if (!r->by_state)
+        return;
+    struct loops l = {.r = r, .put = xcalloc(r->nblocks, sizeof(ra_slot_set)),
+                      .dirty = xcalloc(r->nblocks, sizeof(ra_slot_set))};
+    if (r->nblocks > ra->block_cap) {
+        ra->block_cap = r->nblocks * 2;
+        ra->block = xrealloc(ra->block, ra->block_cap * sizeof(*ra->block));
+    }
+    find_loops(&l);
+    for (u32 b = 0; b < r->nblocks; b++) {
+        ra->block[b].homes = loop_of(&l, b, l.count);
+        ra->block[b].heads = l.loop[ra->block[b].homes].head == b && ra->block[b].homes;
+        weigh_block(r, &l.loop[ra->block[b].homes], b, l.put[b]);
+    }
+    for (u32 i = l.count; --i;)
+        pass_to_parent(&l, i);
+    choose_all(ra, &l);
+    find_clean(ra, &l);
+    free(l.loop);
+    free(l.put);
+    free(l.dirty);
+}

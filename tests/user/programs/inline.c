@@ -1,0 +1,118 @@
+/* Small functions, as hot code has them in the place of their calls: results, faults inside that show where they
+ * are, and code that changes.
+ * link: static
+ * flags: -O2 */
+#define _GNU_SOURCE
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+#define TURNS 20000
+
+__attribute__((noinline, noclone)) long load(const long *p)
+{
+    long v;
+    __asm__ volatile("ldr %0, %1" : "=r"(v) : "m"(*p));
+    return v;
+}
+
+__attribute__((noinline, noclone)) void store(long *p, long v)
+{
+    __asm__ volatile("str %1, %0" : "=m"(*p) : "r"(v));
+}
+
+__attribute__((noinline, noclone)) unsigned mix(unsigned a, unsigned b)
+{
+    __asm__ volatile("");
+    return (a ^ b) * 2654435761u + (a >> 3);
+}
+
+static sigjmp_buf out;
+static volatile uintptr_t fault_pc, fault_link;
+
+static void handler(int sig, siginfo_t *info, void *context)
+{
+    const ucontext_t *uc = context;
+    fault_pc = uc->uc_mcontext.pc;
+    fault_link = uc->uc_mcontext.regs[30];
+    siglongjmp(out, 1);
+}
+
+static unsigned loop(const long *p, long *q, long n)
+{
+    unsigned x = 1;
+    for (long i = 0; i < n; i++) {
+        store(q, load(p) + i);
+        x = mix(x, (unsigned)*q);
+    }
+    return x;
+}
+
+static void faults(void)
+{
+    struct sigaction sa = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+    long a = 5, b;
+    sigaction(SIGSEGV, &sa, NULL);
+    if (!sigsetjmp(out, 1))
+        loop((const long *)16, &b, 1);
+    uintptr_t in_load = fault_pc - (uintptr_t)load, behind = fault_link - (uintptr_t)loop;
+    printf("load fails at its start: %s, called from the loop: %s\n", in_load < 16 ? "yes" : "no",
+           behind < 256 ? "yes" : "no");
+    if (!sigsetjmp(out, 1))
+        loop(&a, (long *)16, 1);
+    printf("store fails at its start: %s\n", fault_pc - (uintptr_t)store < 16 ? "yes" : "no");
+}
+
+typedef int function(void);
+
+static void write_code(uint32_t *at, int result)
+{
+    at[0] = 0x52800000u | (uint32_t)result << 5; /* mov w0, #result */
+    at[1] = 0xd65f03c0;                          /* ret */
+    __builtin___clear_cache((char *)at, (char *)(at + 2));
+}
+
+/* bl to a function that is written anew, from a loop that is written once */
+static void changes(void)
+{
+    uint32_t *code = mmap(NULL, 8192, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    static const uint32_t caller[] = {
+        0xa9be7bfd, /* stp x29, x30, [sp, #-32]! */
+        0xa90153f3, /* stp x19, x20, [sp, #16] */
+        0x5280c813, /* mov w19, #1600 */
+        0x52800014, /* mov w20, #0 */
+        0x940003fc, /* bl code + 4096 */
+        0x0b000294, /* add w20, w20, w0 */
+        0x71000673, /* subs w19, w19, #1 */
+        0x54ffffa1, /* b.ne -12 */
+        0x2a1403e0, /* mov w0, w20 */
+        0xa94153f3, /* ldp x19, x20, [sp, #16] */
+        0xa8c27bfd, /* ldp x29, x30, [sp], #32 */
+        0xd65f03c0, /* ret */
+    };
+    memcpy(code, caller, sizeof(caller));
+    __builtin___clear_cache((char *)code, (char *)code + sizeof(caller));
+    for (int i = 1; i <= 5; i++) {
+        write_code(code + 1024, i);
+        int sum = 0;
+        for (int k = 0; k < 5; k++)
+            sum += ((function *)(uintptr_t)code)();
+        printf("%d ", sum);
+    }
+    printf("\n");
+}
+
+int main(void)
+{
+    long a = 7, b = 0;
+    printf("%u\n", loop(&a, &b, TURNS));
+    faults();
+    printf("%u\n", loop(&a, &b, TURNS));
+    faults();
+    changes();
+    return 0;
+}
