@@ -17,7 +17,7 @@ struct rewidth {
     unsigned order;
     u64 first, blocks, table_clusters; /* the new structure: blocks, then their table */
     u64 counted;                       /* clusters up to the last one in use */
-    u64 at;                            /* cluster to go on with */
+    u64 checked, at;                   /* clusters to go on with */
     struct freed *old;                 /* blocks of the old structure */
     size_t nold, old_cap;
     u64 scanned;
@@ -73,10 +73,26 @@ static void new_blocks(struct qcow2 *q, u64 cluster, unsigned rank)
     }
 }
 
+/* Before anything is written: what lies behind the end of the image would be in the way of its clusters. */
+static enum step check_counts(struct qcow2 *q, struct rewidth *w)
+{
+    u64 most = mask64(1u << w->order);
+    for (; w->checked < w->counted; w->checked++) {
+        u64 count;
+        enum step s = refcount_get(q, w->checked, &count);
+        if (s != STEP_DONE)
+            return s;
+        if (count > most)
+            return fmt_fail(&q->fmt, EINVAL, "Cannot decrease refcount entry width to %u bits: Cluster at offset %#llx has a refcount of %llu",
+                            1u << w->order, (unsigned long long)(w->checked << q->cluster_bits), (unsigned long long)count);
+    }
+    return STEP_DONE;
+}
+
 static enum step copy_counts(struct qcow2 *q, struct rewidth *w)
 {
     unsigned bits = q->cluster_bits + 3 - w->order;
-    u64 end = w->first + w->blocks + w->table_clusters, most = mask64(1u << w->order);
+    u64 end = w->first + w->blocks + w->table_clusters;
     for (; w->at < w->blocks << bits; w->at++) {
         u64 count = 0;
         enum step s = w->at < w->counted ? refcount_get(q, w->at, &count) : STEP_DONE;
@@ -84,9 +100,6 @@ static enum step copy_counts(struct qcow2 *q, struct rewidth *w)
             return s;
         if (w->at >= w->first)
             count = w->at < end;
-        if (count > most)
-            return fmt_fail(&q->fmt, EINVAL, "Cannot decrease refcount entry width to %u bits: Cluster at offset %#llx has a refcount of %llu",
-                            1u << w->order, (unsigned long long)(w->at << q->cluster_bits), (unsigned long long)count);
         u64 block = w->first + (w->at >> bits), bit = (w->at & mask64(bits)) << w->order;
         if (!(w->at & mask64(bits))) {
             if (meta_crowded(&q->fmt.meta))
@@ -119,6 +132,8 @@ static enum step rewidth_step(struct fmt *f, struct fmt_job *j)
     struct rewidth *w = container_of(j, struct rewidth, job);
     struct qcow2 *q = qcow2_of(f);
     enum step s = scan_old(q, w);
+    if (s == STEP_DONE)
+        s = check_counts(q, w);
     if (s != STEP_DONE)
         return s;
     if (!w->blocks && !plan_new(q, w))
@@ -146,6 +161,8 @@ static bool change_width(struct qcow2 *q, unsigned order, struct err *e)
         clusters_free_later(q, old_table, old_clusters << q->cluster_bits);
         q->free_hint = 0;
         q->packed_at = 0;
+    } else { /* nothing leads to them */
+        meta_forget(&q->fmt.meta, w.first << q->cluster_bits, (w.blocks + w.table_clusters) << q->cluster_bits);
     }
     free(w.old);
     return good && settle_all(q, e);

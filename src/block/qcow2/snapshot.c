@@ -73,11 +73,12 @@ static u64 referred(const struct qcow2 *q, const struct l2_entry *l, u64 *first)
     return clusters_of(q, (l->host & (q->cluster_size - 1)) + (l->packed ? l->packed_len : q->cluster_size));
 }
 
-static enum step room_for(struct qcow2 *q, u64 cluster, int addend)
+/* packed: several entries may refer to the cluster, and each of those that it counts will add one. */
+static enum step room_for(struct qcow2 *q, u64 cluster, int addend, bool packed)
 {
-    u64 count;
+    u64 count, most = packed ? refcount_max(q) / 2 : refcount_max(q) - 1;
     enum step s = refcount_get(q, cluster, &count);
-    if (s == STEP_DONE && (!count || (addend > 0 && count >= refcount_max(q))))
+    if (s == STEP_DONE && (!count || (addend > 0 && count > most)))
         return fmt_fail(&q->fmt, EINVAL, count ? "the reference count of cluster %llu cannot grow; wider counts (refcount_bits) are needed"
                                                     : "cluster %llu is in use but not counted; run \"check -r all\"",
                         (unsigned long long)cluster);
@@ -104,7 +105,7 @@ static enum step visit_entry(struct qcow2 *q, const struct walk *w, u64 offset, 
     for (u64 i = 0; i < n && w->addend; i++) {
         if (change)
             add_count(q, first + i, w->addend);
-        else if ((s = room_for(q, first + i, w->addend)) != STEP_DONE)
+        else if ((s = room_for(q, first + i, w->addend, l.packed)) != STEP_DONE)
             return s;
     }
     if (w->addend < 0 || !n || l.packed)
@@ -133,7 +134,7 @@ static enum step walk_step(struct fmt *f, struct fmt_job *j)
         if (!table)
             continue;
         u64 guest = (u64)w->next << (q->cluster_bits + q->l2_bits);
-        s = w->addend ? room_for(q, table >> q->cluster_bits, w->addend) : STEP_DONE;
+        s = w->addend ? room_for(q, table >> q->cluster_bits, w->addend, false) : STEP_DONE;
         for (unsigned change = 0; change < (w->dry ? 1 : 2) && s == STEP_DONE; change++) {
             for (u32 i = 0; i < 1u << q->l2_bits && s == STEP_DONE; i++)
                 s = visit_entry(q, w, table + i * q->l2_entry, guest + ((u64)i << q->cluster_bits), change);
