@@ -59,7 +59,8 @@ static irv expand_crc32(struct ir_builder *b, const struct ir_node *n)
     irv x = ir_xor(b, IR_I64, bits < 64 ? n->a : ir_ubfx(b, IR_I32, n->a, 0, 32), n->b);
     if (bits < 64)
         x = ir_shl(b, IR_I64, x, ir_const(b, IR_I64, 64 - bits));
-    irv v = ir_v2(b, IR_VPMULL, IR_V128, 3, ir_fmov(b, IR_F64, x), ir_const(b, IR_V128, quotient));
+    irv factor = ir_const(b, IR_V128, quotient);
+    irv v = ir_v2(b, IR_VPMULL, IR_V128, 3, ir_fmov(b, IR_F64, x), factor);
     v = ir_v2(b, IR_VPMULL, IR_V128, 3, v, ir_const(b, IR_V128, polynomial));
     irv r = ir_emit(b, IR_VGET, IR_I32, 2 | 2 << 4, v, 0, 0, 0);
     if (bits < 32)
