@@ -28,6 +28,7 @@
 #define ENOUGH      2        /* samples that make code hot */
 #define SHARE       40       /* the thread gets one part in so many of the processor time, */
 #define BURST       4000000  /* ns, and that much in advance */
+#define FIRST_NAP   8000000  /* ns: many programs are over by then */
 #define SHORT_NAP   1000000  /* ns between samples, when there is something to find */
 #define LONG_NAP    32000000
 #define EARLY       50       /* samples */
@@ -298,7 +299,7 @@ static void *hot_thread(void *opaque)
 {
     struct engine *en = opaque;
     struct hot *h = &en->hot;
-    u64 nap = SHORT_NAP;
+    u64 nap = FIRST_NAP;
     while (!atomic_load(&h->stop)) {
         nanosleep(&(struct timespec){0, (long)nap}, NULL);
         pthread_mutex_lock(&en->lock);
