@@ -42,6 +42,7 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
     c->segment_size = ALIGN_UP(MAX(size / JIT_SEGMENTS, (size_t)2 * JIT_MAX_CODE), 4096);
     c->size = c->thunk_size + JIT_SEGMENTS * c->segment_size;
     c->epoch = 1;
+    c->hash = xcalloc((size_t)1 << JIT_HASH_BITS, sizeof(*c->hash));
     c->rw = make_memory(c->size, e);
     if (!c->rw || !map_again(c, e))
         return false;
@@ -86,8 +87,9 @@ bool cache_fork_child(struct jit_cache *c, struct err *e)
 
 static struct jit_region **bucket(const struct jit_cache *c, u64 pc, u32 key)
 {
-    u64 h = (pc ^ (u64)key << 40) * 0x9e3779b97f4a7c15ull;
-    return (struct jit_region **)&c->hash[h >> (64 - JIT_HASH_BITS)];
+    /* neighbours stay neighbours, so that a small program touches little of the table */
+    u64 h = pc >> 2 ^ pc >> (JIT_HASH_BITS + 2) ^ key * 0x9e3779b1u;
+    return &c->hash[h & ((1u << JIT_HASH_BITS) - 1)];
 }
 
 struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
@@ -264,6 +266,7 @@ void cache_free(struct jit_cache *c)
         free(c->segment[k].region);
         free(c->segment[k].first);
     }
+    free(c->hash);
     munmap(c->rw, c->size);
     munmap((void *)(uintptr_t)c->rx, c->size);
 }

@@ -99,7 +99,7 @@ struct jit_cache {
     unsigned current;
     size_t used; /* in the current segment */
     struct jit_segment segment[JIT_SEGMENTS];
-    struct jit_region *hash[1 << JIT_HASH_BITS];
+    struct jit_region **hash; /* 1 << JIT_HASH_BITS lists */
     struct jit_page_ref *pages[1 << JIT_PAGE_BITS];
     u64 epoch;   /* counts removals of code */
     u64 changes; /* counts what was said about changed guest code, and flushes */
