@@ -139,7 +139,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->invalid.limit = LIFT_SITES;
     compiler_init(&en->compiler);
     hot_init(en);
-    if (opts->kind == ENGINE_JIT && opts->hot_at_once)
+    if (opts->kind == ENGINE_JIT && opts->hot_at_once && !opts->one_insn)
         en->threshold = opts->hot_after;
     collect_helpers(en);
     collect_flags(en);

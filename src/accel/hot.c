@@ -224,9 +224,9 @@ static void profile_add(struct hot *h, u64 pc)
 struct engine_place *engine_profile(struct engine *en, size_t *count)
 {
     struct hot *h = &en->hot;
-    struct engine_place *out = xcalloc(h->profiled + 1, sizeof(*out));
     *count = 0;
-    pthread_mutex_lock(&en->lock);
+    pthread_mutex_lock(&en->lock); /* vCPUs may still be running, and add to it */
+    struct engine_place *out = xcalloc(h->profiled + 1, sizeof(*out));
     for (size_t i = 0; i < h->profile_size; i++) {
         if (h->profile[i].samples)
             out[(*count)++] = h->profile[i];
@@ -319,7 +319,7 @@ void hot_start(struct engine *en)
     struct hot *h = &en->hot;
     sigset_t all, old;
     bool wanted = log_on(LOG_PROFILE) || (en->opts.hot_after && !en->opts.hot_at_once);
-    if (!wanted || en->opts.kind != ENGINE_JIT || getpid() != h->pid)
+    if (!wanted || en->opts.kind != ENGINE_JIT || en->opts.one_insn || getpid() != h->pid)
         return;
     sigfillset(&all);
     sigdelset(&all, SIGSEGV);
@@ -339,13 +339,16 @@ void hot_init(struct engine *en)
     h->pid = getpid();
 }
 
+/* A child of vfork() has but one thread, and its parent's is none of its business. */
 void hot_stop(struct engine *en)
 {
     struct hot *h = &en->hot;
+    if (getpid() != h->pid)
+        return;
     pthread_mutex_lock(&h->stopping);
     h->stopped++;
     pthread_mutex_lock(&en->lock);
-    bool running = h->running && getpid() == h->pid;
+    bool running = h->running;
     atomic_store(&h->stop, true);
     pthread_mutex_unlock(&en->lock);
     if (running) {
@@ -360,6 +363,8 @@ void hot_stop(struct engine *en)
 void hot_restart(struct engine *en)
 {
     struct hot *h = &en->hot;
+    if (getpid() != h->pid)
+        return;
     pthread_mutex_lock(&h->stopping);
     if (!--h->stopped)
         hot_start(en);
