@@ -22,7 +22,7 @@ struct page {
     u32 count[PAGE];
 };
 
-enum { BUCKETS = 1 << 14 };
+enum { BUCKETS = 1 << 12 };
 
 enum phase { PHASE_HEADER, PHASE_BITMAPS, PHASE_L1, PHASE_TABLES, PHASE_COMPARE, PHASE_END };
 
@@ -39,6 +39,7 @@ struct check {
     u32 l1_next;
     bool counted;       /* the L2 tables have been counted: now the COPIED flags */
     u64 next;           /* cluster or entry to go on with */
+    u64 no_room_below;  /* from `next` to here all clusters are in use */
     enum phase phase;
     struct qcow2 *q;
     struct bitmap_walk bitmaps;
@@ -118,6 +119,18 @@ static void refer(struct qcow2 *q, struct check *c, u64 offset, u64 len)
 }
 
 /* ---- tables ---- */
+
+/* How many of a table's entries lie in the file; those behind its end are all zero. */
+static u64 entries_in_file(const struct qcow2 *q, u64 offset, u64 entries)
+{
+    u64 end = ALIGN_UP(q->fmt.node->file->size, (u64)q->cluster_size);
+    return offset < end ? MIN(entries, (end - offset) / 8) : 0;
+}
+
+static u64 reftable_entries(const struct qcow2 *q)
+{
+    return entries_in_file(q, q->reftable_offset, (u64)q->reftable_clusters << (q->cluster_bits - 3));
+}
 
 static enum step count_entries(struct qcow2 *q, struct check *c, u64 table, u64 guest)
 {
@@ -213,7 +226,8 @@ static enum step check_flags(struct qcow2 *q, struct check *c, u64 table, u64 gu
 static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
 {
     struct meta *m = &q->fmt.meta;
-    for (; c->l1_next < size; c->l1_next++) {
+    u64 end = entries_in_file(q, l1, size);
+    for (; c->l1_next < end; c->l1_next++) {
         u64 where = l1 + 8ull * c->l1_next;
         u8 *p = meta_get(m, where);
         if (!p)
@@ -283,7 +297,7 @@ static enum step check_mappings(struct qcow2 *q, struct check *c)
 /* The refcount table and its blocks. */
 static enum step check_blocks(struct qcow2 *q, struct check *c)
 {
-    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3);
+    u64 entries = reftable_entries(q);
     for (; c->next < entries; c->next++) {
         u64 where = q->reftable_offset + 8 * c->next;
         u8 *p = meta_get(&q->fmt.meta, where);
@@ -326,6 +340,33 @@ static void refer_snapshot_table(struct qcow2 *q, struct check *c)
 
 /* ---- comparing ---- */
 
+/* Make a block that counts the cluster, or bring that nearer: the block needs a cluster that nobody uses, and
+ * that something counts. */
+static enum step cover(struct qcow2 *q, struct check *c, u64 cluster)
+{
+    if (!refcount_in_table(q, cluster)) {
+        u64 behind = c->npages ? (c->pages[c->npages - 1] + 1) * PAGE : 0;
+        u64 first;
+        enum step s = refcount_grow_table(q, cluster, behind, &first);
+        u64 end = (q->reftable_offset >> q->cluster_bits) + q->reftable_clusters;
+        for (; s == STEP_BARRIER && first < end; first++)
+            *count_of(c, first) = 1;
+        return s;
+    }
+    u64 at = MAX(cluster, c->no_room_below), count;
+    while (found_count(c, at))
+        at++;
+    c->no_room_below = at;
+    enum step s = refcount_get(q, at, &count);
+    if (s != STEP_DONE)
+        return s;
+    bool counted = refcount_same_block(q, at, cluster) || refcount_covered(q, at);
+    s = refcount_add_block(q, counted ? cluster : at, at);
+    if (s == STEP_DONE)
+        *count_of(c, at) = 1;
+    return s;
+}
+
 static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
 {
     u64 count, found = found_count(c, cluster);
@@ -342,18 +383,10 @@ static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
         return STEP_DONE;
     }
     bool leak = count > found, fix = c->fix & (leak ? FIX_LEAKS : FIX_ERRORS);
-    if (fix && !refcount_covered(q, cluster)) {
-        u64 at = cluster;
-        while (found_count(c, at)) /* a block needs a cluster that nobody uses, and that it counts itself */
-            at++;
-        s = refcount_add_block(q, at);
+    while (fix && !refcount_covered(q, cluster)) {
+        s = cover(q, c, cluster);
         if (s != STEP_DONE)
             return s;
-        *count_of(c, at) = 1;
-        if (!refcount_covered(q, cluster)) {
-            c->r->check_errors++;
-            return STEP_DONE;
-        }
     }
     say(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
         fix ? "Repairing" : leak ? "Leaked" : "ERROR", cluster, count, found);
@@ -392,7 +425,7 @@ static int by_index(const void *a, const void *b)
 static enum step compare(struct qcow2 *q, struct check *c)
 {
     unsigned bits = q->cluster_bits + 3 - q->refcount_order;
-    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3);
+    u64 entries = reftable_entries(q);
     for (;;) {
         u64 i = c->next >> bits, stop = (i + 1) << bits;
         const u8 *p = i < entries ? meta_get(&q->fmt.meta, q->reftable_offset + 8 * i) : NULL;

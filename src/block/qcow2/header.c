@@ -166,10 +166,13 @@ bool header_write_now(struct qcow2 *q, struct err *e)
 /* A table of `bytes` bytes at `offset` that must lie where a table may lie. */
 static bool table_fits(const struct qcow2 *q, u64 offset, u64 bytes, u64 most, const char *what, struct err *e)
 {
+    const struct node *n = q->fmt.node;
     if (bytes > most)
         return err_set(e, EFBIG, "%s is too large", what);
     if (offset & (q->cluster_size - 1) || offset > (1ull << 56) - bytes)
         return err_set(e, EINVAL, "%s offset invalid", what);
+    if (offset + bytes > ALIGN_UP(n->file->size, (u64)q->cluster_size) && !(n->flags & OPEN_CHECK))
+        return err_set(e, EINVAL, "%s lies beyond the end of '%s': is the file complete?", what, n->filename);
     return true;
 }
 

@@ -164,9 +164,18 @@ enum step refcount_get(struct qcow2 *q, u64 cluster, u64 *count);
 /* For a cluster that refcount_get() has just found to be covered: cannot miss anything. */
 void refcount_set(struct qcow2 *q, u64 cluster, u64 count);
 bool refcount_covered(struct qcow2 *q, u64 cluster);
+/* Whether one block counts both; whether the table has an entry for the block of this one. */
+bool refcount_same_block(const struct qcow2 *q, u64 a, u64 b);
+bool refcount_in_table(const struct qcow2 *q, u64 cluster);
+/* A longer table, with an entry for the block of `cluster`; it lies behind all clusters that the present one can
+ * count, and not in front of the cluster `behind`: first the blocks that count the new clusters, then the table.
+ * Ends with a barrier: the header names the table before anything is allocated that only this table counts. The
+ * new clusters are those from *first to the table's end. */
+enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *first);
+/* A block that counts what is around `cluster`, in the free cluster `at`, which it or another block counts. */
+enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at);
 /* Up to `most` free clusters in a row, at least `least`. */
 enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count);
-enum step refcount_add_block(struct qcow2 *q, u64 cluster);
 void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes);
 void packed_free_later(struct qcow2 *q, const struct l2_entry *l);
 /* Uncount what may be uncounted. */
