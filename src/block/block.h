@@ -82,6 +82,8 @@ bool node_read_only(const struct node *n);
 struct node *node_file(const struct node *n);    /* NULL: none */
 struct node *node_backing(const struct node *n); /* NULL: none, or not opened */
 bool node_probed(const struct node *n);          /* its format was not given but guessed */
+/* Its bytes are those of a block device: they hold something before they are written, and the size is fixed. */
+bool node_is_device(const struct node *n);
 
 /* ---- requests ---- */
 

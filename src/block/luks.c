@@ -464,6 +464,7 @@ static bool luks_open(struct node *n, struct json *options, u32 flags, struct er
         return false;
     bool good = n->file->size >= s->l.payload || err_set(e, EINVAL, "the file is shorter than its LUKS header says");
     n->size = good ? n->file->size - s->l.payload : 0;
+    n->device = n->file->device;
     if (good && !(flags & OPEN_NO_IO)) {
         const struct secret *pass = key ? secret_find(n->graph, key, e) : NULL;
         if (!key)
@@ -500,7 +501,7 @@ static bool luks_truncate(struct node *n, u64 size, enum prealloc p, struct err 
     size = ALIGN_UP(size, (u64)CRYPT_SECTOR);
     if (!node_truncate(n->file, size + node_of(n->fmt)->l.payload, p == PREALLOC_METADATA ? PREALLOC_OFF : p, e))
         return false;
-    n->size = size;
+    n->size = n->file->size - node_of(n->fmt)->l.payload;
     return true;
 }
 

@@ -43,6 +43,11 @@ bool node_probed(const struct node *n)
     return n->probed;
 }
 
+bool node_is_device(const struct node *n)
+{
+    return n->device;
+}
+
 bool node_has_bitmaps(const struct node *n)
 {
     return n->drv->bitmap_room;
@@ -116,7 +121,7 @@ void node_submit(struct node *n, struct blk_req *r)
     r->error = 0;
     n->inflight++;
     if (r->op != BLK_FLUSH && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))
-        node_done_later(r, EIO);
+        node_done_later(r, n->device && n->drv->kind == NODE_PROTOCOL && changes(r) ? ENOSPC : EIO);
     else if (r->offset > INT64_MAX || r->len > INT64_MAX - r->offset)
         node_done_later(r, EFBIG);
     else if ((changes(r) || r->op == BLK_PULL) && !(n->flags & OPEN_WRITE))

@@ -57,6 +57,7 @@ struct node {
     u32 flags; /* open_flags */
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
+    bool device;   /* its bytes are those of a block device, which hold something before they are written */
     u64 size;
     struct bitmap *bitmaps;
     struct node *file, *backing, *data; /* children; `data`: external data file */

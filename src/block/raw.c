@@ -31,6 +31,7 @@ static bool raw_open(struct node *n, struct json *options, u32 flags, struct err
     s->fmt.shift = offset;
     s->window = offset || size != UINT64_MAX;
     n->size = size == UINT64_MAX ? there - offset : size;
+    n->device = n->file->device;
     return true;
 }
 
@@ -57,7 +58,7 @@ static bool raw_truncate(struct node *n, u64 size, enum prealloc p, struct err *
         return err_set(e, ENOTSUP, "Unsupported preallocation mode 'metadata'");
     if (!node_truncate(n->file, size, p, e))
         return false;
-    n->size = size;
+    n->size = n->file->size;
     return true;
 }
 

@@ -64,6 +64,19 @@ class Raw(ImageTest):
                     options=("-n", "-f", "raw"))
         self.peer_io("a", "read -P 5 100 1000", "read -P 4 0 100", options=("-f", "raw"))
 
+    def test_direct_and_not_aligned(self):
+        """Writes of parts of one block at the same time, and up to an end that is not aligned."""
+        for aio in AIO_MODES:
+            with self.subTest(aio=aio):
+                (self.dir / "a").write_bytes(bytes(30000))
+                parts = [f"aio_write -q -P {i + 1} {i * 300} 300" for i in range(100)]
+                self.our_io("a", *parts, "aio_flush", "flush", aio=aio, options=("-n", "-f", "raw"))
+                expected = b"".join(bytes([i + 1]) * 300 for i in range(100))
+                self.assertEqual((self.dir / "a").read_bytes(), expected)
+                (self.dir / "b").write_bytes(bytes(1000))
+                self.our_io("b", "write -P 1 0 512", "write -P 2 900 100", aio=aio, options=("-n", "-f", "raw"))
+                self.assertEqual((self.dir / "b").read_bytes(), b"\1" * 512 + bytes(388) + b"\2" * 100)
+
     def test_window(self):
         self.ours("create", "-f", "raw", "a", "1M")
         self.our_io("driver=raw,offset=64k,size=64k,file.filename=a", "write -P 1 0 64k", options=("--image-opts",))

@@ -83,7 +83,8 @@ int img_create_file(struct img *m, const char *format, const char *filename, boo
     if (m->qemu && !quiet)
         print_formatting(m, format, filename);
     if (!block_create(m->g, format, filename, m->options, &m->e))
-        return img_fail(m, "%s: %s", filename, m->e.text);
+        return !strcmp(m->command, "convert") ? img_fail(m, "%s: error while converting %s: %s", filename, format, m->e.text)
+                                              : img_fail(m, "%s: %s", filename, m->e.text);
     if (!m->qemu && !quiet) {
         char text[32];
         size = json_get(m->options, "size");
@@ -188,6 +189,8 @@ int img_resize(struct img *m)
         img_fail(m, "Use the --shrink option to perform a shrink operation.");
         status = img_fail(m, "warning: Shrinking an image will delete all data beyond the shrunken image's end. "
                              "Before performing such an operation, make sure there is no important data there.");
+    } else if (node_is_device(n) && size != now) {
+        status = img_fail(m, "Cannot resize device files");
     } else if (!node_truncate(n, size, p, &m->e)) {
         status = img_error(m);
     } else if (!m->quiet) {

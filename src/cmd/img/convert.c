@@ -373,7 +373,8 @@ static bool open_target(struct convert *c, const char *format, const char *name)
     c->cluster = info.cluster_size;
     c->has_backing = info.backing;
     image_info_free(&info);
-    c->zero_target = (!m->no_create || m->target_is_zero) && !c->has_backing;
+    bool new = !m->no_create && !node_is_device(c->dst);
+    c->zero_target = (new || m->target_is_zero) && !c->has_backing;
     u64 sparse = m->has_sparse ? m->sparse : DEFAULT_SPARSE;
     c->granule = sparse ? MAX(sparse, c->cluster) : 0;
     if (m->has_sparse && !sparse)
