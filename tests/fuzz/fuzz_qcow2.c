@@ -6,6 +6,7 @@
  * piece covers is zero. tests/fuzz/pieces.py makes one from an image. */
 #include "fuzz/fuzz.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -78,6 +79,11 @@ static struct memory image_of(const uint8_t *data, size_t size)
     return m;
 }
 
+static void print(struct check_result *c, const char *line)
+{
+    fprintf(stderr, "%s\n", line);
+}
+
 static void try_image(struct block_graph *g, const uint8_t *data, size_t size, unsigned what)
 {
     struct memory m = image_of(data, size);
@@ -96,8 +102,11 @@ static void try_image(struct block_graph *g, const uint8_t *data, size_t size, u
     } else if (n && what == 1) {
         change_some(n);
     } else if (n && node_check(n, FIX_LEAKS | FIX_ERRORS, &c, &e) && !c.check_errors && !c.corruptions) {
-        if (node_check(n, 0, &again, &e) && (again.corruptions || again.leaks))
+        if (node_check(n, 0, &again, &e) && (again.corruptions || again.leaks)) {
+            again.report = print;
+            node_check(n, 0, &again, &e);
             abort(); /* repaired, and not clean */
+        }
         read_some(n);
     }
     node_close(n, NULL);
