@@ -225,7 +225,8 @@ void image_info_free(struct image_info *info);
 
 /* Name another backing file in the image (NULL: none); the open graph stays as it is. */
 bool node_set_backing(struct node *n, const char *file, const char *format, struct err *e);
-bool node_amend(struct node *n, const struct json *options, struct err *e);
+/* `force`: also what may lose data. */
+bool node_amend(struct node *n, const struct json *options, bool force, struct err *e);
 /* Give up all that the image itself holds, so that it shows its backing file. */
 bool node_make_empty(struct node *n, struct err *e);
 

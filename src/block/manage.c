@@ -166,11 +166,23 @@ bool node_set_backing(struct node *n, const char *file, const char *format, stru
     return n->drv->set_backing(n, file, format, e);
 }
 
-bool node_amend(struct node *n, const struct json *options, struct err *e)
+static bool has_option(const struct block_option *o, const char *name)
+{
+    while (o && o->name && strcmp(o->name, name))
+        o++;
+    return o && o->name;
+}
+
+bool node_amend(struct node *n, const struct json *options, bool force, struct err *e)
 {
     if (!n->drv->amend)
         return err_set(e, ENOTSUP, "Format driver '%s' does not support option amendment", n->drv->name);
-    return n->drv->amend(n, options, e);
+    for (const struct json *c = options->first; c; c = c->next) {
+        if (!has_option(n->drv->amend_options, c->key))
+            return err_set(e, EINVAL, "Invalid parameter '%s'%s", c->key,
+                           has_option(n->drv->create_options, c->key) ? "\nThis option is only supported for image creation" : "");
+    }
+    return n->drv->amend(n, options, force, e);
 }
 
 bool node_make_empty(struct node *n, struct err *e)

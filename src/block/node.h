@@ -41,7 +41,7 @@ struct driver {
     bool (*snapshot_load)(struct node *n, const char *id, const char *name, struct err *e);
     bool (*info)(struct node *n, struct image_info *info, struct err *e);
     bool (*set_backing)(struct node *n, const char *file, const char *format, struct err *e);
-    bool (*amend)(struct node *n, const struct json *options, struct err *e);
+    bool (*amend)(struct node *n, const struct json *options, bool force, struct err *e);
     bool (*make_empty)(struct node *n, struct err *e);
     /* Whether one more bitmap can be stored. The driver saves the persistent ones when it closes. */
     bool (*bitmap_room)(struct node *n, const char *name, struct err *e);

@@ -140,7 +140,7 @@ static void do_amend(struct world *w)
     struct err e;
     struct json *o = json_object();
     json_set_int(o, "refcount_bits", 1 << rng_below(&w->rng, 7));
-    node_amend(w->n, o, &e);
+    node_amend(w->n, o, false, &e);
     json_free(o);
 }
 

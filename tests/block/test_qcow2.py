@@ -4,6 +4,7 @@
 import itertools
 import json
 import subprocess
+import os
 import sys
 import time
 from pathlib import Path
@@ -318,6 +319,65 @@ class Qcow2(ImageTest):
             self.peer_io(spec, "read -P 1 1100 500k", "length", options=how)
         run = self.ours("measure", "-O", "luks", "--size", "1G")
         self.assertEqual(run.out, "required size: 1075810304\nfully allocated size: 1075810304\n")
+
+    def test_keys(self):
+        """Changes of LUKS keys, both ways; what would lose data is refused in the peer's words."""
+        names = {"s0": "aaa", "s1": "bbb", "s2": "ccc"}
+        secrets = [x for name, data in names.items() for x in ("--object", f"secret,id={name},data={data}")]
+        for n, (format, prefix) in enumerate((("luks", ""), ("qcow2", "encrypt."))):
+            kind = "" if format == "luks" else "encrypt.format=luks,"
+            self.ours("create", *secrets, "-f", format, "-o", f"{kind}{prefix}key-secret=s0,{prefix}iter-time=10", "a", "8M")
+
+            def spec(key):
+                return f"driver={format},file.filename=a,{prefix}key-secret={key}"
+
+            def amend(options, key, run=self.ours, status=0, force=()):
+                options = ",".join(prefix + x for x in options.split(","))
+                return run("amend", *secrets, *force, "-o", options, "--image-opts", spec(key), status=status)
+
+            with self.subTest(format=format):
+                how = (*secrets, "--image-opts")
+                self.our_io(spec("s0"), "write -P 7 0 1M", options=how, aio=AIO_MODES[n])
+                amend("state=active,new-secret=s1,iter-time=10", "s0")
+                for key in ("s0", "s1"):
+                    self.peer_io(spec(key), "read -P 7 0 1M", options=how)
+                for options in ("state=active,new-secret=s2,keyslot=1", "state=active,new-secret=s2,keyslot=9", "state=active",
+                                "state=inactive", "state=inactive,keyslot=6", "state=inactive,old-secret=s2", "state=foo",
+                                "state=inactive,keyslot=0,old-secret=s1", "state=active,old-secret=s0,new-secret=s1",
+                                "state=inactive,old-secret=s0,new-secret=s1", "state=inactive,old-secret=s0,iter-time=1",
+                                "new-secret=s1", "state=active,new-secret=nope", "key-secret=s1", "size=1" if n == 0 else "foo=1"):
+                    ours = amend(options, "s0", status=1)
+                    self.assertEqual(ours.err, amend(options, "s0", self.peers, status=1).err)
+                amend("state=inactive,old-secret=s0", "s1")
+                self.peer_io(spec("s0"), "read 0 512", options=how, status=1)
+                self.our_io(spec("s0"), "read 0 512", options=how, status=1)
+                self.peer_io(spec("s1"), "read -P 7 0 1M", options=how)
+                for options in ("state=inactive,old-secret=s1", "state=inactive,keyslot=1"):
+                    self.assertEqual(amend(options, "s1", status=1).err, amend(options, "s1", self.peers, status=1).err)
+                amend("state=active,new-secret=s2,keyslot=5,iter-time=10", "s1")
+                amend("state=active,new-secret=s0,keyslot=5,iter-time=10", "s1", force=("--force",))
+                self.our_io(spec("s0"), "read -P 7 0 1M", options=how)
+                self.our_io(spec("s2"), "read 0 512", options=how, status=1)
+                amend("state=inactive,keyslot=5", "s1", self.peers)
+                self.same("info", "a")
+                self.same_json("info", "--output=json", "a")
+        self.same("amend", "-f", "luks", "-o", "help")
+        self.same("amend", "-f", "qcow2", "-o", "help")
+
+    def test_amend_data_file(self):
+        for options in ("data_file=d", "data_file=d,data_file_raw=on"):
+            self.ours("create", "-f", "qcow2", "-o", options, "a", "1M")
+            self.our_io("a", "write -P 3 0 64k")
+            os.rename(self.dir / "d", self.dir / "e")
+            spec = "driver=qcow2,file.filename=a,data-file.driver=file,data-file.filename=e"
+            self.ours("amend", "-o", "data_file=e", "--image-opts", spec)
+            self.peer_io("a", "read -P 3 0 64k")
+            self.ours("amend", "-o", "data_file_raw=off", "a")
+            self.assertIn("data file raw: false", self.same("info", "a").out)
+            self.same("amend", "-o", "data_file_raw=on", "a", status=1)
+        self.ours("create", "-f", "qcow2", "a", "1M")
+        self.same("amend", "-o", "data_file=d", "a", status=1)
+        self.same("amend", "-o", "cluster_size=4k", "a", status=1)
 
     def dirty(self, image, name, program=None):
         """What a server of the image says of a bitmap: offset, length and whether it is dirty."""

@@ -272,34 +272,59 @@ bool qcow2_set_backing(struct node *n, const char *file, const char *format, str
     return header_fits(q, e) && header_write_now(q, e);
 }
 
-bool qcow2_amend(struct node *n, const struct json *options, struct err *e)
+/* The name of the data file in the header; "": none. */
+static bool amend_data_file(struct qcow2 *q, const char *name, struct err *e)
+{
+    if (!has_data_file(q))
+        return err_set(e, EINVAL, "data-file can only be set for images that use an external data file");
+    free(q->data_file);
+    q->data_file = *name ? xstrdup(name) : NULL;
+    extension_set(q, EXT_DATA_FILE, q->data_file, (u32)strlen(name));
+    return header_fits(q, e) && header_write_now(q, e);
+}
+
+static bool amend_data_raw(struct qcow2 *q, bool raw, struct err *e)
+{
+    if (raw && !(q->autoclear & AUTOCLEAR_DATA_RAW))
+        return err_set(e, EINVAL, "data-file-raw cannot be set on existing images");
+    if (raw == !!(q->autoclear & AUTOCLEAR_DATA_RAW))
+        return true;
+    q->autoclear &= ~(u64)AUTOCLEAR_DATA_RAW;
+    return header_write_now(q, e);
+}
+
+static bool amend_plan(struct node *n, const struct json *options, struct plan *p, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    if (p->compat && !parse_version(p->compat, &p->version, e))
+        return false;
+    if (!is_pow2(p->refcount_bits) || p->refcount_bits > 64)
+        return err_set(e, EINVAL, "Refcount width must be a power of two and may not exceed 64 bits");
+    bool wants_lazy = json_get(options, "lazy_refcounts");
+    if (wants_lazy && p->lazy && p->version < 3)
+        return err_set(e, EINVAL, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
+    p->lazy &= wants_lazy || p->version >= 3;
+    if ((p->data_file && !amend_data_file(q, p->data_file, e)) || !amend_data_raw(q, p->data_raw, e) ||
+        !qcow2_change_version(q, p->version, ctz64(p->refcount_bits), p->lazy, e))
+        return false;
+    if ((p->backing || p->backing_format) &&
+        !qcow2_set_backing(n, p->backing ? p->backing : n->backing_name, p->backing_format ? p->backing_format : n->backing_format, e))
+        return false;
+    return p->size == n->size || qcow2_truncate(n, p->size, PREALLOC_OFF, e);
+}
+
+bool qcow2_amend(struct node *n, const struct json *options, bool force, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
     struct json *o = json_copy(options);
     struct plan p = {.size = n->size, .version = q->version, .lazy = q->compatible & COMPAT_LAZY_REFCOUNTS,
-                     .refcount_bits = 1u << q->refcount_order};
-    bool good = take_options(o, &p, e);
-    if (good && o->first)
-        good = err_set(e, EINVAL, "Invalid parameter '%s'", o->first->key);
+                     .refcount_bits = 1u << q->refcount_order, .data_raw = q->autoclear & AUTOCLEAR_DATA_RAW};
+    struct luks_change keys;
+    node_drain(n);
+    bool good = luks_change_take(&keys, "encrypt.", o, e) && take_options(o, &p, e);
+    good = good && (!keys.wanted || qcow2_change_keys(q, &keys, force, e)) && amend_plan(n, options, &p, e);
+    luks_change_free(&keys);
     json_free(o);
-    if (good && p.crypto.format)
-        good = err_set(e, ENOTSUP, "changing the encryption is not supported; convert the image");
-    good = good && (!p.compat || parse_version(p.compat, &p.version, e));
-    if (good && (!is_pow2(p.refcount_bits) || p.refcount_bits > 64))
-        good = err_set(e, EINVAL, "Refcount width must be a power of two and may not exceed 64 bits");
-    if (good && (p.cluster_size || p.ext_l2 || p.compression || p.prealloc_text || p.data_file))
-        good = err_set(e, EINVAL, "Invalid parameter '%s'\nThis option is only supported for image creation",
-                       p.cluster_size ? "cluster_size" : p.ext_l2 ? "extended_l2" : p.compression ? "compression_type"
-                                                     : p.data_file ? "data_file" : "preallocation");
-    bool wants_lazy = json_get(options, "lazy_refcounts");
-    if (good && wants_lazy && p.lazy && p.version < 3)
-        good = err_set(e, EINVAL, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
-    p.lazy &= wants_lazy || p.version >= 3;
-    good = good && qcow2_change_version(q, p.version, ctz64(p.refcount_bits), p.lazy, e);
-    if (good && (p.backing || p.backing_format))
-        good = qcow2_set_backing(n, p.backing ? p.backing : n->backing_name, p.backing_format ? p.backing_format : n->backing_format, e);
-    if (good && p.size != n->size)
-        good = qcow2_truncate(n, p.size, PREALLOC_OFF, e);
     plan_free(&p);
     return good;
 }

@@ -234,6 +234,8 @@ enum step bitmaps_refer(struct qcow2 *q, struct bitmap_walk *w);
 /* crypto.c */
 bool qcow2_crypto_open(struct qcow2 *q, struct json *options, u32 flags, struct err *e);
 void qcow2_crypto_close(struct qcow2 *q);
+/* Change the keys of a LUKS header. */
+bool qcow2_change_keys(struct qcow2 *q, const struct luks_change *c, bool force, struct err *e);
 void qcow2_crypt(const struct fmt *f, bool encrypt, u64 guest, u64 host, u8 *data, size_t len);
 void qcow2_crypto_info(const struct qcow2 *q, struct json *o);
 struct crypto_plan { /* how a new image is to be encrypted; format NULL: not at all */
@@ -285,7 +287,7 @@ bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct q
 bool qcow2_create(struct block_graph *g, const char *filename, struct json *options, struct err *e);
 bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 bool qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e);
-bool qcow2_amend(struct node *n, const struct json *options, struct err *e);
+bool qcow2_amend(struct node *n, const struct json *options, bool force, struct err *e);
 bool qcow2_make_empty(struct node *n, struct err *e);
 bool qcow2_measure(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
                    u64 *bitmaps, struct err *e);

@@ -212,7 +212,7 @@ int img_amend(struct img *m)
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, m->cache);
     if (!n)
         return 1;
-    int status = node_amend(n, m->options, &m->e) ? 0 : img_error(m);
+    int status = node_amend(n, m->options, m->force, &m->e) ? 0 : img_error(m);
     return img_close(m, n, status);
 }
 
