@@ -116,9 +116,9 @@ void snapshot_list_free(struct snapshot_info *list, size_t count)
     free(list);
 }
 
-bool node_snapshot_create(struct node *n, const char *name, struct err *e)
+bool node_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e)
 {
-    return n->drv->snapshot_create ? n->drv->snapshot_create(n, name, e) : lacks(n, "has no snapshots", e);
+    return n->drv->snapshot_create ? n->drv->snapshot_create(n, name, vm, e) : lacks(n, "has no snapshots", e);
 }
 
 bool node_snapshot_apply(struct node *n, const char *name, struct err *e)
@@ -135,6 +135,18 @@ bool node_snapshot_delete(struct node *n, const char *name, struct err *e)
 bool node_snapshot_load(struct node *n, const char *id, const char *name, struct err *e)
 {
     return n->drv->snapshot_load ? n->drv->snapshot_load(n, id, name, e) : lacks(n, "has no snapshots", e);
+}
+
+bool node_vmstate_write(struct node *n, u64 offset, const void *data, u64 len, struct err *e)
+{
+    if (!(n->flags & OPEN_WRITE))
+        return err_set(e, EPERM, "'%s' is opened read-only", n->filename);
+    return n->drv->vmstate_write ? n->drv->vmstate_write(n, offset, data, len, e) : lacks(n, "cannot hold a machine's state", e);
+}
+
+bool node_vmstate_read(struct node *n, u64 offset, void *data, u64 len, struct err *e)
+{
+    return n->drv->vmstate_read ? n->drv->vmstate_read(n, offset, data, len, e) : lacks(n, "cannot hold a machine's state", e);
 }
 
 bool node_info(struct node *n, struct image_info *info, struct err *e)

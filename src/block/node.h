@@ -35,10 +35,12 @@ struct driver {
     bool (*truncate)(struct node *n, u64 size, enum prealloc p, struct err *e);
     bool (*check)(struct node *n, u32 fix, struct check_result *c, struct err *e);
     bool (*snapshot_list)(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);
-    bool (*snapshot_create)(struct node *n, const char *name, struct err *e);
+    bool (*snapshot_create)(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e);
     bool (*snapshot_apply)(struct node *n, const char *name, struct err *e);
     bool (*snapshot_delete)(struct node *n, const char *name, struct err *e);
     bool (*snapshot_load)(struct node *n, const char *id, const char *name, struct err *e);
+    bool (*vmstate_write)(struct node *n, u64 offset, const void *data, u64 len, struct err *e);
+    bool (*vmstate_read)(struct node *n, u64 offset, void *data, u64 len, struct err *e);
     bool (*info)(struct node *n, struct image_info *info, struct err *e);
     bool (*set_backing)(struct node *n, const char *file, const char *format, struct err *e);
     bool (*amend)(struct node *n, const struct json *options, bool force, struct err *e);

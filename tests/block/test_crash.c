@@ -151,7 +151,7 @@ static void do_snapshot(struct world *w)
     size_t count;
     node_snapshot_list(w->n, &list, &count, &e);
     if (count < 3 && rng_below(&w->rng, 3))
-        node_snapshot_create(w->n, "s", &e);
+        node_snapshot_create(w->n, "s", NULL, &e);
     else if (count)
         node_snapshot_delete(w->n, list[rng_below(&w->rng, count)].id, &e);
     snapshot_list_free(list, count);

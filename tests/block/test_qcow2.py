@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, ImageTest
+from images import AIO_MODES, LYRE, ImageTest
 
 WRITES = ("write -P 1 0 1M", "write -P 2 1000 100", "write -P 3 5M 3M", "write -z 6M 300k", "discard 7M 512k",
           "write -P 4 9M 10k", "write -P 5 9445k 5", "writev -P 6 10M 1k 3k 512", "aio_write -P 7 11M 64k",
@@ -123,6 +123,41 @@ class Qcow2(ImageTest):
                 self.our_io("a", "write -P 4 3M 1M")
                 self.ours("snapshot", "-d", "s2", "a")
                 self.same("check", "a")
+
+    def test_machine_state(self):
+        """Snapshots with the state of a machine: the peer sees its size, goes back to it, deletes it."""
+        maker = Path(LYRE).parent / "tests/block/test_block_vmstate"
+        run = subprocess.run([maker], env=dict(os.environ, LYRE_VMSTATE_IMAGE=str(self.dir / "a")), capture_output=True)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertIn("684 KiB", self.same("snapshot", "-l", "a").out)
+        self.same("check", "a")
+        self.same_json("info", "--output=json", "a")
+        for one, other in ((self.ours, self.peers), (self.peers, self.ours)):
+            one("snapshot", "-a", "one", "a")
+            other("check", "a")
+            self.peer_io("a", "read -P 1 1000 10000")
+            self.our_io("a", "write -P 7 0 3M")
+            one("snapshot", "-a", "two", "a")
+            self.our_io("a", "read -P 2 1000 10000")
+            self.ours("convert", "-l", "one", "-O", "raw", "a", "b")
+            self.peer_io("b", "read -P 1 1000 10000", options=("-f", "raw"))
+            one("snapshot", "-c", "three", "a")
+            other("snapshot", "-d", "three", "a")
+            other("check", "a")
+        self.peers("snapshot", "-d", "two", "a")
+        self.ours("snapshot", "-d", "one", "a")
+        self.same("check", "a")
+
+    def test_larger_than_the_backing_file(self):
+        """What a longer backing file has behind the end must not show when the image grows."""
+        for compat in ("1.1", "0.10"):
+            self.ours("create", "-f", "qcow2", "base", "2M")
+            self.our_io("base", "write -P 5 0 2M")
+            for command in (("resize", "a", "3M"), ("amend", "-o", "size=3M", "a")):
+                self.ours("create", "-q", "-f", "qcow2", "-o", f"compat={compat}", "-b", "base", "-F", "qcow2", "a", "1000000")
+                self.ours(*command)
+                self.peer_io("a", "read -P 5 0 1000000", "read -P 0 1000448 2000000")
+                self.peers("check", "a")
 
     def test_compressed(self):
         self.ours("create", "-f", "raw", "a", "10M")

@@ -47,7 +47,7 @@ static void change_some(struct node *n)
     }
     struct err e;
     node_flush(n);
-    node_snapshot_create(n, "fuzz", &e);
+    node_snapshot_create(n, "fuzz", NULL, &e);
     node_snapshot_delete(n, "fuzz", &e);
 }
 

@@ -96,6 +96,110 @@ static bool check_plan(struct plan *p, struct err *e)
     return true;
 }
 
+/* ---- size ---- */
+
+struct range_job {
+    struct fmt_job job;
+    u64 at, end;
+    enum step (*change)(struct qcow2 *q, u64 *at, u64 end);
+};
+
+static enum step range_step(struct fmt *f, struct fmt_job *j)
+{
+    struct range_job *r = container_of(j, struct range_job, job);
+    return r->change(qcow2_of(f), &r->at, r->end);
+}
+
+bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e)
+{
+    struct range_job r = {.job.step = range_step, .at = at, .end = end, .change = change};
+    return fmt_run(&q->fmt, &r.job, e);
+}
+
+bool grow_l1(struct qcow2 *q, u64 size, struct err *e)
+{
+    u64 span = (u64)q->cluster_size << q->l2_bits, needed = size / span + (size % span != 0);
+    if (needed <= q->l1_size)
+        return true;
+    if (needed > MAX_L1_BYTES / 8)
+        return err_set(e, EFBIG, "The image size is too large for its cluster size of %u bytes", q->cluster_size);
+    u64 old = q->l1_offset, offset;
+    u32 old_size = q->l1_size;
+    if (!l1_copy(q, old, old_size, (u32)needed, false, &offset, e))
+        return false;
+    q->l1_offset = offset;
+    q->l1_size = (u32)needed;
+    if (old_size)
+        clusters_free_later(q, old, 8ull * old_size);
+    return header_write_now(q, e);
+}
+
+/* Make the file long enough for what was allocated in it. */
+static bool extend_file(struct qcow2 *q, enum prealloc p, struct err *e)
+{
+    struct node *file = q->fmt.node->file, *data = q->fmt.node->data;
+    u64 size = q->fmt.node->size, end = MAX(file->size, q->free_hint << q->cluster_bits);
+    enum prealloc how = p == PREALLOC_METADATA ? PREALLOC_OFF : p;
+    if (data && data->size < size && !node_truncate(data, size, how, e))
+        return false;
+    return end <= file->size || node_truncate(file, end, how, e);
+}
+
+/* Without regard to the backing file. */
+static bool resize(struct node *n, u64 size, enum prealloc p, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    if (size % 512)
+        size = ALIGN_UP(size, (u64)512);
+    if (q->nsnapshots && q->version < 3)
+        return err_set(e, ENOTSUP, "Can't resize a version 2 image which has snapshots");
+    u64 old = n->size, from = ALIGN_UP(size, (u64)q->cluster_size);
+    if (size < old) {
+        u64 tail = MIN(from, old) - size;
+        int error = tail && !has_data_file(q) ? node_io(n, BLK_ZERO, size, NULL, tail, 0) : 0;
+        if (error)
+            return err_set(e, error, "cannot clear the last cluster of '%s': %s", n->filename, strerror(error));
+        if (!change_range(q, from, ALIGN_UP(old, (u64)q->cluster_size), map_drop, e))
+            return false;
+    } else if (!grow_l1(q, size, e)) {
+        return false;
+    }
+    n->size = size;
+    if (!header_write_now(q, e))
+        return false;
+    if (p != PREALLOC_OFF && size > old && !change_range(q, ALIGN_DOWN(old, (u64)q->cluster_size), ALIGN_UP(size, (u64)q->cluster_size), map_prealloc, e))
+        return false;
+    if ((p != PREALLOC_OFF || (n->data && size > old)) && !extend_file(q, p, e))
+        return false;
+    return settle_all(q, e);
+}
+
+/* Before it has `size` bytes: where its backing file is longer than the image was, it must not show. */
+static bool hide_backing(struct qcow2 *q, u64 size, struct err *e)
+{
+    struct node *n = q->fmt.node;
+    u64 old = n->size, end = !n->backing_name ? 0 : n->backing ? MIN(size, n->backing->size) : size;
+    if (end <= old)
+        return true;
+    n->size = size;
+    int error = node_io(n, BLK_ZERO, old, NULL, end - old, BLK_MAY_UNMAP);
+    n->size = old;
+    return !error || err_set(e, error, "cannot hide the backing file behind the end of '%s': %s", n->filename, strerror(error));
+}
+
+bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    bool grows = size > n->size;
+    return (!grows || (vmstate_drop(q, e) && grow_l1(q, size, e) && hide_backing(q, size, e))) && resize(n, size, p, e);
+}
+
+bool qcow2_make_empty(struct node *n, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    return change_range(q, 0, ALIGN_UP(n->size, (u64)q->cluster_size), map_drop, e) && settle_all(q, e);
+}
+
 /* ---- creating ---- */
 
 static void set_bit_field(u8 *p, unsigned index, unsigned order)
@@ -165,94 +269,11 @@ bool qcow2_create(struct block_graph *g, const char *filename, struct json *opti
         close(fd);
     struct node *n = good ? node_open(g, filename, "qcow2", NULL, OPEN_WRITE | OPEN_NO_BACKING | OPEN_NO_FLUSH, e) : NULL;
     if (n) {
-        good = node_truncate(n, p.size, p.prealloc, e) && qcow2_encrypt(n, &p.crypto, e);
+        good = resize(n, p.size, p.prealloc, e) && qcow2_encrypt(n, &p.crypto, e);
         good = node_close(n, good ? e : NULL) && good;
     }
     plan_free(&p);
     return good && n;
-}
-
-/* ---- size ---- */
-
-struct range_job {
-    struct fmt_job job;
-    u64 at, end;
-    enum step (*change)(struct qcow2 *q, u64 *at, u64 end);
-};
-
-static enum step range_step(struct fmt *f, struct fmt_job *j)
-{
-    struct range_job *r = container_of(j, struct range_job, job);
-    return r->change(qcow2_of(f), &r->at, r->end);
-}
-
-bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e)
-{
-    struct range_job r = {.job.step = range_step, .at = at, .end = end, .change = change};
-    return fmt_run(&q->fmt, &r.job, e);
-}
-
-static bool grow_l1(struct qcow2 *q, u64 size, struct err *e)
-{
-    u64 span = (u64)q->cluster_size << q->l2_bits, needed = size / span + (size % span != 0);
-    if (needed <= q->l1_size)
-        return true;
-    if (needed > MAX_L1_BYTES / 8)
-        return err_set(e, EFBIG, "The image size is too large for its cluster size of %u bytes", q->cluster_size);
-    u64 old = q->l1_offset, offset;
-    u32 old_size = q->l1_size;
-    if (!l1_copy(q, old, old_size, (u32)needed, false, &offset, e))
-        return false;
-    q->l1_offset = offset;
-    q->l1_size = (u32)needed;
-    if (old_size)
-        clusters_free_later(q, old, 8ull * old_size);
-    return header_write_now(q, e);
-}
-
-/* Make the file long enough for what was allocated in it. */
-static bool extend_file(struct qcow2 *q, enum prealloc p, struct err *e)
-{
-    struct node *file = q->fmt.node->file, *data = q->fmt.node->data;
-    u64 size = q->fmt.node->size, end = MAX(file->size, q->free_hint << q->cluster_bits);
-    enum prealloc how = p == PREALLOC_METADATA ? PREALLOC_OFF : p;
-    if (data && data->size < size && !node_truncate(data, size, how, e))
-        return false;
-    return end <= file->size || node_truncate(file, end, how, e);
-}
-
-bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
-{
-    struct qcow2 *q = qcow2_of_node(n);
-    if (size % 512)
-        size = ALIGN_UP(size, (u64)512);
-    if (q->nsnapshots && q->version < 3)
-        return err_set(e, ENOTSUP, "Can't resize a version 2 image which has snapshots");
-    u64 old = n->size, from = ALIGN_UP(size, (u64)q->cluster_size);
-    if (size < old) {
-        u64 tail = MIN(from, old) - size;
-        int error = tail && !has_data_file(q) ? node_io(n, BLK_ZERO, size, NULL, tail, 0) : 0;
-        if (error)
-            return err_set(e, error, "cannot clear the last cluster of '%s': %s", n->filename, strerror(error));
-        if (!change_range(q, from, ALIGN_UP(old, (u64)q->cluster_size), map_drop, e))
-            return false;
-    } else if (!grow_l1(q, size, e)) {
-        return false;
-    }
-    n->size = size;
-    if (!header_write_now(q, e))
-        return false;
-    if (p != PREALLOC_OFF && size > old && !change_range(q, ALIGN_DOWN(old, (u64)q->cluster_size), ALIGN_UP(size, (u64)q->cluster_size), map_prealloc, e))
-        return false;
-    if ((p != PREALLOC_OFF || (n->data && size > old)) && !extend_file(q, p, e))
-        return false;
-    return settle_all(q, e);
-}
-
-bool qcow2_make_empty(struct node *n, struct err *e)
-{
-    struct qcow2 *q = qcow2_of_node(n);
-    return change_range(q, 0, ALIGN_UP(n->size, (u64)q->cluster_size), map_drop, e) && settle_all(q, e);
 }
 
 /* ---- names and version ---- */

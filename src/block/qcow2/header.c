@@ -409,7 +409,7 @@ bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
     info->cluster_size = q->cluster_size;
     info->dirty = q->incompatible & INCOMPAT_DIRTY;
     info->encrypted = q->crypt_method;
-    info->vm_state_offset = (u64)q->l1_size << (q->cluster_bits + q->l2_bits);
+    info->vm_state_offset = vmstate_start(q);
     bool v3 = q->version >= 3;
     json_set_string(o, "compat", v3 ? "1.1" : "0.10");
     json_set_string(o, "compression-type", q->compression == ZSTD ? "zstd" : "zlib");
@@ -496,6 +496,8 @@ const struct driver driver_qcow2 = {
     .snapshot_apply = qcow2_snapshot_apply,
     .snapshot_delete = qcow2_snapshot_delete,
     .snapshot_load = qcow2_snapshot_load,
+    .vmstate_write = qcow2_vmstate_write,
+    .vmstate_read = qcow2_vmstate_read,
     .info = qcow2_info,
     .set_backing = qcow2_set_backing,
     .bitmap_room = qcow2_bitmap_room,

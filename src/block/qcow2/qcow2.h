@@ -253,7 +253,7 @@ bool qcow2_encrypt(struct node *n, const struct crypto_plan *p, struct err *e);
 bool snapshots_read(struct qcow2 *q, struct err *e);
 void snapshots_drop(struct qcow2 *q);
 bool qcow2_snapshot_list(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);
-bool qcow2_snapshot_create(struct node *n, const char *name, struct err *e);
+bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e);
 bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e);
 bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e);
 bool qcow2_snapshot_load(struct node *n, const char *id, const char *name, struct err *e);
@@ -275,6 +275,13 @@ bool store_bytes(struct qcow2 *q, const u8 *bytes, u64 len, u64 *offset, struct 
 /* Write back, uncount what can be, write back. */
 bool settle_all(struct qcow2 *q, struct err *e);
 
+/* vmstate.c */
+u64 vmstate_start(const struct qcow2 *q);
+/* Give up what is mapped behind the end of the disk. */
+bool vmstate_drop(struct qcow2 *q, struct err *e);
+bool qcow2_vmstate_write(struct node *n, u64 offset, const void *data, u64 len, struct err *e);
+bool qcow2_vmstate_read(struct node *n, u64 offset, void *data, u64 len, struct err *e);
+
 /* amend.c: no request may be in flight. */
 bool qcow2_change_version(struct qcow2 *q, u32 version, unsigned order, bool lazy, struct err *e);
 
@@ -283,6 +290,8 @@ enum step qcow2_damaged(struct qcow2 *q, const char *fmt, ...) PRINTF_LIKE(2, 3)
 
 /* create.c */
 /* Run `change` (map_drop, map_prealloc) over a range of whole clusters. */
+/* An L1 table that maps at least `size` bytes. */
+bool grow_l1(struct qcow2 *q, u64 size, struct err *e);
 bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e);
 bool qcow2_create(struct block_graph *g, const char *filename, struct json *options, struct err *e);
 bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);

@@ -209,7 +209,9 @@ int img_amend(struct img *m)
     }
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
-    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, m->cache);
+    /* A larger image must not show more of its backing file. */
+    u32 flags = OPEN_WRITE | (json_get(m->options, "size") ? 0 : OPEN_NO_BACKING);
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, flags, m->cache);
     if (!n)
         return 1;
     int status = node_amend(n, m->options, m->force, &m->e) ? 0 : img_error(m);

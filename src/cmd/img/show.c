@@ -219,7 +219,7 @@ int img_snapshot(struct img *m)
         else if (count)
             print_snapshots(list, count);
         snapshot_list_free(list, count);
-    } else if (what == 'c' && !node_snapshot_create(n, name, &m->e)) {
+    } else if (what == 'c' && !node_snapshot_create(n, name, NULL, &m->e)) {
         status = m->e.code == ENOTSUP ? img_fail(m, "Could not create snapshot '%s': -95 (Operation not supported)", name)
                                       : img_fail(m, "Could not create snapshot '%s': %s", name, m->e.text);
     } else if (what == 'a' && !node_snapshot_apply(n, name, &m->e)) {
