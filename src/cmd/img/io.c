@@ -576,7 +576,7 @@ static int do_sleep(struct io *io, int argc, char **argv)
     u64 ms;
     if (!size_parse(argv[1], &ms))
         return complain_size("time", argv[1]);
-    nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}, NULL);
+    loop_sleep(block_graph_loop(io->g), loop_now() + ms * 1000000);
     return 0;
 }
 
