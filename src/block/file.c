@@ -483,8 +483,10 @@ static bool file_create(struct block_graph *g, const char *filename, struct json
         !opt_string(options, "preallocation", &text, e))
         return false;
     enum prealloc p = PREALLOC_OFF;
-    bool good = !text || prealloc_parse(text, &p, e);
+    bool good = !text || prealloc_parse(text, &p, NULL) || err_set(e, EINVAL, "invalid parameter value: %s", text);
     free(text);
+    if (good && p == PREALLOC_METADATA)
+        good = err_set(e, ENOTSUP, "Unsupported preallocation mode: metadata");
     int fd = good ? open(filename, O_RDWR | O_CREAT | O_CLOEXEC, 0644) : -1;
     if (fd < 0)
         return good ? err_set(e, errno, "Could not create '%s': %s", filename, strerror(errno)) : false;

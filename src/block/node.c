@@ -119,6 +119,8 @@ void node_submit(struct node *n, struct blk_req *r)
     r->node = n;
     r->cancelled = false;
     r->error = 0;
+    if ((n->flags & OPEN_WRITE_THROUGH) && changes(r) && !(r->flags & BLK_INTERNAL))
+        r->flags |= BLK_FUA;
     n->inflight++;
     bool on_disk = r->op != BLK_FLUSH && !(r->flags & BLK_VM_STATE);
     if (on_disk && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))

@@ -132,9 +132,11 @@ class Qcow2(ImageTest):
         self.assertIn("684 KiB", self.same("snapshot", "-l", "a").out)
         self.same("check", "a")
         self.same_json("info", "--output=json", "a")
-        for one, other in ((self.ours, self.peers), (self.peers, self.ours)):
+        for one, other, io in ((self.ours, self.peers, self.peer_io), (self.peers, self.ours, self.our_io)):
             one("snapshot", "-a", "one", "a")
             other("check", "a")
+            io("a", "write -q -b -P 9 64k 100k", "read -q -b -P 9 64k 100k", "read -q -b -P 0 10M 64k")
+            (self.our_io if io == self.peer_io else self.peer_io)("a", "read -q -b -P 9 64k 100k")
             self.peer_io("a", "read -P 1 1000 10000")
             self.our_io("a", "write -P 7 0 3M")
             one("snapshot", "-a", "two", "a")
@@ -147,6 +149,26 @@ class Qcow2(ImageTest):
         self.peers("snapshot", "-d", "two", "a")
         self.ours("snapshot", "-d", "one", "a")
         self.same("check", "a")
+
+    def test_raw_data_file(self):
+        """data_file_raw: the data file alone is the disk, also where the image was not written."""
+        for make in (self.ours, self.peers):
+            make("create", "-f", "qcow2", "-o", "data_file=d,data_file_raw=on", "a", "4M")
+            self.our_io("a", "write -P 3 0 1M", "write -z 64k 64k", "discard 512k 128k")
+            self.same("map", "--output=json", "a")
+            self.peers("compare", "-f", "qcow2", "-F", "raw", "a", "d")
+            self.our_io("d", "write -P 9 2M 64k", options=("-f", "raw"))
+            self.our_io("a", "read -P 9 2M 64k")
+            self.peer_io("a", "read -P 9 2M 64k")
+
+    def test_write_through(self):
+        """Modes of caching: all of them write what they are told to."""
+        self.ours("create", "-f", "qcow2", "a", "4M")
+        for i, mode in enumerate(("writethrough", "directsync", "none", "unsafe", "writeback")):
+            self.our_io("a", f"write -P {i + 1} {i}00k 100k", "reopen -c writethrough", f"read -P {i + 1} {i}00k 100k", options=("-t", mode))
+            self.peer_io("a", f"read -P {i + 1} {i}00k 100k")
+        self.our_io("a", "write -P 99 0 64k", options=("-s",))
+        self.peer_io("a", "read -P 1 0 64k")
 
     def test_larger_than_the_backing_file(self):
         """What a longer backing file has behind the end must not show when the image grows."""

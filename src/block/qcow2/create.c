@@ -51,7 +51,7 @@ static bool parse_version(const char *s, u32 *version, struct err *e)
     else if (!strcmp(s, "1.1") || !strcmp(s, "v3"))
         *version = 3;
     else
-        return err_set(e, EINVAL, "Invalid parameter '%s'", s);
+        return err_set(e, EINVAL, "Parameter 'version' does not accept value '%s'", s);
     return true;
 }
 
@@ -79,13 +79,15 @@ static bool check_plan(struct plan *p, struct err *e)
     if (p->version < 3 && p->data_file)
         return err_set(e, EINVAL, "External data files are only supported with compatibility level 1.1 and above (use version=v3 or greater)");
     if (p->compression && strcmp(p->compression, "zlib") && strcmp(p->compression, "zstd"))
-        return err_set(e, EINVAL, "Invalid parameter '%s'", p->compression);
+        return err_set(e, EINVAL, "Parameter 'compression-type' does not accept value '%s'", p->compression);
     if (p->version < 3 && p->compression && !strcmp(p->compression, "zstd"))
         return err_set(e, EINVAL, "Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)");
     if (p->backing && p->prealloc != PREALLOC_OFF && !p->ext_l2)
         return err_set(e, EINVAL, "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
     if (p->backing && p->data_raw)
         return err_set(e, EINVAL, "Backing file and data-file-raw cannot be used at the same time");
+    if (p->data_raw && p->prealloc == PREALLOC_OFF)
+        p->prealloc = PREALLOC_METADATA; /* the data file alone must show the disk, also what the image says nothing of */
     if (p->data_raw && !p->data_file)
         return err_set(e, EINVAL, "data-file-raw requires data-file");
     u64 span = p->cluster_size * (p->cluster_size / (p->ext_l2 ? 16 : 8));
@@ -283,6 +285,8 @@ bool qcow2_set_backing(struct node *n, const char *file, const char *format, str
     struct qcow2 *q = qcow2_of_node(n);
     if (file && strlen(file) > 1023)
         return err_set(e, EINVAL, "Backing file name too long");
+    if (file && *file && !format)
+        return err_set(e, EINVAL, "backing format must be specified");
     if (file && (q->autoclear & AUTOCLEAR_DATA_RAW))
         return err_set(e, EINVAL, "Cannot set a backing file for images with data-file-raw");
     free(n->backing_name);
@@ -317,8 +321,8 @@ static bool amend_data_raw(struct qcow2 *q, bool raw, struct err *e)
 static bool amend_plan(struct node *n, const struct json *options, struct plan *p, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
-    if (p->compat && !parse_version(p->compat, &p->version, e))
-        return false;
+    if (p->compat && !parse_version(p->compat, &p->version, NULL))
+        return err_set(e, EINVAL, "Unknown compatibility level %s", p->compat);
     if (!is_pow2(p->refcount_bits) || p->refcount_bits > 64)
         return err_set(e, EINVAL, "Refcount width must be a power of two and may not exceed 64 bits");
     bool wants_lazy = json_get(options, "lazy_refcounts");
@@ -328,8 +332,9 @@ static bool amend_plan(struct node *n, const struct json *options, struct plan *
     if ((p->data_file && !amend_data_file(q, p->data_file, e)) || !amend_data_raw(q, p->data_raw, e) ||
         !qcow2_change_version(q, p->version, ctz64(p->refcount_bits), p->lazy, e))
         return false;
-    if ((p->backing || p->backing_format) &&
-        !qcow2_set_backing(n, p->backing ? p->backing : n->backing_name, p->backing_format ? p->backing_format : n->backing_format, e))
+    if (p->backing && strcmp(p->backing, n->backing_name ? n->backing_name : ""))
+        return err_set(e, EINVAL, "Cannot amend the backing file\nUse rebase to change it.");
+    if (p->backing_format && n->backing_name && !qcow2_set_backing(n, n->backing_name, p->backing_format, e))
         return false;
     return p->size == n->size || qcow2_truncate(n, p->size, PREALLOC_OFF, e);
 }
