@@ -325,6 +325,8 @@ static bool begin_writing(struct qcow2 *q, u32 flags, struct err *e)
 {
     if ((q->incompatible & INCOMPAT_CORRUPT) && !(flags & OPEN_CHECK))
         return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
+    if (!header_fits(q, e)) /* ours is as long as another program's, or longer */
+        return false;
     if (q->autoclear & ~(u64)(AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW)) {
         q->autoclear &= AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW;
         header_touch(q, false);

@@ -21,7 +21,7 @@ bool settle_all(struct qcow2 *q, struct err *e)
 {
     struct fmt_job job = {.step = settle_step};
     while (meta_is_dirty(&q->fmt.meta) || q->header_changed || q->freed.count || q->settling.count || q->ready.count) {
-        if (!fmt_run_barrier(&q->fmt, e) || !fmt_run(&q->fmt, &job, e))
+        if ((q->header_changed && !header_fits(q, e)) || !fmt_run_barrier(&q->fmt, e) || !fmt_run(&q->fmt, &job, e))
             return false;
     }
     return true;
