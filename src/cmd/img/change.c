@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/job.h"
 #include "cmd/img/img.h"
 
 /* ---- create ---- */
@@ -334,77 +335,51 @@ int img_rebase(struct img *m)
 
 /* ---- commit ---- */
 
-/* Which layer of the chain has this name: as the image says it, or as a path. 0: none. */
-static unsigned find_base(struct node *chain, const char *base, struct node **found)
+/* The layer below `top` that has this name, as the image says it or as a path; NULL names the first. */
+static struct node *find_base(struct node *top, const char *base)
 {
-    unsigned depth = 0;
-    for (struct node *n = node_backing(chain); n; n = node_backing(n)) {
-        depth++;
-        *found = n;
-        if (!base || !strcmp(base, node_filename(n)))
-            return depth;
-    }
-    return 0;
+    struct node *n = node_backing(top);
+    while (n && base && strcmp(base, node_filename(n)))
+        n = node_backing(n);
+    return n;
 }
 
-static int copy_down(struct img *m, struct node *chain, struct node *base, unsigned base_depth)
+static int run_commit(struct img *m, struct node *root, struct node *base)
 {
-    u8 *buf = xmalloc(CHUNK);
-    int error = 0;
+    struct job_options o = {.speed = m->rate};
+    struct block_job *j = job_commit(root, base, &o, &m->e);
+    if (!j)
+        return img_fail(m, "Could not commit into '%s': %s", node_filename(base), m->e.text);
     struct progress p;
-    progress_start(&p, m, node_size(chain));
-    if (node_size(chain) > node_size(base) && !node_truncate(base, node_size(chain), PREALLOC_OFF, &m->e))
-        error = m->e.code ? m->e.code : EIO;
-    for (u64 at = 0; at < node_size(chain) && !error;) {
-        struct blk_status s;
-        unsigned depth;
-        error = node_status_chain(chain, at, node_size(chain) - at, &s, &depth);
-        bool above = depth < base_depth && (s.flags & STATUS_ALLOCATED);
-        if (!error && !above) {
-            at += s.len;
-        } else if (!error && (s.flags & STATUS_ZERO)) {
-            error = node_io(base, BLK_ZERO, at, NULL, s.len, BLK_MAY_UNMAP);
-            at += s.len;
-        } else if (!error) {
-            u64 len = MIN(s.len, (u64)CHUNK);
-            error = node_io(chain, BLK_READ, at, buf, len, 0);
-            if (!error)
-                error = node_io(base, BLK_WRITE, at, buf, len, 0);
-            at += len;
-        }
-        progress_show(&p, at);
+    u64 done, total;
+    job_progress(j, &done, &total);
+    progress_start(&p, m, total);
+    while (job_state(j) != JOB_PENDING) {
+        loop_turn(block_graph_loop(m->g), true);
+        job_progress(j, &done, &total);
+        p.total = total;
+        progress_show(&p, done);
     }
-    if (!error)
-        error = node_flush(base);
     progress_end(&p);
-    free(buf);
-    return error ? img_fail(m, "Block job failed: %s", strerror(error)) : 0;
+    return job_finish(j, &m->e) ? 0 : img_fail(m, "Block job failed: %s", m->e.text);
 }
 
 int img_commit(struct img *m)
 {
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
-    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING | OPEN_UNMAP, m->cache);
+    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, m->cache);
     if (!top)
         return 1;
-    struct node *base = NULL, *layer = NULL;
-    struct node *chain = node_open(m->g, m->files[0], node_format(top), NULL, OPEN_SHARE, &m->e);
+    struct node *base = find_base(top, m->backing), *root = node_root(node_ref(top));
     int status = 0;
-    unsigned depth = 0;
-    if (!chain)
-        status = img_fail(m, "Could not open '%s': %s", m->files[0], m->e.text);
-    else if (!node_backing(chain))
+    if (!node_backing(top))
         status = img_fail(m, "Image does not have a backing file");
-    else if (!(depth = find_base(chain, m->backing, &layer)))
+    else if (!base)
         status = img_fail(m, "Did not find '%s' in the backing chain of '%s'", m->backing, m->files[0]);
-    if (!status) {
-        base = node_open(m->g, node_filename(layer), node_format(layer), NULL, OPEN_WRITE | OPEN_UNMAP, &m->e);
-        status = base ? copy_down(m, chain, base, depth) : img_fail(m, "Could not open '%s': %s", node_filename(layer), m->e.text);
-    }
-    node_close(chain, NULL);
-    if (base)
-        status = img_close(m, base, status);
+    else
+        status = run_commit(m, root, base);
+    status = img_close(m, root, status);
     if (!status && !m->drop && !m->backing && !node_make_empty(top, &m->e))
         status = img_fail(m, "Could not empty %s: %s", m->files[0], m->e.text);
     if (!status && !m->quiet)
