@@ -38,6 +38,11 @@ static bool lacks(const struct node *n, const char *what, struct err *e)
     return err_set(e, ENOTSUP, "'%s': the format %s %s", n->filename, n->drv->name, what);
 }
 
+bool node_is_free(const struct node *n, struct err *e)
+{
+    return !n->jobs || err_set(e, EBUSY, "a job works on '%s'; it has to end first", n->filename);
+}
+
 bool block_create(struct block_graph *g, const char *format, const char *filename,
                   const struct json *options, struct err *e)
 {
@@ -84,6 +89,8 @@ bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
         if (!b->bits && b->persistent)
             return err_set(e, ENOTSUP, "Bitmap '%s' is inconsistent and cannot be used\nRemove it before '%s' is resized.", b->name, n->filename);
     }
+    if (!node_is_free(n, e))
+        return false;
     node_drain(n);
     u64 before = n->size;
     bool good = n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
@@ -123,6 +130,8 @@ bool node_snapshot_create(struct node *n, const char *name, const struct snapsho
 
 bool node_snapshot_apply(struct node *n, const char *name, struct err *e)
 {
+    if (!node_is_free(n, e))
+        return false;
     bitmaps_mark(n, 0, n->size);
     return n->drv->snapshot_apply ? n->drv->snapshot_apply(n, name, e) : lacks(n, "has no snapshots", e);
 }
@@ -189,6 +198,8 @@ bool node_amend(struct node *n, const struct json *options, bool force, struct e
 {
     if (!n->drv->amend)
         return err_set(e, ENOTSUP, "Format driver '%s' does not support option amendment", n->drv->name);
+    if (!node_is_free(n, e))
+        return false;
     for (const struct json *c = options->first; c; c = c->next) {
         if (!has_option(n->drv->amend_options, c->key))
             return err_set(e, EINVAL, "Invalid parameter '%s'%s", c->key,
@@ -199,6 +210,8 @@ bool node_amend(struct node *n, const struct json *options, bool force, struct e
 
 bool node_make_empty(struct node *n, struct err *e)
 {
+    if (!node_is_free(n, e))
+        return false;
     bitmaps_mark(n, 0, n->size);
     return n->drv->make_empty ? n->drv->make_empty(n, e) : lacks(n, "cannot be emptied", e);
 }

@@ -68,6 +68,7 @@ struct node {
     struct fmt *fmt;                    /* formats */
     void *state;                        /* protocols and filters */
     unsigned inflight;
+    unsigned jobs;                      /* that work on it: it must stay as it is, but for what is written */
     struct err error; /* of the last request that failed for a reason worth words */
 };
 
@@ -98,6 +99,9 @@ struct block_graph {
     bool (*may_open)(void *opaque, const char *name, bool write);
     void *may_open_opaque;
 };
+
+/* Whether no job works on the node; otherwise *e says so. */
+bool node_is_free(const struct node *n, struct err *e);
 
 /* throttle.c */
 void throttle_groups_free(struct block_graph *g);
