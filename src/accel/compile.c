@@ -250,9 +250,11 @@ static void mutate(const struct engine *en, enum engine_stage stage, void *produ
 
 bool compiler_allocate(struct compiler *c, const struct engine *en)
 {
+    mutate(en, ENGINE_IR, &c->ir);
     if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
         return false;
     verify_allocation(&c->ra);
+    mutate(en, ENGINE_ALLOCATION, &c->ra);
     return true;
 }
 
@@ -267,6 +269,9 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     if (log_on(LOG_OUT_ASM))
         log_host_code(c, en);
     struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges);
+    if (en->turn || en->opts.lockstep_ms)
+        r->sum = lockstep_sum(en, r->range, r->nranges);
+    mutate(en, ENGINE_CODE, r);
     perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc);
     return r;
 }
@@ -274,7 +279,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
-    unsigned max_insns = en->opts.one_insn ? 1 : 64;
+    unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     c->buf.heat = en->threshold ? 1 + heat_index(en, pc) : 0;
     for (;; max_insns /= 2) {
@@ -282,16 +287,11 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         if (!len)
             return NULL;
         compiler_verify(c, en);
-        mutate(en, ENGINE_IR, &c->ir);
         if (!compiler_allocate(c, en))
             continue;
-        mutate(en, ENGINE_ALLOCATION, &c->ra);
         struct jit_region *r = compiler_install(c, en);
         if (!r)
             continue;
-        if (en->turn)
-            r->sum = lockstep_sum(c->code, len);
-        mutate(en, ENGINE_CODE, r);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;
         return r;

@@ -163,6 +163,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
     start_stress(en);
+    sampled_start(en);
     hot_start(en);
     return en;
 }
@@ -172,6 +173,7 @@ void engine_free(struct engine *en)
     atomic_store(&en->stop, true);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
+    sampled_stop(en);
     hot_free(en);
     perf_close(&en->perf);
     cache_free(&en->cache);
@@ -361,6 +363,10 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
             hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
         }
         engine_cpu(cpu)->polled_in_hot = false;
+        if (atomic_load(&env->request) & REQUEST_CHECK) {
+            sampled_check(cpu);
+            return engine_exit(cpu, exit);
+        }
         if (!(atomic_load(&env->request) & REQUEST_KICK))
             return true;
         atomic_fetch_and(&env->request, ~(u32)REQUEST_KICK);
@@ -449,6 +455,7 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
     hot_fork_child(en);
     fork_unlock(en);
     start_stress(en);
+    sampled_start(en);
     hot_start(en);
 }
 
@@ -493,5 +500,8 @@ void engine_stats(struct engine *en, FILE *to)
     print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
     print_hot(en, to);
+    if (en->opts.lockstep_ms)
+        fprintf(to, "regions compared    %" PRIu64 ", and %" PRIu64 " hot ones\n", en->stat_compared[0],
+                en->stat_compared[1]);
     fprintf(to, "FP traps            %" PRIu64 "\n", atomic_load(&en->stat_fp_traps));
 }

@@ -252,13 +252,23 @@ static enum answer opt_cache_size(struct run *r, const struct option *o, const c
     return GO_ON;
 }
 
-static enum answer opt_stress(struct run *r, const struct option *o, const char *arg)
+static enum answer take_ms(struct run *r, const char *arg, u32 *ms)
 {
     u64 v;
     if (!parse_number(arg, &v, false) || v > UINT32_MAX)
         return complain(r, "'%s' is no number of milliseconds", arg);
-    r->user.engine.stress_ms = (u32)v;
+    *ms = (u32)v;
     return GO_ON;
+}
+
+static enum answer opt_stress(struct run *r, const struct option *o, const char *arg)
+{
+    return take_ms(r, arg, &r->user.engine.stress_ms);
+}
+
+static enum answer opt_lockstep(struct run *r, const struct option *o, const char *arg)
+{
+    return take_ms(r, arg, &r->user.engine.lockstep_ms);
 }
 
 static enum answer opt_opt(struct run *r, const struct option *o, const char *arg)
@@ -337,6 +347,8 @@ static const struct option options[] = {
     {"host-cpu", "level", "LYRE_HOST_CPU", opt_host_cpu,
      "use at most this level of the host: sse4.2, avx2, avx512"},
     {"cache-size", "size", "LYRE_CACHE_SIZE", opt_cache_size, "bytes of code cache"},
+    {"lockstep", "ms", "LYRE_LOCKSTEP", opt_lockstep,
+     "compare some code with the interpreter every so many milliseconds"},
     {"stress", "ms", "LYRE_STRESS", opt_stress, "free all code every so many milliseconds"},
     {"opt", "when", "LYRE_OPT", opt_opt,
      "translate hot code again, as larger regions: on (default), off, or after so many entries, at once"},

@@ -337,7 +337,7 @@ static void cold_trap(struct x64_gen *g, const struct x64_cold *c)
     u32 start = x64_offset(g, g->a.p);
     x64_ud2(&g->a);
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) =
-        (struct host_fault){.start = start, .end = start + 2, .state = c->state - 1,
+        (struct host_fault){.start = start, .end = start + X64_UD2_BYTES, .state = c->state - 1,
                             .what = c->what, .base = c->dst, .index = 0xff};
 }
 
@@ -381,7 +381,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         return;
     case X64_COLD_TRAP:
         cold_trap(g, c);
-        return;
+        if (c->what != HOST_LEAVE_POLL)
+            return;
+        break; /* context_pass() may go on */
     case X64_COLD_EVAL:
         x64_emit_eval(g, c->ins);
         break;
@@ -895,5 +897,6 @@ const struct host host_x86_64 = {
     .context_pc = x64_context_pc,
     .context_reg = x64_context_reg,
     .context_abandon = x64_context_abandon,
+    .context_pass = x64_context_pass,
     .context_reset_stack = x64_context_reset_stack,
 };
