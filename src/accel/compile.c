@@ -158,6 +158,7 @@ static bool go_on(struct lift *l, u64 pc)
         return false;
     leave_window(from->compiler, l, l->pc + en->isa->max_insn);
     memcpy(from->compiler->code, code, len);
+    from->compiler->inlines = true;
     l->start = pc;
     l->code_len = len;
     return true;
@@ -169,8 +170,10 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
     ir_region_start(&c->ir, &from->en->isa->slots, pc);
     c->ir.key = from->key;
     c->nranges = 0;
+    c->inlines = false;
     ir_build_start(&c->builder, &c->ir);
     c->builder.lowering = lowering;
+    c->builder.counts = from->en->opts.count_insns && lowering;
 }
 
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns)
@@ -258,9 +261,22 @@ bool compiler_allocate(struct compiler *c, const struct engine *en)
     return true;
 }
 
+/* Something in a hot region comes round: a loop, or a call that returns into it. */
+static bool comes_round(const struct compiler *c)
+{
+    bool found = c->inlines;
+    for (u32 b = 0; b < c->ir.nblocks && !found; b++) {
+        const struct ir_node *n = &c->ir.node[c->ir.block[b].end - 1];
+        bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
+        found = c->ra.block[b].heads || (call && ir_block_at(&c->ir, c->ir.node[n->b].imm) != UINT32_MAX);
+    }
+    return found;
+}
+
 struct jit_region *compiler_install(struct compiler *c, struct engine *en)
 {
     make_room(en, c);
+    c->buf.counter = !c->ir.by_state ? COUNT_FIRST : comes_round(c) ? COUNT_HOT_LOOP : COUNT_HOT;
     if (log_on(LOG_OUT_ASM))
         prepare_log(c, en->host);
     if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))

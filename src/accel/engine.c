@@ -228,11 +228,18 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     return cpu;
 }
 
+static void add_counted(const struct engine_cpu *ec, u64 *counted)
+{
+    for (unsigned i = 0; i < IR_COUNTERS; i++)
+        counted[i] += ec->vcpu->env->counted[i];
+}
+
 void vcpu_free(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     pthread_mutex_lock(&en->lock);
+    add_counted(ec, en->stat_counted);
     *ec->prev = ec->next;
     if (ec->next)
         ec->next->prev = ec->prev;
@@ -487,6 +494,22 @@ static void print_hot(const struct engine *en, FILE *to)
                 100.0 * (double)h->samples[1] / (double)all, all);
 }
 
+static void print_counted(struct engine *en, FILE *to)
+{
+    static const char *const kinds[] = {"first translations", "hot regions", "hot regions that loop or call"};
+    u64 counted[IR_COUNTERS], all = 0;
+    pthread_mutex_lock(&en->lock);
+    memcpy(counted, en->stat_counted, sizeof(counted));
+    for (const struct engine_cpu *ec = en->cpus; ec; ec = ec->next)
+        add_counted(ec, counted);
+    pthread_mutex_unlock(&en->lock);
+    for (unsigned i = 0; i < IR_COUNTERS; i++)
+        all += counted[i];
+    fprintf(to, "instructions run    %" PRIu64 "\n", all);
+    for (unsigned i = 0; i < IR_COUNTERS && all; i++)
+        fprintf(to, "  in %-30s %5.1f %%\n", kinds[i], 100.0 * (double)counted[i] / (double)all);
+}
+
 void engine_stats(struct engine *en, FILE *to)
 {
     const struct jit_cache *c = &en->cache;
@@ -500,6 +523,8 @@ void engine_stats(struct engine *en, FILE *to)
     print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
     print_hot(en, to);
+    if (en->opts.count_insns)
+        print_counted(en, to);
     if (en->opts.lockstep_ms)
         fprintf(to, "regions compared    %" PRIu64 ", and %" PRIu64 " hot ones\n", en->stat_compared[0],
                 en->stat_compared[1]);

@@ -35,6 +35,7 @@ struct engine_opts {
 
     bool one_insn;         /* one guest instruction per region, for debugging (-singlestep) */
     bool perf_map, jitdump;
+    bool count_insns;      /* say in engine_stats() how many guest instructions ran in which kind of code */
 
     /* For the test of lockstep, NULL otherwise: may spoil what a stage of the compilation of host
      * code has made. The interpreter's regions are not touched. */

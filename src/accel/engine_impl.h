@@ -26,6 +26,9 @@ enum {
 #define BLOCK_INSNS 64  /* of the guest in one block, at most */
 #define FETCH_BYTES 256 /* guest code that one region is made from, at most */
 
+/* Of env->counted: first translations; hot regions without and with a loop, or a call and what comes behind it. */
+enum { COUNT_FIRST, COUNT_HOT, COUNT_HOT_LOOP };
+
 /* Everything that one compilation needs; kept between compilations. */
 struct compiler {
     struct ir_region ir;
@@ -36,6 +39,7 @@ struct compiler {
     u8 code[FETCH_BYTES];
     struct jit_range *range; /* guest code that the region depends on */
     u32 nranges, range_cap;
+    bool inlines; /* a function stands in the place of its call */
 };
 
 /* What guest code is lifted for. */
@@ -115,6 +119,7 @@ struct engine {
     _Atomic bool stop;
     _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
+    u64 stat_counted[IR_COUNTERS]; /* of vCPUs that are gone */
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;

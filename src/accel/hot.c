@@ -22,8 +22,8 @@
 #include "base/mem.h"
 #include "jit/opt/legalise.h"
 
-#define HOT_BLOCKS  32
-#define HOT_INSNS   400
+#define HOT_BLOCKS  IR_MAX_STATE_BLOCKS
+#define HOT_INSNS   1000
 #define ENOUGH      2        /* samples that make code hot */
 #define SHARE       40       /* the thread gets one part in so many of the processor time, */
 #define BURST       4000000  /* ns, and that much in advance */

@@ -552,6 +552,7 @@ static int run(struct run *r, int argc, char **argv)
     }
     if (a != GO_ON)
         return a == DONE ? 0 : r->qemu ? 1 : 2;
+    r->user.engine.count_insns = log_on(LOG_STATS);
     if (r->user.cpu && (!strcmp(r->user.cpu, "help") || !strcmp(r->user.cpu, "?")))
         return list_cpus(r);
     if (i >= argc) {

@@ -48,6 +48,7 @@ struct host_buf {
     size_t size;
     size_t used;     /* out */
     u32 heat;        /* 1 + the counter of env->heat that the polling entry counts down; 0: none */
+    u32 counter;     /* of env->counted, for its instructions */
     u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
     u32 cold;        /* out: offset of what lies behind the body: code out of line, constants */
     u32 data;        /* out: offset of the constants */

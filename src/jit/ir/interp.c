@@ -384,6 +384,8 @@ static void run_control(struct run *x, const struct ir_node *n)
         x->env->exit_code = (u32)n->imm;
         x->env->exit_arg = a;
         break;
+    case IR_COUNT:
+        break;
     case IR_POLL:
         if (x->in->polls ? !--x->in->polls : x->env->request != 0)
             leave(x, n->c, x->r->map[n->c].pc, IR_EXIT_REQUEST);

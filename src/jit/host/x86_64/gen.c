@@ -670,6 +670,13 @@ static void add_fp_site(struct x64_gen *g, irv v)
         (struct host_fp_site){x64_offset(g, g->a.p), ir_insn_pc(g->r, v)};
 }
 
+static void emit_count(struct x64_gen *g, u16 insns)
+{
+    struct x64_mem counter = ENV_MEM(counted);
+    counter.disp += (s32)(g->buf->counter * sizeof(u64));
+    x64_alu_mi(&g->a, XALU_ADD, true, counter, insns);
+}
+
 static void emit_node(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -680,6 +687,8 @@ static void emit_node(struct x64_gen *g, const struct ra_ins *i)
         x64_emit_exit(g, i);
     else if (n->op == IR_POLL)
         x64_emit_mem(g, i);
+    else if (n->op == IR_COUNT)
+        emit_count(g, n->aux);
     else if (n->op == IR_SELECT || n->op == IR_FL_SELECT)
         x64_emit_select(g, i);
     else if (!x64_has_emitter(g->cpu, g->r, n))
