@@ -53,6 +53,22 @@ void put_csr(struct insn_text *t, int csr)
     put_hex(t, (u32)csr);
 }
 
+void put_csrr(struct insn_text *t, int rd, int csr)
+{
+    static const char *const fp[] = {NULL, "frflags", "frrm", "frcsr"};
+    bool is_fp = csr >= 1 && csr < (int)ARRAY_LEN(fp);
+    bool counter = (csr >= 0xc00 && csr <= 0xc02) || (t->how == 32 && csr >= 0xc80 && csr <= 0xc82);
+    put_text(t, is_fp ? fp[csr] : counter ? "rd" : "csrr");
+    if (counter)
+        put_csr(t, csr);
+    put_text(t, "\t");
+    put_xreg(t, rd);
+    if (!is_fp && !counter) {
+        put_text(t, ",");
+        put_csr(t, csr);
+    }
+}
+
 void put_rwset(struct insn_text *t, int set)
 {
     static const char letters[] = "wroi";
