@@ -31,7 +31,7 @@ void rv_set_fcsr(struct ir_env *env, u32 fcsr)
         .round = rounding[s->frm],
         .nan_rule = FP_NAN_CANONICAL,
         .int_rule = FP_INT_NAN_MAX,
-        .number_rule = FP_MIN_NUMBER_2019,
+        .number_2019 = true,
         .inf_zero_invalid = true,
     };
     for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)

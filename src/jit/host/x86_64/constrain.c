@@ -254,6 +254,11 @@ static void constrain_int(const struct host_cpu *cpu, const struct ir_region *r,
         con->clobber = 1u << RAX | 1u << RDX;
         con->out = RAX;
         break;
+    case IR_REMU:
+    case IR_REMS:
+        con->clobber = 1u << RAX | 1u << RDX;
+        con->out = RDX;
+        break;
     case IR_CLZ:
     case IR_CTZ:
         if (!cpu->features[X64_F_LZCNT]) {
