@@ -1,4 +1,4 @@
-#include "machine.h"
+#include "isa/machine.h"
 
 #include "base/err.h"
 #include "base/mem.h"

@@ -3,7 +3,7 @@
 #include "base/err.h"
 #include "isa/aarch64/decode.h"
 #include "isa/aarch64/state.h"
-#include "machine.h"
+#include "isa/machine.h"
 
 enum { WORDS_PER_LINE = 50 };
 

@@ -3,7 +3,7 @@
 #include "check.h"
 #include "isa/aarch64/helper.h"
 #include "isa/aarch64/state.h"
-#include "machine.h"
+#include "isa/machine.h"
 
 TEST(exceptions)
 {

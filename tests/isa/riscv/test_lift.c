@@ -2,7 +2,7 @@
 #include "base/err.h"
 #include "check.h"
 #include "isa/riscv/state.h"
-#include "machine.h"
+#include "isa/machine.h"
 
 enum { WORDS_PER_LINE = 50 };
 

@@ -4,7 +4,7 @@
 
 #include "check.h"
 #include "isa/riscv/state.h"
-#include "machine.h"
+#include "isa/machine.h"
 
 enum { A0 = 10, A1, A2, A3, A4 };
 

@@ -7,7 +7,7 @@
 
 #include "base/bits.h"
 #include "fp/operands.h"
-#include "guest.h"
+#include "isa/diff/guest.h"
 #include "isa/riscv/decode.h"
 #include "isa/riscv/state.h"
 #include "place.h"
