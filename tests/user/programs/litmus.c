@@ -65,6 +65,46 @@ struct test {
 #include "litmus_riscv.h"
 #endif
 
+/* Without an order of their own, or with one that every architecture has: dependencies, one place. */
+THREAD(x1, ST(x, 1))
+THREAD(x2, ST(x, 2))
+THREAD(y1, ST(y, 1))
+THREAD(ry_addr_rx, LD(a, y) LD_ADDR(b, x, a))
+THREAD(rx_addr_ry, LD(a, x) LD_ADDR(b, y, a))
+THREAD(x1_ry, ST(x, 1) LD(a, y))
+THREAD(y1_rx, ST(y, 1) LD(a, x))
+THREAD(rx_data_y1, LD(a, x) ST_DATA(y, 1, a))
+THREAD(ry_data_x1, LD(a, y) ST_DATA(x, 1, a))
+THREAD(rx_ctrl_y1, LD(a, x) CTRL(a) ST(y, 1))
+THREAD(ry_ctrl_x1, LD(a, y) CTRL(a) ST(x, 1))
+THREAD(rx_rx, LD(a, x) LD(b, x))
+THREAD(x1_rx, ST(x, 1) LD(a, x))
+THREAD(rx_x1, LD(a, x) ST(x, 1))
+THREAD(x1_x2, ST(x, 1) ST(x, 2))
+THREAD(q_whole, STQ)
+THREAD(rq_whole, LDQ(a) TORN(a))
+THREAD(rq_high_whole, LDW(a, 4) LDQ(b) IS_SET(a) IS_SET(b))
+THREAD(rq_half, LDH(a) UPPER_ONLY(a))
+
+static const struct test tests[] = {
+    GUEST_TESTS
+    {"SB+po+po", {x1_ry, y1_rx}, SB, 1},
+    {"LB+data+data", {rx_data_y1, ry_data_x1}, LB},
+    {"LB+ctrl+ctrl", {rx_ctrl_y1, ry_ctrl_x1}, LB},
+    {"IRIW+addr+addr", {x1, y1, rx_addr_ry, ry_addr_rx}, IRIW},
+    {"WRC+data+addr", {x1, rx_data_y1, ry_addr_rx}, WRC},
+    {"CoRR", {x1, rx_rx}, {[A1] = IS(1), [B1] = IS(0)}},
+    {"CoWR", {x1_rx, x2}, {[A0] = IS(0)}},
+    {"CoRW", {rx_x1, x2}, {[A0] = IS(1)}},
+    {"CoRW2", {rx_x1, x2}, {[A0] = IS(2), [X] = IS(2)}},
+    {"CoWW", {x1_x2, rx_rx}, {[X] = IS(1)}},
+    {"CoRR of two writes", {x1_x2, rx_rx}, {[A1] = IS(2), [B1] = IS(1)}},
+    {"eight bytes at once", {q_whole, rq_whole}, {[A1] = IS(1)}},
+    {"eight bytes, halves read", {q_whole, rq_low_high}, {[A1] = IS(1), [B1] = IS(0)}},
+    {"eight bytes, half and whole", {q_whole, rq_high_whole}, {[A1] = IS(1), [B1] = IS(0)}},
+    {"two bytes written, read at once", {q_bytes, rq_half}, {[A1] = IS(1)}},
+};
+
 /* ---- running them ---- */
 
 static struct cell cells[INSTANCES];

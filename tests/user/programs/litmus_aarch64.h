@@ -32,9 +32,6 @@
 #define IS_SET(reg)    "cmp %w[" #reg "], #0\n cset %w[" #reg "], ne\n"
 #define UPPER_ONLY(reg) "mov w9, #0xff00\n cmp %w[" #reg "], w9\n cset %w[" #reg "], eq\n"
 
-THREAD(x1, ST(x, 1))
-THREAD(x2, ST(x, 2))
-THREAD(y1, ST(y, 1))
 THREAD(x1_y1, ST(x, 1) ST(y, 1))
 THREAD(x1_dmb_y1, ST(x, 1) DMB ST(y, 1))
 THREAD(x1_dmbst_y1, ST(x, 1) DMB_ST ST(y, 1))
@@ -49,15 +46,11 @@ THREAD(ry_dmb_rx, LD(a, y) DMB LD(b, x))
 THREAD(ry_dmbld_rx, LD(a, y) DMB_LD LD(b, x))
 THREAD(ry_acq_rx, LDA(a, y) LD(b, x))
 THREAD(ry_ldaxr_rx, LDAX(a, y) LD(b, x))
-THREAD(ry_addr_rx, LD(a, y) LD_ADDR(b, x, a))
 THREAD(ry_ctrlisb_rx, LD(a, y) CTRL_ISB(a) LD(b, x))
 THREAD(rx_dmbld_ry, LD(a, x) DMB_LD LD(b, y))
 THREAD(rx_dmb_ry, LD(a, x) DMB LD(b, y))
 THREAD(rx_acq_ry, LDA(a, x) LDA(b, y))
 THREAD(ry_acq_acq_rx, LDA(a, y) LDA(b, x))
-THREAD(rx_addr_ry, LD(a, x) LD_ADDR(b, y, a))
-THREAD(x1_ry, ST(x, 1) LD(a, y))
-THREAD(y1_rx, ST(y, 1) LD(a, x))
 THREAD(x1_dmb_ry, ST(x, 1) DMB LD(a, y))
 THREAD(y1_dmb_rx, ST(y, 1) DMB LD(a, x))
 THREAD(x1_rel_acq_ry, STL(x, 1) LDA(a, y))
@@ -68,67 +61,39 @@ THREAD(x1_swpl_acq_ry, SWPL(x, 1) LDA(a, y))
 THREAD(y1_swpl_acq_rx, SWPL(y, 1) LDA(a, x))
 THREAD(y2_dmb_rx, ST(y, 2) DMB LD(a, x))
 THREAD(y2_rel_acq_rx, STL(y, 2) LDA(a, x))
-THREAD(rx_data_y1, LD(a, x) ST_DATA(y, 1, a))
-THREAD(ry_data_x1, LD(a, y) ST_DATA(x, 1, a))
-THREAD(rx_ctrl_y1, LD(a, x) CTRL(a) ST(y, 1))
-THREAD(ry_ctrl_x1, LD(a, y) CTRL(a) ST(x, 1))
 THREAD(rx_acq_y1, LDA(a, x) ST(y, 1))
 THREAD(ry_acq_x1, LDA(a, y) ST(x, 1))
 THREAD(rx_dmb_y1, LD(a, x) DMB ST(y, 1))
 THREAD(ry_dmb_x1, LD(a, y) DMB ST(x, 1))
 THREAD(rx_rel_y1, LD(a, x) STL(y, 1))
-THREAD(rx_rx, LD(a, x) LD(b, x))
 THREAD(rx_acq_rx, LDA(a, x) LD(b, x))
-THREAD(x1_rx, ST(x, 1) LD(a, x))
-THREAD(rx_x1, LD(a, x) ST(x, 1))
-THREAD(x1_x2, ST(x, 1) ST(x, 2))
-THREAD(q_whole, STQ)
 THREAD(q_bytes, STB(0) DMB_ST STB(1))
-THREAD(rq_whole, LDQ(a) TORN(a))
 THREAD(rq_low_high, LDW(a, 0) DMB_LD LDW(b, 4) IS_SET(a) IS_SET(b))
-THREAD(rq_high_whole, LDW(a, 4) LDQ(b) IS_SET(a) IS_SET(b))
-THREAD(rq_half, LDH(a) UPPER_ONLY(a))
 
-static const struct test tests[] = {
-    {"SB+po+po", {x1_ry, y1_rx}, SB, 1},
-    {"SB+dmb+dmb", {x1_dmb_ry, y1_dmb_rx}, SB},
-    {"SB+rel-acq+rel-acq", {x1_rel_acq_ry, y1_rel_acq_rx}, SB},
-    {"SB+stlxr-acq+stlxr-acq", {x1_stlxr_acq_ry, y1_stlxr_acq_rx}, SB},
-    {"SB+swpl-acq+swpl-acq", {x1_swpl_acq_ry, y1_swpl_acq_rx}, SB},
-    {"SB+dmb+rel-acq", {x1_dmb_ry, y1_rel_acq_rx}, SB},
-    {"MP+dmb+dmb", {x1_dmb_y1, ry_dmb_rx}, MP},
-    {"MP+dmb.st+dmb.ld", {x1_dmbst_y1, ry_dmbld_rx}, MP},
-    {"MP+dmb.st+addr", {x1_dmbst_y1, ry_addr_rx}, MP},
-    {"MP+rel+acq", {x1_rel_y1, ry_acq_rx}, MP},
-    {"MP+rel+ctrl-isb", {x1_rel_y1, ry_ctrlisb_rx}, MP},
-    {"MP+swpl+ldaxr", {x1_swpl_y1, ry_ldaxr_rx}, MP},
-    {"MP+stlxr+acq", {x1_stlxr_y1, ry_acq_rx}, MP},
-    {"LB+data+data", {rx_data_y1, ry_data_x1}, LB},
-    {"LB+ctrl+ctrl", {rx_ctrl_y1, ry_ctrl_x1}, LB},
-    {"LB+acq+acq", {rx_acq_y1, ry_acq_x1}, LB},
-    {"LB+dmb+rel", {ry_dmb_x1, rx_rel_y1}, LB},
-    {"LB+dmb+data", {rx_dmb_y1, ry_data_x1}, LB},
-    {"S+dmb.st+data", {x2_dmbst_y1, ry_data_x1}, S},
-    {"S+rel+acq", {x2_rel_y1, ry_acq_x1}, S},
-    {"R+dmb+dmb", {x1_dmb_y1, y2_dmb_rx}, R},
-    {"R+rel+rel-acq", {x1_rel_y1, y2_rel_acq_rx}, R},
-    {"2+2W+dmb.st+dmb.st", {x2_dmbst_y1, y2_dmbst_x1}, W22},
-    {"2+2W+rel+rel", {x2_rel_y1, y2_rel_x1}, W22},
-    {"IRIW+dmb+dmb", {x1, y1, rx_dmb_ry, ry_dmb_rx}, IRIW},
-    {"IRIW+dmb.ld+addr", {x1, y1, rx_dmbld_ry, ry_addr_rx}, IRIW},
-    {"IRIW+acq+acq", {x1, y1, rx_acq_ry, ry_acq_acq_rx}, IRIW},
-    {"IRIW+addr+addr", {x1, y1, rx_addr_ry, ry_addr_rx}, IRIW},
-    {"WRC+data+addr", {x1, rx_data_y1, ry_addr_rx}, WRC},
-    {"WRC+rel+acq", {x1, rx_rel_y1, ry_acq_rx}, WRC},
-    {"CoRR", {x1, rx_rx}, {[A1] = IS(1), [B1] = IS(0)}},
+#define GUEST_TESTS                                                                                 \
+    {"SB+dmb+dmb", {x1_dmb_ry, y1_dmb_rx}, SB},                                                    \
+    {"SB+rel-acq+rel-acq", {x1_rel_acq_ry, y1_rel_acq_rx}, SB},                                    \
+    {"SB+stlxr-acq+stlxr-acq", {x1_stlxr_acq_ry, y1_stlxr_acq_rx}, SB},                            \
+    {"SB+swpl-acq+swpl-acq", {x1_swpl_acq_ry, y1_swpl_acq_rx}, SB},                                \
+    {"SB+dmb+rel-acq", {x1_dmb_ry, y1_rel_acq_rx}, SB},                                            \
+    {"MP+dmb+dmb", {x1_dmb_y1, ry_dmb_rx}, MP},                                                    \
+    {"MP+dmb.st+dmb.ld", {x1_dmbst_y1, ry_dmbld_rx}, MP},                                          \
+    {"MP+dmb.st+addr", {x1_dmbst_y1, ry_addr_rx}, MP},                                             \
+    {"MP+rel+acq", {x1_rel_y1, ry_acq_rx}, MP},                                                    \
+    {"MP+rel+ctrl-isb", {x1_rel_y1, ry_ctrlisb_rx}, MP},                                           \
+    {"MP+swpl+ldaxr", {x1_swpl_y1, ry_ldaxr_rx}, MP},                                              \
+    {"MP+stlxr+acq", {x1_stlxr_y1, ry_acq_rx}, MP},                                                \
+    {"LB+acq+acq", {rx_acq_y1, ry_acq_x1}, LB},                                                    \
+    {"LB+dmb+rel", {ry_dmb_x1, rx_rel_y1}, LB},                                                    \
+    {"LB+dmb+data", {rx_dmb_y1, ry_data_x1}, LB},                                                  \
+    {"S+dmb.st+data", {x2_dmbst_y1, ry_data_x1}, S},                                               \
+    {"S+rel+acq", {x2_rel_y1, ry_acq_x1}, S},                                                      \
+    {"R+dmb+dmb", {x1_dmb_y1, y2_dmb_rx}, R},                                                      \
+    {"R+rel+rel-acq", {x1_rel_y1, y2_rel_acq_rx}, R},                                              \
+    {"2+2W+dmb.st+dmb.st", {x2_dmbst_y1, y2_dmbst_x1}, W22},                                       \
+    {"2+2W+rel+rel", {x2_rel_y1, y2_rel_x1}, W22},                                                 \
+    {"IRIW+dmb+dmb", {x1, y1, rx_dmb_ry, ry_dmb_rx}, IRIW},                                        \
+    {"IRIW+dmb.ld+addr", {x1, y1, rx_dmbld_ry, ry_addr_rx}, IRIW},                                 \
+    {"IRIW+acq+acq", {x1, y1, rx_acq_ry, ry_acq_acq_rx}, IRIW},                                    \
+    {"WRC+rel+acq", {x1, rx_rel_y1, ry_acq_rx}, WRC},                                              \
     {"CoRR+acq", {x1, rx_acq_rx}, {[A1] = IS(1), [B1] = IS(0)}},
-    {"CoWR", {x1_rx, x2}, {[A0] = IS(0)}},
-    {"CoRW", {rx_x1, x2}, {[A0] = IS(1)}},
-    {"CoRW2", {rx_x1, x2}, {[A0] = IS(2), [X] = IS(2)}},
-    {"CoWW", {x1_x2, rx_rx}, {[X] = IS(1)}},
-    {"CoRR of two writes", {x1_x2, rx_rx}, {[A1] = IS(2), [B1] = IS(1)}},
-    {"eight bytes at once", {q_whole, rq_whole}, {[A1] = IS(1)}},
-    {"eight bytes, halves read", {q_whole, rq_low_high}, {[A1] = IS(1), [B1] = IS(0)}},
-    {"eight bytes, half and whole", {q_whole, rq_high_whole}, {[A1] = IS(1), [B1] = IS(0)}},
-    {"two bytes written, read at once", {q_bytes, rq_half}, {[A1] = IS(1)}},
-};

@@ -32,9 +32,6 @@
 #define IS_SET(reg)     "snez %[" #reg "], %[" #reg "]\n"
 #define UPPER_ONLY(reg) "li t0, 0xff00\n xor t0, t0, %[" #reg "]\n seqz %[" #reg "], t0\n"
 
-THREAD(x1, ST(x, 1))
-THREAD(x2, ST(x, 2))
-THREAD(y1, ST(y, 1))
 THREAD(x1_fence_y1, ST(x, 1) FENCE ST(y, 1))
 THREAD(x1_w_y1, ST(x, 1) FENCE_W ST(y, 1))
 THREAD(x1_rel_y1, ST(x, 1) FENCE_REL ST(y, 1))
@@ -51,14 +48,10 @@ THREAD(ry_acq_rx, LD(a, y) FENCE_ACQ LD(b, x))
 THREAD(ry_tso_rx, LD(a, y) FENCE_TSO LD(b, x))
 THREAD(ry_lraq_rx, LDAQ(a, y) LD(b, x))
 THREAD(ry_oraq_rx, ORAQ(a, y) LD(b, x))
-THREAD(ry_addr_rx, LD(a, y) LD_ADDR(b, x, a))
 THREAD(rx_r_ry, LD(a, x) FENCE_R LD(b, y))
 THREAD(rx_fence_ry, LD(a, x) FENCE LD(b, y))
 THREAD(rx_lraq_ry, LDAQ(a, x) LDAQ(b, y))
 THREAD(ry_lraq_lraq_rx, LDAQ(a, y) LDAQ(b, x))
-THREAD(rx_addr_ry, LD(a, x) LD_ADDR(b, y, a))
-THREAD(x1_ry, ST(x, 1) LD(a, y))
-THREAD(y1_rx, ST(y, 1) LD(a, x))
 THREAD(x1_fence_ry, ST(x, 1) FENCE LD(a, y))
 THREAD(y1_fence_rx, ST(y, 1) FENCE LD(a, x))
 THREAD(x1_rl_aq_ry, STRL(x, 1) LDAQ(a, y))
@@ -69,67 +62,39 @@ THREAD(x1_aqrl_ry, SWAP(x, 1, ".aqrl") LD(a, y))
 THREAD(y1_aqrl_rx, SWAP(y, 1, ".aqrl") LD(a, x))
 THREAD(y2_fence_rx, ST(y, 2) FENCE LD(a, x))
 THREAD(y2_rl_aq_rx, STRL(y, 2) LDAQ(a, x))
-THREAD(rx_data_y1, LD(a, x) ST_DATA(y, 1, a))
-THREAD(ry_data_x1, LD(a, y) ST_DATA(x, 1, a))
-THREAD(rx_ctrl_y1, LD(a, x) CTRL(a) ST(y, 1))
-THREAD(ry_ctrl_x1, LD(a, y) CTRL(a) ST(x, 1))
 THREAD(rx_aq_y1, LDAQ(a, x) ST(y, 1))
 THREAD(ry_aq_x1, LDAQ(a, y) ST(x, 1))
 THREAD(rx_acq_y1, LD(a, x) FENCE_ACQ ST(y, 1))
 THREAD(ry_rel_x1, LD(a, y) FENCE_REL ST(x, 1))
 THREAD(rx_rl_y1, LD(a, x) STRL(y, 1))
-THREAD(rx_rx, LD(a, x) LD(b, x))
 THREAD(rx_aq_rx, LDAQ(a, x) LD(b, x))
-THREAD(x1_rx, ST(x, 1) LD(a, x))
-THREAD(rx_x1, LD(a, x) ST(x, 1))
-THREAD(x1_x2, ST(x, 1) ST(x, 2))
-THREAD(q_whole, STQ)
 THREAD(q_bytes, STB(0) FENCE_W STB(1))
-THREAD(rq_whole, LDQ(a) TORN(a))
 THREAD(rq_low_high, LDW(a, 0) FENCE_R LDW(b, 4) IS_SET(a) IS_SET(b))
-THREAD(rq_high_whole, LDW(a, 4) LDQ(b) IS_SET(a) IS_SET(b))
-THREAD(rq_half, LDH(a) UPPER_ONLY(a))
 
-static const struct test tests[] = {
-    {"SB+po+po", {x1_ry, y1_rx}, SB, 1},
-    {"SB+fence+fence", {x1_fence_ry, y1_fence_rx}, SB},
-    {"SB+rl-aq+rl-aq", {x1_rl_aq_ry, y1_rl_aq_rx}, SB},
-    {"SB+scrl-aq+scrl-aq", {x1_scrl_aq_ry, y1_scrl_aq_rx}, SB},
-    {"SB+aqrl+aqrl", {x1_aqrl_ry, y1_aqrl_rx}, SB},
-    {"SB+fence+rl-aq", {x1_fence_ry, y1_rl_aq_rx}, SB},
-    {"MP+fence+fence", {x1_fence_y1, ry_fence_rx}, MP},
-    {"MP+fence.w+fence.r", {x1_w_y1, ry_r_rx}, MP},
-    {"MP+fence.rel+fence.acq", {x1_rel_y1, ry_acq_rx}, MP},
-    {"MP+fence.tso+fence.tso", {x1_tso_y1, ry_tso_rx}, MP},
-    {"MP+fence.w+addr", {x1_w_y1, ry_addr_rx}, MP},
-    {"MP+rl+lraq", {x1_rl_y1, ry_lraq_rx}, MP},
-    {"MP+scrl+oraq", {x1_scrl_y1, ry_oraq_rx}, MP},
-    {"LB+data+data", {rx_data_y1, ry_data_x1}, LB},
-    {"LB+ctrl+ctrl", {rx_ctrl_y1, ry_ctrl_x1}, LB},
-    {"LB+aq+aq", {rx_aq_y1, ry_aq_x1}, LB},
-    {"LB+fence.acq+fence.rel", {rx_acq_y1, ry_rel_x1}, LB},
-    {"LB+rl+data", {rx_rl_y1, ry_data_x1}, LB},
-    {"S+fence.w+data", {x2_w_y1, ry_data_x1}, S},
-    {"S+rl+aq", {x2_rl_y1, ry_aq_x1}, S},
-    {"R+fence+fence", {x1_fence_y1, y2_fence_rx}, R},
-    {"R+rl+rl-aq", {x1_rl_y1, y2_rl_aq_rx}, R},
-    {"2+2W+fence.w+fence.w", {x2_w_y1, y2_w_x1}, W22},
-    {"2+2W+rl+rl", {x2_rl_y1, y2_rl_x1}, W22},
-    {"IRIW+fence+fence", {x1, y1, rx_fence_ry, ry_fence_rx}, IRIW},
-    {"IRIW+fence.r+addr", {x1, y1, rx_r_ry, ry_addr_rx}, IRIW},
-    {"IRIW+aq+aq", {x1, y1, rx_lraq_ry, ry_lraq_lraq_rx}, IRIW},
-    {"IRIW+addr+addr", {x1, y1, rx_addr_ry, ry_addr_rx}, IRIW},
-    {"WRC+data+addr", {x1, rx_data_y1, ry_addr_rx}, WRC},
-    {"WRC+rl+aq", {x1, rx_rl_y1, ry_lraq_rx}, WRC},
-    {"CoRR", {x1, rx_rx}, {[A1] = IS(1), [B1] = IS(0)}},
+#define GUEST_TESTS                                                                                 \
+    {"SB+fence+fence", {x1_fence_ry, y1_fence_rx}, SB},                                            \
+    {"SB+rl-aq+rl-aq", {x1_rl_aq_ry, y1_rl_aq_rx}, SB},                                            \
+    {"SB+scrl-aq+scrl-aq", {x1_scrl_aq_ry, y1_scrl_aq_rx}, SB},                                    \
+    {"SB+aqrl+aqrl", {x1_aqrl_ry, y1_aqrl_rx}, SB},                                                \
+    {"SB+fence+rl-aq", {x1_fence_ry, y1_rl_aq_rx}, SB},                                            \
+    {"MP+fence+fence", {x1_fence_y1, ry_fence_rx}, MP},                                            \
+    {"MP+fence.w+fence.r", {x1_w_y1, ry_r_rx}, MP},                                                \
+    {"MP+fence.rel+fence.acq", {x1_rel_y1, ry_acq_rx}, MP},                                        \
+    {"MP+fence.tso+fence.tso", {x1_tso_y1, ry_tso_rx}, MP},                                        \
+    {"MP+fence.w+addr", {x1_w_y1, ry_addr_rx}, MP},                                                \
+    {"MP+rl+lraq", {x1_rl_y1, ry_lraq_rx}, MP},                                                    \
+    {"MP+scrl+oraq", {x1_scrl_y1, ry_oraq_rx}, MP},                                                \
+    {"LB+aq+aq", {rx_aq_y1, ry_aq_x1}, LB},                                                        \
+    {"LB+fence.acq+fence.rel", {rx_acq_y1, ry_rel_x1}, LB},                                        \
+    {"LB+rl+data", {rx_rl_y1, ry_data_x1}, LB},                                                    \
+    {"S+fence.w+data", {x2_w_y1, ry_data_x1}, S},                                                  \
+    {"S+rl+aq", {x2_rl_y1, ry_aq_x1}, S},                                                          \
+    {"R+fence+fence", {x1_fence_y1, y2_fence_rx}, R},                                              \
+    {"R+rl+rl-aq", {x1_rl_y1, y2_rl_aq_rx}, R},                                                    \
+    {"2+2W+fence.w+fence.w", {x2_w_y1, y2_w_x1}, W22},                                             \
+    {"2+2W+rl+rl", {x2_rl_y1, y2_rl_x1}, W22},                                                     \
+    {"IRIW+fence+fence", {x1, y1, rx_fence_ry, ry_fence_rx}, IRIW},                                \
+    {"IRIW+fence.r+addr", {x1, y1, rx_r_ry, ry_addr_rx}, IRIW},                                    \
+    {"IRIW+aq+aq", {x1, y1, rx_lraq_ry, ry_lraq_lraq_rx}, IRIW},                                   \
+    {"WRC+rl+aq", {x1, rx_rl_y1, ry_lraq_rx}, WRC},                                                \
     {"CoRR+aq", {x1, rx_aq_rx}, {[A1] = IS(1), [B1] = IS(0)}},
-    {"CoWR", {x1_rx, x2}, {[A0] = IS(0)}},
-    {"CoRW", {rx_x1, x2}, {[A0] = IS(1)}},
-    {"CoRW2", {rx_x1, x2}, {[A0] = IS(2), [X] = IS(2)}},
-    {"CoWW", {x1_x2, rx_rx}, {[X] = IS(1)}},
-    {"CoRR of two writes", {x1_x2, rx_rx}, {[A1] = IS(2), [B1] = IS(1)}},
-    {"eight bytes at once", {q_whole, rq_whole}, {[A1] = IS(1)}},
-    {"eight bytes, halves read", {q_whole, rq_low_high}, {[A1] = IS(1), [B1] = IS(0)}},
-    {"eight bytes, half and whole", {q_whole, rq_high_whole}, {[A1] = IS(1), [B1] = IS(0)}},
-    {"two bytes written, read at once", {q_bytes, rq_half}, {[A1] = IS(1)}},
-};
