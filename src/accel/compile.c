@@ -156,7 +156,7 @@ static bool go_on(struct lift *l, u64 pc)
     size_t len = en->opts.fetch(en->opts.opaque, pc, code, sizeof(code));
     if (!len)
         return false;
-    leave_window(from->compiler, l, l->pc + en->isa->max_insn);
+    leave_window(from->compiler, l, l->next);
     memcpy(from->compiler->code, code, len);
     l->start = pc;
     l->code_len = len;

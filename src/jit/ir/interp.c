@@ -29,6 +29,7 @@ void ir_slot_load(const struct ir_slot *slot, const struct ir_env *env, v128 *va
         memcpy(value, p, 4);
         break;
     case IR_I64:
+    case IR_F64:
         memcpy(value, p, 8);
         break;
     case IR_V128:
@@ -48,6 +49,7 @@ void ir_slot_store(const struct ir_slot *slot, struct ir_env *env, const v128 *v
         memcpy(p, value, 4);
         break;
     case IR_I64:
+    case IR_F64:
         memcpy(p, value, 8);
         break;
     case IR_V128:

@@ -112,7 +112,7 @@ static void compare(struct run *r, u32 word, u64 pc, char *theirs)
 {
     char ours[160];
     int n = a64_disas(word, pc, ours, sizeof ours);
-    const struct a64_insn *e = a64_decode(word);
+    const struct insn *e = a64_decode(word);
     bool undefined = strstr(theirs, "undefined") || !strncmp(theirs, ".inst", 5);
     normalise(ours);
     normalise(theirs);

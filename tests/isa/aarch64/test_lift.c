@@ -45,7 +45,7 @@ TEST(every_line_lifts_to_valid_ir)
     unsigned lines = 0;
     ir_region_init(&r);
     for (unsigned id = 1; id < A64_INSNS; id++) {
-        if (a64_insns[id].effects & A64_TODO)
+        if (a64_insns[id].effects & INSN_TODO)
             continue;
         lines++;
         for (unsigned k = 0; k < WORDS_PER_LINE; k++) {
@@ -73,7 +73,7 @@ TEST(random_blocks_lift_to_valid_ir)
         for (unsigned i = 0; i < ARRAY_LEN(code); i++) {
             do
                 code[i] = a64_random(1 + (unsigned)(rng >> 33) % (A64_INSNS - 1), &rng);
-            while (a64_decode(code[i])->effects & A64_TODO);
+            while (a64_decode(code[i])->effects & INSN_TODO);
         }
         CHECK(lift(&r, b, code, ARRAY_LEN(code)));
     }
@@ -137,7 +137,7 @@ TEST(models_have_only_what_is_lifted)
         struct a64_model m;
         CHECK(a64_model_find(a64_model_name(i), &m, &e));
         for (unsigned id = 1; id < A64_INSNS; id++) {
-            if (a64_has(&m, a64_insns[id].feature) && a64_insns[id].effects & A64_TODO) {
+            if (a64_has(&m, a64_insns[id].feature) && a64_insns[id].effects & INSN_TODO) {
                 printf("# %s: %s\n", m.name, a64_insns[id].name);
                 CHECK(!"lifted");
             }

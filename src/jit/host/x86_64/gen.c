@@ -93,11 +93,17 @@ static void load_const(struct x64_gen *g, const struct ra_ins *i)
         x64_v2lit(g, X_MOVUPS, xr(i->dst), value);
 }
 
+/* A slot of an FP register that is no vector. */
+static bool is_narrow(const struct ra_ins *i)
+{
+    return i->type == IR_F64 && i->loc.place == RA_IN_SLOT;
+}
+
 static void load_loc(struct x64_gen *g, const struct ra_ins *i)
 {
     struct x64_mem m = loc_mem(g, i->loc);
     if (i->dst >= RA_VEC) {
-        x64_v2m(&g->a, X_MOVUPS, xr(i->dst), m);
+        x64_v2m(&g->a, is_narrow(i) ? X_MOVQ : X_MOVUPS, xr(i->dst), m);
     } else if (i->type == IR_FL && i->loc.place == RA_IN_SLOT) {
         /* a recipe in memory is made into bits first, once */
         x64_alu_mi(&g->a, XALU_CMP, false, m, IR_FLK_BITS);
@@ -117,7 +123,7 @@ static void store_loc(struct x64_gen *g, const struct ra_ins *i)
     struct x64_mem m = loc_mem(g, i->loc);
     unsigned src = i->src[0];
     if (src >= RA_VEC) {
-        x64_v2m(&g->a, X_MOVUPS_ST, xr(src), m);
+        x64_v2m(&g->a, is_narrow(i) ? X_MOVQ_ST : X_MOVUPS_ST, xr(src), m);
     } else if (i->type == IR_FL && i->loc.place == RA_IN_SLOT) {
         x64_mov_mi(&g->a, true, m, IR_FLK_BITS);
         m.disp += (s32)offsetof(struct ir_flags, a);

@@ -49,7 +49,9 @@ static void move_pins(struct gen *g, bool load)
             continue;
         unsigned reg = g->cpu->ra.pin[class][slot->pin];
         struct x64_mem m = x64_at(X64_ENV, (s32)slot->offset - IR_ENV_BIAS);
-        if (class)
+        if (slot->type == IR_F64)
+            x64_v2m(&g->a, load ? X_MOVQ : X_MOVQ_ST, xr(reg), m);
+        else if (class)
             x64_v2m(&g->a, load ? X_MOVUPS : X_MOVUPS_ST, xr(reg), m);
         else if (load)
             x64_load(&g->a, slot->type != IR_I32, reg, m);

@@ -24,7 +24,7 @@ bool generate_wants(unsigned line)
     struct a64_model m;
     if (line == GENERATE_SEQUENCE)
         return true;
-    if (a64_insns[line].effects & (A64_TODO | A64_NODIFF))
+    if (a64_insns[line].effects & (INSN_TODO | INSN_NODIFF))
         return false;
     return a64_model_find(RUNNER_MODEL, &m, &e) && a64_has(&m, a64_insns[line].feature);
 }
@@ -145,7 +145,7 @@ static void aim(struct rng *g, struct record *r, unsigned line, u32 insn, bool m
 {
     u64 to = RECORD_WINDOW + 64 + rng_below(g, 128);
     unsigned special = rng_below(g, 32);
-    bool stores = a64_insns[line].effects & A64_STORES;
+    bool stores = a64_insns[line].effects & INSN_STORES;
     /* pairs and structures of vectors may have been loaded in part */
     bool whole = a64_insns[line].feature != A64_FEAT_AdvSIMD && (insn & 0x3e000000) != 0x2c000000;
     if (!may_be_odd || (special & 1))
@@ -199,7 +199,7 @@ static bool unpredictable(unsigned line, u32 insn)
     bool v = field(insn, 26, 1);
     if ((insn & 0x3a000000) == 0x28000000) { /* pairs */
         bool writes_back = field(insn, 23, 1);
-        return (effects & A64_LOADS && rt == rt2) ||
+        return (effects & INSN_LOADS && rt == rt2) ||
                (!v && writes_back && (rt == rn || rt2 == rn) && rn != 31);
     }
     if ((insn & 0x3b200400) == 0x38000400 && !v)
@@ -228,7 +228,7 @@ static bool keeps_bases(u32 insn)
 /* One instruction of a sequence: with registers 0..3 where that leaves it what it is. */
 static u32 sequence_insn(struct rng *g, const bool *plain)
 {
-    const unsigned never = A64_LOADS | A64_STORES | A64_ENDS_BLOCK;
+    const unsigned never = INSN_LOADS | INSN_STORES | INSN_ENDS_BLOCK;
     for (;;) {
         unsigned line = 1 + rng_below(g, A64_INSNS - 1);
         if (!plain[line] || a64_insns[line].effects & never)
@@ -248,7 +248,7 @@ static u32 sequence_access(struct rng *g, const bool *plain)
     u32 base = rng_below(g, 32) ? GOOD_BASE : BAD_BASE;
     for (;;) {
         unsigned line = 1 + rng_below(g, A64_INSNS - 1);
-        if (!plain[line] || !(a64_insns[line].effects & (A64_LOADS | A64_STORES)))
+        if (!plain[line] || !(a64_insns[line].effects & (INSN_LOADS | INSN_STORES)))
             continue;
         u64 words = rng_next(g) | 1;
         u32 insn = (a64_random(line, &words) & ~(0x1cu | 0x1f << 5)) | base << 5;
@@ -313,7 +313,7 @@ void generate(struct record *r, unsigned line, u64 seed, unsigned index, const b
         if (unpredictable(line, insn) || returns(r, line))
             continue;
         random_state(&g, r, insn);
-        if (a64_insns[line].effects & (A64_LOADS | A64_STORES)) {
+        if (a64_insns[line].effects & (INSN_LOADS | INSN_STORES)) {
             bool ordered = (insn & 0x3f000000) == 0x08000000 || (insn & 0x3b200c00) == 0x38200000 ||
                            a64_insns[line].feature == A64_FEAT_LRCPC ||
                            a64_insns[line].feature == A64_FEAT_LRCPC2;

@@ -1,0 +1,136 @@
+/* Integer computation: I and M. */
+#include "isa/riscv/lift.h"
+
+bool rv_lift_lui(struct lift *l, const struct rv_lui *f)
+{
+    put_reg(l, f->rd, imm(l, f->imm));
+    return true;
+}
+
+bool rv_lift_auipc(struct lift *l, const struct rv_auipc *f)
+{
+    put_reg(l, f->rd, imm(l, (s64)(l->pc + (u64)(s64)f->imm)));
+    return true;
+}
+
+enum { ADD, SLL, SLT, SLTU, XOR, SRL, OR, AND };
+
+irv rv_arith(struct lift *l, unsigned type, unsigned funct3, bool alternate, irv x, irv y)
+{
+    static const u8 op[] = {[ADD] = IR_ADD, [SLL] = IR_SHL, [XOR] = IR_XOR,
+                            [SRL] = IR_SHR, [OR] = IR_OR,   [AND] = IR_AND};
+    struct ir_builder *b = l->b;
+    if (funct3 == SLT || funct3 == SLTU)
+        return ir_icmp(b, funct3 == SLT ? IR_SLT : IR_ULT, type == IR_I64 ? 64 : 32, x, y);
+    unsigned what = !alternate ? op[funct3] : funct3 == ADD ? IR_SUB : IR_SAR;
+    return ir_emit(b, what, type, 0, x, y, 0, 0);
+}
+
+bool rv_lift_op_imm(struct lift *l, const struct rv_op_imm *f)
+{
+    put_reg(l, f->rd, rv_arith(l, xtype(l), f->op, false, reg(l, f->rs1), imm(l, f->imm)));
+    return true;
+}
+
+bool rv_lift_shift_imm(struct lift *l, const struct rv_shift_imm *f)
+{
+    if (f->imm >= xlen(l))
+        return false;
+    put_reg(l, f->rd, rv_arith(l, xtype(l), f->op, f->f6, reg(l, f->rs1), imm(l, f->imm)));
+    return true;
+}
+
+bool rv_lift_op(struct lift *l, const struct rv_op *f)
+{
+    irv x = reg(l, f->rs1), y = reg(l, f->rs2);
+    put_reg(l, f->rd, rv_arith(l, xtype(l), f->op, f->f7, x, y));
+    return true;
+}
+
+bool rv_lift_addiw(struct lift *l, const struct rv_addiw *f)
+{
+    put_reg32(l, f->rd, ir_addi(l->b, IR_I32, reg(l, f->rs1), f->imm));
+    return true;
+}
+
+bool rv_lift_shift_imm32(struct lift *l, const struct rv_shift_imm32 *f)
+{
+    irv amount = ir_const(l->b, IR_I32, f->imm);
+    put_reg32(l, f->rd, rv_arith(l, IR_I32, f->op, f->f7, reg(l, f->rs1), amount));
+    return true;
+}
+
+bool rv_lift_op32(struct lift *l, const struct rv_op32 *f)
+{
+    irv x = reg(l, f->rs1), y = reg(l, f->rs2);
+    put_reg32(l, f->rd, rv_arith(l, IR_I32, f->op, f->f7, x, y));
+    return true;
+}
+
+/* ---- M ---- */
+
+enum { MUL, MULH, MULHSU, MULHU, DIV, DIVU, REM, REMU };
+
+/* The high half of signed x times unsigned y is that of the unsigned product, minus y if x is negative. */
+static irv mulhsu(struct lift *l, irv x, irv y)
+{
+    unsigned type = xtype(l);
+    irv sign = ir_sar(l->b, type, x, imm(l, xlen(l) - 1));
+    irv high = ir_mulhu(l->b, type, x, y);
+    return ir_sub(l->b, type, high, ir_and(l->b, type, sign, y));
+}
+
+bool rv_lift_mul(struct lift *l, const struct rv_op *f)
+{
+    irv x = reg(l, f->rs1), y = reg(l, f->rs2), r;
+    switch (f->op) {
+    case MUL:
+        r = ir_mul(l->b, xtype(l), x, y);
+        break;
+    case MULH:
+        r = ir_mulhs(l->b, xtype(l), x, y);
+        break;
+    case MULHSU:
+        r = mulhsu(l, x, y);
+        break;
+    default: /* MULHU */
+        r = ir_mulhu(l->b, xtype(l), x, y);
+        break;
+    }
+    put_reg(l, f->rd, r);
+    return true;
+}
+
+/* Division by zero gives all ones and the dividend as the remainder; the one quotient that does not fit is the
+ * dividend again (vol. I, 13.2). The IR's quotient is 0 in the first case, so that x - 0 * y is right already. */
+static irv divide(struct lift *l, unsigned type, unsigned op, irv x, irv y)
+{
+    struct ir_builder *b = l->b;
+    irv q = op == DIV || op == REM ? ir_divs(b, type, x, y) : ir_divu(b, type, x, y);
+    if (op == REM || op == REMU)
+        return ir_sub(b, type, x, ir_mul(b, type, q, y));
+    irv zero = ir_icmp(b, IR_EQ, type == IR_I64 ? 64 : 32, y, ir_const(b, type, 0));
+    irv ones = ir_const(b, type, ~0ull);
+    return ir_select(b, type, zero, ones, q);
+}
+
+bool rv_lift_div(struct lift *l, const struct rv_op *f)
+{
+    irv x = reg(l, f->rs1), y = reg(l, f->rs2);
+    put_reg(l, f->rd, divide(l, xtype(l), f->op, x, y));
+    return true;
+}
+
+bool rv_lift_mul32(struct lift *l, const struct rv_op32 *f)
+{
+    irv x = reg(l, f->rs1), y = reg(l, f->rs2);
+    put_reg32(l, f->rd, ir_mul(l->b, IR_I32, x, y));
+    return true;
+}
+
+bool rv_lift_div32(struct lift *l, const struct rv_op32 *f)
+{
+    irv x = reg(l, f->rs1), y = reg(l, f->rs2);
+    put_reg32(l, f->rd, divide(l, IR_I32, f->op, x, y));
+    return true;
+}
