@@ -161,10 +161,11 @@ static void c_sh(struct spec_state *s, u32 i)
     c_store(s, i, c_half_offset(i), 2);
 }
 
-/* Aligned or not: both are allowed. */
+/* Aligned or not: both are allowed. A store over the page's end may write its first part or not: none is made. */
 static void prepare_c(struct spec_state *s, u32 i, struct spec_random *r)
 {
-    s->x[c_high(i)] = SPEC_DATA + spec_next(r) % (SPEC_WINDOW + 1);
+    u64 offset = spec_next(r) % (SPEC_WINDOW + 1);
+    s->x[c_high(i)] = SPEC_DATA + (offset > SPEC_WINDOW - 4 ? ALIGN_DOWN(offset, 2) : offset);
 }
 
 /* ---- cache blocks: 64 bytes ---- */
