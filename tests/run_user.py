@@ -16,6 +16,7 @@ Each program's first comment says how it is built and run:
     peer: REASON              the peer's output differs, and why
     lockstep: REASON          not for that engine, and why
     guest: aarch64            the guests that it is about (default: all)
+    cpu: max                  the CPU model that it wants; "peer cpu" is the peer's
     riscv64 flags: -march=... what is added to one of these for one guest
 
 NAME.out is the expected output with the exit status as its last line, NAME.GUEST.out that of one guest where it
@@ -58,12 +59,12 @@ class Guest:
 
 
 GUESTS = {name: Guest(name) for name in ("aarch64", "riscv64")}
-KEYS = "link|flags|args|env|library|peer|lockstep|guest"
+KEYS = "link|flags|args|env|library|peer|lockstep|guest|cpu"
 
 
 class Program:
     def __init__(self, path, guest):
-        self.path, self.guest = path, guest
+        self.path, self.guest, self.peer_cpu = path, guest, None
         self.name = os.path.splitext(os.path.basename(path))[0]
         self.common = os.path.join(PROGRAMS, self.name + ".out")
         self.own = os.path.join(PROGRAMS, f"{self.name}.{guest.name}.out")
@@ -72,8 +73,11 @@ class Program:
         head = head.split("#include", 1)[0]
         found = {}
         for only, key, value in re.findall(rf"^[ /*]*(?:(\w+) )?({KEYS}): *(.*?)(?: *\*/)?$", head, re.M):
-            if only in ("", guest.name):
+            if f"{only} {key}" == "peer cpu":
+                self.peer_cpu = value
+            elif only in ("", guest.name):
                 found[key] = f"{found.get(key, '')} {value}".strip()
+        self.cpu = found.get("cpu")
         self.guests = found.get("guest", guest.name).split()
         self.links = found.get("link", "static").split()
         self.flags = found.get("flags", "").split()
@@ -119,9 +123,9 @@ class Program:
         os.replace(temporary, out)
 
 
-def run(command, program, binary, link):
+def run(command, program, binary, link, cpu):
     """Output and status as text."""
-    prefix = list(command)
+    prefix = list(command) + (["-cpu", cpu] if cpu else [])
     if link in ("dynamic", "no-pie"):
         prefix += ["-L", program.guest.sysroot]
     env = dict(os.environ, **program.env)
@@ -160,7 +164,7 @@ def one(command, program, link, options):
         binary = program.build(link, options.work)
     except RuntimeError as e:
         return label, "fail", "\n".join("# " + line for line in str(e).splitlines())
-    got, errors = run(command, program, binary, link)
+    got, errors = run(command, program, binary, link, program.peer_cpu if options.peer else program.cpu)
     if options.bless and link == program.links[0]:
         program.bless(got)
         return label, "ok", None
