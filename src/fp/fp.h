@@ -75,6 +75,7 @@ struct fp_env {
     bool default_nan;      /* return the default NaN in place of any operand NaN */
     bool default_nan_sign; /* the default NaN is negative (x86) */
     bool tininess_before;  /* detect tininess before rounding (Arm), else after (x86, RISC-V) */
+    u8 number_rule;        /* enum fp_min_rule of what this unit calls minNum and maxNum; its users' choice */
     bool inf_zero_invalid; /* fused inf * 0 + quiet NaN is invalid and gives the default NaN (Arm,
                               RISC-V), else it is just an operation with a NaN operand (x86) */
     bool alternative_half; /* conversions: binary16 has no infinities and NaNs (Arm FPCR.AHP) */

@@ -9,6 +9,8 @@ enum rv_helper {
     RV_HELPER_SET_FCSR,
     RV_HELPER_SET_FFLAGS,
     RV_HELPER_TIME, RV_HELPER_REALTIME, RV_HELPER_MONOTONIC,
+    RV_HELPER_FCLASS, /* of a value and its enum ir_type */
+    RV_HELPER_SM4ED, RV_HELPER_SM4KS, /* of a byte at the lowest place */
     RV_HELPERS,
 };
 

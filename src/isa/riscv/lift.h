@@ -49,6 +49,14 @@ static inline bool has_feature(const struct lift *l, unsigned feature)
     return rv_has(l->model, feature);
 }
 
+/* base + disp. On RV32 the sum is made first, so that it wraps. */
+struct rv_address {
+    irv base;
+    s32 disp;
+};
+
+struct rv_address rv_address(struct lift *l, unsigned rs1, s32 offset);
+
 /* The integer operations of opcodes OP and OP-IMM by their funct3 (vol. I, 2.4); alternate: subtract, shift
  * arithmetically. */
 irv rv_arith(struct lift *l, unsigned type, unsigned funct3, bool alternate, irv x, irv y);

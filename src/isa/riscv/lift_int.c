@@ -71,32 +71,40 @@ bool rv_lift_op32(struct lift *l, const struct rv_op32 *f)
 
 enum { MUL, MULH, MULHSU, MULHU, DIV, DIVU, REM, REMU };
 
-/* The high half of signed x times unsigned y is that of the unsigned product, minus y if x is negative. */
-static irv mulhsu(struct lift *l, irv x, irv y)
+/* An operand of 32 bits as one of 64. */
+static irv widen(struct lift *l, bool is_signed, irv x)
 {
-    unsigned type = xtype(l);
-    irv sign = ir_sar(l->b, type, x, imm(l, xlen(l) - 1));
-    irv high = ir_mulhu(l->b, type, x, y);
-    return ir_sub(l->b, type, high, ir_and(l->b, type, sign, y));
+    return is_signed ? ir_sext(l->b, IR_I64, x, 32) : ir_ubfx(l->b, IR_I64, x, 0, 32);
+}
+
+static irv high_half32(struct lift *l, bool x_signed, bool y_signed, irv x, irv y)
+{
+    x = widen(l, x_signed, x);
+    y = widen(l, y_signed, y);
+    return ir_ubfx(l->b, IR_I64, ir_mul(l->b, IR_I64, x, y), 32, 32);
+}
+
+/* That of signed x times unsigned y is that of the unsigned product, minus y if x is negative. */
+static irv high_half64(struct lift *l, bool x_signed, bool y_signed, irv x, irv y)
+{
+    struct ir_builder *b = l->b;
+    if (y_signed)
+        return ir_mulhs(b, IR_I64, x, y);
+    irv high = ir_mulhu(b, IR_I64, x, y);
+    if (!x_signed)
+        return high;
+    irv sign = ir_sar(b, IR_I64, x, imm(l, 63));
+    return ir_sub(b, IR_I64, high, ir_and(b, IR_I64, sign, y));
 }
 
 bool rv_lift_mul(struct lift *l, const struct rv_op *f)
 {
     irv x = reg(l, f->rs1), y = reg(l, f->rs2), r;
-    switch (f->op) {
-    case MUL:
+    bool x_signed = f->op != MULHU, y_signed = f->op == MULH;
+    if (f->op == MUL)
         r = ir_mul(l->b, xtype(l), x, y);
-        break;
-    case MULH:
-        r = ir_mulhs(l->b, xtype(l), x, y);
-        break;
-    case MULHSU:
-        r = mulhsu(l, x, y);
-        break;
-    default: /* MULHU */
-        r = ir_mulhu(l->b, xtype(l), x, y);
-        break;
-    }
+    else
+        r = (xlen(l) == 32 ? high_half32 : high_half64)(l, x_signed, y_signed, x, y);
     put_reg(l, f->rd, r);
     return true;
 }

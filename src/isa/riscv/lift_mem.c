@@ -1,24 +1,18 @@
 /* Loads, stores and atomic operations. */
 #include "isa/riscv/lift.h"
 
-/* base + disp. On RV32 the sum is made first, so that it wraps. */
-struct address {
-    irv base;
-    s32 disp;
-};
-
-static struct address at(struct lift *l, unsigned rs1, s32 offset)
+struct rv_address rv_address(struct lift *l, unsigned rs1, s32 offset)
 {
     irv base = reg(l, rs1);
     if (xlen(l) == 64)
-        return (struct address){base, offset};
-    return (struct address){ir_addi(l->b, IR_I32, base, offset), 0};
+        return (struct rv_address){base, offset};
+    return (struct rv_address){ir_addi(l->b, IR_I32, base, offset), 0};
 }
 
 /* op: log2 of the size; bit 2: not sign-extended. */
 bool rv_lift_load(struct lift *l, const struct rv_load *f)
 {
-    struct address a = at(l, f->rs1, f->imm);
+    struct rv_address a = rv_address(l, f->rs1, f->imm);
     unsigned aux = (f->op & 3u) | (f->op & 4 ? 0 : IR_MEM_SIGNED);
     put_reg(l, f->rd, ir_ld(l->b, xtype(l), aux, a.base, 0, a.disp));
     return true;
@@ -26,14 +20,14 @@ bool rv_lift_load(struct lift *l, const struct rv_load *f)
 
 bool rv_lift_store(struct lift *l, const struct rv_store *f)
 {
-    struct address a = at(l, f->rs1, f->imm);
+    struct rv_address a = rv_address(l, f->rs1, f->imm);
     ir_st(l->b, f->op, a.base, 0, a.disp, reg(l, f->rs2));
     return true;
 }
 
 static irv aligned(struct lift *l, unsigned rs1, unsigned size)
 {
-    struct address a = at(l, rs1, 0);
+    struct rv_address a = rv_address(l, rs1, 0);
     ir_chkalign(l->b, a.base, 1u << size);
     return a.base;
 }

@@ -190,6 +190,12 @@ static void strip_tag(struct ir_builder *b, struct ir_node *n)
     b->strip = bits;
 }
 
+/* C computes it as it is. */
+static bool rounds_itself(const struct ir_node *n)
+{
+    return (ir_effects[n->op] & IR_E_FP) && n->aux & IR_AUX_ROUND;
+}
+
 irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv x, irv y, irv z,
             u64 imm)
 {
@@ -208,7 +214,7 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
         if (b->strip && op >= IR_LD && op <= IR_SC)
             strip_tag(b, &n);
         irv v = ir_fold(b, &n);
-        if (!v && b->lowering && n.op >= IR_BITREV && !b->lowering->has(b->lowering->host, b->r, &n))
+        if (!v && b->lowering && n.op >= IR_BITREV && !rounds_itself(&n) && !b->lowering->has(b->lowering->host, b->r, &n))
             v = b->lowering->expand(b, &n);
         if (v)
             return v;

@@ -102,6 +102,8 @@ static u64 eval_unary(const struct ir_node *n, u64 a, unsigned width)
         return clz64(a) - (64 - width);
     case IR_CTZ:
         return MIN(ctz64(a), width);
+    case IR_POPCNT:
+        return (u64)__builtin_popcountll(a);
     case IR_BITREV:
         return bitrev64(a) >> (64 - width);
     default: /* IR_SEXT */
@@ -164,6 +166,7 @@ u64 ir_eval_int(const struct ir_node *n, u64 a, u64 b, u64 c)
     case IR_BSWAP:
     case IR_CLZ:
     case IR_CTZ:
+    case IR_POPCNT:
     case IR_BITREV:
     case IR_SEXT:
         return eval_unary(n, a & mask, width) & mask;

@@ -257,6 +257,12 @@ static irv fold_aes(struct ir_builder *b, struct ir_node *n)
     return 0;
 }
 
+static irv fold_unbox(struct ir_builder *b, struct ir_node *n)
+{
+    const struct ir_node *x = def(b, n->a);
+    return x->op == IR_FBOX && x->aux == n->type ? x->a : 0;
+}
+
 irv ir_fold(struct ir_builder *b, struct ir_node *n)
 {
     u64 k;
@@ -298,6 +304,8 @@ irv ir_fold(struct ir_builder *b, struct ir_node *n)
         return fold_select(b, n);
     case IR_ZX:
         return fold_zx(b, n);
+    case IR_FUNBOX:
+        return fold_unbox(b, n);
     case IR_VAES:
         return fold_aes(b, n);
     case IR_LD:

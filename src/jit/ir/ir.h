@@ -50,6 +50,11 @@ struct ir_node {
  * then should compute it in another way. */
 #define IR_AUX_INVALID 0x4000
 
+/* aux of arithmetic and of conversions between FP types: 1 + an enum fp_round that takes the place of the
+ * environment's; 0: the environment's. */
+#define IR_AUX_ROUND       0x1c00
+#define IR_AUX_ROUND_SHIFT 10
+
 /* Conditions on `fl`, numbered so that the lowest bit negates. */
 enum ir_cc {
     IR_CC_EQ, IR_CC_NE, IR_CC_CS, IR_CC_CC, IR_CC_MI, IR_CC_PL, IR_CC_VS, IR_CC_VC,
@@ -224,7 +229,7 @@ static inline bool ir_is_const(const struct ir_region *r, irv v)
 /* A floating-point operation that the host's unit should not do. */
 static inline bool ir_soft_fp(const struct ir_region *r, const struct ir_node *n)
 {
-    return (ir_effects[n->op] & IR_E_FP) && (r->soft_fp || n->aux & IR_AUX_INVALID);
+    return (ir_effects[n->op] & IR_E_FP) && (r->soft_fp || n->aux & (IR_AUX_INVALID | IR_AUX_ROUND));
 }
 
 /* The state map of a node that may leave. Memory accesses and helpers keep it above the

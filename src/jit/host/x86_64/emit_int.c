@@ -323,6 +323,9 @@ void x64_emit_int(struct x64_gen *g, const struct ra_ins *i)
     case IR_CTZ:
         emit_count(g, i, wide);
         break;
+    case IR_POPCNT:
+        x64_rr(&g->a, X_POPCNT, wide, i->dst, i->src[0]);
+        break;
     case IR_SEXT:
         emit_sext(g, i->dst, i->src[0], n->aux, wide);
         break;
