@@ -22,9 +22,8 @@
 #include "base/mem.h"
 #include "jit/opt/legalise.h"
 
-#define HOT_BLOCKS  32
-#define HOT_INSNS   400
-#define BLOCK_INSNS 64
+#define HOT_BLOCKS  IR_MAX_STATE_BLOCKS
+#define HOT_INSNS   1000
 #define ENOUGH      2        /* samples that make code hot */
 #define SHARE       40       /* the thread gets one part in so many of the processor time, */
 #define BURST       4000000  /* ns, and that much in advance */
@@ -96,11 +95,9 @@ static void follow_end(struct former *f)
 }
 
 /* Lift the region. False when there is no code at its entry. */
-static bool form(struct former *f, u64 pc)
+static bool form(struct former *f, u64 pc, const struct ir_lowering *lowering)
 {
-    struct engine *en = f->from.en;
-    const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
-    compiler_start(f->c, &f->from, pc, &lowering);
+    compiler_start(f->c, &f->from, pc, lowering);
     f->c->ir.by_state = true;
     f->todo[f->ntodo++] = pc;
     while (f->ntodo) {
@@ -113,6 +110,16 @@ static bool form(struct former *f, u64 pc)
         follow_end(f);
     }
     return true;
+}
+
+bool hot_form(struct engine *en, struct compiler *c, const struct hot_place *at,
+              const struct ir_lowering *lowering)
+{
+    struct former f = {.from = {.en = en, .model = at->model, .key = at->key, .follow = follow,
+                                .joins = joins},
+                       .c = c};
+    f.from.opaque = &f;
+    return form(&f, at->pc, lowering);
 }
 
 /* ---- one region ---- */
@@ -129,12 +136,10 @@ static bool model_lives(const struct engine *en, const void *model)
 /* What is to be done, found under the lock. False when there is nothing. */
 static bool begin(struct engine *en, const struct hot_place *p)
 {
-    struct former f = {.from = {.en = en, .model = p->model, .key = p->key, .follow = follow,
-                                .joins = joins},
-                       .c = &en->hot.compiler};
+    const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     const struct jit_region *old = cache_find(&en->cache, p->pc, p->key);
-    f.from.opaque = &f;
-    return old && !old->tier && model_lives(en, p->model) && form(&f, p->pc);
+    return old && !old->tier && model_lives(en, p->model) &&
+           hot_form(en, &en->hot.compiler, p, &lowering);
 }
 
 static bool allocate(struct engine *en)
@@ -154,18 +159,25 @@ static void forget_entry(struct engine *en, u64 pc)
     }
 }
 
-/* Put it in the place of what is there, under the lock. */
-static void finish(struct engine *en, const struct hot_place *p)
+struct jit_region *hot_install(struct engine *en, struct compiler *c, unsigned tier)
 {
-    struct compiler *c = &en->hot.compiler;
     struct jit_region *r = compiler_install(c, en);
     if (!r)
-        return;
-    r->tier = 1;
-    struct jit_region *old = cache_find_tier(&en->cache, p->pc, p->key, 0);
+        return NULL;
+    r->tier = (u8)tier;
+    struct jit_region *old = cache_find_other(&en->cache, r);
     if (old)
         cache_supersede(&en->cache, old, r);
-    forget_entry(en, p->pc);
+    forget_entry(en, r->pc);
+    return r;
+}
+
+/* Put it in the place of what is there, under the lock. */
+static void finish(struct engine *en)
+{
+    struct compiler *c = &en->hot.compiler;
+    if (!hot_install(en, c, 1))
+        return;
     en->hot.stat_regions++;
     en->hot.stat_insns += c->ir.insns;
 }
@@ -288,7 +300,7 @@ static void work(struct engine *en)
     ok = ok && allocate(en);
     pthread_mutex_lock(&en->lock);
     if (ok && changes == en->cache.changes)
-        finish(en, &p);
+        finish(en);
     pthread_mutex_unlock(&en->lock);
     pthread_mutex_unlock(&h->busy);
     h->stat_ns = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
@@ -409,6 +421,6 @@ void hot_entry(struct vcpu *cpu)
     heat_reset(en, cpu->env, p.pc);
     pthread_mutex_lock(&en->lock);
     if (begin(en, &p) && allocate(en))
-        finish(en, &p);
+        finish(en);
     pthread_mutex_unlock(&en->lock);
 }

@@ -100,10 +100,10 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
     return r;
 }
 
-struct jit_region *cache_find_tier(const struct jit_cache *c, u64 pc, u32 key, unsigned tier)
+struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than)
 {
-    struct jit_region *r = *bucket(c, pc, key);
-    while (r && (r->pc != pc || r->key != key || r->tier != tier))
+    struct jit_region *r = *bucket(c, than->pc, than->key);
+    while (r && (r == than || r->pc != than->pc || r->key != than->key))
         r = r->hash_next;
     return r;
 }

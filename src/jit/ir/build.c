@@ -50,6 +50,7 @@ u32 ir_block_start(struct ir_builder *b)
 {
     struct ir_region *r = b->r;
     b->block = r->nblocks;
+    b->count = 0;
     VEC_PUSH(r->block, r->nblocks, r->block_cap) =
         (struct ir_block){.pc = b->pc, .first = r->count, .end = r->count};
     /* State maps of one block do not build on those of another. */
@@ -58,6 +59,17 @@ u32 ir_block_start(struct ir_builder *b)
     for (unsigned s = 0; s < r->slots->count; s++)
         b->cur[s] = s + 1;
     return b->block;
+}
+
+void ir_insn(struct ir_builder *b, u64 pc)
+{
+    b->pc = pc;
+    ir_mark_insn(b->r, pc);
+    if (!b->counts)
+        return;
+    if (!b->count)
+        b->count = append(b, &(struct ir_node){.op = IR_COUNT, .type = IR_VOID});
+    b->r->node[b->count].aux++;
 }
 
 irv ir_param(struct ir_builder *b, unsigned type, unsigned slot_plus_1)
@@ -303,6 +315,7 @@ bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
     }
     n.c = ir_state_map(b, pc);
     append(b, &n);
+    b->count = 0;
     return true;
 }
 

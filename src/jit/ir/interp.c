@@ -88,12 +88,12 @@ static void commit_state(struct run *x, u32 map, u64 pc)
         for (unsigned s = 0; s < slots->count; s++)
             ir_slot_store(&slots->slot[s], x->env, val(x, s + 1));
     }
-    memset(x->in->undef, 0, sizeof(x->in->undef));
     for (unsigned i = 0; i < n; i++) {
         unsigned s = put[i].slot;
-        if (ir_is_undef(x->r, put[i].value))
-            x->in->undef[s / 64] |= 1ull << (s & 63);
-        else
+        u64 bit = 1ull << (s & 63), *undef = &x->in->undef[s / 64];
+        bool is = ir_is_undef(x->r, put[i].value);
+        *undef = is ? *undef | bit : *undef & ~bit;
+        if (!is)
             ir_slot_store(&slots->slot[s], x->env, val(x, put[i].value));
     }
     set_pc(x, pc);
@@ -386,8 +386,10 @@ static void run_control(struct run *x, const struct ir_node *n)
         x->env->exit_code = (u32)n->imm;
         x->env->exit_arg = a;
         break;
+    case IR_COUNT:
+        break;
     case IR_POLL:
-        if (x->env->request)
+        if (x->in->polls ? !--x->in->polls : x->env->request != 0)
             leave(x, n->c, x->r->map[n->c].pc, IR_EXIT_REQUEST);
         break;
     default: /* EXIT_IND, CALL_IND, RET */
@@ -440,6 +442,7 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
         in->value = xcalloc(in->cap, sizeof(*in->value));
     }
     in->value[0] = (v128){0};
+    memset(in->undef, 0, sizeof(in->undef)); /* stays over jumps inside the region */
     load_state(&x);
     for (u64 n = 0; x.next != UINT32_MAX; n++) {
         if (max_blocks && n == max_blocks) {
