@@ -24,7 +24,8 @@ void put_freg(struct insn_text *t, int n)
 
 void put_pcrel(struct insn_text *t, s32 offset)
 {
-    put_format(t, "0x%llx", (unsigned long long)(t->pc + (u64)(s64)offset));
+    u64 to = t->pc + (u64)(s64)offset;
+    put_format(t, "0x%llx", (unsigned long long)(t->how == 32 ? (u32)to : to));
 }
 
 /* Those that programs may name; others by number. */
@@ -33,9 +34,16 @@ void put_csr(struct insn_text *t, int csr)
     static const struct {
         u16 csr;
         const char *name;
-    } names[] = {{0x001, "fflags"}, {0x002, "frm"},     {0x003, "fcsr"},   {0xc00, "cycle"},
-                 {0xc01, "time"},   {0xc02, "instret"}, {0xc80, "cycleh"}, {0xc81, "timeh"},
+    } names[] = {{0x001, "fflags"}, {0x002, "frm"},   {0x003, "fcsr"},  {0x008, "vstart"},
+                 {0x009, "vxsat"},  {0x00a, "vxrm"},  {0x00f, "vcsr"},  {0x015, "seed"},
+                 {0xc00, "cycle"},  {0xc01, "time"},  {0xc02, "instret"}, {0xc20, "vl"},
+                 {0xc21, "vtype"},  {0xc22, "vlenb"}, {0xc80, "cycleh"}, {0xc81, "timeh"},
                  {0xc82, "instreth"}};
+    unsigned counter = (unsigned)csr & 31;
+    if ((csr & ~0x9f) == 0xc00 && counter > 2) {
+        put_format(t, "hpmcounter%u%s", counter, csr & 0x80 ? "h" : "");
+        return;
+    }
     for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
         if (names[i].csr == csr) {
             put_text(t, names[i].name);
@@ -43,6 +51,22 @@ void put_csr(struct insn_text *t, int csr)
         }
     }
     put_hex(t, (u32)csr);
+}
+
+void put_csrr(struct insn_text *t, int rd, int csr)
+{
+    static const char *const fp[] = {NULL, "frflags", "frrm", "frcsr"};
+    bool is_fp = csr >= 1 && csr < (int)ARRAY_LEN(fp);
+    bool counter = (csr >= 0xc00 && csr <= 0xc02) || (t->how == 32 && csr >= 0xc80 && csr <= 0xc82);
+    put_text(t, is_fp ? fp[csr] : counter ? "rd" : "csrr");
+    if (counter)
+        put_csr(t, csr);
+    put_text(t, "\t");
+    put_xreg(t, rd);
+    if (!is_fp && !counter) {
+        put_text(t, ",");
+        put_csr(t, csr);
+    }
 }
 
 void put_rwset(struct insn_text *t, int set)
@@ -99,7 +123,7 @@ void put_fli(struct insn_text *t, int value)
 
 int rv_disas(u32 insn, u64 features, u64 pc, char *buf, size_t size)
 {
-    struct insn_text t = {.buf = buf, .size = size, .pc = pc};
+    struct insn_text t = {.buf = buf, .size = size, .pc = pc, .how = features >> RV_RV32 & 1 ? 32 : 64};
     unsigned id = rv_decode_id(insn, features);
     if (id)
         rv_texts[id](&t, insn);

@@ -96,6 +96,8 @@ bool rv_lift_aes64ks1i(struct lift *l, const struct rv_aes64ks1i *f)
 {
     static const u8 constant[] = {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0x1b, 0x36};
     struct ir_builder *b = l->b;
+    if (f->rnum > ARRAY_LEN(constant))
+        return false;
     irv word = ir_ubfx(b, IR_I64, reg(l, f->rs1), 32, 32);
     word = substitute(l, false, word);
     if (f->rnum < ARRAY_LEN(constant)) {

@@ -12,6 +12,7 @@ void put_xreg(struct insn_text *t, int n);
 void put_freg(struct insn_text *t, int n);
 void put_pcrel(struct insn_text *t, s32 offset);
 void put_csr(struct insn_text *t, int csr);
+void put_csrr(struct insn_text *t, int rd, int csr); /* a whole instruction: some have names of their own */
 void put_rwset(struct insn_text *t, int set); /* what a fence orders */
 void put_prefetch(struct insn_text *t, int imm);
 void put_aqrl(struct insn_text *t, int aq, int rl);
