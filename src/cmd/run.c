@@ -494,12 +494,22 @@ static void start_words(struct run *r)
         VEC_PUSH(r->reexec, r->words, r->word_cap) = (char *)"run";
 }
 
-static int list_cpus(struct run *r)
+static void list_models(const struct isa *isa)
 {
-    const struct isa *isa = r->isa ? r->isa : isa_list[0];
-    printf("Available CPUs:\n");
     for (unsigned i = 0; isa->model_name(i); i++)
         printf("  %s\n", isa->model_name(i));
+}
+
+static int list_cpus(struct run *r)
+{
+    if (r->isa) {
+        printf("Available CPUs:\n");
+        list_models(r->isa);
+    }
+    for (unsigned i = 0; !r->isa && isa_list[i]; i++) {
+        printf("Available CPUs for %s:\n", isa_list[i]->name);
+        list_models(isa_list[i]);
+    }
     return r->qemu ? 1 : 0;
 }
 

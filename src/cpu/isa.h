@@ -77,6 +77,10 @@ struct isa {
     /* Name of the i-th CPU model; NULL behind the last. The first is the default. */
     const char *(*model_name)(unsigned i);
 
+    /* The model's instruction set as the architecture's documents write it ("rv64imac_zicsr"), cut to `size`;
+     * NULL: they have no such form. */
+    void (*describe)(const struct vcpu *cpu, char *text, size_t size);
+
     /* Linux HWCAP words of the model, for AT_HWCAP and AT_HWCAP2. */
     void (*hwcap)(const struct vcpu *cpu, u64 cap[2]);
 };
