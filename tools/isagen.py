@@ -6,31 +6,41 @@
 The language, line by line (`#` starts a comment, a trailing backslash continues a line):
 
   features FEAT_A FEAT_B ...
+  exclusive FEAT_A FEAT_B             no CPU has both, so that their encodings may overlap
   behaviour FEAT_C ...                features that no encoding needs: they change what some do
   fields rd:5 imm19:s19 ...           widths; `s` marks a field that is sign-extended
   operand Xd r:1,rd                   <Xd> in a template calls the printer put_r(1, rd)
   class NAME PATTERN [by FIELD...] [OPTIONS] [: TEMPLATE]
-  MNEMONIC[.VARIANT] BITS... [OPTIONS] [: TEMPLATE [when COND] ; TEMPLATE...]
+  class16 NAME PATTERN ...            the same for instructions of 16 bits
+  MNEMONIC[.VARIANT] BITS... [OPTIONS] [=> EXPANSION] [: TEMPLATE [when COND] ; TEMPLATE...]
+  separator /                         what stands before VARIANT, if not a dot
   sysreg NAME op0 op1 CRn CRm op2 [ro|wo]
   sysop INSN NAME op1 CRn CRm op2 [xt]
 
 A class is a bit pattern (most significant bit first: digits and field names), the decoded struct
-with those fields and the encoding's id, and by default the lift function of the same name. Every
-line below it is one encoding: one value (binary; `x` or `-` leaves bits open) for each field after
-`by`, then options:
+with those fields and the encoding's id, and by default the lift function of the same name. A field
+that lies in pieces says which of its bits are where, as in `imm:s[12|10:5] ... imm[4:1|11]` (`:s`:
+signed; bits below the lowest one are zero). Every line below a class is one encoding: one value
+(binary; `x` or `-` leaves bits open) for each field after `by`, then options:
 
   field=BITS            fixes a field that is not in the `by` list
   [EXPR]                a constraint; C expression over fields. f(...) calls prefix_f in C and
                         counts as "may be true" when overlaps are searched
   otherwise             matches only what no other line matches
   FEAT_X                the feature that it needs
+  FEAT_X&FEAT_Y|FEAT_Z  the features that it needs: X, and one of Y and Z
   FEAT_X(field=BITS)    this part of the encoding needs FEAT_X: split off as an encoding of its own
   flags.r flags.w load store ends fp     effects, see EFFECTS; -fp drops that of the class
   -> NAME               the lift function, if not that of the class
   todo                  decoded and disassembled, but not lifted yet
   nodiff                left out by the random differential test; a comment says why
+  @NAME                 what its meaning is checked against; declared by `oracles NAME...`
   as *SUFFIX            (class only) how the names of the encodings are built from the mnemonics
   {imm=immhi:immlo}     (class only) joins fields into one of the struct
+
+An encoding with an expansion, `=> NAME [field=EXPR...]`, is another way to write the encoding NAME: it
+has the same lift function and, unless it brings its own, text. Fields of NAME's struct that NAME does not
+fix and that are not given are the fields of the same name.
 
 In a template <name> is the mnemonic, <field> its value in decimal, <Operand> a declared operand
 and <printer:EXPR,...> a call. A line without template takes that of its class; `*` among the
@@ -45,7 +55,7 @@ from itertools import product
 EFFECTS = {'flags.r': 'READS_FLAGS', 'flags.w': 'WRITES_FLAGS', 'load': 'LOADS',
            'store': 'STORES', 'ends': 'ENDS_BLOCK', 'fp': 'USES_FPSR', 'todo': 'TODO',
            'nodiff': 'NODIFF'}
-WIDTH = 32
+WIDTH = 32                   # of the word that is decoded; shorter instructions are its low bits
 MAX_CONSTRAINT_BITS = 18     # overlap proofs enumerate at most 2^this
 
 
@@ -78,15 +88,16 @@ class Field:
 
 
 class Joined:
-    """A field of the struct made from several fields of the pattern, high part first."""
+    """A field of the struct made from several fields of the pattern, high part first, with `zeros` zero
+    bits below them."""
 
-    def __init__(self, name, parts):
-        self.name, self.parts = name, parts
-        self.width = sum(p.width for p in parts)
+    def __init__(self, name, parts, zeros=0):
+        self.name, self.parts, self.zeros = name, parts, zeros
+        self.width = sum(p.width for p in parts) + zeros
         self.signed = parts[0].signed
 
     def c(self):
-        low, terms = 0, []
+        low, terms = self.zeros, []
         for p in reversed(self.parts):
             value = p.c(plain=p is not self.parts[0])
             terms.append(f'((u32){value} << {low})' if low else value)
@@ -107,6 +118,7 @@ class Options:
     def __init__(self, parent=None):
         self.effects = set(parent.effects) if parent else set()
         self.feature = parent.feature if parent else None
+        self.oracle = parent.oracle if parent else None
         self.lift = parent.lift if parent else None
         self.where = list(parent.where) if parent else []
         self.template = parent.template if parent else None
@@ -117,9 +129,10 @@ class Options:
 
 
 class Class:
-    def __init__(self, pos, name):
-        self.pos, self.name = pos, name
+    def __init__(self, pos, name, width):
+        self.pos, self.name, self.width = pos, name, width
         self.fields, self.joined, self.by = {}, {}, []
+        self.pieces = {}    # name: [(high bit, low bit, Field)] of fields that lie in pieces
         self.mask = self.value = 0
         self.options = None
         self.lines = 0
@@ -139,6 +152,12 @@ class Insn:
         self.mask, self.value = cls.mask, cls.value
         self.where, self.texts = [], []
         self.options = None
+        self.expansion = None   # (name, {field: expression})
+
+    def fixed(self, field):
+        """The value of a field whose bits are all given, else None."""
+        mask = field.mask()
+        return extract(field, self.value) if self.mask & mask == mask else None
 
     def fix(self, field, bits):
         """Require `bits` (0, 1, x) in a field."""
@@ -158,6 +177,9 @@ class Tables:
     def __init__(self, prefix, folder):
         self.prefix, self.folder = prefix, folder
         self.features, self.fields, self.operands = {}, {}, {}
+        self.exclusive, self.oracles = [], {}
+        self.separator = '.'
+        self.needs = {}         # expressions of several features: number
         self.classes, self.insns, self.names = {}, [], {}
         self.sysregs, self.sysops = [], []
         self.used = set()
@@ -185,8 +207,10 @@ class Tables:
     def statement(self, pos, text):
         word, _, rest = text.partition(' ')
         handler = {'features': self.read_features, 'behaviour': self.read_behaviour,
-                   'fields': self.read_fields,
-                   'operand': self.read_operand, 'class': self.read_class,
+                   'exclusive': self.read_exclusive, 'oracles': self.read_oracles,
+                   'separator': self.read_separator,
+                   'fields': self.read_fields, 'operand': self.read_operand,
+                   'class': self.read_class, 'class16': self.read_class16,
                    'sysreg': self.read_sysreg, 'sysop': self.read_sysop}.get(word)
         if handler:
             handler(pos, rest.strip())
@@ -206,6 +230,18 @@ class Tables:
     def read_behaviour(self, pos, rest):
         self.read_features(pos, rest)
         self.used.update(('feature', name) for name in rest.split())
+
+    def read_exclusive(self, pos, rest):
+        self.exclusive.append({self.feature(pos, name) for name in rest.split()})
+
+    def read_separator(self, pos, rest):
+        if len(rest) != 1:
+            raise pos.error('expected: separator CHARACTER')
+        self.separator = rest
+
+    def read_oracles(self, pos, rest):
+        for name in rest.split():
+            self.define(pos, self.oracles, name, len(self.oracles), 'oracle')
 
     def read_fields(self, pos, rest):
         for item in rest.split():
@@ -242,20 +278,24 @@ class Tables:
 
     # --- classes and lines ---------------------------------------------------------------
 
-    def read_class(self, pos, rest):
+    def read_class16(self, pos, rest):
+        self.read_class(pos, rest, 16)
+
+    def read_class(self, pos, rest, width=WIDTH):
         rest, options = self.split_template(rest), Options()
         rest, options.template = rest
         name, _, rest = rest.partition(' ')
-        cls = Class(pos, name)
+        cls = Class(pos, name, width)
         tokens = self.take_brackets(pos, rest, options, cls)
-        bit = WIDTH
+        bit = width
         while bit > 0:
             if not tokens:
-                raise pos.error(f'the pattern of class "{name}" has {WIDTH - bit} bits, '
-                                f'not {WIDTH}')
+                raise pos.error(f'the pattern of class "{name}" has {width - bit} bits, '
+                                f'not {width}')
             bit = self.pattern_item(pos, cls, tokens.pop(0), bit)
         if bit < 0:
-            raise pos.error(f'the pattern of class "{name}" has more than {WIDTH} bits')
+            raise pos.error(f'the pattern of class "{name}" has more than {width} bits')
+        self.join_pieces(pos, cls)
         self.read_joined(pos, cls)
         if tokens and tokens[0] == 'by':
             tokens.pop(0)
@@ -280,6 +320,9 @@ class Tables:
                     cls.mask |= 1 << bit
                     cls.value |= int(b) << bit
             return bit
+        m = re.fullmatch(r'([A-Za-z_]\w*)(:s)?\[([\d:|]+)\]', item)
+        if m:
+            return self.pattern_pieces(pos, cls, m, bit)
         m = re.fullmatch(r'([A-Za-z_]\w*)(?::(s?)(\d+))?', item)
         if not m:
             raise pos.error(f'bad item "{item}" in the pattern')
@@ -297,6 +340,33 @@ class Tables:
             raise pos.error(f'field "{m[1]}" appears twice in the pattern')
         cls.fields[m[1]] = Field(m[1], bit - width, width, signed)
         return bit - width
+
+    def pattern_pieces(self, pos, cls, item, bit):
+        """`name[12|10:5]`: bits of a field that has more of them elsewhere."""
+        name, signed, pieces = item[1], bool(item[2]), item[3]
+        for piece in pieces.split('|'):
+            high, _, low = piece.partition(':')
+            low = low or high
+            if not high or int(high) < int(low):
+                raise pos.error(f'bad bits "{piece}" of field "{name}"')
+            width = int(high) - int(low) + 1
+            bit -= width
+            field = Field(f'{name}[{piece}]', bit, width, signed)
+            cls.fields[field.name] = field
+            cls.pieces.setdefault(name, []).append((int(high), int(low), field))
+        return bit
+
+    def join_pieces(self, pos, cls):
+        for name, pieces in cls.pieces.items():
+            if name in cls.fields:
+                raise pos.error(f'field "{name}" appears twice in the pattern')
+            pieces.sort(key=lambda piece: -piece[0])
+            for (_, low, _), (high, _, _) in zip(pieces, pieces[1:]):
+                if high != low - 1:
+                    raise pos.error(f'the pieces of field "{name}" do not fit below bit {low}')
+            parts = [field for _, _, field in pieces]
+            parts[0].signed = any(p.signed for p in parts)
+            cls.joined[name] = Joined(name, parts, pieces[-1][1])
 
     def read_joined(self, pos, cls):
         for name, parts in cls.pending_joined:
@@ -316,8 +386,8 @@ class Tables:
 
     def take_brackets(self, pos, text, options, cls=None):
         """Remove [constraint] and {name=a:b}; return the other words."""
-        options.where += [m.strip() for m in re.findall(r'\[([^\]]*)\]', text)]
-        text = re.sub(r'\[[^\]]*\]', ' ', text)
+        options.where += [m.strip() for m in re.findall(r'(?<!\S)\[([^\]]*)\]', text)]
+        text = re.sub(r'(?<!\S)\[[^\]]*\]', ' ', text)
         if cls:
             cls.pending_joined = []
             for m in re.findall(r'\{([^}]*)\}', text):
@@ -346,8 +416,13 @@ class Tables:
                     options.lift = value
                 else:
                     options.suffix = value.lstrip('*')
-            elif word.startswith('FEAT_') and not m:
-                options.feature = self.feature(pos, word)
+            elif word.startswith('@'):
+                if word[1:] not in self.oracles:
+                    raise pos.error(f'unknown oracle "{word[1:]}"')
+                self.used.add(('oracle', word[1:]))
+                options.oracle = word[1:]
+            elif not m and (word.startswith('FEAT_') or re.split('[&|]', word)[0] in self.features):
+                options.feature = self.feature_expression(pos, word)
             elif m:
                 options.split.append((self.feature(pos, m[1]), self.bits(pos, cls, m[2], m[3])))
             elif '=' in word:
@@ -355,6 +430,21 @@ class Tables:
                 options.fixed.append(self.bits(pos, cls, field, bits))
             else:
                 raise pos.error(f'unknown word "{word}"')
+
+    def feature_expression(self, pos, word):
+        """One feature, or `A&B|C`: A and one of B and C."""
+        groups = [{self.feature(pos, name) for name in part.split('|')} for part in word.split('&')]
+        if sum(len(g) > 1 for g in groups) > 1:
+            raise pos.error(f'"{word}" has more than one choice')
+        if word not in self.features and word not in self.needs:
+            self.needs[word] = len(self.features) + len(self.needs)
+        return word
+
+    def features_of(self, insn):
+        """(features that it needs, features of which it needs one)"""
+        groups = [g.split('|') for g in (insn.options.feature or '').split('&') if g]
+        return ({g[0] for g in groups if len(g) == 1},
+                next((set(g) for g in groups if len(g) > 1), set()))
 
     def feature(self, pos, name):
         if name not in self.features:
@@ -381,10 +471,12 @@ class Tables:
         cls.lines += 1
         options = Options(cls.options)
         text, template = self.split_template(text)
+        text, sep, expansion = text.partition(' => ')
         tokens = self.take_brackets(pos, text, options)
-        mnemonic, _, variant = tokens.pop(0).partition('.')
-        name = mnemonic + ('_' + variant if variant else '') + options.suffix
+        mnemonic, _, variant = tokens.pop(0).partition(self.separator)
+        name = mnemonic.replace('.', '_') + ('_' + variant if variant else '') + options.suffix
         insn = Insn(pos, cls, name, mnemonic)
+        insn.expansion = self.read_expansion(pos, expansion) if sep else None
         for field in cls.by:
             if not tokens:
                 raise pos.error(f'no value for field "{field.name}"')
@@ -393,8 +485,44 @@ class Tables:
         insn.options, insn.where = options, options.where
         for field, bits in options.fixed:
             insn.fix(field, bits)
-        insn.texts = self.read_texts(pos, insn, template, cls.options.template)
+        insn.template = template, cls.options.template
+        if not insn.expansion or template:
+            insn.texts = self.read_texts(pos, insn)
         self.split_features(insn)
+
+    @staticmethod
+    def read_expansion(pos, text):
+        name, *fields = text.split()
+        given = {}
+        for item in fields:
+            field, sep, value = item.partition('=')
+            if not sep or not value:
+                raise pos.error(f'expected field=EXPR in an expansion, not "{item}"')
+            given[field] = value
+        return name, given
+
+    def expand(self, insn):
+        """[(field of the struct, C expression)] of the encoding that another stands for."""
+        name, given = insn.expansion
+        target = self.names.get(name)
+        if not target:
+            raise insn.pos.error(f'unknown encoding "{name}"')
+        out, unused = [], set(given)
+        for f in target.cls.struct_fields():
+            fixed = target.fixed(f)
+            unused.discard(f.name)
+            if f.name in given:
+                value = self.expr(insn.pos, insn.cls, given[f.name])
+            elif fixed is not None:
+                value = str(fixed)
+            elif insn.cls.lookup(f.name):
+                value = insn.cls.lookup(f.name).c()
+            else:
+                raise insn.pos.error(f'nothing gives field "{f.name}" of "{name}"')
+            out.append((f, value))
+        if unused:
+            raise insn.pos.error(f'"{name}" has no field "{unused.pop()}"')
+        return target, out
 
     def split_features(self, insn):
         """FEAT_X(field=bits) makes an encoding of its own, so that `feature` is a constant."""
@@ -405,7 +533,7 @@ class Tables:
             if n:
                 part.name += f'_{n + 1}'
             part.mask, part.value, part.where = insn.mask, insn.value, insn.where
-            part.texts, part.options = insn.texts, Options(insn.options)
+            part.template, part.texts, part.options = insn.template, insn.texts, Options(insn.options)
             part.options.feature = feature
             part.fix(field, bits)
             self.add_insn(part)
@@ -424,8 +552,17 @@ class Tables:
 
     # --- templates and expressions -------------------------------------------------------
 
-    def read_texts(self, pos, insn, template, default):
-        """[(condition or None, [pieces])]; a piece is literal text or (printer, [C arguments])."""
+    def texts(self, insn):
+        """What an encoding is written as: if by way of its expansion, in terms of its own fields."""
+        if insn.texts:
+            return insn.texts
+        target, fields = self.expand(insn)
+        return self.read_texts(insn.pos, target, {f.name: f'({c})' for f, c in fields})
+
+    def read_texts(self, pos, insn, values=None):
+        """[(condition or None, [pieces])]; a piece is literal text or (printer, [C arguments]).
+        values: C expressions for fields."""
+        template, default = insn.template
         if template is None:
             template = '*'
         texts = []
@@ -438,15 +575,15 @@ class Tables:
             body, sep, cond = part.partition(' when ')
             body = body.strip()
             body = body.replace('<name>', insn.mnemonic)
-            texts.append((self.expr(pos, insn.cls, cond) if sep else None,
-                          self.pieces(pos, insn, body)))
+            texts.append((self.expr(pos, insn.cls, cond, values) if sep else None,
+                          self.pieces(pos, insn, body, values)))
         if texts[-1][0] is not None:
             raise pos.error('the last alternative must have no condition')
         if any(c is None for c, _ in texts[:-1]):
             raise pos.error('only the last alternative may be without condition')
         return texts
 
-    def pieces(self, pos, insn, body):
+    def pieces(self, pos, insn, body, values):
         head, sep, tail = body.partition(' ')
         text = head + ('\t' + tail.strip() if sep else '')
         out = []
@@ -464,7 +601,7 @@ class Tables:
                 printer, _, args = piece.partition(':')
             else:
                 raise pos.error(f'unknown operand <{piece}>')
-            out.append((printer, [self.expr(pos, insn.cls, a) for a in self.split_args(args)]))
+            out.append((printer, [self.expr(pos, insn.cls, a, values) for a in self.split_args(args)]))
         return out
 
     @staticmethod
@@ -478,7 +615,7 @@ class Tables:
                 args[-1] += ch
         return [a.strip() for a in args if a.strip()]
 
-    def expr(self, pos, cls, text):
+    def expr(self, pos, cls, text, values=None):
         """A C expression over the word `i`."""
         def one(m):
             name = m[0]
@@ -487,6 +624,8 @@ class Tables:
             field = cls.lookup(name)
             if not field:
                 raise pos.error(f'class "{cls.name}" has no field "{name}"')
+            if values:
+                return f'(int){values[name]}'
             return field.c() if field.signed else f'(int){field.c()}'
         text = re.sub(r'0x[0-9a-fA-F]+', lambda m: str(int(m[0], 16)), text.strip())
         return IDENT.sub(one, text)
@@ -498,7 +637,7 @@ class Tables:
             if not cls.lines:
                 raise cls.pos.error(f'class "{name}" has no encodings')
         for kind, table in (('field', self.fields), ('operand', self.operands),
-                            ('feature', self.features)):
+                            ('feature', self.features), ('oracle', self.oracles)):
             for name, (pos, number) in table.items():
                 base = kind == 'feature' and number == 0    # what has no feature needs this one
                 if (kind, name) not in self.used and not base:
@@ -516,6 +655,9 @@ class Tables:
     def check_lifts(self):
         structs = {}
         for insn in self.insns:
+            if insn.expansion:
+                self.expand(insn)
+                continue
             lift = insn.options.lift or insn.cls.name
             other = structs.setdefault(lift, insn.cls)
             if other is not insn.cls:
@@ -528,8 +670,13 @@ class Tables:
         for group in (plain, last):
             for k, (mask, value, insn) in enumerate(group):
                 for m, v, other in group[k + 1:]:
-                    if (value ^ v) & mask & m == 0:
+                    if (value ^ v) & mask & m == 0 and not self.excluded(insn, other):
                         self.check_pair(insn, other)
+
+    def excluded(self, a, b):
+        """Is there no CPU that has both? Two of different length are told apart by their masks."""
+        both = self.features_of(a)[0] | self.features_of(b)[0]
+        return any(len(group & both) > 1 for group in self.exclusive)
 
     def check_pair(self, a, b):
         """Both match some word as far as masks go: the constraints must exclude each other."""
@@ -638,6 +785,7 @@ def extract(field, word):
         value = 0
         for p in field.parts:
             value = value << p.width | (word >> p.lsb & ((1 << p.width) - 1))
+        value <<= field.zeros
     else:
         value = word >> field.lsb & ((1 << field.width) - 1)
     if field.signed and value >> (field.width - 1):
@@ -743,17 +891,17 @@ struct guard {
 """
 
 DECODER = """
-static bool matches(unsigned id, u32 i)
+static bool matches(unsigned id, u32 i{features})
 {{
-    const struct {p}_insn *e = &{p}_insns[id];
+    const struct insn *e = &{p}_insns[id];
     const struct guard *g = &guards[id];
     unsigned index = (i >> g->shift[0] & g->mask[0]) | (i >> g->shift[1] & g->mask[1]) |
                      (i >> g->shift[2] & g->mask[2]);
-    bool ok = ((i & e->mask) == e->value) & (g->truth >> index & 1);
+    bool ok = ((i & e->mask) == e->value) & (g->truth >> index & 1){needs};
     return unlikely(g->check) ? ok && check(g->check, i) : ok;
 }}
 
-unsigned {p}_decode_id(u32 i)
+unsigned {p}_decode_id(u32 i{features})
 {{
     unsigned n = tree[1 + (i >> {shift} & {mask:#x})]; /* the root's header is known */
     while (!(n & {leaf:#x})) {{
@@ -762,10 +910,10 @@ unsigned {p}_decode_id(u32 i)
     }}
     if (likely(!(n & {list:#x}))) {{
         n &= {id:#x};
-        return matches(n, i) ? n : 0;
+        return matches(n, i{has}) ? n : 0;
     }}
     for (const u16 *c = lists + (n & {at:#x}); *c; c++)
-        if (matches(*c, i))
+        if (matches(*c, i{has}))
             return *c;
     return 0;
 }}
@@ -781,6 +929,8 @@ class Writer:
         return f'{self.P}_{insn.name.upper()}'
 
     def feature(self, name):
+        if name in self.t.needs:
+            return self.t.needs[name]
         return f'{self.P}_{name or list(self.t.features)[0]}'
 
     @staticmethod
@@ -794,7 +944,11 @@ class Writer:
         out = ['/* Generated by tools/isagen.py. */', f'#ifndef {guard}', f'#define {guard}', '',
                '#include "base/types.h"', '', 'struct lift;', '', f'enum {p}_feature {{']
         out += [f'    {P}_{f},' for f in self.t.features]
-        out += [f'    {P}_FEATURES', '};', '', f'enum {p}_id {{', f'    {P}_UNDEFINED,']
+        out += [f'    {P}_FEATURES', '};', '']
+        if self.t.oracles:
+            out += [f'enum {p}_oracle {{', f'    {P}_BY_NONE,']
+            out += [f'    {P}_BY_{o.upper()},' for o in self.t.oracles] + ['};', '']
+        out += [f'enum {p}_id {{', f'    {P}_UNDEFINED,']
         out += [f'    {self.enum(n)},' for n in self.t.insns]
         out += [f'    {P}_INSNS', '};', '']
         for cls in self.t.classes.values():
@@ -813,7 +967,7 @@ class Writer:
     def lifts(self):
         seen = {}
         for n in self.t.insns:
-            if 'todo' not in n.options.effects:
+            if 'todo' not in n.options.effects and not n.expansion:
                 seen[n.options.lift or n.cls.name] = n.cls.name
         return list(seen.items())
 
@@ -853,15 +1007,19 @@ class Writer:
             raise IsaError('isagen: the tree has outgrown 16 bits')
         rows = []
         for n in self.t.insns:
-            effects = ' | '.join(f'{P}_{EFFECTS[e]}' for e in EFFECTS if e in n.options.effects)
+            effects = ' | '.join(f'INSN_{EFFECTS[e]}' for e in EFFECTS if e in n.options.effects)
+            oracle = f'{P}_BY_{n.options.oracle.upper()}' if n.options.oracle else 0
             rows.append(f'    {{"{n.name}", {n.mask:#010x}, {n.value:#010x}, {self.enum(n)}, '
-                        f'{effects or 0}, {self.feature(n.options.feature)}}},')
-        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/decode.h"',
-               f'#include "{self.t.folder}/imm.h"', *GUARD.splitlines(), '',
-               f'const struct {p}_insn {p}_insns[{P}_INSNS] = {{',
-               '    {"undefined", 0, 0, 0, 0, 0},'] + rows + ['};', '']
+                        f'{effects or 0}, {self.feature(n.options.feature)}, {n.cls.width // 8}, {oracle}}},')
+        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/decode.h"', *GUARD.splitlines(), '',
+               f'const struct insn {p}_insns[{P}_INSNS] = {{',
+               '    {"undefined", 0, 0, 0, 0, 0, 0, 0},'] + rows + ['};', '']
         out += [f'const char *const {p}_feature_names[{P}_FEATURES] = {{']
         out += [f'    "{f}",' for f in self.t.features] + ['};', '']
+        if self.t.needs:
+            out += [f'const struct insn_needs {p}_needs[] = {{']
+            out += [f'    {{1ull << {P}_{f}, 0}},' for f in self.t.features]
+            out += [self.needs(word) for word in self.t.needs] + ['};', '']
         out += ['static const struct guard guards[] = {', '    {0},']
         out += [self.guard(n) for n in self.t.insns] + ['};', '']
         out += array('tree', tree.words) + array('lists', tree.lists)
@@ -870,8 +1028,26 @@ class Writer:
         out += ['    }', '    return true;', '}', '']
         root = tree.words[0]
         return out + DECODER.format(
-            p=p, shift=root & 31, mask=(1 << (root >> 5)) - 1,
+            p=p, features=', u64 features' if self.t.needs else '', has=', features' if self.t.needs else '',
+            needs=f' &\n              insn_needs_met(&{p}_needs[e->feature], features)' if self.t.needs else '',
+            shift=root & 31, mask=(1 << (root >> 5)) - 1,
             leaf=LEAF, list=LIST, id=LEAF - 1, at=LIST - 1).splitlines()
+
+    def needs(self, word):
+        def bits(names):
+            return ' | '.join(f'1ull << {self.P}_{name}' for name in names) or '0'
+        groups = [g.split('|') for g in word.split('&')]
+        one_of = next((g for g in groups if len(g) > 1), [])
+        return f'    {{{bits([g[0] for g in groups if len(g) == 1])}, {bits(one_of)}}},'
+
+    def expansion(self, insn):
+        target, fields = self.t.expand(insn)
+        lift = target.options.lift or target.cls.name
+        ctype = f'struct {self.p}_{target.cls.name}'
+        return [f'    case {self.enum(insn)}: {{', f'        const {ctype} f = {{',
+                f'            .id = {self.enum(target)},',
+                *(f'            .{f.name} = ({self.ctype(f)})({c}),' for f, c in fields),
+                '        };', f'        return {self.p}_lift_{lift}(l, &f);', '    }']
 
     def lift(self):
         p, P = self.p, self.P
@@ -879,7 +1055,8 @@ class Writer:
                f'bool {p}_lift_id(struct lift *l, u32 i, unsigned id)', '{', '    switch (id) {']
         for lift, cls in self.lifts():
             for n in self.t.insns:
-                if (n.options.lift or n.cls.name) == lift and 'todo' not in n.options.effects:
+                if (n.options.lift or n.cls.name) == lift and 'todo' not in n.options.effects \
+                        and not n.expansion:
                     out.append(f'    case {self.enum(n)}:')
             out[-1] += ' {'
             out.append(f'        const struct {p}_{cls} f = {{')
@@ -887,19 +1064,18 @@ class Writer:
             out += [f'            .{f.name} = {f.c()},'
                     for f in self.t.classes[cls].struct_fields()]
             out += ['        };', f'        return {p}_lift_{lift}(l, &f);', '    }']
-        out += ['    }', '    return false;', '}', '',
-                f'bool {p}_lift(struct lift *l, u32 i)', '{',
-                f'    return {p}_lift_id(l, i, {p}_decode_id(i));', '}']
-        return out
+        for n in self.t.insns:
+            if n.expansion and 'todo' not in self.t.expand(n)[0].options.effects:
+                out += self.expansion(n)
+        return out + ['    }', '    return false;', '}']
 
     def text(self):
         p, P = self.p, self.P
-        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/text.h"',
-               f'#include "{self.t.folder}/imm.h"', '']
+        out = ['/* Generated by tools/isagen.py. */', f'#include "{self.t.folder}/text.h"', '']
         bodies = {}
         for n in self.t.insns:
             body = []
-            for cond, pieces in n.texts:
+            for cond, pieces in self.t.texts(n):
                 call = [f'put_text(t, "{x}");'.replace('\t', '\\t') if isinstance(x, str) else
                         f'put_{x[0]}({", ".join(["t"] + x[1])});' for x in pieces]
                 if cond:
@@ -909,10 +1085,10 @@ class Writer:
                     body += ['    ' + c for c in call]
             bodies.setdefault('\n'.join(body), []).append(n)
         for body, users in bodies.items():
-            out += [f'static void text_{users[0].name}(struct {p}_text *t, u32 i)',
+            out += [f'static void text_{users[0].name}(struct insn_text *t, u32 i)',
                     '{', body, '}', '']
         names = {id(n): users[0].name for users in bodies.values() for n in users}
-        out += [f'void (*const {p}_texts[{P}_INSNS])(struct {p}_text *t, u32 i) = {{']
+        out += [f'void (*const {p}_texts[{P}_INSNS])(struct insn_text *t, u32 i) = {{']
         out += [f'    [{self.enum(n)}] = text_{names[id(n)]},' for n in self.t.insns]
         return out + ['};']
 
@@ -949,7 +1125,9 @@ def main():
         tables.check()
         w = Writer(tables)
         files = {'tables.h': w.header(), 'decode.c': w.decode(), 'text.c': w.text(),
-                 'lift.c': w.lift(), 'sysreg.c': w.sysreg()}
+                 'lift.c': w.lift()}
+        if tables.sysregs:
+            files['sysreg.c'] = w.sysreg()
     except IsaError as e:
         sys.exit(str(e))
     for name, lines in files.items():

@@ -30,7 +30,17 @@ enum isa_raise {
     ISA_RAISE_PC_ALIGN,   /* branch to a misaligned pc */
     ISA_RAISE_FP_TRAP,    /* arg: FP_* flags */
     ISA_RAISE_CACHE,      /* instruction cache maintenance of the line at arg */
+    ISA_RAISE_CACHE_ALL,  /* the same for all addresses */
     ISA_RAISE_RESYNC,     /* a mode bit changed: compute the region key again and go on */
+};
+
+/* How a guest with condition flags has them treated where blocks end. */
+struct isa_flags {
+    u16 slot;
+    /* Before an exit of a block that goes on at one of two addresses: store no flags that nobody will see. */
+    void (*end)(struct lift *l, u64 yes, u64 no);
+    /* May the block end at l->pc, because another starts there? Not with flags that are about to be read. */
+    bool (*may_join)(struct lift *l);
 };
 
 struct isa {
@@ -43,6 +53,7 @@ struct isa {
     u8 tag_bits;   /* top bits of a data address that are ignored for programs */
 
     struct ir_slots slots;
+    u16 link;      /* the slot that calls leave the return address in */
     const struct isa_reg *regs; /* derived registers, ended by a NULL name */
     const struct ir_helper *helpers;
 
@@ -56,6 +67,9 @@ struct isa {
 
     /* Append the instructions of one basic block at l->pc to the region under construction. */
     void (*lift)(struct lift *l);
+    const struct isa_flags *flags; /* NULL: there are none */
+    /* Is the function at pc so short and simple that a hot call becomes a copy of it? */
+    bool (*is_small_leaf)(struct lift *l, u64 pc);
 
     /* Bytes of the instruction at `code` and its text; 0 bytes when `len` is too short. */
     unsigned (*disas)(const u8 *code, size_t len, u64 pc, char *text, size_t size);
@@ -63,11 +77,15 @@ struct isa {
     /* Name of the i-th CPU model; NULL behind the last. The first is the default. */
     const char *(*model_name)(unsigned i);
 
+    /* The model's instruction set as the architecture's documents write it ("rv64imac_zicsr"), cut to `size`;
+     * NULL: they have no such form. */
+    void (*describe)(const struct vcpu *cpu, char *text, size_t size);
+
     /* Linux HWCAP words of the model, for AT_HWCAP and AT_HWCAP2. */
     void (*hwcap)(const struct vcpu *cpu, u64 cap[2]);
 };
 
-extern const struct isa isa_aarch64;
+extern const struct isa isa_aarch64, isa_riscv32, isa_riscv64;
 
 /* All guests that are built in, ended by NULL. */
 extern const struct isa *const isa_list[];

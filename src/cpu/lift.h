@@ -38,6 +38,7 @@ struct lift {
     unsigned max_insns;
 
     u64 pc;          /* of the instruction being lifted; afterwards, behind the last one */
+    u64 next;        /* of the instruction to be lifted after it */
     unsigned side_exits; /* conditional ways out of the middle of the block so far */
     bool ended;      /* the block has its exit */
     void *isa_data;  /* free for the isa during one lift */
@@ -65,13 +66,19 @@ struct lift {
     /* Have `code` start at pc, behind the instruction at hand, for a block that goes on there. False when there
      * is no code. */
     bool (*go_on)(struct lift *l, u64 pc);
+    /* Where the indirect call went that returns to `back`, if there is reason to think that it will again; else
+     * 0. second: where else. */
+    u64 (*callee)(struct lift *l, u64 back, bool second);
+    /* Have a block at pc, even if no control was seen to go there. False when there is no room. */
+    bool (*need)(struct lift *l, u64 pc);
     u64 returns_to;  /* where the inlined function that is being lifted was called from; 0: none is */
     void *opaque;    /* for the functions */
 };
 
-/* The instruction at l->pc starts. */
-static inline void lift_insn_start(struct lift *l)
+/* The instruction at l->pc starts, which has so many bytes. */
+static inline void lift_insn_start(struct lift *l, unsigned bytes)
 {
+    l->next = l->pc + bytes;
     ir_insn(l->b, l->pc);
     l->b->strip = lift_site(l->tagged, l->pc) ? l->isa->tag_bits : 0;
     l->b->invalid = lift_site(l->invalid, l->pc);
@@ -84,5 +91,35 @@ static inline const u8 *lift_bytes(const struct lift *l, size_t len)
     u64 at = l->pc - l->start;
     return at + len <= l->code_len ? l->code + at : NULL;
 }
+
+/* Lift a block from l->pc on, with `insn` for each instruction. That sets l->ended behind the last one, and is
+ * false when code is missing. */
+void lift_block(struct lift *l, bool (*insn)(struct lift *l));
+
+/* The instruction at hand is undefined: end the block. insn: its encoding. */
+void lift_undefined(struct lift *l, u32 insn);
+
+/* Ends of blocks, for the instruction at hand: a branch to `yes` if cond holds, a jump, a call that comes back
+ * behind it (its link register has been put), a return. In hot code the block may go on behind them. */
+void lift_branch(struct lift *l, irv cond, u64 yes);
+void lift_jump(struct lift *l, u64 to);
+void lift_call(struct lift *l, u64 to);
+/* The instruction at hand orders fetches: no old code runs behind it. */
+void lift_sync(struct lift *l);
+void lift_return(struct lift *l, irv to);
+
+/* In hot code, before the link register is put: the small leaf that the indirect call at hand is likely to go to,
+ * for lift_call(); if it goes elsewhere this time, control leaves the block here. 0: none is known. */
+u64 lift_known_callee(struct lift *l, irv to);
+
+/* Two values of 1 << size bytes (4 or 8) as one of twice the size, the first in the low half; and back. */
+irv lift_join(struct lift *l, unsigned size, irv low, irv high);
+void lift_halves(struct lift *l, unsigned size, irv v, irv *low, irv *high);
+
+/* Store zeros to the block of `bytes`, a power of two and at least 16, that addr is in. */
+void lift_clear(struct lift *l, irv addr, unsigned bytes);
+
+/* struct isa_flags.end, for guests that have flags. */
+void lift_end_flags(struct lift *l, u64 yes, u64 no);
 
 #endif

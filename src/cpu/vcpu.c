@@ -33,6 +33,7 @@ unsigned isa_reg_bytes(const struct isa *isa, int reg)
     case IR_V128:
         return 16;
     case IR_I64:
+    case IR_F64:
         return 8;
     default: /* I32, and FL as its bits */
         return 4;

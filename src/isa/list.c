@@ -2,7 +2,7 @@
 
 #include "cpu/isa.h"
 
-const struct isa *const isa_list[] = {&isa_aarch64, NULL};
+const struct isa *const isa_list[] = {&isa_aarch64, &isa_riscv64, &isa_riscv32, NULL};
 
 const struct isa *isa_by_name(const char *name)
 {

@@ -1,6 +1,5 @@
 /* The A64 disassembler: the printers of operands. Which printer an instruction calls, and when an
  * alias is preferred, is in the *.isa tables; what they print here is what GNU objdump prints. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -8,111 +7,78 @@
 #include "isa/aarch64/sysreg.h"
 #include "isa/aarch64/text.h"
 
-static void putf(struct a64_text *t, const char *fmt, ...) PRINTF_LIKE(2, 3);
-
-static void putf(struct a64_text *t, const char *fmt, ...)
-{
-    va_list ap;
-    size_t left = t->used < t->size ? t->size - t->used : 0;
-    va_start(ap, fmt);
-    int n = vsnprintf(left ? t->buf + t->used : NULL, left, fmt, ap);
-    va_end(ap);
-    t->used += (size_t)n;
-}
-
-void put_text(struct a64_text *t, const char *s)
-{
-    size_t n = strlen(s);
-    if (t->used < t->size) {
-        size_t fit = MIN(n, t->size - t->used - 1);
-        memcpy(t->buf + t->used, s, fit);
-        t->buf[t->used + fit] = 0;
-    }
-    t->used += n;
-}
-
 /* --- numbers */
 
-void put_dec(struct a64_text *t, int v)
+static void put_hex64(struct insn_text *t, u64 v)
 {
-    putf(t, "%d", v);
+    put_format(t, "0x%llx", (unsigned long long)v);
 }
 
-void put_hex(struct a64_text *t, u32 v)
-{
-    putf(t, "0x%x", v);
-}
-
-static void put_hex64(struct a64_text *t, u64 v)
-{
-    putf(t, "0x%llx", (unsigned long long)v);
-}
-
-void put_fpimm(struct a64_text *t, int imm8)
+void put_fpimm(struct insn_text *t, int imm8)
 {
     u64 bits = a64_fpimm64((u32)imm8);
     double d;
     memcpy(&d, &bits, sizeof d);
-    putf(t, "%.18e", d);
+    put_format(t, "%.18e", d);
 }
 
-void put_bytemask(struct a64_text *t, int imm8)
+void put_bytemask(struct insn_text *t, int imm8)
 {
     put_hex64(t, a64_bytemask((u32)imm8));
 }
 
-void put_bitmask(struct a64_text *t, int sf, int n, int immr, int imms)
+void put_bitmask(struct insn_text *t, int sf, int n, int immr, int imms)
 {
     put_hex64(t, a64_bitmask((u32)n, (u32)immr, (u32)imms) & mask64(sf ? 64 : 32));
 }
 
-void put_movz(struct a64_text *t, int hw, int imm16)
+void put_movz(struct insn_text *t, int hw, int imm16)
 {
     put_hex64(t, (u64)imm16 << (16 * hw));
 }
 
-void put_movn(struct a64_text *t, int sf, int hw, int imm16)
+void put_movn(struct insn_text *t, int sf, int hw, int imm16)
 {
     put_hex64(t, ~((u64)imm16 << (16 * hw)) & mask64(sf ? 64 : 32));
 }
 
-void put_rel(struct a64_text *t, s32 offset)
+void put_rel(struct insn_text *t, s32 offset)
 {
     put_hex64(t, t->pc + (u64)(s64)offset);
 }
 
-void put_page(struct a64_text *t, s32 pages)
+void put_page(struct insn_text *t, s32 pages)
 {
     put_hex64(t, (t->pc & ~(u64)0xfff) + ((u64)(s64)pages << 12));
 }
 
 /* The amount of a right shift: immh:immb counts down from twice the lane's width. */
-void put_shr(struct a64_text *t, int imm)
+void put_shr(struct insn_text *t, int imm)
 {
     put_dec(t, (16 << a64_log2((u32)imm >> 3)) - imm);
 }
 
-void put_shl(struct a64_text *t, int imm)
+void put_shl(struct insn_text *t, int imm)
 {
     put_dec(t, imm - (8 << a64_log2((u32)imm >> 3)));
 }
 
 /* --- registers and lanes */
 
-void put_r(struct a64_text *t, int sf, int n)
+void put_r(struct insn_text *t, int sf, int n)
 {
     if (n == 31)
         put_text(t, sf ? "xzr" : "wzr");
     else
-        putf(t, "%c%d", sf ? 'x' : 'w', n);
+        put_format(t, "%c%d", sf ? 'x' : 'w', n);
 }
 
-void put_rsp(struct a64_text *t, int sf, int n)
+void put_rsp(struct insn_text *t, int sf, int n)
 {
     if (n == 31)
         put_text(t, sf ? "sp" : "wsp");
     else
-        putf(t, "%c%d", sf ? 'x' : 'w', n);
+        put_format(t, "%c%d", sf ? 'x' : 'w', n);
 }
 
 static char size_letter(int size)
@@ -120,95 +86,95 @@ static char size_letter(int size)
     return "bhsdq"[size];
 }
 
-void put_v(struct a64_text *t, int size)
+void put_v(struct insn_text *t, int size)
 {
-    putf(t, "%c", size_letter(size));
+    put_format(t, "%c", size_letter(size));
 }
 
-void put_ftype(struct a64_text *t, int ftype)
+void put_ftype(struct insn_text *t, int ftype)
 {
-    putf(t, "%c", "sd?h"[ftype]);
+    put_format(t, "%c", "sd?h"[ftype]);
 }
 
-void put_arr(struct a64_text *t, int size, int q)
+void put_arr(struct insn_text *t, int size, int q)
 {
-    putf(t, "%d%c", (q ? 16 : 8) >> size, size_letter(size));
+    put_format(t, "%d%c", (q ? 16 : 8) >> size, size_letter(size));
 }
 
 /* Half-precision pairs that are widened: FMLAL. */
-void put_pair_h(struct a64_text *t, int q)
+void put_pair_h(struct insn_text *t, int q)
 {
     put_text(t, q ? "4h" : "2h");
 }
 
-void put_elem(struct a64_text *t, int imm5)
+void put_elem(struct insn_text *t, int imm5)
 {
     int size = a64_ctz((u32)imm5);
-    putf(t, "%c[%d]", size_letter(size), imm5 >> (size + 1));
+    put_format(t, "%c[%d]", size_letter(size), imm5 >> (size + 1));
 }
 
 /* The source lane of INS: imm4 in units of the size that imm5 names. */
-void put_elem2(struct a64_text *t, int imm5, int imm4)
+void put_elem2(struct insn_text *t, int imm5, int imm4)
 {
     int size = a64_ctz((u32)imm5);
-    putf(t, "%c[%d]", size_letter(size), imm4 >> size);
+    put_format(t, "%c[%d]", size_letter(size), imm4 >> size);
 }
 
 /* Register lists wrap from v31 to v0; a list that wraps is written out. */
-static void put_regs(struct a64_text *t, int first, int count, const char *suffix)
+static void put_regs(struct insn_text *t, int first, int count, const char *suffix)
 {
     int last = (first + count - 1) & 31;
     if (count > 2 && last > first) {
-        putf(t, "{v%d.%s-v%d.%s}", first, suffix, last, suffix);
+        put_format(t, "{v%d.%s-v%d.%s}", first, suffix, last, suffix);
         return;
     }
     for (int k = 0; k < count; k++)
-        putf(t, "%sv%d.%s", k ? ", " : "{", (first + k) & 31, suffix);
+        put_format(t, "%sv%d.%s", k ? ", " : "{", (first + k) & 31, suffix);
     put_text(t, "}");
 }
 
-void put_list(struct a64_text *t, int first, int count, int size, int q)
+void put_list(struct insn_text *t, int first, int count, int size, int q)
 {
     char suffix[8];
     snprintf(suffix, sizeof suffix, "%d%c", (q ? 16 : 8) >> size, size_letter(size));
     put_regs(t, first, count, suffix);
 }
 
-void put_lane(struct a64_text *t, int first, int count, int size, int lane)
+void put_lane(struct insn_text *t, int first, int count, int size, int lane)
 {
     char suffix[] = {size_letter(size), 0};
     put_regs(t, first, count, suffix);
-    putf(t, "[%d]", lane);
+    put_format(t, "[%d]", lane);
 }
 
 /* The indexed operand: for 16-bit lanes bit M belongs to the index, otherwise to the register. */
-void put_lane_hlm(struct a64_text *t, int size, int hlm, int mrm)
+void put_lane_hlm(struct insn_text *t, int size, int hlm, int mrm)
 {
-    putf(t, "v%d.%c[%d]", size == 1 ? mrm & 15 : mrm, size_letter(size), hlm >> (size - 1));
+    put_format(t, "v%d.%c[%d]", size == 1 ? mrm & 15 : mrm, size_letter(size), hlm >> (size - 1));
 }
 
 /* --- operands that may be absent */
 
-void put_shift(struct a64_text *t, int shift, int amount)
+void put_shift(struct insn_text *t, int shift, int amount)
 {
     static const char *const names[] = {"lsl", "lsr", "asr", "ror"};
     if (shift || amount)
-        putf(t, ", %s #%d", names[shift], amount);
+        put_format(t, ", %s #%d", names[shift], amount);
 }
 
-void put_lsl12(struct a64_text *t, int sh)
+void put_lsl12(struct insn_text *t, int sh)
 {
     if (sh)
         put_text(t, ", lsl #12");
 }
 
-void put_shift_if(struct a64_text *t, int amount)
+void put_shift_if(struct insn_text *t, int amount)
 {
     if (amount)
-        putf(t, ", lsl #%d", amount);
+        put_format(t, ", lsl #%d", amount);
 }
 
-void put_lsl_if(struct a64_text *t, int amount)
+void put_lsl_if(struct insn_text *t, int amount)
 {
     put_shift_if(t, amount);
 }
@@ -217,48 +183,48 @@ static const char *const extends[] = {"uxtb", "uxth", "uxtw", "uxtx",
                                       "sxtb", "sxth", "sxtw", "sxtx"};
 
 /* With the stack pointer the extension that changes nothing is written as lsl, or not at all. */
-void put_ext(struct a64_text *t, int sf, int rm, int option, int amount, int sp)
+void put_ext(struct insn_text *t, int sf, int rm, int option, int amount, int sp)
 {
     put_r(t, sf && (option & 3) == 3, rm);
     if (sp && option == (sf ? 3 : 2))
         put_shift_if(t, amount);
     else if (amount)
-        putf(t, ", %s #%d", extends[option], amount);
+        put_format(t, ", %s #%d", extends[option], amount);
     else
-        putf(t, ", %s", extends[option]);
+        put_format(t, ", %s", extends[option]);
 }
 
-void put_bang(struct a64_text *t, int wb)
+void put_bang(struct insn_text *t, int wb)
 {
     if (wb)
         put_text(t, "!");
 }
 
-void put_post(struct a64_text *t, int post, int rm, int bytes)
+void put_post(struct insn_text *t, int post, int rm, int bytes)
 {
     if (post && rm == 31)
-        putf(t, ", #%d", bytes);
+        put_format(t, ", #%d", bytes);
     else if (post)
-        putf(t, ", x%d", rm);
+        put_format(t, ", x%d", rm);
 }
 
 /* --- addresses */
 
-void put_mem(struct a64_text *t, int rn, int offset, int mode)
+void put_mem(struct insn_text *t, int rn, int offset, int mode)
 {
     put_text(t, "[");
     put_rsp(t, 1, rn);
     if (mode == 1)
-        putf(t, "], #%d", offset);
+        put_format(t, "], #%d", offset);
     else if (mode == 3)
-        putf(t, ", #%d]!", offset);
+        put_format(t, ", #%d]!", offset);
     else if (offset)
-        putf(t, ", #%d]", offset);
+        put_format(t, ", #%d]", offset);
     else
         put_text(t, "]");
 }
 
-void put_memreg(struct a64_text *t, int rn, int rm, int option, int s, int size)
+void put_memreg(struct insn_text *t, int rn, int rm, int option, int s, int size)
 {
     put_text(t, "[");
     put_rsp(t, 1, rn);
@@ -266,31 +232,31 @@ void put_memreg(struct a64_text *t, int rn, int rm, int option, int s, int size)
     put_r(t, option & 1, rm);
     const char *extend = option == 3 ? "lsl" : extends[option];
     if (s)
-        putf(t, ", %s #%d", extend, size);
+        put_format(t, ", %s #%d", extend, size);
     else if (option != 3)
-        putf(t, ", %s", extend);
+        put_format(t, ", %s", extend);
     put_text(t, "]");
 }
 
 /* --- names */
 
-void put_cond(struct a64_text *t, int cond)
+void put_cond(struct insn_text *t, int cond)
 {
     static const char *const names[] = {"eq", "ne", "cs", "cc", "mi", "pl", "vs", "vc",
                                         "hi", "ls", "ge", "lt", "gt", "le", "al", "nv"};
     put_text(t, names[cond]);
 }
 
-void put_prfop(struct a64_text *t, int op)
+void put_prfop(struct insn_text *t, int op)
 {
     static const char *const types[] = {"pld", "pli", "pst"};
     if (op >> 3 == 3 || (op >> 1 & 3) == 3)
-        putf(t, "#0x%02x", (u32)op);
+        put_format(t, "#0x%02x", (u32)op);
     else
-        putf(t, "%sl%d%s", types[op >> 3], (op >> 1 & 3) + 1, op & 1 ? "strm" : "keep");
+        put_format(t, "%sl%d%s", types[op >> 3], (op >> 1 & 3) + 1, op & 1 ? "strm" : "keep");
 }
 
-void put_barrier(struct a64_text *t, int crm)
+void put_barrier(struct insn_text *t, int crm)
 {
     static const char *const names[] = {NULL,    "oshld", "oshst", "osh",   NULL,    "nshld",
                                         "nshst", "nsh",   NULL,    "ishld", "ishst", "ish",
@@ -298,37 +264,37 @@ void put_barrier(struct a64_text *t, int crm)
     if (names[crm])
         put_text(t, names[crm]);
     else
-        putf(t, "#0x%02x", (u32)crm);
+        put_format(t, "#0x%02x", (u32)crm);
 }
 
-void put_barrier_nxs(struct a64_text *t, int crm)
+void put_barrier_nxs(struct insn_text *t, int crm)
 {
     static const char *const names[] = {"oshnxs", "nshnxs", "ishnxs", "synxs"};
     put_text(t, names[crm >> 2]);
 }
 
-void put_sysreg(struct a64_text *t, int reg, int write)
+void put_sysreg(struct insn_text *t, int reg, int write)
 {
     u32 key = (u32)reg | 0x8000;
     const struct a64_sysreg *r = a64_sysreg(key, write);
     if (r)
         put_text(t, r->name);
     else
-        putf(t, "s%u_%u_c%u_c%u_%u", key >> 14, key >> 11 & 7, key >> 7 & 15, key >> 3 & 15,
+        put_format(t, "s%u_%u_c%u_c%u_%u", key >> 14, key >> 11 & 7, key >> 7 & 15, key >> 3 & 15,
              key & 7);
 }
 
-void put_sys(struct a64_text *t, int op, int rt)
+void put_sys(struct insn_text *t, int op, int rt)
 {
     const struct a64_sysreg *o = a64_sysop((u32)op);
     if (!o) {
-        putf(t, "sys\t#%d, C%d, C%d, #%d", op >> 11, op >> 7 & 15, op >> 3 & 15, op & 7);
+        put_format(t, "sys\t#%d, C%d, C%d, #%d", op >> 11, op >> 7 & 15, op >> 3 & 15, op & 7);
         if (rt != 31)
-            putf(t, ", x%d", rt);
+            put_format(t, ", x%d", rt);
         return;
     }
     const char *space = strchr(o->name, ' ');
-    putf(t, "%.*s\t%s", (int)(space - o->name), o->name, space + 1);
+    put_format(t, "%.*s\t%s", (int)(space - o->name), o->name, space + 1);
     if (o->flags) {
         put_text(t, ", ");
         put_r(t, 1, rt);
@@ -337,65 +303,65 @@ void put_sys(struct a64_text *t, int op, int rt)
 
 /* --- parts of mnemonics */
 
-void put_bhwx(struct a64_text *t, int size)
+void put_bhwx(struct insn_text *t, int size)
 {
-    putf(t, "%c", "bhwx"[size]);
+    put_format(t, "%c", "bhwx"[size]);
 }
 
-void put_bh(struct a64_text *t, int size)
+void put_bh(struct insn_text *t, int size)
 {
     if (size < 2)
         put_text(t, size ? "h" : "b");
 }
 
-void put_al(struct a64_text *t, int acquire, int release)
+void put_al(struct insn_text *t, int acquire, int release)
 {
     put_a(t, acquire);
     put_l(t, release);
 }
 
-void put_a(struct a64_text *t, int acquire)
+void put_a(struct insn_text *t, int acquire)
 {
     if (acquire)
         put_text(t, "a");
 }
 
-void put_l(struct a64_text *t, int release)
+void put_l(struct insn_text *t, int release)
 {
     if (release)
         put_text(t, "l");
 }
 
-void put_two(struct a64_text *t, int q)
+void put_two(struct insn_text *t, int q)
 {
     if (q)
         put_text(t, "2");
 }
 
-void put_bt(struct a64_text *t, int top)
+void put_bt(struct insn_text *t, int top)
 {
     put_text(t, top ? "t" : "b");
 }
 
-void put_stage(struct a64_text *t, int stage)
+void put_stage(struct insn_text *t, int stage)
 {
-    putf(t, "%c", "pme"[stage]);
+    put_format(t, "%c", "pme"[stage]);
 }
 
-void put_mops(struct a64_text *t, int options)
+void put_mops(struct insn_text *t, int options)
 {
     static const char *const names[] = {"",   "wt",   "rt",   "t",   "wn", "wtwn", "rtwn", "twn",
                                         "rn", "wtrn", "rtrn", "trn", "n",  "wtn",  "rtn",  "tn"};
     put_text(t, names[options]);
 }
 
-void put_tn(struct a64_text *t, int options)
+void put_tn(struct insn_text *t, int options)
 {
     static const char *const names[] = {"", "t", "n", "tn"};
     put_text(t, names[options]);
 }
 
-void put_g(struct a64_text *t, int tags)
+void put_g(struct insn_text *t, int tags)
 {
     put_text(t, tags ? "g" : "");
 }
@@ -404,25 +370,19 @@ void put_g(struct a64_text *t, int tags)
 
 int a64_disas(u32 insn, u64 pc, char *buf, size_t size)
 {
-    struct a64_text t = {.buf = buf, .size = size, .pc = pc};
+    struct insn_text t = {.buf = buf, .size = size, .pc = pc};
     unsigned id = a64_decode_id(insn);
     if (id)
         a64_texts[id](&t, insn);
     else
-        putf(&t, ".inst\t0x%08x ; undefined", insn);
+        put_format(&t, ".inst\t0x%08x ; undefined", insn);
     return (int)t.used;
 }
 
 u32 a64_random(unsigned id, u64 *rng)
 {
-    const struct a64_insn *e = &a64_insns[id];
     for (;;) {
-        u64 x = *rng; /* xorshift64* */
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        *rng = x;
-        u32 insn = ((u32)(x * 0x2545f4914f6cdd1dull >> 32) & ~e->mask) | e->value;
+        u32 insn = insn_random_word(&a64_insns[id], rng);
         if (a64_decode_id(insn) == id)
             return insn;
     }

@@ -1,7 +1,6 @@
 #include "isa/aarch64/helper.h"
 
-#include <time.h>
-
+#include "cpu/clock.h"
 #include "isa/aarch64/state.h"
 
 /* FPSR: the cumulative bits. */
@@ -93,26 +92,7 @@ static void set_fpsr(struct ir_env *env)
 /* CNTVCT_EL0 as a user program sees it: ticks of A64_CNTFRQ. */
 static void counter(struct ir_env *env)
 {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    env->helper_ret.d[0] = (u64)now.tv_sec * A64_CNTFRQ + (u64)now.tv_nsec / (1000000000 / A64_CNTFRQ);
-}
-
-static void put_time(struct ir_env *env, clockid_t clock)
-{
-    struct timespec now;
-    clock_gettime(clock, &now);
-    env->helper_ret.d[0] = (u64)now.tv_sec * 1000000000 + (u64)now.tv_nsec;
-}
-
-static void realtime(struct ir_env *env)
-{
-    put_time(env, CLOCK_REALTIME);
-}
-
-static void monotonic(struct ir_env *env)
-{
-    put_time(env, CLOCK_MONOTONIC);
+    env->helper_ret.d[0] = clock_nanoseconds(CLOCK_MONOTONIC) / (1000000000 / A64_CNTFRQ);
 }
 
 const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
@@ -121,8 +101,8 @@ const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_GET_FPSR] = {"get_fpsr", get_fpsr, IR_HELPER_FP},
     [A64_HELPER_SET_FPSR] = {"set_fpsr", set_fpsr, IR_HELPER_FP},
     [A64_HELPER_COUNTER] = {"counter", counter, IR_HELPER_VARIES},
-    [A64_HELPER_REALTIME] = {"realtime", realtime, IR_HELPER_VARIES},
-    [A64_HELPER_MONOTONIC] = {"monotonic", monotonic, IR_HELPER_VARIES},
+    [A64_HELPER_REALTIME] = {"realtime", clock_realtime, IR_HELPER_VARIES},
+    [A64_HELPER_MONOTONIC] = {"monotonic", clock_monotonic, IR_HELPER_VARIES},
     [A64_HELPER_FP_LANES] = {"fp_lanes", a64_fp_lanes, IR_HELPER_FP},
     [A64_HELPER_WIDEN_HALF] = {"widen_half", a64_widen_half, IR_HELPER_FP},
     [A64_HELPER_BFDOT] = {"bfdot", a64_bfdot, IR_HELPER_PURE},

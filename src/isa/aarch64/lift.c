@@ -10,7 +10,7 @@
 static bool lift_insn(struct lift *l, u32 insn)
 {
     unsigned id = a64_decode_id(insn);
-    const struct a64_insn *e = &a64_insns[id];
+    const struct insn *e = &a64_insns[id];
     if (id && has_feature(l, e->feature) && a64_lift_id(l, insn, id))
         return true;
     if (log_on(LOG_UNIMP) && id && id != A64_UDF) {
@@ -19,7 +19,7 @@ static bool lift_insn(struct lift *l, u32 insn)
         log_print(LOG_UNIMP, "aarch64: %#llx: %08x %s (%s, %s) is undefined\n",
                   (unsigned long long)l->pc, insn, text, e->name,
                   !has_feature(l, e->feature) ? a64_feature_names[e->feature]
-                  : e->effects & A64_TODO     ? "to be done"
+                  : e->effects & INSN_TODO     ? "to be done"
                                               : "at EL0");
     }
     return false;
@@ -57,6 +57,20 @@ static void lift_landing(struct lift *l)
     l->pc = to + 4;
 }
 
+/* For lift_block(). */
+static bool lift_one(struct lift *l)
+{
+    const u8 *code = lift_bytes(l, 4);
+    u32 insn;
+    if (!code)
+        return false;
+    memcpy(&insn, code, 4);
+    lift_insn_start(l, 4);
+    if (!lift_insn(l, insn))
+        lift_undefined(l, insn);
+    return true;
+}
+
 void a64_lift_block(struct lift *l)
 {
     struct ir_builder *b = l->b;
@@ -72,22 +86,5 @@ void a64_lift_block(struct lift *l)
         l->ended = true;
         l->pc += 4; /* the block has a length all the same */
     }
-    for (unsigned n = 0; !l->ended; n++, l->pc += 4) {
-        const u8 *code = lift_bytes(l, 4);
-        bool joins = n && l->joins && !l->returns_to && l->joins(l, l->pc) && a64_may_join(l);
-        if (joins)
-            a64_end_flags(l, l->pc, l->pc);
-        if (joins || !code || n == l->max_insns) {
-            ir_exit(b, l->pc);
-            l->ended = true;
-            return;
-        }
-        u32 insn;
-        memcpy(&insn, code, 4);
-        lift_insn_start(l);
-        if (!lift_insn(l, insn)) {
-            ir_raise(b, ISA_RAISE_UNDEFINED, ir_const(b, IR_I64, insn), l->pc);
-            l->ended = true;
-        }
-    }
+    lift_block(l, lift_one);
 }

@@ -111,17 +111,9 @@ enum a64_btype { A64_BTYPE_NONE, A64_BTYPE_TAIL, A64_BTYPE_CALL, A64_BTYPE_JUMP 
 /* The address that BR (or BLR, if call) by register rn goes on at, its target being `to`. */
 irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to);
 
-/* Before the exit of a block that goes on at one of two addresses: store no flags that nobody will
- * see (lift_flags.c). */
-void a64_end_flags(struct lift *l, u64 yes, u64 no);
-
-/* Is the function at pc so short and simple that a hot call becomes a copy of it? */
+/* For struct isa. */
+extern const struct isa_flags a64_flags;
 bool a64_is_small_leaf(struct lift *l, u64 pc);
-
-/* May the block end at l->pc, because another starts there? Not with flags that are about to be read. */
-bool a64_may_join(struct lift *l);
-
-/* struct isa.lift. */
 void a64_lift_block(struct lift *l);
 
 /* Does the CPU model have a feature? */

@@ -27,21 +27,13 @@ static irv aligned(struct lift *l, unsigned rn, unsigned size)
 irv a64_join(struct lift *l, unsigned size, unsigned first, unsigned second)
 {
     irv lo = reg(l, first), hi = reg(l, second);
-    if (size == 3)
-        return ir_v2(l->b, IR_VPAIR, IR_V128, 0, lo, hi);
-    return ir_bfi(l->b, IR_I64, lo, hi, 32, 32);
+    return lift_join(l, size, lo, hi);
 }
 
 void a64_put_halves(struct lift *l, unsigned size, unsigned first, unsigned second, irv v)
 {
     irv lo, hi;
-    if (size == 3) {
-        lo = ir_emit(l->b, IR_VGET, IR_I64, 3, v, 0, 0, 0);
-        hi = ir_emit(l->b, IR_VGET, IR_I64, 3 | 1 << 4, v, 0, 0, 0);
-    } else {
-        lo = ir_ubfx(l->b, IR_I64, v, 0, 32);
-        hi = ir_shr(l->b, IR_I64, v, ir_const(l->b, IR_I64, 32));
-    }
+    lift_halves(l, size, v, &lo, &hi);
     put_reg(l, first, lo);
     put_reg(l, second, hi);
 }

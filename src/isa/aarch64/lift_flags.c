@@ -16,10 +16,10 @@ enum fate { FATE_DEAD, FATE_FAULT, FATE_LIVE, FATE_READ };
 
 /* Registers that an instruction may write, as far as a look at its bits tells: a set of x0..x30. All
  * when it cannot tell. */
-static u32 written(u32 insn, const struct a64_insn *e)
+static u32 written(u32 insn, const struct insn *e)
 {
     u32 rd = 1u << (insn & 31), rn = 1u << (insn >> 5 & 31), rt2 = 1u << (insn >> 10 & 31);
-    if (!(e->effects & (A64_LOADS | A64_STORES)))
+    if (!(e->effects & (INSN_LOADS | INSN_STORES)))
         return rd;
     if ((insn >> 27 & 7) == 5) /* pairs */
         return (insn >> 22 & 1 ? rd | rt2 : 0) | (insn >> 23 & 1 ? rn : 0);
@@ -77,16 +77,16 @@ static enum fate look_along(struct lift *l, struct path p)
     u32 code[LOOK];
     size_t n = l->peek ? l->peek(l, p.pc, code, sizeof(code)) / 4 : 0;
     for (size_t i = 0; i < n; i++, p.pc += 4) {
-        const struct a64_insn *e = a64_decode(code[i]);
-        if (!e || !has_feature(l, e->feature) || e->effects & A64_TODO)
+        const struct insn *e = a64_decode(code[i]);
+        if (!e || !has_feature(l, e->feature) || e->effects & INSN_TODO)
             return FATE_LIVE;
-        if (e->effects & A64_READS_FLAGS)
+        if (e->effects & INSN_READS_FLAGS)
             return FATE_READ;
-        if (e->effects & A64_WRITES_FLAGS)
+        if (e->effects & INSN_WRITES_FLAGS)
             return p.fate;
-        if (e->effects & A64_ENDS_BLOCK)
+        if (e->effects & INSN_ENDS_BLOCK)
             return look_past_branch(l, &p, code[i]);
-        if (e->effects & (A64_LOADS | A64_STORES)) {
+        if (e->effects & (INSN_LOADS | INSN_STORES)) {
             if (p.changed & p.operands)
                 return FATE_LIVE;
             p.fate = FATE_FAULT;
@@ -172,7 +172,7 @@ static irv make_site(struct lift *l, irv fl, u32 *operands)
                    ir_fl_site(kind, how, (u32)a * 8, b >= 0, field));
 }
 
-void a64_end_flags(struct lift *l, u64 yes, u64 no)
+static void end_flags(struct lift *l, u64 yes, u64 no)
 {
     irv fl = get_flags(l);
     u32 operands = 0;
@@ -193,10 +193,12 @@ void a64_end_flags(struct lift *l, u64 yes, u64 no)
                              ir_emit(l->b, IR_FL_GET, IR_I32, 0, fl, 0, 0, 0), 0, 0, 0));
 }
 
-bool a64_may_join(struct lift *l)
+static bool may_join(struct lift *l)
 {
     return get_flags(l) == A64_NZCV + 1 || look(l, l->pc, 0) != FATE_READ;
 }
+
+const struct isa_flags a64_flags = {A64_NZCV, end_flags, may_join};
 
 /* Straight code up to a plain return that leaves the link register alone. Of the hints only NOP is let in:
  * pointer authentication is among them. */
@@ -205,11 +207,11 @@ bool a64_is_small_leaf(struct lift *l, u64 pc)
     u32 code[LEAF];
     size_t n = l->peek(l, pc, code, sizeof(code)) / 4;
     for (size_t i = 0; i < n; i++) {
-        const struct a64_insn *e = a64_decode(code[i]);
+        const struct insn *e = a64_decode(code[i]);
         bool hint = (code[i] & 0xfffff01f) == 0xd503201f && code[i] != 0xd503201f;
         if (code[i] == 0xd65f03c0) /* ret */
             return true;
-        if (!e || !has_feature(l, e->feature) || e->effects & (A64_TODO | A64_ENDS_BLOCK) || hint ||
+        if (!e || !has_feature(l, e->feature) || e->effects & (INSN_TODO | INSN_ENDS_BLOCK) || hint ||
             written(code[i], e) >> 30 & 1)
             return false;
     }

@@ -180,14 +180,6 @@ enum {
     DC_CIVAC = 0x1bf1,
 };
 
-static void clear_line(struct lift *l, irv addr)
-{
-    irv at = ir_and(l->b, IR_I64, addr, ir_const(l->b, IR_I64, ~63ull));
-    irv zero = ir_const(l->b, IR_V128, 0);
-    for (s32 i = 0; i < 64; i += 16)
-        ir_st(l->b, 4, at, 0, i, zero);
-}
-
 bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
 {
     if (f->l)
@@ -195,7 +187,7 @@ bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
     irv addr = reg(l, f->rt);
     switch (f->op) {
     case DC_ZVA:
-        clear_line(l, addr);
+        lift_clear(l, addr, 64);
         return true;
     case DC_CVAP:
     case DC_CVADP:
@@ -248,7 +240,6 @@ bool a64_lift_barrier(struct lift *l, const struct a64_barrier *f)
 
 bool a64_lift_isb(struct lift *l, const struct a64_barrier *f)
 {
-    ir_exit(l->b, next_pc(l));
-    l->ended = true;
+    lift_sync(l);
     return true;
 }

@@ -1,10 +1,8 @@
 /* CPU models, and what they tell programs about themselves. */
-#include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
+#include "cpu/model.h"
 #include "isa/aarch64/decode.h"
 #include "isa/aarch64/state.h"
 
@@ -56,96 +54,57 @@ const char *a64_model_name(unsigned i)
     return i < ARRAY_LEN(models) ? models[i].name : NULL;
 }
 
-/* "aes" for FEAT_AES. */
-static bool is_feature(const char *name, size_t len, unsigned feature)
-{
-    const char *full = a64_feature_names[feature] + strlen("FEAT_");
-    return strlen(full) == len && !strncasecmp(full, name, len);
-}
+static const struct model_rules rules = {
+    .guest = "AArch64 CPU",
+    .name = a64_model_name,
+    .features = a64_feature_names,
+    .count = A64_FEATURES,
+    .prefix = sizeof("FEAT_") - 1,
+    .free = (MAX_ | OPTIONAL) & ~V8_0,
+    .needs = needs,
+    .nneeds = ARRAY_LEN(needs),
+    .others = "pauth-impdef",
+};
 
-static void switch_feature(struct a64_model *m, unsigned feature, bool on)
+static bool change_feature(struct a64_model *m, const struct model_change *c, struct err *e)
 {
-    m->features = on ? m->features | 1ull << feature : m->features & ~(1ull << feature);
-    for (unsigned i = 0; i < ARRAY_LEN(needs); i++) {
-        if (needs[i][!on] == feature && a64_has(m, needs[i][on]) != on)
-            switch_feature(m, needs[i][on], on);
-    }
-}
-
-static bool unknown_feature(const char *name, size_t len, struct err *e)
-{
-    char names[384] = "";
-    for (unsigned f = 0; f < A64_FEATURES; f++) {
-        if ((MAX_ | OPTIONAL) & ~V8_0 & 1ull << f) {
-            size_t used = strlen(names);
-            for (const char *p = a64_feature_names[f] + strlen("FEAT_"); *p && used < 380; p++)
-                names[used++] = (char)tolower(*p);
-            memcpy(names + used, " ", 2);
-        }
-    }
-    return err_set(e, EINVAL, "an AArch64 CPU has no feature \"%.*s\"; there are %spauth-impdef",
-                   (int)len, name, names);
-}
-
-/* One "name=on" or "name=off". */
-static bool change_feature(struct a64_model *m, const char *text, size_t len, struct err *e)
-{
-    const char *equal = memchr(text, '=', len), *value = equal ? equal + 1 : text + len;
-    size_t name = (size_t)((equal ? equal : text + len) - text), rest = len - (size_t)(value - text);
-    bool on = rest == 2 && !strncmp(value, "on", 2);
-    if (!on && !(rest == 3 && !strncmp(value, "off", 3)))
-        return err_set(e, EINVAL, "\"%.*s\": a feature is followed by =on or =off", (int)len, text);
-    if (name == strlen("pauth-impdef") && !strncmp(text, "pauth-impdef", name)) {
-        m->qarma = !on;
+    if (model_change_is(c, "pauth-impdef")) {
+        m->qarma = !c->on;
         return true;
     }
     for (unsigned i = 0; i < ARRAY_LEN(later); i++) {
-        if (strlen(later[i]) == name && !strncmp(text, later[i], name))
-            return !on || err_set(e, ENOTSUP, "%s is not there yet", later[i]);
+        if (model_change_is(c, later[i]))
+            return !c->on || err_set(e, ENOTSUP, "%s is not there yet", later[i]);
     }
-    for (unsigned f = 0; f < A64_FEATURES; f++) {
-        if (is_feature(text, name, f) && (MAX_ | OPTIONAL) & ~V8_0 & 1ull << f) {
-            switch_feature(m, f, on);
-            return true;
-        }
-    }
-    return unknown_feature(text, name, e);
+    return model_switch(&rules, c, &m->features, e);
 }
 
-static bool find_name(const char *name, size_t len, struct a64_model *m, struct err *e)
+static bool find_name(const char *description, struct a64_model *m, struct err *e)
 {
-    char names[256] = "";
-    for (unsigned i = 0; i < ARRAY_LEN(models); i++) {
-        if (strlen(models[i].name) == len && !strncmp(name, models[i].name, len)) {
-            *m = models[i];
-            return true;
-        }
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof(names) - used, "%s%s", i ? ", " : "", models[i].name);
-    }
-    if (len == strlen(a64fx.name) && !strncmp(name, a64fx.name, len)) {
+    size_t len = strlen(a64fx.name);
+    if (description && !strncmp(description, a64fx.name, len) && (!description[len] || description[len] == ',')) {
         *m = a64fx;
-        if (!strncmp(name + len, ",sve=off", 8))
+        if (!strncmp(description + len, ",sve=off", 8))
             return true;
         return err_set(e, ENOTSUP, "a64fx has SVE, which is not there yet; \"a64fx,sve=off\" does without");
     }
-    return err_set(e, EINVAL, "there is no AArch64 CPU \"%.*s\"; choose one of %s", (int)len, name,
-                   names);
+    int i = model_find(&rules, description, e);
+    if (i >= 0)
+        *m = models[i];
+    return i >= 0;
 }
 
 bool a64_model_find(const char *description, struct a64_model *m, struct err *e)
 {
-    const char *at = description ? description : models[0].name;
-    size_t len = strcspn(at, ",");
-    if (!find_name(at, len, m, e))
+    struct model_change c;
+    if (!find_name(description, m, e))
         return false;
-    for (at += len; *at; at += len) {
-        at++;
-        len = strcspn(at, ",");
-        if (!change_feature(m, at, len, e))
+    const char *at = description ? description + strcspn(description, ",") : "";
+    while (model_next_change(&at, &c, e)) {
+        if (!change_feature(m, &c, e))
             return false;
     }
-    return true;
+    return !at;
 }
 
 /* ID registers by CRm and op2; op0 is 3, op1 and CRn are 0. */

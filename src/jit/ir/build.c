@@ -5,6 +5,14 @@
 #include "base/mem.h"
 #include "jit/ir/fold.h"
 
+static void entry_state(struct ir_builder *b)
+{
+    const unsigned count = b->r->slots->count;
+    irv *cur = b->cur;
+    for (unsigned s = 0; s < count; s++)
+        cur[s] = s + 1;
+}
+
 void ir_build_start(struct ir_builder *b, struct ir_region *r)
 {
     b->r = r;
@@ -17,8 +25,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->strip = 0;
     b->invalid = false;
     memset(b->known, 0, sizeof(b->known));
-    for (unsigned s = 0; s < r->slots->count; s++)
-        b->cur[s] = s + 1;
+    entry_state(b);
 }
 
 static irv append(struct ir_builder *b, const struct ir_node *n)
@@ -50,14 +57,25 @@ u32 ir_block_start(struct ir_builder *b)
 {
     struct ir_region *r = b->r;
     b->block = r->nblocks;
+    b->count = 0;
     VEC_PUSH(r->block, r->nblocks, r->block_cap) =
         (struct ir_block){.pc = b->pc, .first = r->count, .end = r->count};
     /* State maps of one block do not build on those of another. */
     b->map = 0;
     b->map_puts = r->nputs;
-    for (unsigned s = 0; s < r->slots->count; s++)
-        b->cur[s] = s + 1;
+    entry_state(b);
     return b->block;
+}
+
+void ir_insn(struct ir_builder *b, u64 pc)
+{
+    b->pc = pc;
+    ir_mark_insn(b->r, pc);
+    if (!b->counts)
+        return;
+    if (!b->count)
+        b->count = append(b, &(struct ir_node){.op = IR_COUNT, .type = IR_VOID});
+    b->r->node[b->count].aux++;
 }
 
 irv ir_param(struct ir_builder *b, unsigned type, unsigned slot_plus_1)
@@ -190,6 +208,12 @@ static void strip_tag(struct ir_builder *b, struct ir_node *n)
     b->strip = bits;
 }
 
+/* C computes it as it is. */
+static bool rounds_itself(const struct ir_node *n)
+{
+    return (ir_effects[n->op] & IR_E_FP) && n->aux & IR_AUX_ROUND;
+}
+
 irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv x, irv y, irv z,
             u64 imm)
 {
@@ -208,7 +232,7 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
         if (b->strip && op >= IR_LD && op <= IR_SC)
             strip_tag(b, &n);
         irv v = ir_fold(b, &n);
-        if (!v && b->lowering && n.op >= IR_BITREV && !b->lowering->has(b->lowering->host, b->r, &n))
+        if (!v && b->lowering && n.op >= IR_BITREV && !rounds_itself(&n) && !b->lowering->has(b->lowering->host, b->r, &n))
             v = b->lowering->expand(b, &n);
         if (v)
             return v;
@@ -275,11 +299,11 @@ static bool is_choice(const struct ir_region *r, irv cond, struct choice *c)
     return true;
 }
 
-bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
+static bool exit_if(struct ir_builder *b, irv cond, bool want, u64 pc, unsigned out)
 {
     const struct ir_region *r = b->r;
     struct choice c;
-    struct ir_node n = {.op = IR_EXIT_IF, .aux = !want, .a = cond, .imm = pc};
+    struct ir_node n = {.op = IR_EXIT_IF, .aux = (u16)(out | (unsigned)!want), .a = cond, .imm = pc};
     if (ir_is_const(r, cond)) {
         bool leaves = r->node[cond].imm == want;
         if (leaves)
@@ -288,16 +312,27 @@ bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
     }
     if (!b->raw && is_choice(r, cond, &c)) {
         if (c.other == want)
-            return ir_exit_if(b, c.a, !c.when, pc) && ir_exit_if(b, c.x, want, pc);
+            return exit_if(b, c.a, !c.when, pc, out) && exit_if(b, c.x, want, pc, out);
         if (r->node[c.x].op == IR_ICMP) { /* that may be left undone */
             n.a = c.a;
             n.b = c.x;
-            n.aux = (u16)(!c.when + 2 * !want);
+            n.aux = (u16)(out | (unsigned)!want << 1 | (unsigned)!c.when);
         }
     }
     n.c = ir_state_map(b, pc);
     append(b, &n);
+    b->count = 0;
     return true;
+}
+
+bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
+{
+    return exit_if(b, cond, want, pc, 0);
+}
+
+bool ir_leave_if(struct ir_builder *b, irv cond, bool want, u64 pc)
+{
+    return exit_if(b, cond, want, pc, IR_EXIT_OUT);
 }
 
 void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no)

@@ -48,15 +48,31 @@ static u64 arith(unsigned op, unsigned t, u64 a, u64 b, struct fp_env *fp)
     case IR_FMAX:
         return BY_TYPE(t, max, a, b, FP_MIN_NAN, fp);
     case IR_FMINNM:
-        return BY_TYPE(t, min, a, b, FP_MIN_NUMBER_2008, fp);
+        return BY_TYPE(t, min, a, b, fp_number_rule(fp), fp);
     default: /* IR_FMAXNM */
-        return BY_TYPE(t, max, a, b, FP_MIN_NUMBER_2008, fp);
+        return BY_TYPE(t, max, a, b, fp_number_rule(fp), fp);
     }
 }
 
 static u64 sign_bit(unsigned t)
 {
     return 1ull << (8 * lane_bytes(t) - 1);
+}
+
+static u64 lane_mask(unsigned t)
+{
+    return mask64(8 * lane_bytes(t));
+}
+
+/* Exponent and first bit of the fraction are ones. */
+static u64 canonical_nan(unsigned t)
+{
+    return t == IR_F16 ? 0x7e00 : t == IR_F32 ? 0x7fc00000 : 0x7ff8000000000000;
+}
+
+static bool is_nan(unsigned t, u64 a)
+{
+    return BY_TYPE(t, class, a) >= FP_CLASS_QNAN;
 }
 
 static bool compare(unsigned cond, unsigned t, u64 a, u64 b, struct fp_env *fp)
@@ -166,15 +182,40 @@ static bool scalar_only(const struct ir_node *n, const v128 *a, const v128 *b, v
     case IR_ZX:
         memcpy(out, a, t == IR_V64 ? 8 : lane_bytes(t));
         return true;
+    case IR_FBOX:
+        out->d[0] = get_lane(a, t, 0) | ~lane_mask(t);
+        return true;
+    case IR_FUNBOX:
+        out->d[0] = ~(a->d[0] | lane_mask(n->type)) ? canonical_nan(n->type) : a->d[0] & lane_mask(n->type);
+        return true;
+    case IR_FCANON:
+        out->d[0] = is_nan(n->type, get_lane(a, n->type, 0)) ? canonical_nan(n->type) : get_lane(a, n->type, 0);
+        return true;
     default:
         return false;
     }
+}
+
+/* An operation that brings its rounding. */
+static void with_rounding(const struct ir_node *n, const v128 *a, const v128 *b, const v128 *c, v128 *out,
+                          struct fp_env *fp)
+{
+    struct ir_node plain = *n;
+    struct fp_env env = *fp;
+    plain.aux &= (u16)~IR_AUX_ROUND;
+    env.round = (u8)((n->aux >> IR_AUX_ROUND_SHIFT & 7) - 1);
+    ir_interp_fp(&plain, a, b, c, out, &env);
+    fp->flags |= env.flags;
 }
 
 void ir_interp_fp(const struct ir_node *n, const v128 *a, const v128 *b, const v128 *c, v128 *out,
                   struct fp_env *fp)
 {
     v128 r = {0};
+    if (ir_effects[n->op] & IR_E_FP && n->aux & IR_AUX_ROUND) {
+        with_rounding(n, a, b, c, out, fp);
+        return;
+    }
     if (!scalar_only(n, a, b, &r, fp)) {
         unsigned t = n->aux & 15;
         bool vector = n->type == IR_V64 || n->type == IR_V128;

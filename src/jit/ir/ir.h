@@ -50,6 +50,11 @@ struct ir_node {
  * then should compute it in another way. */
 #define IR_AUX_INVALID 0x4000
 
+/* aux of arithmetic and of conversions between FP types: 1 + an enum fp_round that takes the place of the
+ * environment's; 0: the environment's. */
+#define IR_AUX_ROUND       0x1c00
+#define IR_AUX_ROUND_SHIFT 10
+
 /* Conditions on `fl`, numbered so that the lowest bit negates. */
 enum ir_cc {
     IR_CC_EQ, IR_CC_NE, IR_CC_CS, IR_CC_CC, IR_CC_MI, IR_CC_PL, IR_CC_VS, IR_CC_VC,
@@ -82,6 +87,8 @@ enum ir_rmw {
     IR_RMW_ADD, IR_RMW_ANDN, IR_RMW_XOR, IR_RMW_OR, IR_RMW_SMAX, IR_RMW_SMIN, IR_RMW_UMAX,
     IR_RMW_UMIN, IR_RMW_SWAP,
 };
+
+#define IR_EXIT_OUT 4 /* in the aux of exit.if: out of the region */
 
 enum ir_fence { IR_FENCE_LOAD = 1, IR_FENCE_STORE = 2, IR_FENCE_FULL = 3 };
 
@@ -168,6 +175,8 @@ void ir_region_free(struct ir_region *r);
 
 /* The block of a by_state region that starts at pc; UINT32_MAX: none. */
 u32 ir_block_at(const struct ir_region *r, u64 pc);
+/* The same for the way out that a direct exit, or the jump of a conditional one, has at its imm. */
+u32 ir_exit_block(const struct ir_region *r, const struct ir_node *n);
 
 /* The nodes that follow are made for the guest instruction at pc; the instruction of a node. */
 void ir_mark_insn(struct ir_region *r, u64 pc);
@@ -224,7 +233,7 @@ static inline bool ir_is_const(const struct ir_region *r, irv v)
 /* A floating-point operation that the host's unit should not do. */
 static inline bool ir_soft_fp(const struct ir_region *r, const struct ir_node *n)
 {
-    return (ir_effects[n->op] & IR_E_FP) && (r->soft_fp || n->aux & IR_AUX_INVALID);
+    return (ir_effects[n->op] & IR_E_FP) && (r->soft_fp || n->aux & (IR_AUX_INVALID | IR_AUX_ROUND));
 }
 
 /* The state map of a node that may leave. Memory accesses and helpers keep it above the

@@ -93,6 +93,9 @@ static void raised(struct thread *t, const struct vcpu_exit *x)
     case ISA_RAISE_CACHE:
         space_code_changed(&t->process->space, ALIGN_DOWN(x->arg, 64), 64);
         break;
+    case ISA_RAISE_CACHE_ALL:
+        space_code_changed(&t->process->space, 0, UINT64_MAX);
+        break;
     case ISA_RAISE_RESYNC:
         break;
     }

@@ -7,12 +7,12 @@
 
 static void check_insn(u32 insn, const char *name, unsigned effects, unsigned feature)
 {
-    const struct a64_insn *e = a64_decode(insn);
+    const struct insn *e = a64_decode(insn);
     CHECK(e != NULL);
     if (!e)
         return;
     CHECK_STR(e->name, name);
-    CHECK_EQ(e->effects & ~A64_TODO, effects);
+    CHECK_EQ(e->effects & ~INSN_TODO, effects);
     CHECK_EQ(e->feature, feature);
     CHECK_EQ(insn & e->mask, e->value);
 }
@@ -20,19 +20,19 @@ static void check_insn(u32 insn, const char *name, unsigned effects, unsigned fe
 TEST(effects_and_features)
 {
     check_insn(0x91000400, "add_imm", 0, A64_FEAT_BASE);
-    check_insn(0xeb02003f, "subs_shift", A64_WRITES_FLAGS, A64_FEAT_BASE);
-    check_insn(0x9a020020, "adc", A64_READS_FLAGS, A64_FEAT_BASE);
-    check_insn(0xfa411000, "ccmp", A64_READS_FLAGS | A64_WRITES_FLAGS, A64_FEAT_BASE);
-    check_insn(0x54000041, "b_cond", A64_READS_FLAGS | A64_ENDS_BLOCK, A64_FEAT_BASE);
-    check_insn(0xf9400020, "ldr_uimm", A64_LOADS, A64_FEAT_BASE);
-    check_insn(0xa9bf7bfd, "stp", A64_STORES, A64_FEAT_BASE);
-    check_insn(0xf8210041, "ldadd", A64_LOADS | A64_STORES, A64_FEAT_LSE);
-    check_insn(0xd51b4200, "msr", A64_READS_FLAGS | A64_WRITES_FLAGS | A64_ENDS_BLOCK,
+    check_insn(0xeb02003f, "subs_shift", INSN_WRITES_FLAGS, A64_FEAT_BASE);
+    check_insn(0x9a020020, "adc", INSN_READS_FLAGS, A64_FEAT_BASE);
+    check_insn(0xfa411000, "ccmp", INSN_READS_FLAGS | INSN_WRITES_FLAGS, A64_FEAT_BASE);
+    check_insn(0x54000041, "b_cond", INSN_READS_FLAGS | INSN_ENDS_BLOCK, A64_FEAT_BASE);
+    check_insn(0xf9400020, "ldr_uimm", INSN_LOADS, A64_FEAT_BASE);
+    check_insn(0xa9bf7bfd, "stp", INSN_STORES, A64_FEAT_BASE);
+    check_insn(0xf8210041, "ldadd", INSN_LOADS | INSN_STORES, A64_FEAT_LSE);
+    check_insn(0xd51b4200, "msr", INSN_READS_FLAGS | INSN_WRITES_FLAGS | INSN_ENDS_BLOCK,
                A64_FEAT_BASE);
-    check_insn(0x1e622820, "fadd", A64_USES_FPSR, A64_FEAT_FP);
-    check_insn(0x1ee22820, "fadd_fp16", A64_USES_FPSR, A64_FEAT_FP16);
-    check_insn(0x4e421420, "fadd_v_fp16", A64_USES_FPSR, A64_FEAT_FP16);
-    check_insn(0x4e22d420, "fadd_v", A64_USES_FPSR, A64_FEAT_AdvSIMD);
+    check_insn(0x1e622820, "fadd", INSN_USES_FPSR, A64_FEAT_FP);
+    check_insn(0x1ee22820, "fadd_fp16", INSN_USES_FPSR, A64_FEAT_FP16);
+    check_insn(0x4e421420, "fadd_v_fp16", INSN_USES_FPSR, A64_FEAT_FP16);
+    check_insn(0x4e22d420, "fadd_v", INSN_USES_FPSR, A64_FEAT_AdvSIMD);
     check_insn(0x1e604020, "fmov", 0, A64_FEAT_FP);
     CHECK_STR(a64_feature_names[A64_FEAT_LSE], "FEAT_LSE");
 }

@@ -299,6 +299,41 @@ static void emit_zx(struct x64_gen *g, const struct ra_ins *i)
     }
 }
 
+static void emit_box(struct x64_gen *g, const struct ra_ins *i)
+{
+    v128 ones = {.d = {x64_node(g, i)->aux == IR_F16 ? ~0xffffull : ~0xffffffffull}};
+    x64_v3lit(g, X_ORPS, xr(i->dst), xr(i->src[0]), ones);
+}
+
+/* What is not boxed is rare: C's. */
+static void emit_unbox(struct x64_gen *g, const struct ra_ins *i)
+{
+    unsigned tmp = i->tmp[0];
+    x64_vg(&g->a, X_MOVD_RX, true, xr(i->src[0]), tmp);
+    x64_shift_ri(&g->a, XSH_SAR, true, tmp, x64_node(g, i)->type == IR_F16 ? 16 : 32);
+    x64_alu_ri(&g->a, XALU_CMP, true, tmp, -1);
+    x64_cold_from(x64_cold_eval(g, i), x64_jcc(&g->a, XCC_NE, false));
+    x64_vmov(&g->a, xr(i->dst), xr(i->src[0]));
+}
+
+/* So are NaNs. */
+static void emit_canon(struct x64_gen *g, const struct ra_ins *i)
+{
+    unsigned type = x64_node(g, i)->type, src = xr(i->src[0]);
+    enum x64_cc nan = XCC_P;
+    if (type == IR_F16) {
+        x64_vg(&g->a, X_MOVD_RX, false, src, i->tmp[0]);
+        x64_alu_ri(&g->a, XALU_AND, false, i->tmp[0], 0x7fff);
+        x64_alu_ri(&g->a, XALU_CMP, false, i->tmp[0], 0x7c00);
+        nan = XCC_A;
+    } else {
+        x64_v2(&g->a, type == IR_F64 ? X_UCOMISD : X_UCOMISS, src, src);
+    }
+    u8 *jump = x64_jcc(&g->a, nan, false);
+    x64_cold_from(x64_cold_eval(g, i), jump);
+    x64_vmov(&g->a, xr(i->dst), src);
+}
+
 void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -353,6 +388,15 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
         break;
     case IR_ZX:
         emit_zx(g, i);
+        break;
+    case IR_FBOX:
+        emit_box(g, i);
+        break;
+    case IR_FUNBOX:
+        emit_unbox(g, i);
+        break;
+    case IR_FCANON:
+        emit_canon(g, i);
         break;
     default:
         emit_arith(g, i);

@@ -49,7 +49,9 @@ static void move_pins(struct gen *g, bool load)
             continue;
         unsigned reg = g->cpu->ra.pin[class][slot->pin];
         struct x64_mem m = x64_at(X64_ENV, (s32)slot->offset - IR_ENV_BIAS);
-        if (class)
+        if (slot->type == IR_F64)
+            x64_v2m(&g->a, load ? X_MOVQ : X_MOVQ_ST, xr(reg), m);
+        else if (class)
             x64_v2m(&g->a, load ? X_MOVUPS : X_MOVUPS_ST, xr(reg), m);
         else if (load)
             x64_load(&g->a, slot->type != IR_I32, reg, m);
@@ -289,6 +291,12 @@ void x64_context_abandon(const struct host_cpu *cpu, void *context)
     ucontext_t *uc = context;
     uc->uc_mcontext.gregs[REG_RIP] =
         (greg_t)(uintptr_t)(cpu->thunks + cpu->thunk_at[X64_T_ABANDON]);
+}
+
+void x64_context_pass(void *context)
+{
+    ucontext_t *uc = context;
+    uc->uc_mcontext.gregs[REG_RIP] += X64_UD2_BYTES; /* the jump back to the code */
 }
 
 void x64_context_reset_stack(void *context, u64 sp)

@@ -13,7 +13,7 @@
 #include <sys/ucontext.h>
 #include <unistd.h>
 
-#include "record.h"
+#include "place.h"
 
 static struct record now;
 static int started;
@@ -37,16 +37,17 @@ static struct fpsimd_context *fpsimd(ucontext_t *u)
 static void store_result(ucontext_t *u, int sig, uint64_t tpidr)
 {
     struct fpsimd_context *fp = fpsimd(u);
-    memcpy(now.x, u->uc_mcontext.regs, sizeof now.x);
-    memcpy(now.v, fp->vregs, sizeof now.v);
-    memcpy(now.mem, (void *)RECORD_WINDOW, sizeof now.mem);
-    now.sp = u->uc_mcontext.sp;
+    for (unsigned i = 0; i < 31; i++)
+        now.reg[R_X0 + i].d[0] = u->uc_mcontext.regs[i];
+    memcpy(now.reg[R_V0].d, fp->vregs, sizeof fp->vregs);
+    memcpy(now.mem, (void *)PLACE_WINDOW, sizeof now.mem);
+    now.reg[R_SP].d[0] = u->uc_mcontext.sp;
     now.pc = u->uc_mcontext.pc;
-    now.nzcv = u->uc_mcontext.pstate & 0xf0000000;
-    now.fpcr = fp->fpcr;
-    now.fpsr = fp->fpsr;
-    now.tpidr = tpidr;
-    now.signal = now.pc >= RECORD_PC && now.pc < RECORD_PC + 4 * now.count ? (uint32_t)sig : 0;
+    now.reg[R_PSTATE].d[0] = u->uc_mcontext.pstate & 0xf0000000;
+    now.reg[R_FPCR].d[0] = fp->fpcr;
+    now.reg[R_FPSR].d[0] = fp->fpsr;
+    now.reg[R_TPIDR].d[0] = tpidr;
+    now.signal = now.pc >= PLACE_PC && now.pc < PLACE_PC + now.bytes ? (uint32_t)sig : 0;
     if (write(1, &now, sizeof now) != sizeof now)
         _exit(1);
 }
@@ -54,25 +55,26 @@ static void store_result(ucontext_t *u, int sig, uint64_t tpidr)
 static uint64_t load_next(ucontext_t *u)
 {
     struct fpsimd_context *fp = fpsimd(u);
-    uint32_t *code = (uint32_t *)RECORD_PC;
+    char *code = (char *)PLACE_PC;
     for (size_t got = 0; got < sizeof now;) {
         ssize_t n = read(0, (char *)&now + got, sizeof now - got);
         if (n <= 0)
             _exit(got || n < 0);
         got += (size_t)n;
     }
-    for (unsigned i = 0; i < RECORD_INSNS; i++)
-        code[i] = i < now.count ? now.insn[i] : 0;
-    __builtin___clear_cache((char *)code, (char *)(code + RECORD_INSNS));
-    memcpy(u->uc_mcontext.regs, now.x, sizeof now.x);
-    memcpy(fp->vregs, now.v, sizeof now.v);
-    memcpy((void *)RECORD_WINDOW, now.mem, sizeof now.mem);
-    u->uc_mcontext.sp = now.sp;
-    u->uc_mcontext.pc = RECORD_PC;
-    u->uc_mcontext.pstate = now.nzcv;
-    fp->fpcr = now.fpcr;
-    fp->fpsr = now.fpsr;
-    return now.tpidr;
+    memset(code, 0, RECORD_CODE + 4);
+    memcpy(code, now.code, now.bytes);
+    __builtin___clear_cache(code, code + RECORD_CODE + 4);
+    for (unsigned i = 0; i < 31; i++)
+        u->uc_mcontext.regs[i] = now.reg[R_X0 + i].d[0];
+    memcpy(fp->vregs, now.reg[R_V0].d, sizeof fp->vregs);
+    memcpy((void *)PLACE_WINDOW, now.mem, sizeof now.mem);
+    u->uc_mcontext.sp = now.reg[R_SP].d[0];
+    u->uc_mcontext.pc = PLACE_PC;
+    u->uc_mcontext.pstate = now.reg[R_PSTATE].d[0];
+    fp->fpcr = (uint32_t)now.reg[R_FPCR].d[0];
+    fp->fpsr = (uint32_t)now.reg[R_FPSR].d[0];
+    return now.reg[R_TPIDR].d[0];
 }
 
 static void handler(int sig, siginfo_t *info, void *context)
@@ -89,8 +91,8 @@ int main(void)
     static char stack[1 << 16] __attribute__((aligned(16)));
     const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     static const int signals[] = {SIGILL, SIGSEGV, SIGBUS, SIGTRAP, SIGFPE};
-    if (mmap((void *)RECORD_CODE, RECORD_PAGE, prot | PROT_EXEC, flags, -1, 0) == MAP_FAILED ||
-        mmap((void *)RECORD_DATA, RECORD_PAGE, prot, flags, -1, 0) == MAP_FAILED)
+    if (mmap((void *)PLACE_CODE, RECORD_PAGE, prot | PROT_EXEC, flags, -1, 0) == MAP_FAILED ||
+        mmap((void *)PLACE_DATA, RECORD_PAGE, prot, flags, -1, 0) == MAP_FAILED)
         return 1;
     sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};

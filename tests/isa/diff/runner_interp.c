@@ -7,24 +7,23 @@
 #include "base/mem.h"
 #include "cpu/lift.h"
 #include "cpu/vcpu.h"
-#include "isa/aarch64/helper.h"
-#include "isa/aarch64/state.h"
 #include "jit/ir/interp.h"
-#include "runner.h"
+#include "isa/diff/runner.h"
 
 struct self {
+    const struct guest *g;
     struct vcpu cpu;
     struct ir_env *env;
     struct ir_region region;
     struct ir_builder builder;
     struct ir_interp interp;
     struct ir_mem mem;
-    u8 page[RECORD_PAGE]; /* RECORD_DATA */
+    u8 page[RECORD_PAGE]; /* of data */
 };
 
 static u8 *at(struct self *s, u64 addr, unsigned bytes)
 {
-    u64 offset = addr - RECORD_DATA;
+    u64 offset = addr - s->g->data;
     return offset <= RECORD_PAGE - bytes ? s->page + offset : NULL;
 }
 
@@ -66,17 +65,18 @@ static void interp_close(void *opaque)
     free(s);
 }
 
-static void *interp_open(struct err *e)
+static void *interp_open(const struct guest *g, struct err *e)
 {
     struct self *s = xcalloc(1, sizeof(*s));
-    size_t size = ALIGN_UP(sizeof(struct ir_env) + sizeof(struct a64_state), 64);
+    size_t size = ALIGN_UP(sizeof(struct ir_env) + g->isa->slots.size, 64);
     s->env = aligned_alloc(64, size);
     memset(s->env, 0, size);
-    s->cpu = (struct vcpu){.isa = &isa_aarch64, .env = s->env};
+    s->g = g;
+    s->cpu = (struct vcpu){.isa = g->isa, .env = s->env};
     s->mem = (struct ir_mem){load, store, cas, s};
     s->interp.mem = &s->mem;
     ir_region_init(&s->region);
-    if (isa_aarch64.init(&s->cpu, RUNNER_MODEL, e))
+    if (g->isa->init(&s->cpu, g->model, e))
         return s;
     interp_close(s);
     return NULL;
@@ -104,26 +104,27 @@ static u32 signal_of(const struct ir_env *env)
 static void interp_run(void *opaque, struct record *r)
 {
     struct self *s = opaque;
-    const u64 end = RECORD_PC + 4 * r->count;
-    state_from_record(s->env, r);
+    const struct isa *isa = s->g->isa;
+    const u64 start = guest_pc(s->g), end = start + r->bytes;
+    state_from_record(s->g, &s->cpu, r);
     memcpy(s->page + RECORD_PAGE - RECORD_MEM, r->mem, RECORD_MEM);
     do {
         u64 pc = vcpu_pc(&s->cpu);
-        ir_region_start(&s->region, &isa_aarch64.slots, pc);
+        ir_region_start(&s->region, &isa->slots, pc);
         ir_build_start(&s->builder, &s->region);
         struct lift l = {.b = &s->builder,
-                         .isa = &isa_aarch64,
+                         .isa = isa,
                          .model = s->cpu.model,
-                         .key = isa_aarch64.key(&s->cpu),
-                         .start = RECORD_PC,
-                         .code = (const u8 *)r->insn,
-                         .code_len = 4 * r->count,
-                         .max_insns = RECORD_INSNS,
+                         .key = isa->key(&s->cpu),
+                         .start = start,
+                         .code = r->code,
+                         .code_len = r->bytes,
+                         .max_insns = RECORD_CODE,
                          .pc = pc};
-        isa_aarch64.lift(&l);
-        ir_interp_run(&s->interp, &s->region, s->env, isa_aarch64.helpers, 0);
-    } while (!signal_of(s->env) && vcpu_pc(&s->cpu) > RECORD_PC && vcpu_pc(&s->cpu) < end);
-    state_to_record(s->env, r);
+        isa->lift(&l);
+        ir_interp_run(&s->interp, &s->region, s->env, isa->helpers, 0);
+    } while (!signal_of(s->env) && vcpu_pc(&s->cpu) > start && vcpu_pc(&s->cpu) < end);
+    state_to_record(s->g, &s->cpu, r);
     r->signal = signal_of(s->env);
     memcpy(r->mem, s->page + RECORD_PAGE - RECORD_MEM, RECORD_MEM);
 }

@@ -1,6 +1,6 @@
-/* Differential test of the A64 lifters against an emulator.
+/* Differential test of a guest's lifters against an emulator.
  *
- *     test_a64_diff ORACLE SERVER KNOWN [--count N] [--seed S] [--line NAME] [--runner NAME]
+ *     test_diff GUEST ORACLE SERVER KNOWN [--count N] [--seed S] [--line NAME] [--runner NAME]
  *
  * For each line of the tables N random instructions run in random states on both sides; whatever
  * differs in the state behind is reported, once per line, with a command that repeats it. KNOWN
@@ -16,10 +16,9 @@
 
 #include "base/mem.h"
 #include "base/types.h"
-#include "generate.h"
-#include "isa/aarch64/decode.h"
+#include "isa/diff/guest.h"
 #include "jit/host/host.h"
-#include "runner.h"
+#include "isa/diff/runner.h"
 
 /* A row of KNOWN: shell patterns of runners, lines, and names of what may differ. */
 struct known {
@@ -34,6 +33,7 @@ struct options {
 
 struct run {
     struct options o;
+    const struct guest *g;
     const struct runner *runner;
     struct record *in, *want;
     size_t records;
@@ -45,9 +45,9 @@ struct run {
 static const struct runner *const runners[] = {&runner_interp, &runner_jit, &runner_jit_no_pins, &runner_jit_avx2,
                                              &runner_jit_sse};
 
-static const char *line_name(unsigned line)
+static const char *line_name(const struct guest *g, unsigned line)
 {
-    return line == GENERATE_SEQUENCE ? "sequence" : a64_insns[line].name;
+    return line == GUEST_SEQUENCE ? "sequence" : g->insns[line].name;
 }
 
 static bool read_known(struct run *r)
@@ -70,7 +70,7 @@ static bool known_line(struct run *r, unsigned line)
 {
     bool found = false;
     for (unsigned k = 0; k < r->knowns && !found; k++)
-        found = strcmp(r->known[k].line, "*") && !fnmatch(r->known[k].line, line_name(line), 0);
+        found = strcmp(r->known[k].line, "*") && !fnmatch(r->known[k].line, line_name(r->g, line), 0);
     return found;
 }
 
@@ -79,19 +79,20 @@ enum { SEQUENCES = 50 };
 
 static void make_records(struct run *r)
 {
-    size_t lines = A64_INSNS + SEQUENCES;
-    bool plain[A64_INSNS]; /* fit for sequences */
-    for (unsigned line = 0; line < A64_INSNS; line++)
-        plain[line] = generate_wants(line) && !known_line(r, line);
+    size_t lines = r->g->lines + SEQUENCES;
+    bool *plain = xcalloc(r->g->lines, sizeof(*plain)); /* fit for sequences */
+    for (unsigned line = 0; line < r->g->lines; line++)
+        plain[line] = r->g->wants(line) && !known_line(r, line);
     r->in = xcalloc(lines * r->o.count, sizeof(*r->in));
-    for (unsigned line = 0; line < A64_INSNS; line++) {
-        if (!generate_wants(line) || (r->o.line && strcmp(r->o.line, line_name(line))))
+    for (unsigned line = 0; line < r->g->lines; line++) {
+        if (!r->g->wants(line) || (r->o.line && strcmp(r->o.line, line_name(r->g, line))))
             continue;
         r->lines++;
-        unsigned count = line == GENERATE_SEQUENCE ? SEQUENCES * r->o.count : r->o.count;
+        unsigned count = line == GUEST_SEQUENCE ? SEQUENCES * r->o.count : r->o.count;
         for (unsigned i = 0; i < count; i++)
-            generate(&r->in[r->records++], line, r->o.seed, i, plain);
+            r->g->generate(&r->in[r->records++], line, r->o.seed, i, plain);
     }
+    free(plain);
 }
 
 /* Run all records under the oracle, through files. */
@@ -114,7 +115,7 @@ static bool ask_oracle(struct run *r)
     if (got != r->records || status) {
         char text[64] = "";
         if (got < r->records)
-            a64_disas(r->in[got].insn[0], RECORD_PC, text, sizeof(text));
+            r->g->isa->disas(r->in[got].code, r->in[got].bytes, guest_pc(r->g), text, sizeof(text));
         printf("# the oracle stopped after %zu of %zu records (status %d), at %s\n", got,
                r->records, status, text);
     }
@@ -126,7 +127,7 @@ static bool ask_oracle(struct run *r)
 
 /* One difference in words; what is differing is a name such as x3, v7, fpsr, mem. */
 struct diff {
-    char what[16];
+    char what[24];
     char ours[40], theirs[40];
 };
 
@@ -140,25 +141,18 @@ static unsigned add_diff(struct diff *d, unsigned n, const char *what, u64 ours,
     return n + 1;
 }
 
-static unsigned compare(const struct record *a, const struct record *b, struct diff *d)
+static unsigned compare(const struct guest *g, const struct record *a, const struct record *b, struct diff *d)
 {
-    char name[16];
+    char name[24];
     unsigned n = 0;
     n = add_diff(d, n, "signal", a->signal, b->signal);
     n = add_diff(d, n, "pc", a->pc, b->pc);
-    for (unsigned i = 0; i < 31; i++) {
-        snprintf(name, sizeof(name), "x%u", i);
-        n = add_diff(d, n, name, a->x[i], b->x[i]);
-    }
-    n = add_diff(d, n, "sp", a->sp, b->sp);
-    n = add_diff(d, n, "nzcv", a->nzcv, b->nzcv);
-    n = add_diff(d, n, "tpidr", a->tpidr, b->tpidr);
-    n = add_diff(d, n, "fpcr", a->fpcr, b->fpcr);
-    /* Underflow alone has a name of its own: how it is detected differs (diff.known). */
-    n = add_diff(d, n, (a->fpsr ^ b->fpsr) == 8 ? "fpsr.ufc" : "fpsr", a->fpsr, b->fpsr);
-    for (unsigned i = 0; i < 64; i++) {
-        snprintf(name, sizeof(name), "v%u.d[%u]", i / 2, i % 2);
-        n = add_diff(d, n, name, a->v[i / 2][i % 2], b->v[i / 2][i % 2]);
+    for (unsigned i = 0; g->regs[i].name; i++) {
+        bool wide = isa_reg_bytes(g->isa, isa_reg_find(g->isa, g->regs[i].name)) > 8;
+        for (unsigned k = 0; k <= wide; k++) {
+            snprintf(name, sizeof(name), wide ? "%s.d[%u]" : "%s", g->regs[i].name, k);
+            n = add_diff(d, n, name, a->reg[i].d[k] & g->regs[i].mask, b->reg[i].d[k] & g->regs[i].mask);
+        }
     }
     for (unsigned i = 0; i < RECORD_MEM / 8; i++) {
         u64 x, y;
@@ -182,32 +176,21 @@ static bool excused(struct run *r, const char *line, const struct diff *d, unsig
     return true;
 }
 
-static void show_operands(const struct record *in)
-{
-    u32 insn = in->insn[in->count - 1];
-    const unsigned at[] = {0, 5, 16, 10};
-    for (unsigned i = 0; i < ARRAY_LEN(at); i++) {
-        unsigned n = insn >> at[i] & 31;
-        printf("#   before: v%u = %016llx %016llx  x%u = %#llx\n", n,
-               (unsigned long long)in->v[n][1], (unsigned long long)in->v[n][0], n,
-               (unsigned long long)(n == 31 ? in->sp : in->x[n]));
-    }
-    printf("#   before: nzcv %#x fpcr %#x fpsr %#x\n", in->nzcv, in->fpcr, in->fpsr);
-}
-
 static void report(const struct run *r, const struct record *in, unsigned index,
                    const struct diff *d, unsigned n)
 {
-    const char *line = line_name(in->line);
-    for (unsigned i = 0; i < in->count; i++) {
+    const char *line = line_name(r->g, in->line);
+    for (unsigned at = 0, bytes; at < in->bytes; at += bytes) {
         char text[64];
-        a64_disas(in->insn[i], RECORD_PC + 4 * i, text, sizeof(text));
-        printf("# %s: %08x %s\n", line, in->insn[i], text);
+        u32 word = 0;
+        bytes = r->g->isa->disas(in->code + at, in->bytes - at, guest_pc(r->g) + at, text, sizeof(text));
+        memcpy(&word, in->code + at, bytes);
+        printf("# %s: %0*x %s\n", line, (int)bytes * 2, word, text);
     }
     for (unsigned i = 0; i < n; i++)
         printf("#   %s is %s, expected %s\n", d[i].what, d[i].ours, d[i].theirs);
-    show_operands(in);
-    if (in->line == GENERATE_SEQUENCE)
+    r->g->show(in);
+    if (in->line == GUEST_SEQUENCE)
         index /= SEQUENCES;
     printf("#   repeat with: --seed %#llx --line %s --count %u\n", (unsigned long long)r->o.seed,
            line, index + 1);
@@ -216,7 +199,7 @@ static void report(const struct run *r, const struct record *in, unsigned index,
 static bool run_all(struct run *r)
 {
     struct err e;
-    void *self = r->runner->open(&e);
+    void *self = r->runner->open(r->g, &e);
     if (!self) {
         printf("# %s\n", e.text);
         return false;
@@ -227,8 +210,8 @@ static bool run_all(struct run *r)
         index = i && r->in[i - 1].line == got.line ? index + 1 : 0;
         struct diff d[16];
         r->runner->run(self, &got);
-        unsigned n = compare(&got, &r->want[i], d);
-        if (!n || excused(r, line_name(got.line), d, n))
+        unsigned n = compare(r->g, &got, &r->want[i], d);
+        if (!n || excused(r, line_name(r->g, got.line), d, n))
             continue;
         count_bad++;
         if (got.line != bad_line) {
@@ -245,13 +228,17 @@ static bool run_all(struct run *r)
 
 static bool parse(int argc, char **argv, struct run *r)
 {
-    r->o = (struct options){.oracle = argv[1],
-                            .server = argv[2],
-                            .known = argv[3],
+    r->o = (struct options){.oracle = argv[2],
+                            .server = argv[3],
+                            .known = argv[4],
                             .count = 200,
                             .seed = (u64)time(NULL),
                             .runner = "interp"};
-    for (int i = 4; i + 1 < argc; i += 2) {
+    for (unsigned i = 0; guests[i]; i++) {
+        if (!strcmp(guests[i]->name, argv[1]))
+            r->g = guests[i];
+    }
+    for (int i = 5; i + 1 < argc; i += 2) {
         if (!strcmp(argv[i], "--count"))
             r->o.count = (unsigned)strtoul(argv[i + 1], NULL, 0);
         else if (!strcmp(argv[i], "--seed"))
@@ -267,21 +254,21 @@ static bool parse(int argc, char **argv, struct run *r)
         if (!strcmp(runners[i]->name, r->o.runner))
             r->runner = runners[i];
     }
-    return r->runner && r->o.count;
+    return r->g && r->runner && r->o.count;
 }
 
 int main(int argc, char **argv)
 {
     struct run r = {0};
-    if (argc < 4 || !parse(argc, argv, &r)) {
+    if (argc < 5 || !parse(argc, argv, &r)) {
         fprintf(stderr,
-                "usage: %s ORACLE SERVER KNOWN [--count N] [--seed S] [--line NAME] "
+                "usage: %s GUEST ORACLE SERVER KNOWN [--count N] [--seed S] [--line NAME] "
                 "[--runner NAME]\n",
                 argv[0]);
         return 2;
     }
     if (!r.o.oracle[0] || !r.o.server[0]) {
-        printf("1..0 # SKIP needs qemu-aarch64 and aarch64-linux-gnu-gcc\n");
+        printf("1..0 # SKIP needs qemu-%s and a compiler for it\n", r.g->name);
         return 0;
     }
     struct host_cpu cpu;

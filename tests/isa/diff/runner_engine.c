@@ -8,12 +8,12 @@
 
 #include "accel/engine.h"
 #include "base/mem.h"
-#include "isa/aarch64/state.h"
-#include "runner.h"
+#include "isa/diff/runner.h"
 
 struct self {
     struct engine *engine;
     struct vcpu *cpu;
+    const struct guest *g;
     const struct record *now; /* for fetch() */
 };
 
@@ -27,14 +27,15 @@ static void on_signal(int sig, siginfo_t *info, void *context)
 
 static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
 {
-    const struct record *r = ((struct self *)opaque)->now;
-    u64 offset = addr - RECORD_CODE;
+    const struct self *s = opaque;
+    const struct record *r = s->now;
+    u64 offset = addr - s->g->code;
     if (offset >= RECORD_PAGE)
         return 0;
     len = MIN(len, RECORD_PAGE - offset);
     for (size_t i = 0; i < len; i++) {
-        u64 at = addr + i - RECORD_PC;
-        ((u8 *)to)[i] = at < 4 * r->count ? ((const u8 *)r->insn)[at] : 0;
+        u64 at = addr + i - guest_pc(s->g);
+        ((u8 *)to)[i] = at < r->bytes ? r->code[at] : 0;
     }
     return len;
 }
@@ -46,7 +47,7 @@ static void engine_close(void *opaque)
         vcpu_free(s->cpu);
     if (s->engine)
         engine_free(s->engine);
-    munmap((void *)RECORD_DATA, RECORD_PAGE);
+    munmap((void *)s->g->data, RECORD_PAGE);
     free(s);
 }
 
@@ -60,20 +61,21 @@ static void catch_signals(void)
         sigaction(signals[i], &action, NULL);
 }
 
-static void *open_with(unsigned pins, const char *level, struct err *e)
+static void *open_with(const struct guest *g, unsigned pins, const char *level, struct err *e)
 {
     struct self *s = xcalloc(1, sizeof(*s));
     const struct engine_opts opts = {.kind = ENGINE_JIT, .fetch = fetch, .opaque = s, .pins = pins,
                                      .host_cpu = level};
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE;
-    void *data = mmap((void *)RECORD_DATA, RECORD_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
+    void *data = mmap((void *)g->data, RECORD_PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (data == MAP_FAILED) {
-        err_set(e, errno, "cannot map memory at %#llx", RECORD_DATA);
+        err_set(e, errno, "cannot map memory at %#llx", (unsigned long long)g->data);
         free(s);
         return NULL;
     }
-    s->engine = engine_new(&isa_aarch64, &opts, e);
-    s->cpu = s->engine ? vcpu_new(s->engine, RUNNER_MODEL, e) : NULL;
+    s->g = g;
+    s->engine = engine_new(g->isa, &opts, e);
+    s->cpu = s->engine ? vcpu_new(s->engine, g->model, e) : NULL;
     if (!s->cpu) {
         engine_close(s);
         return NULL;
@@ -83,24 +85,24 @@ static void *open_with(unsigned pins, const char *level, struct err *e)
     return s;
 }
 
-static void *open_jit(struct err *e)
+static void *open_jit(const struct guest *g, struct err *e)
 {
-    return open_with(UINT_MAX, NULL, e);
+    return open_with(g, UINT_MAX, NULL, e);
 }
 
-static void *open_jit_no_pins(struct err *e)
+static void *open_jit_no_pins(const struct guest *g, struct err *e)
 {
-    return open_with(0, NULL, e);
+    return open_with(g, 0, NULL, e);
 }
 
-static void *open_jit_avx2(struct err *e)
+static void *open_jit_avx2(const struct guest *g, struct err *e)
 {
-    return open_with(UINT_MAX, "avx2", e);
+    return open_with(g, UINT_MAX, "avx2", e);
 }
 
-static void *open_jit_sse(struct err *e)
+static void *open_jit_sse(const struct guest *g, struct err *e)
 {
-    return open_with(UINT_MAX, "sse4.2", e);
+    return open_with(g, UINT_MAX, "sse4.2", e);
 }
 
 static u32 signal_of(const struct vcpu_exit *exit)
@@ -120,16 +122,15 @@ static u32 signal_of(const struct vcpu_exit *exit)
 static void engine_run(void *opaque, struct record *r)
 {
     struct self *s = opaque;
-    struct ir_env *env = s->cpu->env;
     struct vcpu_exit exit;
     s->now = r;
-    state_from_record(env, r);
-    memcpy((void *)RECORD_WINDOW, r->mem, RECORD_MEM);
-    engine_invalidate(s->engine, RECORD_CODE, RECORD_PAGE);
+    state_from_record(s->g, s->cpu, r);
+    memcpy((void *)guest_window(s->g), r->mem, RECORD_MEM);
+    engine_invalidate(s->engine, s->g->code, RECORD_PAGE);
     vcpu_run(s->cpu, &exit);
-    state_to_record(env, r);
-    memcpy(r->mem, (void *)RECORD_WINDOW, RECORD_MEM);
-    r->signal = r->pc - RECORD_PC < 4 * r->count ? signal_of(&exit) : 0;
+    state_to_record(s->g, s->cpu, r);
+    memcpy(r->mem, (void *)guest_window(s->g), RECORD_MEM);
+    r->signal = r->pc - guest_pc(s->g) < r->bytes ? signal_of(&exit) : 0;
 }
 
 /* "jit" is at the highest level of the host. */

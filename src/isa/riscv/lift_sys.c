@@ -1,0 +1,158 @@
+/* Control and status registers, fences, cache operations and the ways into the system. */
+#include "isa/riscv/lift.h"
+
+enum {
+    FFLAGS = 0x001,
+    FRM = 0x002,
+    FCSR = 0x003,
+    CYCLE = 0xc00,
+    TIME = 0xc01,
+    INSTRET = 0xc02,
+    CYCLEH = 0xc80,
+    TIMEH = 0xc81,
+    INSTRETH = 0xc82,
+    /* Ours, among those that are left to implementations: nanoseconds, for the code of the vDSO. */
+    LYRE_REALTIME = 0xcc0,
+    LYRE_MONOTONIC = 0xcc1,
+};
+
+static irv helper(struct lift *l, enum rv_helper h)
+{
+    return ir_helper(l->b, h, IR_I64, 0, 0, 0);
+}
+
+static irv upper_half(struct lift *l, irv v)
+{
+    return ir_shr(l->b, IR_I64, v, ir_const(l->b, IR_I64, 32));
+}
+
+/* The counters (Zicntr): a cycle takes a nanosecond, and an instruction a cycle. 0: there is none. */
+static irv read_counter(struct lift *l, unsigned csr)
+{
+    bool high = csr >= CYCLEH && csr <= INSTRETH;
+    if (high && xlen(l) == 64)
+        return 0;
+    irv v;
+    switch (high ? csr - CYCLEH + CYCLE : csr) {
+    case CYCLE:
+    case INSTRET:
+    case LYRE_MONOTONIC:
+        v = helper(l, RV_HELPER_MONOTONIC);
+        break;
+    case TIME:
+        v = helper(l, RV_HELPER_TIME);
+        break;
+    case LYRE_REALTIME:
+        v = helper(l, RV_HELPER_REALTIME);
+        break;
+    default:
+        return 0;
+    }
+    if (xlen(l) == 32)
+        v = high ? upper_half(l, v) : ir_ubfx(l->b, IR_I32, v, 0, 32);
+    return v;
+}
+
+/* frm is part of the region's key. */
+static irv read_fp(struct lift *l, unsigned csr)
+{
+    if (csr == FRM)
+        return imm(l, l->key & RV_KEY_FRM);
+    irv v = helper(l, RV_HELPER_GET_FCSR);
+    return csr == FCSR ? v : ir_ubfx(l->b, IR_I32, v, 0, 5);
+}
+
+/* Code after a change of frm has to be translated anew. */
+static void write_fp(struct lift *l, unsigned csr, irv v)
+{
+    struct ir_builder *b = l->b;
+    if (csr == FFLAGS) {
+        ir_helper(b, RV_HELPER_SET_FFLAGS, IR_VOID, v, 0, 0);
+        return;
+    }
+    if (csr == FRM) {
+        irv fflags = read_fp(l, FFLAGS);
+        v = ir_bfi(b, IR_I32, fflags, v, 5, 3);
+    }
+    ir_helper(b, RV_HELPER_SET_FCSR, IR_VOID, v, 0, 0);
+    ir_raise(b, ISA_RAISE_RESYNC, 0, l->next);
+    l->ended = true;
+}
+
+enum { WRITE = 1, SET, CLEAR };
+
+/* op: enum above, bit 2: of an immediate. Setting and clearing with x0 or 0 writes nothing (vol. I, 6.1). The
+ * register is put before the write, which may end the block. */
+bool rv_lift_csr(struct lift *l, const struct rv_csr *f)
+{
+    struct ir_builder *b = l->b;
+    unsigned what = f->op & 3;
+    bool writes = what == WRITE || f->rs1, fp = f->csr >= FFLAGS && f->csr <= FCSR;
+    if (fp ? !has_feature(l, RV_F) : writes || !has_feature(l, RV_Zicntr))
+        return false;
+    irv x = f->op & 4 ? imm(l, f->rs1) : reg(l, f->rs1);
+    irv old = fp ? read_fp(l, f->csr) : read_counter(l, f->csr);
+    if (!old)
+        return false;
+    put_reg(l, f->rd, old);
+    if (what == SET)
+        x = ir_or(b, IR_I32, old, x);
+    else if (what == CLEAR)
+        x = ir_andn(b, IR_I32, old, x);
+    if (writes)
+        write_fp(l, f->csr, x);
+    return true;
+}
+
+bool rv_lift_system(struct lift *l, const struct rv_system *f)
+{
+    bool call = f->id == RV_ECALL;
+    ir_raise(l->b, call ? ISA_RAISE_SYSCALL : ISA_RAISE_BREAK, ir_const(l->b, IR_I64, 0),
+             call ? l->next : l->pc);
+    l->ended = true;
+    return true;
+}
+
+/* Waiting for a store to the reserved bytes may end at any time (Zawrs): it ends at once. */
+bool rv_lift_wait(struct lift *l, const struct rv_wait *f)
+{
+    return true;
+}
+
+/* What comes before and after: input and output count as reads and writes. fence.tso does not order a store
+ * before a later load (vol. I, 2.7). */
+bool rv_lift_fence(struct lift *l, const struct rv_fence *f)
+{
+    enum { WRITES = 5, READS = 10, TSO = 8 };
+    bool after_write = f->pred & WRITES;
+    if (after_write && f->succ & READS && f->fm != TSO) {
+        ir_fence(l->b, IR_FENCE_FULL);
+        return true;
+    }
+    if (f->pred & READS && f->succ)
+        ir_fence(l->b, IR_FENCE_LOAD);
+    if (after_write && f->succ & WRITES)
+        ir_fence(l->b, IR_FENCE_STORE);
+    return true;
+}
+
+bool rv_lift_fence_i(struct lift *l, const struct rv_fence_i *f)
+{
+    ir_raise(l->b, ISA_RAISE_CACHE_ALL, 0, l->next);
+    l->ended = true;
+    return true;
+}
+
+/* Caches are coherent; what is left is the fault. Linux lets programs do all of these, an invalidation as a
+ * flush. */
+bool rv_lift_cbo(struct lift *l, const struct rv_cbo *f)
+{
+    ir_ld(l->b, IR_I32, 0, reg(l, f->rs1), 0, 0);
+    return true;
+}
+
+bool rv_lift_cbo_zero(struct lift *l, const struct rv_cbo *f)
+{
+    lift_clear(l, reg(l, f->rs1), RV_CACHE_BLOCK);
+    return true;
+}
