@@ -23,6 +23,7 @@ struct img {
     const char *backing, *cache, *src_cache, *output, *snapshot, *repair, *prealloc, *size;
     struct json *options; /* -o, and what other options add */
     struct json *open_options; /* that img_open() adds for its next image; NULL: none */
+    struct json *authz;        /* identities of authz-simple objects, by id; NULL: none */
     bool has_options, options_help;
     bool quiet, progress, share, image_opts, target_image_opts, unsafe, compress, no_create, out_of_order;
     bool chain, shrink, target_is_zero, strict, force, drop, copy_offload, bitmaps, skip_broken, salvage, write;
