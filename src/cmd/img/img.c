@@ -103,7 +103,12 @@ void progress_end(struct progress *p)
 {
     if (p->m->qemu && p->m->progress)
         printf("    (100.00/100%%)\n");
-    else if (p->shown_at)
+    progress_clear(p);
+}
+
+void progress_clear(struct progress *p)
+{
+    if (p->shown_at)
         fprintf(stderr, "\r\x1b[K");
 }
 

@@ -82,6 +82,8 @@ struct progress {
 void progress_start(struct progress *p, struct img *m, u64 total);
 void progress_show(struct progress *p, u64 done);
 void progress_end(struct progress *p);
+/* Take a bar away, for something else to be printed, or because what it showed has no percentage. */
+void progress_clear(struct progress *p);
 
 int img_create(struct img *m);
 int img_resize(struct img *m);
