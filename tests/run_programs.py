@@ -4,13 +4,14 @@
   tests/run_programs.py tests/programs/coreutils.toml          all cases of a file
   tests/run_programs.py tests/programs/bash.toml -k trap -v    some, with their output
   tests/run_programs.py --args="-engine lockstep" ...          with more options for the emulator
+  tests/run_programs.py --guest riscv64 ...                    the programs that scripts/build-debian built
   EMULATOR=qemu-aarch64 tests/run_programs.py ...              test the cases with another emulator
 
 A case runs in a fresh directory under the emulator and in another natively, with the same files and
 environment. Exit status, output, errors and the directory afterwards must be the same. A file of
 cases is TOML:
 
-  guest = "aarch64"                      arch = "arm64" (Debian's name)
+  guest = "aarch64"                      whose programs they are, without --guest
   native_version = ["sort --version", "9.1"]   skip the file if the native program is another version
   [files]  "name" = "text"               files that every case finds
   [[case]]
@@ -149,17 +150,17 @@ class Suite:
             if set(c) - KEYS:
                 raise ValueError(f"{path}: {c['name']}: unknown keys {set(c) - KEYS}")
         mode = re.sub(r"[^\w.]+", "", args.args.replace(" -", "_"))
-        self.work = emulator.build_dir() / "programs" / "_".join(filter(None, [self.name, mode]))
+        self.work = emulator.build_dir() / "programs" / "_".join(filter(None, [self.name, args.guest, mode]))
         self.tap = Tap()
 
     def start(self):
         """Find everything; skips the whole file if something is missing."""
-        guest, arch = self.data.get("guest", "aarch64"), self.data.get("arch", "arm64")
+        guest = self.args.guest or self.data.get("guest", "aarch64")
         argv, why = emulator.command(guest)
         if why:
             skip_all(why)
         argv += shlex.split(self.args.args)
-        root, why = emulator.debian_root(arch)
+        root, why = emulator.guest_root(guest)
         if why:
             skip_all(why)
         native, _ = emulator.debian_root("amd64")
@@ -341,6 +342,7 @@ def main():
     parser.add_argument("file", type=Path)
     parser.add_argument("-k", metavar="RE", help="only cases whose names match")
     parser.add_argument("-v", action="store_true", help="show what was printed")
+    parser.add_argument("--guest", help="aarch64, riscv64: whose programs")
     parser.add_argument("--args", default="", help="more options for the emulator")
     parser.add_argument("--quick", action="store_true", help="leave out heavy cases, for slow engines")
     parser.add_argument("--jobs", type=int)

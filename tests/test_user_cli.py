@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""The command line of `lyre run` and of the same binary as qemu-aarch64: options, errors, exit codes.
+"""The command line of `lyre run` and of the same binary as qemu-aarch64 or qemu-riscv64: options, errors, exit
+codes.
 
     test_user_cli.py --lyre build/lyre
 
@@ -18,6 +19,7 @@ import sys
 import tempfile
 
 CC = "aarch64-linux-gnu-gcc"
+RISCV_CC = "riscv64-linux-gnu-gcc"
 SOURCE = r"""
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,8 +47,9 @@ class Tests:
     def __init__(self, lyre, work):
         self.lyre, self.work = os.path.abspath(lyre), work
         self.count = self.failed = 0
-        self.qemu = os.path.join(work, "qemu-aarch64")
-        os.symlink(self.lyre, self.qemu)
+        self.qemu, self.qemu_riscv = (os.path.join(work, f"qemu-{guest}") for guest in ("aarch64", "riscv64"))
+        for link in (self.qemu, self.qemu_riscv):
+            os.symlink(self.lyre, link)
 
     def path(self, name, data=None, mode=0o755):
         p = os.path.join(self.work, name)
@@ -155,6 +158,51 @@ def test_options(t, static, dynamic, sysroot):
     t.check("script", [t.lyre, "run", script, "x"], 7, out=f"argv0={static} args=3")
 
 
+RISCV_SOURCE = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+int main(int argc, char **argv)
+{
+    long v = 3;
+    if (argc > 1 && !strcmp(argv[1], "cpu")) {
+        char line[200];
+        FILE *f = fopen("/proc/cpuinfo", "r");
+        while (fgets(line, sizeof(line), f) && line[0] != '\n')
+            fputs(line, stdout);
+    }
+    if (argc > 1 && !strcmp(argv[1], "zba"))
+        __asm__ volatile(".insn r 0x33, 2, 0x10, %0, %0, %0" : "+r"(v)); /* sh1add */
+    printf("%ld\n", v);
+    return 7;
+}
+"""
+
+
+def test_riscv(t, other):
+    """The second guest, by the ELF file and by name."""
+    if not shutil.which(RISCV_CC):
+        print(f"# skip no {RISCV_CC}; apt install gcc-riscv64-linux-gnu")
+        return
+    program = t.path("riscv")
+    subprocess.run([RISCV_CC, "-O1", "-static", "-o", program, t.path("riscv.c", RISCV_SOURCE.encode())], check=True)
+    t.check("riscv64: by its file", [t.lyre, "run", program], 7, out="3\n")
+    t.check("riscv64: by name", [t.qemu_riscv, program], 7, out="3\n")
+    t.check("riscv64: for another guest", [t.qemu, program], 255, err="a program for RISC-V, not for aarch64", lines=1)
+    t.check("another guest's program", [t.qemu_riscv, other], 255, err="a program for AArch64, not for riscv64", lines=1)
+    t.check("riscv64: -cpu help", [t.qemu_riscv, "-cpu", "help"], 1, out="Available CPUs:\n  rv64\n  rva22\n  max\n")
+    t.check("-cpu help of all", [t.lyre, "run", "-cpu", "help"], 0, out="Available CPUs for riscv64:\n  rv64\n")
+    t.check("riscv64: the default has no Zba", [t.lyre, "run", program, "zba"], -4)
+    t.check("riscv64: a model", [t.lyre, "run", "-cpu", "rva22", program, "zba"], 7, out="9\n")
+    t.check("riscv64: an extension", [t.lyre, "run", "-cpu", "rv64,zba=on", program, "zba"], 7, out="9\n")
+    t.check("riscv64: without one", [t.lyre, "run", "-cpu", "max,zba=off", program, "zba"], -4)
+    t.check("riscv64: no such extension", [t.lyre, "run", "-cpu", "max,zqq=off", program], 2, err="zqq", lines=1)
+    t.check("riscv64: no such model", [t.lyre, "run", "-cpu", "cortex-a57", program], 2, err="rva22", lines=1)
+    t.check("riscv64: cpuinfo", [t.lyre, "run", "-cpu", "rv64,zba=on", program, "cpu"], 7,
+            out="isa\t\t: rv64imafdc_zicntr_zicsr_zifencei_zba\nmmu\t\t: sv48\n")
+    t.check("riscv64: -help", [t.qemu_riscv, "-help"], 0, out="compiled for riscv64 emulation")
+
+
 def test_fp_traps(t):
     """An instruction that raises `invalid` again and again does not go through the kernel each time."""
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "user/programs/invalid.c")
@@ -192,9 +240,14 @@ def test_hot_code(t):
     share = re.search(r"time in hot regions\s+(\d+) %", text)
     first = re.search(r"^ *([\d.]+) %  loop +turn$", text, re.M)
     t.report("hot code", "" if share and int(share[1]) > 80 else text)
+    loops = re.search(r"in hot regions that loop or call +([\d.]+) %", text)
+    t.report("share of instructions", "" if loops and float(loops[1]) > 80 else text)
+    run = int(re.search(r"instructions run +(\d+)", text)[1])
     t.report("profile", "" if first and float(first[1]) > 80 else text)
     t.run([t.lyre, "run", "-opt", "off", "-d", "stats", "-D", log, program])
     text = open(log, encoding="utf-8").read()
+    same = int(re.search(r"instructions run +(\d+)", text)[1])
+    t.report("instructions run", "" if abs(run - same) * 10000 < same else f"{run} and {same}")
     t.report("no hot code", "" if "hot regions         0," in text and "time in hot" not in text else text)
     t.check("when code is hot", [t.lyre, "run", "-opt", "sometimes", program], 2,
             err="is not on, off or a number of entries")
@@ -207,7 +260,7 @@ def test_for_perf(t, static):
         run.wait(60)
     names = f"/tmp/perf-{run.pid}.map"
     lines = open(names, encoding="utf-8").read().splitlines() if os.path.exists(names) else []
-    bad = [line for line in lines if not re.fullmatch(r"[0-9a-f]+ [0-9a-f]+ guest_[0-9a-f]+", line)]
+    bad = [line for line in lines if not re.fullmatch(r"[0-9a-f]+ [0-9a-f]+ (guest|hot)_[0-9a-f]+", line)]
     t.report("perf map", "no names" if not lines else "\n".join(bad[:5]))
     if lines:
         os.unlink(names)
@@ -266,6 +319,7 @@ def main():
         os.chmod(t.path("object.o"), 0o755)
         test_errors(t, static, dynamic)
         test_options(t, static, dynamic, options.sysroot)
+        test_riscv(t, static)
         test_fp_traps(t)
         test_hot_code(t)
         test_for_perf(t, static)

@@ -10,13 +10,20 @@ tests/user/test_gen_syscalls.py holds one example of each.
 import re
 import sys
 
-ABIS = ("generic", "arm", "i386", "x86_64")
-NUMBERS = {"int", "uint", "long", "ulong", "size", "off", "hex", "omode", "pid", "sig", "fd",
+COLUMNS = ("generic", "arm", "i386", "x86_64")
+# The tables that come from them: name, column, width where the column has two, architecture.
+TABLES = (("generic", "generic", 64, "arm64"), ("riscv64", "generic", 64, "riscv"),
+          ("riscv32", "generic", 32, "riscv"), ("arm", "arm", 32, None), ("i386", "i386", 32, None),
+          ("x86_64", "x86_64", 64, None))
+NUMBERS = {"int", "uint", "long", "ulong", "size", "off", "offhi", "hex", "omode", "pid", "sig", "fd",
            "dirfd"}
 PLAIN = NUMBERS | {"ptr", "path", "lpath", "npath", "atpath", "str", "strv", "iovec", "sigset"}
 STRUCTS = {"in", "out", "inout"}
 RESULTS = {"int", "long", "hex", "none"}
 MAX_NUMBER = 4095
+# What members of guest structures are: (signed, size, alignment). "bN" are N bytes that are only copied.
+FIELDS = {f"{sign}{8 * size}": (sign == "s", size, size) for sign in "us" for size in (1, 2, 4, 8)}
+FIELDS["w64"] = (False, 8, 4)  # two words of 32 bits that make one of 64
 
 
 class TableError(Exception):
@@ -37,6 +44,12 @@ class Arg:
 class Table:
     def __init__(self):
         self.structs, self.sets, self.calls = {}, {}, []
+        self.layouts = {}  # port -> structure -> (size, fields)
+
+
+class Field:
+    def __init__(self, member, offset, signed, size):
+        self.member, self.offset, self.signed, self.size = member, offset, signed, size
 
 
 def parse_set(words):
@@ -75,24 +88,68 @@ def parse_arg(table, word, names):
     raise TableError(f"'{kind}' is no kind of argument")
 
 
+def parse_layout(table, words):
+    """layout PORT,... STRUCT MEMBER:TYPE...: what a structure is for guests whose own is another."""
+    if len(words) < 4:
+        raise TableError("a layout has ports, a structure and at least one member")
+    struct = words[2]
+    if struct not in table.structs:
+        raise TableError(f"no structure is called '{struct}'")
+    fields, end, most = [], 0, 1
+    for word in words[3:]:
+        member, _, kind = word.rpartition(":")
+        raw = re.fullmatch(r"b(\d+)", kind)
+        if not member or not raw and kind not in FIELDS:
+            raise TableError(f"'{word}' is no member (MEMBER:TYPE)")
+        signed, size, align = (False, int(raw[1]), 1) if raw else FIELDS[kind]
+        end, most = -(-end // align) * align, max(most, align)
+        if member != "-":
+            fields.append(Field(member, end, signed, size))
+        end += size
+    for port in words[1].split(","):
+        if port not in (name for name, *_ in TABLES):
+            raise TableError(f"'{port}' is no port")
+        layouts = table.layouts.setdefault(port, {})
+        if struct in layouts:
+            raise TableError(f"{port} has two layouts of '{struct}'")
+        layouts[struct] = (-(-end // most) * most, fields)
+
+
+def parse_number(word, column):
+    """{(width, architecture): number} of N, N@ARCH, or N64/N32, where one may be "-"."""
+    m = re.fullmatch(r"(\d+|-)(?:/(\d+|-)|@([a-z]\w*))?", word)
+    if not m:
+        raise TableError(f"'{word}' is no number for {column}")
+    wide, narrow, arch = m.group(1), m.group(2) or m.group(1), m.group(3)
+    numbers = {(width, arch): int(n) for width, n in ((64, wide), (32, narrow)) if n != "-"}
+    if any(n > MAX_NUMBER for n in numbers.values()):
+        raise TableError(f"'{word}' is no number for {column}")
+    return numbers
+
+
+def parse_numbers(words):
+    """The call's number in each of TABLES that has it."""
+    parsed = {column: parse_number(word, column) for column, word in zip(COLUMNS, words)}
+    numbers = {}
+    for name, column, width, arch in TABLES:
+        for key in ((width, None), (width, arch)):
+            if key in parsed[column]:
+                numbers[name] = parsed[column][key]
+    return numbers
+
+
 def parse_call(table, words):
-    if len(words) < 3 + len(ABIS):
-        raise TableError(f"a call has a name, {len(ABIS)} numbers, how, and a result")
-    name, numbers = words[0], {}
-    for abi, word in zip(ABIS, words[1:]):
-        if word == "-":
-            continue
-        if not word.isdigit() or int(word) > MAX_NUMBER:
-            raise TableError(f"'{word}' is no number for {abi}")
-        numbers[abi] = int(word)
-    how, result = words[1 + len(ABIS)], words[2 + len(ABIS)]
+    if len(words) < 3 + len(COLUMNS):
+        raise TableError(f"a call has a name, {len(COLUMNS)} numbers, how, and a result")
+    name, numbers = words[0], parse_numbers(words[1:])
+    how, result = words[1 + len(COLUMNS)], words[2 + len(COLUMNS)]
     m = re.fullmatch(r"(pass|body|nosys|deny)(?:\((E\w+)\))?", how)
     if not m or (m.group(1) == "deny") != bool(m.group(2)):
         raise TableError(f"'{how}' is not one of pass, body, nosys, deny(ERRNO)")
     if result not in RESULTS:
         raise TableError(f"'{result}' is no kind of result")
     args = []
-    for word in words[3 + len(ABIS):]:
+    for word in words[3 + len(COLUMNS):]:
         args.append(parse_arg(table, word, {a.name for a in args}))
     if len(args) > 6:
         raise TableError("more than six arguments")
@@ -109,7 +166,7 @@ def parse_call(table, words):
 
 def parse(text, path="syscalls.tbl"):
     table = Table()
-    used = {abi: {} for abi in ABIS}
+    used = {name: {} for name, *_ in TABLES}
     names = set()
     for number, line in enumerate(text.splitlines(), 1):
         line = line.split("#", 1)[0].strip()
@@ -130,6 +187,8 @@ def parse(text, path="syscalls.tbl"):
                 if words[1] in table.sets:
                     raise TableError(f"set '{words[1]}' is there twice")
                 table.sets[words[1]] = (words[0] == "values", parse_set(words[2:]))
+            elif words[0] == "layout":
+                parse_layout(table, words)
             else:
                 call = parse_call(table, words)
                 if call.name in names:
@@ -157,6 +216,9 @@ def emit_h(table):
     out += ["    SYS_NCALLS,", "};", ""]
     out += [f"s64 sys_{c.name}(struct thread *t, const u64 *a);" for c in table.calls
             if c.how == "body"]
+    out += [f"extern const u16 sys_numbers_{name}[];\nextern const unsigned sys_numbers_{name}_count;"
+            for name, *_ in TABLES]
+    out += [f"extern const struct sys_layout *const sys_layouts_{port}[SYS_NSTRUCTS];" for port in table.layouts]
     out += ["", "#endif", ""]
     return "\n".join(out)
 
@@ -177,8 +239,31 @@ def emit_arg(call, arg):
     return "{" + ", ".join(fields) + "}"
 
 
+def emit_layout(table, port, struct):
+    """A member called "." is the whole."""
+    size, fields = table.layouts[port][struct]
+    ctype, name = table.structs[struct], f"layout_{port}_{struct}"
+    out = [f"static const struct sys_field {name}_fields[] = {{"]
+    for f in fields:
+        host = f"0, {f.offset}, sizeof({ctype})" if f.member == "." else \
+            f"offsetof({ctype}, {f.member}), {f.offset}, sizeof((({ctype} *)0)->{f.member})"
+        out.append(f"    {{{host}, {f.size}, {'true' if f.signed else 'false'}}},")
+    return out + ["};", f"static const struct sys_layout {name} = {{{size}, {len(fields)}, {name}_fields}};", ""]
+
+
+def emit_layouts(table):
+    out = []
+    for port, layouts in table.layouts.items():
+        for struct in layouts:
+            out += emit_layout(table, port, struct)
+        out.append(f"const struct sys_layout *const sys_layouts_{port}[SYS_NSTRUCTS] = {{")
+        out += [f"    [SYS_STRUCT_{s}] = &layout_{port}_{s}," for s in layouts] + ["};", ""]
+    return out
+
+
 def emit_c(table):
     out = ["/* Made from syscalls.tbl by tools/gen_syscalls.py. */",
+           "#include <stddef.h>", "",
            '#include "user/linux/headers.h"', '#include "user/linux/syscall.h"', ""]
     out.append("const u16 sys_struct_size[SYS_NSTRUCTS] = {")
     out += [f"    [SYS_STRUCT_{n}] = sizeof({t})," for n, t in table.structs.items()]
@@ -203,7 +288,8 @@ def emit_c(table):
         out.append(f'    [SYS_ID_{c.name}] = {{"{c.name}", {run}, HOST_{c.name}, {deny}, '
                    f"RESULT_{c.result.upper()}, {len(c.args)}, {{{args}}}}},")
     out += ["};", ""]
-    for abi in ABIS:
+    out += emit_layouts(table)
+    for abi, *_ in TABLES:
         rows = sorted((c.numbers[abi], c.name) for c in table.calls if abi in c.numbers)
         out.append(f"const u16 sys_numbers_{abi}[] = {{")
         out += [f"    [{n}] = SYS_ID_{name} + 1," for n, name in rows] or ["    0,"]

@@ -158,6 +158,7 @@ static bool go_on(struct lift *l, u64 pc)
         return false;
     leave_window(from->compiler, l, l->next);
     memcpy(from->compiler->code, code, len);
+    from->compiler->inlines = true;
     l->start = pc;
     l->code_len = len;
     return true;
@@ -169,8 +170,10 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
     ir_region_start(&c->ir, &from->en->isa->slots, pc);
     c->ir.key = from->key;
     c->nranges = 0;
+    c->inlines = false;
     ir_build_start(&c->builder, &c->ir);
     c->builder.lowering = lowering;
+    c->builder.counts = from->en->opts.count_insns && lowering;
 }
 
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns)
@@ -183,7 +186,7 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = from->model, .key = from->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
                      .max_insns = max_insns, .peek = peek, .follow = from->follow,
-                     .joins = from->joins, .go_on = go_on, .opaque = from, .tagged = &en->tagged,
+                     .joins = from->joins, .need = from->need, .callee = from->callee, .go_on = go_on, .opaque = from, .tagged = &en->tagged,
                      .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
     c->builder.pc = pc;
     ir_block_start(&c->builder);
@@ -192,6 +195,13 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
     for (unsigned i = 0; i < l.npeeked; i++)
         depends_on(c, l.peeked[i].start, l.peeked[i].len);
     return (u32)(l.pc - l.start);
+}
+
+bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc)
+{
+    struct lifting from = {.en = cpu->engine};
+    struct lift l = {.isa = cpu->isa, .model = cpu->model, .key = cpu->env->key, .peek = peek, .opaque = &from};
+    return cpu->isa->is_small_leaf(&l, pc);
 }
 
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
@@ -250,15 +260,30 @@ static void mutate(const struct engine *en, enum engine_stage stage, void *produ
 
 bool compiler_allocate(struct compiler *c, const struct engine *en)
 {
+    mutate(en, ENGINE_IR, &c->ir);
     if (!ra_local(&c->ra, &c->ir, &en->host_cpu.ra, en->isa->helpers))
         return false;
     verify_allocation(&c->ra);
+    mutate(en, ENGINE_ALLOCATION, &c->ra);
     return true;
+}
+
+/* Something in a hot region comes round: a loop, or a call that returns into it. */
+static bool comes_round(const struct compiler *c)
+{
+    bool found = c->inlines;
+    for (u32 b = 0; b < c->ir.nblocks && !found; b++) {
+        const struct ir_node *n = &c->ir.node[c->ir.block[b].end - 1];
+        bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
+        found = c->ra.block[b].heads || (call && ir_block_at(&c->ir, c->ir.node[n->b].imm) != UINT32_MAX);
+    }
+    return found;
 }
 
 struct jit_region *compiler_install(struct compiler *c, struct engine *en)
 {
     make_room(en, c);
+    c->buf.counter = !c->ir.by_state ? COUNT_FIRST : comes_round(c) ? COUNT_HOT_LOOP : COUNT_HOT;
     if (log_on(LOG_OUT_ASM))
         prepare_log(c, en->host);
     if (!en->host->emit(&en->host_cpu, &c->ra, &c->buf))
@@ -267,14 +292,17 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     if (log_on(LOG_OUT_ASM))
         log_host_code(c, en);
     struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges);
-    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc);
+    if (en->turn || en->opts.lockstep_ms)
+        r->sum = lockstep_sum(en, r->range, r->nranges);
+    mutate(en, ENGINE_CODE, r);
+    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc, c->ir.by_state);
     return r;
 }
 
 struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
 {
     struct compiler *c = &en->compiler;
-    unsigned max_insns = en->opts.one_insn ? 1 : 64;
+    unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     c->buf.heat = en->threshold ? 1 + heat_index(en, pc) : 0;
     for (;; max_insns /= 2) {
@@ -282,16 +310,11 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
         if (!len)
             return NULL;
         compiler_verify(c, en);
-        mutate(en, ENGINE_IR, &c->ir);
         if (!compiler_allocate(c, en))
             continue;
-        mutate(en, ENGINE_ALLOCATION, &c->ra);
         struct jit_region *r = compiler_install(c, en);
         if (!r)
             continue;
-        if (en->turn)
-            r->sum = lockstep_sum(c->code, len);
-        mutate(en, ENGINE_CODE, r);
         en->stat_guest_insns += c->ir.insns;
         en->stat_guest_bytes += len;
         return r;

@@ -163,6 +163,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
     start_stress(en);
+    sampled_start(en);
     hot_start(en);
     return en;
 }
@@ -172,6 +173,7 @@ void engine_free(struct engine *en)
     atomic_store(&en->stop, true);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
+    sampled_stop(en);
     hot_free(en);
     perf_close(&en->perf);
     cache_free(&en->cache);
@@ -226,11 +228,18 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     return cpu;
 }
 
+static void add_counted(const struct engine_cpu *ec, u64 *counted)
+{
+    for (unsigned i = 0; i < IR_COUNTERS; i++)
+        counted[i] += ec->vcpu->env->counted[i];
+}
+
 void vcpu_free(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     pthread_mutex_lock(&en->lock);
+    add_counted(ec, en->stat_counted);
     *ec->prev = ec->next;
     if (ec->next)
         ec->next->prev = ec->prev;
@@ -361,6 +370,10 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
             hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
         }
         engine_cpu(cpu)->polled_in_hot = false;
+        if (atomic_load(&env->request) & REQUEST_CHECK) {
+            sampled_check(cpu);
+            return engine_exit(cpu, exit);
+        }
         if (!(atomic_load(&env->request) & REQUEST_KICK))
             return true;
         atomic_fetch_and(&env->request, ~(u32)REQUEST_KICK);
@@ -449,6 +462,7 @@ void engine_fork_child(struct engine *en, struct vcpu *cpu)
     hot_fork_child(en);
     fork_unlock(en);
     start_stress(en);
+    sampled_start(en);
     hot_start(en);
 }
 
@@ -480,6 +494,22 @@ static void print_hot(const struct engine *en, FILE *to)
                 100.0 * (double)h->samples[1] / (double)all, all);
 }
 
+static void print_counted(struct engine *en, FILE *to)
+{
+    static const char *const kinds[] = {"first translations", "hot regions", "hot regions that loop or call"};
+    u64 counted[IR_COUNTERS], all = 0;
+    pthread_mutex_lock(&en->lock);
+    memcpy(counted, en->stat_counted, sizeof(counted));
+    for (const struct engine_cpu *ec = en->cpus; ec; ec = ec->next)
+        add_counted(ec, counted);
+    pthread_mutex_unlock(&en->lock);
+    for (unsigned i = 0; i < IR_COUNTERS; i++)
+        all += counted[i];
+    fprintf(to, "instructions run    %" PRIu64 "\n", all);
+    for (unsigned i = 0; i < IR_COUNTERS && all; i++)
+        fprintf(to, "  in %-30s %5.1f %%\n", kinds[i], 100.0 * (double)counted[i] / (double)all);
+}
+
 void engine_stats(struct engine *en, FILE *to)
 {
     const struct jit_cache *c = &en->cache;
@@ -493,5 +523,10 @@ void engine_stats(struct engine *en, FILE *to)
     print_stalls(en, to);
     fprintf(to, "regions invalidated %" PRIu64 "\n", c->stat_invalidated);
     print_hot(en, to);
+    if (en->opts.count_insns)
+        print_counted(en, to);
+    if (en->opts.lockstep_ms)
+        fprintf(to, "regions compared    %" PRIu64 ", and %" PRIu64 " hot ones\n", en->stat_compared[0],
+                en->stat_compared[1]);
     fprintf(to, "FP traps            %" PRIu64 "\n", atomic_load(&en->stat_fp_traps));
 }

@@ -21,6 +21,7 @@ struct engine_opts {
     const char *host_cpu;  /* NULL: as found; "sse4.2", "avx2", "avx512": at most this level */
     size_t cache_size;     /* bytes of code cache; 0: the default */
     u32 stress_ms;         /* free all code every so many milliseconds; 0: never */
+    u32 lockstep_ms;       /* compare some regions with the interpreter every so many ms; 0: never */
     u32 hot_after;         /* entries after which code is translated again, as hot; 0: never */
     bool hot_at_once;      /* then and there, not by a thread of its own: for tests */
     unsigned pins;         /* how many pinned registers to use; UINT_MAX: all */
@@ -34,6 +35,7 @@ struct engine_opts {
 
     bool one_insn;         /* one guest instruction per region, for debugging (-singlestep) */
     bool perf_map, jitdump;
+    bool count_insns;      /* say in engine_stats() how many guest instructions ran in which kind of code */
 
     /* For the test of lockstep, NULL otherwise: may spoil what a stage of the compilation of host
      * code has made. The interpreter's regions are not touched. */

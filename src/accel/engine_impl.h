@@ -16,12 +16,18 @@ enum {
     REQUEST_KICK = 1,  /* vcpu_kick(): return to the caller */
     REQUEST_FLUSH = 2, /* code went away: forget predictions and inline look-ups */
     REQUEST_SAMPLE = 4, /* say where you are: hot_sample() */
+    REQUEST_CHECK = 8,  /* run some regions in lockstep: sampled_check() */
+    REQUEST_PAUSE = 16, /* another vCPU wants to be alone: sampled_wait() */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
 #define MAX_TAGGED  32
 #define FP_TRAPS    4   /* an instruction that raised `invalid` so often gets other code */
+#define BLOCK_INSNS 64  /* of the guest in one block, at most */
 #define FETCH_BYTES 256 /* guest code that one region is made from, at most */
+
+/* Of env->counted: first translations; hot regions without and with a loop, or a call and what comes behind it. */
+enum { COUNT_FIRST, COUNT_HOT, COUNT_HOT_LOOP };
 
 /* Everything that one compilation needs; kept between compilations. */
 struct compiler {
@@ -33,6 +39,7 @@ struct compiler {
     u8 code[FETCH_BYTES];
     struct jit_range *range; /* guest code that the region depends on */
     u32 nranges, range_cap;
+    bool inlines; /* a function stands in the place of its call */
 };
 
 /* What guest code is lifted for. */
@@ -43,6 +50,8 @@ struct lifting {
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
     bool (*joins)(struct lift *l, u64 pc);
+    bool (*need)(struct lift *l, u64 pc);
+    u64 (*callee)(struct lift *l, u64 back, bool second);
     void *opaque;
 };
 
@@ -55,6 +64,7 @@ struct engine_cpu {
     u8 *stack;            /* prediction stack with its guard pages */
     struct vcpu_exit fault; /* host signal of the last fault */
     bool polled_in_hot;     /* the last poll that left was inside a hot region */
+    u32 polls;              /* the poll to leave at, the next one being 1; 0: the next, too */
     struct fp_traps {
         u64 pc;
         u32 count;
@@ -62,6 +72,7 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct lockstep *lockstep;
+    u64 random;             /* state of a generator, for sampled_check() */
 };
 
 /* The second translation of hot code (hot.c). */
@@ -71,8 +82,14 @@ struct hot {
         u64 pc;
         u32 key;
         u32 count;         /* of samples */
+        bool again;        /* though it is hot code already */
         const void *model; /* struct vcpu.model */
-    } place[64];           /* by pc, direct-mapped */
+    } place[256];          /* by pc, direct-mapped */
+    struct hot_callee {
+        u64 back;          /* where a call returns to */
+        u64 pc[2];         /* where it went */
+        u32 count[2];      /* how often that was seen */
+    } callee[256];         /* by `back`, direct-mapped */
     u64 samples[2];        /* in first translations, in hot regions */
     struct engine_place *profile; /* a hash table by pc, a power of two long; NULL: not wanted */
     size_t profiled, profile_size;
@@ -91,7 +108,7 @@ struct engine {
     struct engine_opts opts;
     const struct host *host;
     struct host_cpu host_cpu;
-    pthread_mutex_t lockstep_lock; /* one vCPU at a time */
+    pthread_mutex_t lockstep_lock; /* one vCPU at a time; taken before the engine's lock */
     struct turn *turn;             /* and one process; lockstep alone has it */
     pthread_mutex_t lock; /* translation, cache, list of vCPUs */
     struct jit_cache cache;
@@ -104,9 +121,13 @@ struct engine {
     u16 *flags_at, nflags; /* offsets of the guest's flags slots */
     pthread_t stress_thread;
     bool stress_on;
+    pthread_t sampled_thread;
+    bool sampled_on;
+    u64 stat_compared[2]; /* regions: first translations, hot ones */
     _Atomic bool stop;
     _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
+    u64 stat_counted[IR_COUNTERS]; /* of vCPUs that are gone */
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;
@@ -132,6 +153,7 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
                     const struct ir_lowering *lowering);
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
 void compiler_verify(const struct compiler *c, const struct engine *en);
+bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
@@ -156,6 +178,12 @@ static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 p
     env->heat[heat_index(en, pc)] = (s32)en->threshold;
 }
 
+/* Lift the code around pc into a region for hot code. False when there is none. Called with the lock held. */
+bool hot_form(struct engine *en, struct compiler *c, const struct hot_place *at,
+              const struct ir_lowering *lowering);
+/* Make code of what is allocated and put it in the place of what is there. NULL when it is too large. Called with
+ * the lock held. */
+struct jit_region *hot_install(struct engine *en, struct compiler *c, unsigned tier);
 /* The counter of the code at the vCPU's pc has run out. */
 void hot_entry(struct vcpu *cpu);
 /* The vCPU left at a poll, at its pc; in_hot: out of a hot region. */
@@ -178,6 +206,9 @@ void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Run one region as host code, from the vCPU's state back to it: nothing is linked. False when the
  * code at pc cannot be read. */
 bool jit_step(struct vcpu *cpu);
+/* The same with a region that nothing has been linked to yet, from behind its first poll. Called with the lock
+ * held; lets it go. */
+void jit_run_region(struct vcpu *cpu, const struct jit_region *r);
 
 /* What the engine does with an exit from IR code. True: go on running; false: `exit` is filled. */
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
@@ -186,8 +217,21 @@ void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 /* An FP operation of the guest instruction at pc raised `invalid`. */
 void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc);
 
+/* Lockstep: once for a vCPU; run c->ir in the interpreter, beside the state and memory, to an exit or the poll of
+ * that number (0: none); after host code did the same, compare: a difference ends the process. */
+void lockstep_prepare(struct vcpu *cpu);
+void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls);
+void lockstep_compare(struct vcpu *cpu, const struct compiler *c);
 void lockstep_free(struct lockstep *ls);
-u32 lockstep_sum(const u8 *code, u32 len);
+/* Of the guest code in some ranges. */
+u32 lockstep_sum(const struct engine *en, const struct jit_range *range, u32 count);
+
+/* Lockstep now and then (sampled.c): the vCPU, at its pc, was asked to check; wait until nobody wants to be
+ * alone. */
+void sampled_check(struct vcpu *cpu);
+void sampled_wait(struct vcpu *cpu);
+void sampled_start(struct engine *en);
+void sampled_stop(struct engine *en);
 
 /* Processes that came out of each other by fork() may share memory and take turns, too. */
 struct turn *turn_new(void);

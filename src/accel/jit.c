@@ -71,12 +71,22 @@ static void remember_entry(const struct engine *en, struct ir_env *env, u64 pc, 
     __atomic_store_n(&j->pc, pc, __ATOMIC_RELAXED);
 }
 
+static void lock_when_allowed(struct engine *en, struct engine_cpu *ec)
+{
+    pthread_mutex_lock(&en->lock);
+    while (atomic_load(&ec->vcpu->env->request) & REQUEST_PAUSE) {
+        pthread_mutex_unlock(&en->lock);
+        sampled_wait(ec->vcpu);
+        pthread_mutex_lock(&en->lock);
+    }
+}
+
 /* The entry for pc, with in_code set; NULL when the code cannot be read. `stub`: the exit that led
  * here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
 {
     struct ir_env *env = ec->vcpu->env;
-    pthread_mutex_lock(&en->lock);
+    lock_when_allowed(en, ec);
     u64 epoch = atomic_load(&ec->seen);
     struct jit_region *r = cache_find(&en->cache, pc, env->key);
     if (!r)
@@ -105,27 +115,42 @@ static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
     if (__atomic_load_n(&j->pc, __ATOMIC_RELAXED) != pc)
         return NULL;
     atomic_store(&ec->in_code, true);
-    if (!(atomic_load(&env->request) & REQUEST_FLUSH))
+    if (!(atomic_load(&env->request) & (REQUEST_FLUSH | REQUEST_PAUSE)))
         return (const u8 *)(uintptr_t)j->host;
     atomic_store(&ec->in_code, false);
     return NULL;
 }
 
-bool jit_step(struct vcpu *cpu)
+static void run_unlinked(struct vcpu *cpu, const u8 *entry)
 {
     struct engine *en = cpu->engine;
-    struct engine_cpu *ec = engine_cpu(cpu);
-    const u8 *entry = find_entry(en, ec, vcpu_pc(cpu), NULL);
-    if (!entry)
-        return false;
-    ir_jumps_clear(cpu->env->jumps); /* indirect exits leave, too */
+    engine_cpu_flush(en, engine_cpu(cpu)); /* indirect exits leave, too */
     const u8 *left = en->host->enter(&en->host_cpu, cpu->env, entry);
     if (cpu->env->exit == HOST_EXIT_LINK) {
         vcpu_set_pc(cpu, en->host->stub_pc(left));
         cpu->env->exit = IR_EXIT_LOOKUP;
     }
-    atomic_store(&ec->in_code, false);
-    return true;
+    atomic_store(&engine_cpu(cpu)->in_code, false);
+}
+
+bool jit_step(struct vcpu *cpu)
+{
+    const u8 *entry = find_entry(cpu->engine, engine_cpu(cpu), vcpu_pc(cpu), NULL);
+    if (entry)
+        run_unlinked(cpu, entry);
+    return entry != NULL;
+}
+
+void jit_run_region(struct vcpu *cpu, const struct jit_region *r)
+{
+    struct engine *en = cpu->engine;
+    struct engine_cpu *ec = engine_cpu(cpu);
+    safepoint(en, ec);
+    const u8 *entry = region_entry(&en->cache, r) + r->body;
+    atomic_store(&ec->seen, en->cache.epoch);
+    atomic_store(&ec->in_code, true);
+    pthread_mutex_unlock(&en->lock);
+    run_unlinked(cpu, entry);
 }
 
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
@@ -184,6 +209,11 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
     const struct jit_fault *f = r ? region_fault_at(&en->cache, r, pc) : NULL;
     if (!f)
         return false;
+    if (f->what == HOST_LEAVE_POLL && ec->polls > 1) {
+        ec->polls--;
+        en->host->context_pass(context);
+        return true;
+    }
     region_leave(en->host, cpu->env, f, info, context);
     ec->fault.sig = info->si_signo;
     ec->fault.sicode = info->si_code;

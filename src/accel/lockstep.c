@@ -3,9 +3,10 @@
  * first difference is reported with its guest code and ends the process.
  *
  * Threads take turns, one region at a time, so that they cannot disturb each other's memory in
- * between; so do the processes that came out of one by fork(). The log knows addresses, not memory: where a region writes by one address and reads by
- * another that leads to the same page, the interpreter reads what was there before, and the outcome is
- * not compared. */
+ * between; so do the processes that came out of one by fork(). The log knows addresses, not memory: where a
+ * region writes by one address and reads by another that leads to the same page, the interpreter reads what was
+ * there before, and the outcome is not compared. Nor is it when somebody outside changed what the region
+ * read. */
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
@@ -31,7 +32,7 @@ struct lockstep {
     struct ir_env *env; /* the interpreter's */
     struct access *log; /* its stores */
     u32 count, cap;
-    struct access *reads; /* its loads behind a store */
+    struct access *reads; /* its loads */
     u32 nreads, reads_cap;
     struct ir_mem mem;
 };
@@ -98,11 +99,9 @@ static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
     struct lockstep *ls = opaque;
     if (!read_through(ls, addr, to, bytes))
         return false;
-    if (ls->count) {
-        struct access a = {.addr = addr, .bytes = bytes};
-        memcpy(&a.value, to, bytes);
-        VEC_PUSH(ls->reads, ls->nreads, ls->reads_cap) = a;
-    }
+    struct access a = {.addr = addr, .bytes = bytes};
+    memcpy(&a.value, to, bytes);
+    VEC_PUSH(ls->reads, ls->nreads, ls->reads_cap) = a;
     return true;
 }
 
@@ -277,77 +276,138 @@ static bool varies(const struct vcpu *cpu, const struct ir_region *r)
     return false;
 }
 
-u32 lockstep_sum(const u8 *code, u32 len)
+static bool overlaps(const struct access *a, const struct access *b)
 {
-    u32 sum = len;
-    for (u32 i = 0; i < len; i++)
-        sum = sum * 31 + code[i];
+    return a->addr - b->addr < b->bytes || b->addr - a->addr < a->bytes;
+}
+
+/* Somebody else wrote to a place that was read and not written here. */
+static bool was_changed(const struct lockstep *ls, const struct access *read)
+{
+    v128 now = {0};
+    for (u32 i = 0; i < ls->count; i++) {
+        if (overlaps(read, &ls->log[i]))
+            return false;
+    }
+    memory_now(read, &now);
+    return memcmp(&now, &read->value, read->bytes);
+}
+
+/* With one thread nobody else is there: a wrong store would be taken for somebody's. */
+static bool met_others(const struct vcpu *cpu, const struct lockstep *ls)
+{
+    const struct engine_cpu *ec = engine_cpu(cpu);
+    if (!ec->next && ec->prev == &cpu->engine->cpus)
+        return false;
+    for (u32 i = 0; i < ls->nreads; i++) {
+        if (was_changed(ls, &ls->reads[i]))
+            return true;
+    }
+    return false;
+}
+
+u32 lockstep_sum(const struct engine *en, const struct jit_range *range, u32 count)
+{
+    u32 sum = count;
+    for (u32 r = 0; r < count; r++) {
+        for (u32 at = 0; at < range[r].len; at += FETCH_BYTES) {
+            u8 code[FETCH_BYTES];
+            size_t len = MIN(range[r].len - at, (u32)sizeof(code));
+            len = en->opts.fetch(en->opts.opaque, range[r].start + at, code, len);
+            for (size_t i = 0; i < len; i++)
+                sum = sum * 31 + code[i];
+        }
+    }
     return sum;
 }
 
 /* The guest has written new code and not said so yet: the translation is of the old. */
-static bool is_stale(const struct vcpu *cpu, const struct compiler *c, u64 pc, u32 key, u32 len)
+static bool is_stale(const struct vcpu *cpu, u64 pc, u32 key)
 {
     struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
     const struct jit_region *r = cache_find(&en->cache, pc, key);
-    bool stale = !r || r->sum != lockstep_sum(c->code, len); /* gone: somebody wrote there just now */
+    bool stale = !r || r->sum != lockstep_sum(en, r->range, r->nranges); /* gone: somebody wrote there just now */
     pthread_mutex_unlock(&en->lock);
     return stale;
 }
 
-static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, u32 len,
-                            const char *text)
+static void show_code(const struct engine *en, const struct jit_range *range)
+{
+    u8 code[FETCH_BYTES];
+    size_t len = en->opts.fetch(en->opts.opaque, range->start, code, MIN(range->len, (u32)sizeof(code)));
+    for (size_t at = 0; at < len;) {
+        char insn[128];
+        unsigned n = en->isa->disas(code + at, len - at, range->start + at, insn, sizeof(insn));
+        if (!n)
+            break;
+        log_warn("  %#" PRIx64 ":  %s\n", range->start + at, insn);
+        at += n;
+    }
+}
+
+static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, const char *text)
 {
     char *ir = ir_print(&c->ir);
     log_warn("lockstep: after the code at %#" PRIx64 ": %s\n", pc, text);
-    for (u32 at = 0; at < len;) {
-        char insn[128];
-        unsigned n = cpu->isa->disas(c->code + at, len - at, pc + at, insn, sizeof(insn));
-        if (!n)
-            break;
-        log_warn("  %#" PRIx64 ":  %s\n", pc + at, insn);
-        at += n;
-    }
+    for (u32 i = 0; i < c->nranges; i++)
+        show_code(cpu->engine, &c->range[i]);
     log_warn("%s", ir);
     free(ir);
     signal(SIGABRT, SIG_DFL); /* not the guest's business */
     abort();
 }
 
-/* One region in both. False when there is no code at pc. */
-static bool step(struct vcpu *cpu)
+void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
     struct lockstep *ls = ec->lockstep;
-    u64 pc = vcpu_pc(cpu);
-    char text[256];
-    u32 len = compiler_lift(ec->own, cpu, pc, cpu->engine->opts.one_insn ? 1 : 64, NULL);
-    if (!len)
-        return false;
     copy_env(ls, cpu);
     ec->interp.mem = &ls->mem;
-    ir_interp_run(&ec->interp, &ec->own->ir, ls->env, cpu->isa->helpers, 0);
+    ec->interp.polls = polls;
+    ir_interp_run(&ec->interp, &c->ir, ls->env, cpu->isa->helpers, 0);
     guest_settle_fault(ls->env);
+}
+
+void lockstep_compare(struct vcpu *cpu, const struct compiler *c)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    struct lockstep *ls = ec->lockstep;
+    char text[256];
+    settle_undefined(cpu, &ec->interp, ls->env);
+    if (!varies(cpu, &c->ir) && differ(cpu, ls, text, sizeof(text)) && !met_alias(ls) &&
+        !met_others(cpu, ls) && !is_stale(cpu, c->ir.pc, ls->env->key))
+        report(cpu, c, c->ir.pc, text);
+}
+
+void lockstep_prepare(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (ec->lockstep)
+        return;
+    ec->own = xcalloc(1, sizeof(*ec->own));
+    compiler_init(ec->own);
+    ec->lockstep = make(cpu);
+}
+
+/* One region in both. False when there is no code at pc. */
+static bool step(struct vcpu *cpu)
+{
+    struct compiler *c = engine_cpu(cpu)->own;
+    unsigned max_insns = cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS;
+    if (!compiler_lift(c, cpu, vcpu_pc(cpu), max_insns, NULL))
+        return false;
+    lockstep_predict(cpu, c, 0);
     if (!jit_step(cpu))
         return false;
-    if (cpu->env->exit == IR_EXIT_REQUEST)
-        return true; /* asked to stop before it ran */
-    settle_undefined(cpu, &ec->interp, ls->env);
-    if (!varies(cpu, &ec->own->ir) && differ(cpu, ls, text, sizeof(text)) &&
-        !met_alias(ls) && !is_stale(cpu, ec->own, pc, ls->env->key, len))
-        report(cpu, ec->own, pc, len, text);
+    if (cpu->env->exit != IR_EXIT_REQUEST) /* asked to stop before it ran */
+        lockstep_compare(cpu, c);
     return true;
 }
 
 void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
-    struct engine_cpu *ec = engine_cpu(cpu);
-    if (!ec->own) {
-        ec->own = xcalloc(1, sizeof(*ec->own));
-        compiler_init(ec->own);
-        ec->lockstep = make(cpu);
-    }
+    lockstep_prepare(cpu);
     for (;;) {
         pthread_mutex_lock(&cpu->engine->lockstep_lock);
         turn_begin(cpu->engine->turn);

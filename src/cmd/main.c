@@ -17,8 +17,8 @@ static int help(FILE *to)
           "  lyre nbd --help           its options\n"
           "  lyre --version            the version\n"
           "\n"
-          "Called as qemu-aarch64, qemu-img, qemu-io or qemu-nbd (make a link of that name), lyre\n"
-          "takes that program's options.\n",
+          "Called as qemu-aarch64, qemu-riscv64, qemu-riscv32, qemu-img, qemu-io or qemu-nbd (make a link\n"
+          "of that name), lyre takes that program's options.\n",
           to);
     return to == stdout ? 0 : 2;
 }

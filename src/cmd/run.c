@@ -252,13 +252,23 @@ static enum answer opt_cache_size(struct run *r, const struct option *o, const c
     return GO_ON;
 }
 
-static enum answer opt_stress(struct run *r, const struct option *o, const char *arg)
+static enum answer take_ms(struct run *r, const char *arg, u32 *ms)
 {
     u64 v;
     if (!parse_number(arg, &v, false) || v > UINT32_MAX)
         return complain(r, "'%s' is no number of milliseconds", arg);
-    r->user.engine.stress_ms = (u32)v;
+    *ms = (u32)v;
     return GO_ON;
+}
+
+static enum answer opt_stress(struct run *r, const struct option *o, const char *arg)
+{
+    return take_ms(r, arg, &r->user.engine.stress_ms);
+}
+
+static enum answer opt_lockstep(struct run *r, const struct option *o, const char *arg)
+{
+    return take_ms(r, arg, &r->user.engine.lockstep_ms);
 }
 
 static enum answer opt_opt(struct run *r, const struct option *o, const char *arg)
@@ -337,6 +347,8 @@ static const struct option options[] = {
     {"host-cpu", "level", "LYRE_HOST_CPU", opt_host_cpu,
      "use at most this level of the host: sse4.2, avx2, avx512"},
     {"cache-size", "size", "LYRE_CACHE_SIZE", opt_cache_size, "bytes of code cache"},
+    {"lockstep", "ms", "LYRE_LOCKSTEP", opt_lockstep,
+     "compare some code with the interpreter every so many milliseconds"},
     {"stress", "ms", "LYRE_STRESS", opt_stress, "free all code every so many milliseconds"},
     {"opt", "when", "LYRE_OPT", opt_opt,
      "translate hot code again, as larger regions: on (default), off, or after so many entries, at once"},
@@ -482,12 +494,22 @@ static void start_words(struct run *r)
         VEC_PUSH(r->reexec, r->words, r->word_cap) = (char *)"run";
 }
 
-static int list_cpus(struct run *r)
+static void list_models(const struct isa *isa)
 {
-    const struct isa *isa = r->isa ? r->isa : isa_list[0];
-    printf("Available CPUs:\n");
     for (unsigned i = 0; isa->model_name(i); i++)
         printf("  %s\n", isa->model_name(i));
+}
+
+static int list_cpus(struct run *r)
+{
+    if (r->isa) {
+        printf("Available CPUs:\n");
+        list_models(r->isa);
+    }
+    for (unsigned i = 0; !r->isa && isa_list[i]; i++) {
+        printf("Available CPUs for %s:\n", isa_list[i]->name);
+        list_models(isa_list[i]);
+    }
     return r->qemu ? 1 : 0;
 }
 
@@ -540,6 +562,7 @@ static int run(struct run *r, int argc, char **argv)
     }
     if (a != GO_ON)
         return a == DONE ? 0 : r->qemu ? 1 : 2;
+    r->user.engine.count_insns = log_on(LOG_STATS);
     if (r->user.cpu && (!strcmp(r->user.cpu, "help") || !strcmp(r->user.cpu, "?")))
         return list_cpus(r);
     if (i >= argc) {

@@ -53,6 +53,7 @@ struct isa {
     u8 tag_bits;   /* top bits of a data address that are ignored for programs */
 
     struct ir_slots slots;
+    u16 link;      /* the slot that calls leave the return address in */
     const struct isa_reg *regs; /* derived registers, ended by a NULL name */
     const struct ir_helper *helpers;
 
@@ -75,6 +76,10 @@ struct isa {
 
     /* Name of the i-th CPU model; NULL behind the last. The first is the default. */
     const char *(*model_name)(unsigned i);
+
+    /* The model's instruction set as the architecture's documents write it ("rv64imac_zicsr"), cut to `size`;
+     * NULL: they have no such form. */
+    void (*describe)(const struct vcpu *cpu, char *text, size_t size);
 
     /* Linux HWCAP words of the model, for AT_HWCAP and AT_HWCAP2. */
     void (*hwcap)(const struct vcpu *cpu, u64 cap[2]);

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "accel/engine.h"
@@ -432,44 +433,67 @@ static void set_reg(struct vcpu *cpu, const char *name, u64 value)
     vcpu_set(cpu, isa_reg_find(&isa_aarch64, name), value);
 }
 
-/* Returns how many accesses faulted, -1 for an exit that the program does not make. */
-static int run_program(const struct planted *bug, unsigned pins)
+/* How the comparison is done: of everything; now and then, while the program runs again and again. */
+struct way {
+    const char *name;
+    enum engine_kind kind;
+    u32 ms;    /* engine_opts.lockstep_ms */
+    clock_t clocks; /* for that long, if no difference is found */
+};
+
+static const struct way ways[] = {
+    {"lockstep", ENGINE_LOCKSTEP, 0, 0},
+    {"sampled", ENGINE_JIT, 1, CLOCKS_PER_SEC / 20},
+    {"sampled", ENGINE_JIT, 1, 5 * CLOCKS_PER_SEC}, /* with a bug: it ends when that is found */
+};
+
+/* Once. Returns whether it left as it should, with two faults. */
+static bool run_once(struct vcpu *cpu, u64 *data)
 {
-    struct err e;
-    struct self self = {bug};
-    struct engine_opts opts = {.kind = ENGINE_LOCKSTEP, .fetch = fetch, .opaque = &self,
-                               .pins = pins, .mutate = bug ? plant : NULL};
-    u64 *data = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    struct engine *en = engine_new(&isa_aarch64, &opts, &e);
-    struct vcpu *cpu = en ? vcpu_new(en, "max", &e) : NULL;
     struct vcpu_exit exit;
     int faults = 0;
-    if (!cpu)
-        return -1;
-    mprotect(data + 512, 4096, PROT_NONE);
     data[0] = 0x8765432100000001;
     data[1] = 0x0123456789abcdef;
-    catch_signals();
-    running = cpu;
     set_reg(cpu, "x0", (u64)data);
     set_reg(cpu, "x1", ROUNDS);
     set_reg(cpu, "x2", (u64)(data + 512));
     vcpu_set_pc(cpu, CODE);
     for (;;) {
         vcpu_run(cpu, &exit);
-        if (exit.kind != VCPU_EXIT_FAULT)
+        if (exit.kind != VCPU_EXIT_FAULT || faults == 2)
             break;
         faults++;
         vcpu_set_pc(cpu, vcpu_pc(cpu) + 4);
     }
-    bool done = exit.kind == VCPU_EXIT_RAISE && exit.code == ISA_RAISE_SYSCALL;
+    return faults == 2 && exit.kind == VCPU_EXIT_RAISE && exit.code == ISA_RAISE_SYSCALL;
+}
+
+static bool run_program(const struct planted *bug, const struct way *way, unsigned pins)
+{
+    struct err e;
+    struct self self = {bug};
+    struct engine_opts opts = {.kind = way->kind, .lockstep_ms = way->ms, .fetch = fetch,
+                               .opaque = &self, .pins = pins, .mutate = bug ? plant : NULL};
+    u64 *data = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct engine *en = engine_new(&isa_aarch64, &opts, &e);
+    struct vcpu *cpu = en ? vcpu_new(en, "max", &e) : NULL;
+    bool ok;
+    if (!cpu)
+        return false;
+    mprotect(data + 512, 4096, PROT_NONE);
+    catch_signals();
+    running = cpu;
+    do
+        ok = run_once(cpu, data);
+    while ((ok || bug) && clock() < way->clocks);
     vcpu_free(cpu);
     engine_free(en);
-    return done ? faults : -1;
+    return ok;
 }
 
 /* In a process of its own: a report of lockstep ends it. `said`: what it wrote. */
-static int in_child(const struct planted *bug, unsigned pins, char *said, size_t size)
+static int in_child(const struct planted *bug, const struct way *way, unsigned pins, char *said,
+                    size_t size)
 {
     int pipes[2], status = 0;
     size_t n = 0;
@@ -482,7 +506,7 @@ static int in_child(const struct planted *bug, unsigned pins, char *said, size_t
         close(pipes[0]);
         close(pipes[1]);
         alarm(10);
-        _exit(run_program(bug, pins) == 2 ? 0 : 1);
+        _exit(run_program(bug, way, pins) ? 0 : 1);
     }
     close(pipes[1]);
     for (ssize_t got; n + 1 < size && (got = read(pipes[0], said + n, size - 1 - n)) > 0;)
@@ -496,28 +520,40 @@ static int in_child(const struct planted *bug, unsigned pins, char *said, size_t
 struct test *test_list, **test_tail = &test_list;
 int test_failures;
 
+static char said[1 << 16];
+
+/* The program as it is must pass. */
+static bool check_right(const struct way *way, unsigned pins, unsigned n)
+{
+    int status = in_child(NULL, way, pins, said, sizeof(said));
+    printf("%sok %u %s: no bug, %s\n", status ? "not " : "", n, way->name, pins ? "all pins" : "no pins");
+    if (status)
+        printf("# status %#x: %.400s\n", (unsigned)status, said);
+    return !status;
+}
+
+static bool check_reported(const struct planted *bug, const struct way *way, unsigned n)
+{
+    int status = in_child(bug, way, UINT_MAX, said, sizeof(said));
+    bool reported = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
+                    strstr(said, "lockstep: after the code at 0x40");
+    printf("%sok %u %s: %s\n", reported ? "" : "not ", n, way->name, bug->name);
+    if (reported)
+        printf("# %.*s\n", (int)strcspn(said, "\n"), said);
+    else
+        printf("# status %#x: %.200s\n", (unsigned)status, said);
+    return reported;
+}
+
 int main(void)
 {
-    static char said[1 << 16];
-    unsigned n = 0, bad = 0;
-    for (unsigned k = 0; k < 2; k++) {
-        int status = in_child(NULL, k ? UINT_MAX : 0, said, sizeof(said));
-        printf("%sok %u no bug, %s\n", status ? "not " : "", ++n, k ? "all pins" : "no pins");
-        if (status)
-            printf("# status %#x: %.400s\n", (unsigned)status, said);
-        bad += status != 0;
-    }
-    for (unsigned i = 0; i < ARRAY_LEN(bugs); i++) {
-        int status = in_child(&bugs[i], UINT_MAX, said, sizeof(said));
-        bool reported = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT &&
-                        strstr(said, "lockstep: after the code at 0x40");
-        printf("%sok %u %s\n", reported ? "" : "not ", ++n, bugs[i].name);
-        if (!reported)
-            printf("# status %#x: %.200s\n", (unsigned)status, said);
-        else
-            printf("# %.*s\n", (int)strcspn(said, "\n"), said);
-        bad += !reported;
-    }
+    unsigned n = 0, good = 0;
+    for (unsigned k = 0; k < 4; k++, n++)
+        good += check_right(&ways[k & 1], k < 2 ? 0 : UINT_MAX, n + 1);
+    for (unsigned i = 0; i < ARRAY_LEN(bugs); i++, n++)
+        good += check_reported(&bugs[i], &ways[0], n + 1);
+    for (unsigned i = 0; i < ARRAY_LEN(bugs); i++, n++)
+        good += check_reported(&bugs[i], &ways[2], n + 1);
     printf("1..%u\n", n);
-    return bad != 0;
+    return good != n;
 }

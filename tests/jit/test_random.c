@@ -731,8 +731,14 @@ static void state_block(struct machine *m, unsigned i, unsigned count)
     for (unsigned parts = 1 + below(3); parts; parts--) {
         random_ops(m, &p, below(8), fault.at);
         irv cond = pick(p.bools, p.nbools);
-        if (!ir_is_const(&m->ir, cond))
-            ir_exit_if(b, cond, below(2), forward_pc(i, count));
+        if (!ir_is_const(&m->ir, cond)) {
+            bool want = below(2);
+            u64 pc = forward_pc(i, count);
+            if (below(4))
+                ir_exit_if(b, cond, want, pc);
+            else
+                ir_leave_if(b, cond, want, pc);
+        }
     }
     if (i + 1 == count) {
         random_end(m, &p);

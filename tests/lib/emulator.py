@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+# Guests whose programs Debian has, with its names for them.
+DEBIAN = {"aarch64": "arm64"}
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -52,6 +54,18 @@ def debian_root(arch):
         where = Path(run.stdout.strip())
     if not (where / ".lyrebird-packages.json").exists() and not named:
         return None, f"no {arch} programs from Debian; scripts/fetch-debian {arch} default PACKAGE... gets them"
+    return where, None
+
+
+def guest_root(guest):
+    """The system with a guest's programs: (directory, None) or (None, what to do)."""
+    if guest in DEBIAN:
+        return debian_root(DEBIAN[guest])
+    run = subprocess.run([ROOT / "scripts/build-debian", "--where", guest], text=True, capture_output=True,
+                         check=True)
+    where = Path(run.stdout.strip())
+    if not (where / ".lyrebird-packages.json").exists():
+        return None, f"no {guest} programs; scripts/build-debian {guest} builds them"
     return where, None
 
 

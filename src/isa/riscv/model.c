@@ -1,6 +1,7 @@
 /* CPU models, and what they tell programs about themselves. */
 #include "cpu/model.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "isa/riscv/state.h"
@@ -62,14 +63,43 @@ bool rv_model_find(const char *description, bool rv32, struct rv_model *m, struc
     return !at;
 }
 
+/* Extensions of one letter, in the order in which they are written. */
+static const struct {
+    u8 feature;
+    char letter;
+} letters[] = {{RV_I, 'i'}, {RV_M, 'm'}, {RV_A, 'a'}, {RV_F, 'f'}, {RV_D, 'd'}, {RV_C, 'c'}};
+
 u64 rv_hwcap(const struct rv_model *m)
 {
-    static const struct {
-        u8 feature;
-        char letter;
-    } letters[] = {{RV_I, 'i'}, {RV_M, 'm'}, {RV_A, 'a'}, {RV_F, 'f'}, {RV_D, 'd'}, {RV_C, 'c'}};
     u64 cap = 0;
     for (unsigned i = 0; i < ARRAY_LEN(letters); i++)
         cap |= rv_has(m, letters[i].feature) ? 1ull << (letters[i].letter - 'a') : 0;
     return cap;
+}
+
+/* The next in alphabetical order behind `last` of the extensions that the CPU has and whose names begin with 'Z' and
+ * this letter; NULL: there is no more. */
+static const char *next_extension(const struct rv_model *m, char category, const char *last)
+{
+    const char *next = NULL;
+    for (unsigned i = 0; i < RV_FEATURES; i++) {
+        const char *name = rv_feature_names[i];
+        if (rv_has(m, i) && name[0] == 'Z' && name[1] == category && strcmp(name, last) > 0 &&
+            (!next || strcmp(name, next) < 0))
+            next = name;
+    }
+    return next;
+}
+
+void rv_describe(const struct rv_model *m, char *text, size_t size)
+{
+    size_t n = (size_t)snprintf(text, size, "rv%d", rv_has(m, RV_RV32) ? 32 : 64);
+    for (unsigned i = 0; i < ARRAY_LEN(letters) && n < size; i++) {
+        if (rv_has(m, letters[i].feature))
+            n += (size_t)snprintf(text + n, size - n, "%c", letters[i].letter);
+    }
+    for (const char *category = "imafdqlcbkjtpvh"; *category; category++) {
+        for (const char *e = ""; (e = next_extension(m, *category, e)) && n < size;)
+            n += (size_t)snprintf(text + n, size - n, "_z%s", e + 1);
+    }
 }

@@ -68,6 +68,9 @@ bool rv_model_find(const char *description, bool rv32, struct rv_model *m, struc
 const char *rv64_model_name(unsigned i); /* NULL behind the last */
 const char *rv32_model_name(unsigned i);
 
+/* The ISA string ("rv64imac_zicsr"), in the order of volume I's chapter on naming; cut to `size`. */
+void rv_describe(const struct rv_model *m, char *text, size_t size);
+
 /* Linux AT_HWCAP: a bit for each letter of I M A F D C. */
 u64 rv_hwcap(const struct rv_model *m);
 

@@ -100,10 +100,10 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
     return r;
 }
 
-struct jit_region *cache_find_tier(const struct jit_cache *c, u64 pc, u32 key, unsigned tier)
+struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than)
 {
-    struct jit_region *r = *bucket(c, pc, key);
-    while (r && (r->pc != pc || r->key != key || r->tier != tier))
+    struct jit_region *r = *bucket(c, than->pc, than->key);
+    while (r && (r == than || r->pc != than->pc || r->key != than->key))
         r = r->hash_next;
     return r;
 }
@@ -352,6 +352,18 @@ static bool overlaps(const struct jit_region *r, u64 start, u64 last)
             return true;
     }
     return false;
+}
+
+struct jit_region *cache_region_over(const struct jit_cache *c, u64 addr, unsigned tier)
+{
+    struct jit_region *best = NULL;
+    struct jit_page_ref *ref = c->pages[addr >> 12 & ((1 << JIT_PAGE_BITS) - 1)];
+    for (; ref; ref = ref->next) {
+        struct jit_region *r = ref->region;
+        if (r->tier == tier && overlaps(r, addr, addr) && (!best || addr - r->pc < addr - best->pc))
+            best = r;
+    }
+    return best;
 }
 
 static unsigned invalidate_chain(struct jit_cache *c, struct jit_page_ref *ref, u64 start, u64 last)

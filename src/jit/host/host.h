@@ -48,6 +48,7 @@ struct host_buf {
     size_t size;
     size_t used;     /* out */
     u32 heat;        /* 1 + the counter of env->heat that the polling entry counts down; 0: none */
+    u32 counter;     /* of env->counted, for its instructions */
     u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
     u32 cold;        /* out: offset of what lies behind the body: code out of line, constants */
     u32 data;        /* out: offset of the constants */
@@ -103,10 +104,12 @@ struct host {
      * software and step over it. False when it is not one that the emitters make. */
     bool (*fp_trap)(struct ir_env *env, void *ucontext);
     /* From a handler's context: the pc, a register (0..31 as in struct ra), and the way out: the
-     * context goes on in the thunk that leaves generated code with state in the slots. */
+     * context goes on in the thunk that leaves generated code with state in the slots; or behind the poll that it
+     * is at. */
     const u8 *(*context_pc)(const void *ucontext);
     void (*context_reg)(const void *ucontext, unsigned reg, v128 *value);
     void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
+    void (*context_pass)(void *ucontext);
     void (*context_reset_stack)(void *ucontext, u64 sp);
     /* The word at the bottom of a prediction stack. */
     const u8 *(*return_base)(const struct host_cpu *cpu);

@@ -33,6 +33,8 @@ struct ir_builder {
     const struct ir_lowering *lowering; /* NULL: any operation will do */
     u8 strip;     /* so many top bits of each address are ignored: this instruction met a tagged one */
     bool invalid; /* this instruction's floating point raises `invalid` often */
+    bool counts;  /* count guest instructions where they run */
+    irv count;    /* the node that does; 0: the next instruction needs a new one */
     bool raw;     /* build exactly what is asked for: no folding, nothing shared (tests) */
     irv cur[IR_MAX_SLOTS];
     irv known[1 << IR_KNOWN_BITS]; /* nodes of the open block by what they compute */
@@ -45,11 +47,8 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r);
 u32 ir_block_start(struct ir_builder *b);
 irv ir_param(struct ir_builder *b, unsigned type, unsigned slot_plus_1);
 
-static inline void ir_insn(struct ir_builder *b, u64 pc)
-{
-    b->pc = pc;
-    ir_mark_insn(b->r, pc);
-}
+/* A guest instruction starts. */
+void ir_insn(struct ir_builder *b, u64 pc);
 
 static inline irv ir_get(struct ir_builder *b, unsigned slot)
 {
@@ -275,6 +274,8 @@ void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no);
 /* Leave from the middle of a block if cond is what is wanted. False when it is known to be: the block has
  * ended. */
 bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc);
+/* The same, but control leaves the region even if that has a block at pc. cond is not constant. */
+bool ir_leave_if(struct ir_builder *b, irv cond, bool want, u64 pc);
 
 /* Leave if somebody asks for it: in a by_state region before each jump backwards. */
 static inline void ir_poll(struct ir_builder *b)

@@ -40,6 +40,7 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
 #define IR_HEAT_COUNTERS 1024
+#define IR_COUNTERS    3
 
 /* An exclusive reservation: {address, size, value}. size 0 = none. */
 struct ir_exclusive {
@@ -76,6 +77,7 @@ struct ir_env {
     v128 spill[IR_SPILLS];
 
     s32 heat[IR_HEAT_COUNTERS]; /* entries into code, counted down */
+    u64 counted[IR_COUNTERS];   /* guest instructions that `count` nodes saw, by what the engine calls the region */
 
     void *cpu; /* the struct vcpu around it */
     alignas(64) u8 slots[];

@@ -88,12 +88,12 @@ static void commit_state(struct run *x, u32 map, u64 pc)
         for (unsigned s = 0; s < slots->count; s++)
             ir_slot_store(&slots->slot[s], x->env, val(x, s + 1));
     }
-    memset(x->in->undef, 0, sizeof(x->in->undef));
     for (unsigned i = 0; i < n; i++) {
         unsigned s = put[i].slot;
-        if (ir_is_undef(x->r, put[i].value))
-            x->in->undef[s / 64] |= 1ull << (s & 63);
-        else
+        u64 bit = 1ull << (s & 63), *undef = &x->in->undef[s / 64];
+        bool is = ir_is_undef(x->r, put[i].value);
+        *undef = is ? *undef | bit : *undef & ~bit;
+        if (!is)
             ir_slot_store(&slots->slot[s], x->env, val(x, put[i].value));
     }
     set_pc(x, pc);
@@ -115,11 +115,11 @@ static void load_state(struct run *x)
         ir_slot_load(&x->r->slots->slot[s], x->env, &x->in->value[s + 1]);
 }
 
-/* To a guest address, which may be that of a block of a by_state region. */
-static void jump(struct run *x, u32 map, u64 pc)
+/* A direct exit, which may lead to a block of a by_state region. */
+static void jump(struct run *x, const struct ir_node *n)
 {
-    u32 block = x->gone ? UINT32_MAX : ir_block_at(x->r, pc);
-    leave(x, map, pc, IR_EXIT_LOOKUP);
+    u32 block = x->gone ? UINT32_MAX : ir_exit_block(x->r, n);
+    leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
     if (block == UINT32_MAX)
         return;
     load_state(x);
@@ -369,7 +369,7 @@ static void run_control(struct run *x, const struct ir_node *n)
         take_edge(x, a ? n->b : n->c);
         break;
     case IR_EXIT_LINK:
-        jump(x, n->c, n->imm);
+        jump(x, n);
         break;
     case IR_CALL:
         leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
@@ -378,16 +378,18 @@ static void run_control(struct run *x, const struct ir_node *n)
         leave(x, n->c, a ? n->imm : ival(x, n->b), IR_EXIT_LOOKUP);
         break;
     case IR_EXIT_IF:
-        if (!!a != (n->aux & 1) && (!n->b || !!ival(x, n->b) != n->aux >> 1))
-            jump(x, n->c, n->imm);
+        if (!!a != (n->aux & 1) && (!n->b || !!ival(x, n->b) != (n->aux >> 1 & 1)))
+            jump(x, n);
         break;
     case IR_RAISE:
         leave(x, n->c, x->r->map[n->c].pc, IR_EXIT_RAISE);
         x->env->exit_code = (u32)n->imm;
         x->env->exit_arg = a;
         break;
+    case IR_COUNT:
+        break;
     case IR_POLL:
-        if (x->env->request)
+        if (x->in->polls ? !--x->in->polls : x->env->request != 0)
             leave(x, n->c, x->r->map[n->c].pc, IR_EXIT_REQUEST);
         break;
     default: /* EXIT_IND, CALL_IND, RET */
@@ -440,6 +442,7 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
         in->value = xcalloc(in->cap, sizeof(*in->value));
     }
     in->value[0] = (v128){0};
+    memset(in->undef, 0, sizeof(in->undef)); /* stays over jumps inside the region */
     load_state(&x);
     for (u64 n = 0; x.next != UINT32_MAX; n++) {
         if (max_blocks && n == max_blocks) {

@@ -25,6 +25,7 @@ struct ir_interp {
     u32 cap;
     u64 undef[IR_MAX_SLOTS / 64]; /* slots that the last exit left undefined */
     const struct ir_mem *mem;
+    u32 polls; /* leave at this poll, the first one being 1, whatever env->request says; 0: when it is set */
 };
 
 void ir_interp_free(struct ir_interp *in);

@@ -6,13 +6,6 @@
 #include "user/linux/syscall.h"
 #include "user/process.h"
 
-/* A structure that differs from the host's. Functions convert one element. */
-struct abi_layout {
-    u16 size; /* the guest's */
-    void (*to_host)(void *host, const void *guest);
-    void (*to_guest)(void *guest, const void *host);
-};
-
 /* Pairs of bits, ended by {0, 0}. Bits that are not listed are the same on both sides. */
 struct abi_bits {
     u32 guest, host;
@@ -57,7 +50,7 @@ struct abi_vdso {
 struct abi {
     const char *isa;      /* name of the struct isa */
     const char *machine;  /* uname */
-    const char *platform; /* AT_PLATFORM */
+    const char *platform; /* AT_PLATFORM; NULL: none */
     const char *debian;   /* name of the architecture in Debian's packages */
     const u16 *numbers;   /* system call number -> sys_id + 1 */
     const unsigned *number_count;
@@ -74,7 +67,7 @@ struct abi {
         u32 type, bit;
     } property_guarded;
     const struct abi_bits *open_flags;
-    const struct abi_layout *layout[SYS_NSTRUCTS]; /* NULL: as the host's */
+    const struct sys_layout *const *layout; /* by enum sys_struct; NULL: as the host's */
 
     /* One CPU's part of /proc/cpuinfo, number n, with a vCPU that is like it. */
     void (*cpuinfo)(FILE *out, unsigned n, struct vcpu *cpu);

@@ -4,100 +4,6 @@
 #include "user/linux/abi.h"
 #include "user/linux/headers.h"
 
-/* ---- structures ---- */
-
-struct a64_stat {
-    u64 dev, ino;
-    u32 mode, nlink, uid, gid;
-    u64 rdev, pad1;
-    s64 size;
-    s32 blksize, pad2;
-    s64 blocks;
-    s64 atime;
-    u64 atime_nsec;
-    s64 mtime;
-    u64 mtime_nsec;
-    s64 ctime;
-    u64 ctime_nsec;
-    u32 unused[2];
-};
-
-static void stat_to_guest(void *guest, const void *host)
-{
-    const struct stat *s = host;
-    struct a64_stat *g = guest;
-    *g = (struct a64_stat){
-        .dev = s->st_dev,
-        .ino = s->st_ino,
-        .mode = s->st_mode,
-        .nlink = (u32)s->st_nlink,
-        .uid = s->st_uid,
-        .gid = s->st_gid,
-        .rdev = s->st_rdev,
-        .size = s->st_size,
-        .blksize = (s32)s->st_blksize,
-        .blocks = s->st_blocks,
-        .atime = s->st_atim.tv_sec,
-        .atime_nsec = (u64)s->st_atim.tv_nsec,
-        .mtime = s->st_mtim.tv_sec,
-        .mtime_nsec = (u64)s->st_mtim.tv_nsec,
-        .ctime = s->st_ctim.tv_sec,
-        .ctime_nsec = (u64)s->st_ctim.tv_nsec,
-    };
-}
-
-/* Packed on x86 only. */
-struct a64_epoll_event {
-    u32 events, pad;
-    u64 data;
-};
-
-static void epoll_to_host(void *host, const void *guest)
-{
-    const struct a64_epoll_event *g = guest;
-    struct epoll_event *h = host;
-    h->events = g->events;
-    h->data.u64 = g->data;
-}
-
-static void epoll_to_guest(void *guest, const void *host)
-{
-    const struct epoll_event *h = host;
-    *(struct a64_epoll_event *)guest = (struct a64_epoll_event){.events = h->events,
-                                                                .data = h->data.u64};
-}
-
-/* x86 keeps room for the upper halves of 32-bit times. */
-struct a64_semid {
-    struct ipc_perm perm;
-    s64 otime, ctime;
-    u64 nsems, unused[2];
-};
-
-static void semid_to_host(void *host, const void *guest)
-{
-    const struct a64_semid *g = guest;
-    struct semid_ds *h = host;
-    memset(h, 0, sizeof(*h));
-    h->sem_perm = g->perm;
-    h->sem_otime = g->otime;
-    h->sem_ctime = g->ctime;
-    h->sem_nsems = g->nsems;
-}
-
-static void semid_to_guest(void *guest, const void *host)
-{
-    const struct semid_ds *h = host;
-    *(struct a64_semid *)guest = (struct a64_semid){
-        .perm = h->sem_perm, .otime = h->sem_otime, .ctime = h->sem_ctime, .nsems = h->sem_nsems};
-}
-
-static const struct abi_layout a64_stat_layout = {sizeof(struct a64_stat), NULL, stat_to_guest};
-static const struct abi_layout a64_epoll_layout = {sizeof(struct a64_epoll_event), epoll_to_host,
-                                                   epoll_to_guest};
-static const struct abi_layout a64_semid_layout = {sizeof(struct a64_semid), semid_to_host,
-                                                   semid_to_guest};
-
 static const struct abi_bits open_flags[] = {
     {040000, O_DIRECTORY}, {0100000, O_NOFOLLOW}, {0200000, O_DIRECT}, {0400000, 0100000}, {0},
 };
@@ -416,12 +322,7 @@ const struct abi abi_aarch64 = {
     .hwcap2_guarded = 1u << 17,
     .property_guarded = {0xc0000000, 1},
     .open_flags = open_flags,
-    .layout =
-        {
-            [SYS_STRUCT_stat] = &a64_stat_layout,
-            [SYS_STRUCT_epoll_event] = &a64_epoll_layout,
-            [SYS_STRUCT_semid] = &a64_semid_layout,
-        },
+    .layout = sys_layouts_generic,
     .cpuinfo = cpuinfo,
     .new_keys = new_keys,
     .frame_push = frame_push,

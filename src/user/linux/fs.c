@@ -166,3 +166,38 @@ s64 sys_ioctl(struct thread *t, const u64 *a)
     return host_call(t, SYS_ioctl, a[0], a[1], a[2], 0, 0, 0);
 }
 
+/* ---- ports of 32 bits: sizes and offsets of 64 ---- */
+
+static s64 put_statfs(struct thread *t, s64 r, const u64 *a, const struct statfs *fs)
+{
+    return !r && !struct_write(t, SYS_STRUCT_statfs, a[2], fs) ? -EFAULT : r;
+}
+
+s64 sys_statfs64(struct thread *t, const u64 *a)
+{
+    char buf[PATH_BUF];
+    struct statfs fs;
+    s64 err;
+    if (a[1] != struct_guest_size(t->process, SYS_STRUCT_statfs))
+        return -EINVAL;
+    const char *path = path_arg(t, a[0], buf, true, &err);
+    if (!path)
+        return err;
+    return put_statfs(t, host_call(t, SYS_statfs, (u64)(uintptr_t)path, (u64)(uintptr_t)&fs, 0, 0, 0, 0), a, &fs);
+}
+
+s64 sys_fstatfs64(struct thread *t, const u64 *a)
+{
+    struct statfs fs;
+    if (a[1] != struct_guest_size(t->process, SYS_STRUCT_statfs))
+        return -EINVAL;
+    return put_statfs(t, host_call(t, SYS_fstatfs, a[0], (u64)(uintptr_t)&fs, 0, 0, 0, 0), a, &fs);
+}
+
+s64 sys_llseek(struct thread *t, const u64 *a)
+{
+    s64 r = host_call(t, SYS_lseek, a[0], a[1] << 32 | (u32)a[2], a[4], 0, 0, 0);
+    if (r < 0)
+        return r;
+    return space_write(&t->process->space, a[3], &r, sizeof(r)) ? 0 : -EFAULT;
+}

@@ -46,6 +46,12 @@ struct kernel_stack {
     u64 size;
 };
 
+struct kernel_sigevent {
+    u64 value;
+    s32 signo, notify, tid;
+    u8 unused[44];
+};
+
 /* <linux/capability.h> and <linux/futex.h> of Debian 12 differ in what they have; these do not
  * change. */
 struct cap_header {

@@ -482,7 +482,7 @@ static void push_auxv(struct process *p, struct stack *s, const struct elf *f,
         AT_HWCAP2, cap[1],
         AT_CLKTCK, (u64)sysconf(_SC_CLK_TCK),
         AT_RANDOM, text[0],
-        AT_PLATFORM, text[1],
+        p->abi->platform ? AT_PLATFORM : AT_IGNORE, text[1],
         AT_EXECFN, text[2],
         AT_SECURE, getauxval(AT_SECURE),
         AT_MINSIGSTKSZ, p->abi->min_sigstack,
@@ -534,7 +534,7 @@ static bool fill_stack(struct process *p, const struct program *prog, char *cons
     p->env_start = p->arg_end = s.sp;
     push_strings(&s, prog->argv, argc, argv_at);
     p->arg_start = s.sp;
-    text[1] = push_bytes(&s, p->abi->platform, strlen(p->abi->platform) + 1);
+    text[1] = p->abi->platform ? push_bytes(&s, p->abi->platform, strlen(p->abi->platform) + 1) : 0;
     s.sp = ALIGN_DOWN(s.sp, 16);
     text[0] = push_bytes(&s, random, sizeof(random));
     /* What follows must leave sp aligned to 16. */

@@ -25,6 +25,12 @@ s64 sys_mmap(struct thread *t, const u64 *a)
     return space_mmap(&t->process->space, a[0], a[1], space_prot(t, a[2]), (u32)a[3], (int)a[4], a[5], 0);
 }
 
+s64 sys_mmap2(struct thread *t, const u64 *a)
+{
+    return space_mmap(&t->process->space, a[0], a[1], space_prot(t, a[2]), (u32)a[3], (int)a[4],
+                      a[5] * SPACE_PAGE, 0);
+}
+
 s64 sys_munmap(struct thread *t, const u64 *a)
 {
     return space_munmap(&t->process->space, a[0], a[1]);

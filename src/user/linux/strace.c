@@ -111,6 +111,7 @@ static void add_arg(struct text *x, struct thread *t, const struct sys_arg *arg,
         break;
     case ARG_LONG:
     case ARG_OFF:
+    case ARG_OFFHI:
         add(x, "%" PRId64, (s64)v);
         break;
     case ARG_ULONG:

@@ -241,9 +241,9 @@ s64 sys_gettimeofday(struct thread *t, const u64 *a)
 s64 sys_timer_create(struct thread *t, const u64 *a)
 {
     struct space *sp = &t->process->space;
-    struct sigevent ev;
+    struct kernel_sigevent ev;
     int id;
-    if (a[1] && !space_read(sp, &ev, a[1], sizeof(ev)))
+    if (a[1] && !struct_read(t, SYS_STRUCT_sigevent, &ev, a[1]))
         return -EFAULT;
     s64 r = host_call(t, SYS_timer_create, a[0], a[1] ? (u64)(uintptr_t)&ev : 0,
                       (u64)(uintptr_t)&id, 0, 0, 0);

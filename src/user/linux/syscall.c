@@ -45,9 +45,34 @@ u64 flags_to_guest(const struct process *p, enum sys_set_id set, u64 v)
 
 /* ---- structures ---- */
 
+static void field_copy(void *to, size_t to_size, const void *from, size_t from_size, bool sign)
+{
+    u8 fill = sign && ((const u8 *)from)[from_size - 1] & 0x80 ? 0xff : 0;
+    memset(to, fill, to_size);
+    memcpy(to, from, MIN(to_size, from_size));
+}
+
+void layout_to_host(const struct sys_layout *l, void *host, size_t host_size, const void *guest)
+{
+    memset(host, 0, host_size);
+    for (unsigned i = 0; i < l->fields; i++) {
+        const struct sys_field *f = &l->field[i];
+        field_copy((u8 *)host + f->host, f->host_size, (const u8 *)guest + f->guest, f->guest_size, f->sign);
+    }
+}
+
+void layout_to_guest(const struct sys_layout *l, void *guest, const void *host)
+{
+    memset(guest, 0, l->size);
+    for (unsigned i = 0; i < l->fields; i++) {
+        const struct sys_field *f = &l->field[i];
+        field_copy((u8 *)guest + f->guest, f->guest_size, (const u8 *)host + f->host, f->host_size, f->sign);
+    }
+}
+
 u32 struct_guest_size(const struct process *p, enum sys_struct type)
 {
-    const struct abi_layout *l = p->abi->layout[type];
+    const struct sys_layout *l = p->abi->layout[type];
     return l ? l->size : sys_struct_size[type];
 }
 
@@ -56,28 +81,56 @@ u32 struct_guest_size(const struct process *p, enum sys_struct type)
 bool struct_read(struct thread *t, enum sys_struct type, void *host, u64 guest)
 {
     struct process *p = t->process;
-    const struct abi_layout *l = p->abi->layout[type];
+    const struct sys_layout *l = p->abi->layout[type];
     if (!l)
         return space_read(&p->space, host, guest, sys_struct_size[type]);
     u8 raw[MAX_STRUCT];
     if (!space_read(&p->space, raw, guest, l->size))
         return false;
-    l->to_host(host, raw);
+    layout_to_host(l, host, sys_struct_size[type], raw);
     return true;
 }
 
 bool struct_write(struct thread *t, enum sys_struct type, u64 guest, const void *host)
 {
     struct process *p = t->process;
-    const struct abi_layout *l = p->abi->layout[type];
+    const struct sys_layout *l = p->abi->layout[type];
     if (!l)
         return space_write(&p->space, guest, host, sys_struct_size[type]);
     u8 raw[MAX_STRUCT];
-    l->to_guest(raw, host);
+    layout_to_guest(l, raw, host);
     return space_write(&p->space, guest, raw, l->size);
 }
 
 /* ---- arguments ---- */
+
+void syscall_widen_args(const struct sys_call *c, u64 *a)
+{
+    u64 word[7] = {0};
+    unsigned at = 0;
+    for (unsigned i = 0; i < 6; i++)
+        word[i] = (u32)a[i];
+    for (unsigned i = 0; i < c->args && at < 6; i++) {
+        switch (c->arg[i].kind) {
+        case ARG_OFF:
+            a[i] = word[at] | word[at + 1] << 32;
+            at += 2;
+            break;
+        case ARG_OFFHI:
+            a[i] = 0;
+            break;
+        case ARG_INT:
+        case ARG_LONG:
+        case ARG_PID:
+        case ARG_FD:
+        case ARG_DIRFD:
+            a[i] = (u64)(s32)word[at++];
+            break;
+        default:
+            a[i] = word[at++];
+        }
+    }
+}
 
 /* Elements that argument `arg` points to. */
 static u64 elements(const struct sys_arg *arg, const u64 *a)
@@ -247,6 +300,8 @@ void syscall_run(struct thread *t)
         r = SYS_UNDONE;
     } else if (id) {
         const struct sys_call *c = &sys_calls[id - 1];
+        if (p->isa->elf_class == 1)
+            syscall_widen_args(c, a);
         r = log_on(LOG_STRACE) ? run_traced(t, c, a) : run(t, c, a);
         if (r == -ENOSYS && c->deny == ENOSYS)
             log_print(LOG_UNIMP, "unimplemented system call %s\n", c->name);

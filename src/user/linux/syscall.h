@@ -9,6 +9,19 @@
 struct thread;
 struct process;
 
+/* A structure that differs from the host's: what is where in both. Members that are not named are 0. */
+struct sys_field {
+    u16 host, guest;          /* offsets */
+    u16 host_size, guest_size; /* a whole number of 1, 2, 4 or 8 bytes, or equal: copied */
+    bool sign;
+};
+
+struct sys_layout {
+    u16 size; /* the guest's */
+    u16 fields;
+    const struct sys_field *field;
+};
+
 #include "syscalls_gen.h"
 
 enum sys_arg_kind {
@@ -18,6 +31,7 @@ enum sys_arg_kind {
     ARG_ULONG,
     ARG_SIZE,
     ARG_OFF,
+    ARG_OFFHI,
     ARG_HEX,
     ARG_OMODE,
     ARG_PID,
@@ -74,9 +88,6 @@ struct sys_set {
 extern const u16 sys_struct_size[SYS_NSTRUCTS];
 extern const struct sys_set sys_sets[SYS_NSETS];
 extern const struct sys_call sys_calls[SYS_NCALLS];
-extern const u16 sys_numbers_generic[], sys_numbers_arm[], sys_numbers_i386[], sys_numbers_x86_64[];
-extern const unsigned sys_numbers_generic_count, sys_numbers_arm_count, sys_numbers_i386_count,
-    sys_numbers_x86_64_count;
 
 /* Results of bodies that are no errno values. */
 #define SYS_RESTART  (-512)  /* interrupted; done again unless a handler without SA_RESTART runs */
@@ -104,6 +115,13 @@ const char *path_map(struct process *p, const char *path, char *buf, bool follow
 /* Flags of a set from guest to host form and back. */
 u64 flags_to_host(const struct process *p, enum sys_set_id set, u64 v);
 u64 flags_to_guest(const struct process *p, enum sys_set_id set, u64 v);
+
+/* The arguments of a call as ports of 64 bits pass them, from the words (in `a`) of one of 32 bits. */
+void syscall_widen_args(const struct sys_call *c, u64 *a);
+
+/* One structure from the guest's layout to the host's and back. Both are little-endian. */
+void layout_to_host(const struct sys_layout *l, void *host, size_t host_size, const void *guest);
+void layout_to_guest(const struct sys_layout *l, void *guest, const void *host);
 
 /* Structures of the guest. Convert if the layout differs. False: EFAULT. */
 bool struct_read(struct thread *t, enum sys_struct type, void *host, u64 guest);

@@ -1,8 +1,11 @@
 /* Start-up: arguments, environment, the auxiliary vector, brk, clocks.
- * link: static dynamic static-pie no-pie
+ * link: static dynamic no-pie
+ * aarch64 link: static-pie
  * args: one "two three" ""
  * env: TEST_VALUE=here */
 #include "prog.h"
+
+#include "guest.h"
 
 #include <sys/auxv.h>
 #include <sys/utsname.h>
@@ -21,8 +24,9 @@ int main(int argc, char **argv)
     say("argv ends", argv[argc] == NULL);
     say("stack aligned", ((uintptr_t)__builtin_frame_address(0) & 15) == 0);
     say("pagesz", getauxval(AT_PAGESZ) == 4096 && sysconf(_SC_PAGESIZE) == 4096);
-    printf("platform %s\n", (char *)getauxval(AT_PLATFORM));
-    say("hwcap has fp and asimd", (getauxval(AT_HWCAP) & 3) == 3);
+    const char *platform = (const char *)getauxval(AT_PLATFORM);
+    say("platform", PLATFORM ? !strcmp(platform, PLATFORM) : !platform);
+    say("hwcap has what there always is", (getauxval(AT_HWCAP) & HWCAP) == HWCAP);
     say("random", getauxval(AT_RANDOM) != 0);
     say("execfn", strstr((char *)getauxval(AT_EXECFN), "basic") != NULL);
     say("uid", getauxval(AT_UID) == getuid() && getauxval(AT_EGID) == getegid());
@@ -30,7 +34,7 @@ int main(int argc, char **argv)
     say("phdr", ph && getauxval(AT_PHENT) == sizeof(*ph) && getauxval(AT_PHNUM) > 2);
     struct utsname u;
     uname(&u);
-    printf("machine %s, system %s\n", u.machine, u.sysname);
+    printf("machine %s, system %s\n", strcmp(u.machine, MACHINE) ? u.machine : "right", u.sysname);
     char *b = sbrk(0);
     say("brk grows", sbrk(100000) == b);
     memset(b, 1, 100000);

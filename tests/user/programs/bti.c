@@ -1,4 +1,5 @@
 /* Branch targets: which indirect branch may land where on a guarded page, what a refused one leaves.
+ * guest: aarch64
  * link: static
  * flags: -O1
  * peer: it lets every branch pass */

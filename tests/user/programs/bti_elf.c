@@ -1,5 +1,6 @@
 /* A program whose file asks for guarded pages: the kernel gives them, and a call to what is no landing pad
  * is its end.
+ * guest: aarch64
  * link: static
  * flags: -O1 -nostdlib -mbranch-protection=bti -Wl,-z,force-bti
  * peer: it lets every branch pass */

@@ -1,4 +1,5 @@
 /* Floating point that raises `invalid` again and again: the results and FPSR stay right.
+ * guest: aarch64
  * link: static */
 #include "prog.h"
 

@@ -29,10 +29,28 @@ static unsigned long add_two(unsigned long x)
     return x + 2;
 }
 
+/* A loop of one block until enough has been seen, and one that waits for a lock that nobody gives back: exclusives,
+ * with the monitor lost at each signal. */
+#if defined(__aarch64__)
+#define ONE_BLOCK(seen, most)                                                                      \
+    __asm__ volatile("1: ldr w9, [%0]\n cmp w9, %w1\n b.lt 1b" ::"r"(seen), "r"(most)              \
+                     : "x9", "cc", "memory")
+#define EXCLUSIVES(lock, seen, most)                                                               \
+    __asm__ volatile("1: ldaxr w9, [%0]\n cbz w9, 2f\n ldr w10, [%1]\n cmp w10, %w2\n b.lt 1b\n"    \
+                     "2: clrex" ::"r"(lock), "r"(seen), "r"(most)                                   \
+                     : "x9", "x10", "cc", "memory")
+#elif defined(__riscv)
+#define ONE_BLOCK(seen, most)                                                                      \
+    __asm__ volatile("1: lw t0, 0(%0)\n blt t0, %1, 1b" ::"r"(seen), "r"(most) : "t0", "memory")
+#define EXCLUSIVES(lock, seen, most)                                                               \
+    __asm__ volatile("1: lr.w.aq t0, (%0)\n beqz t0, 2f\n lw t1, 0(%1)\n blt t1, %2, 1b\n 2:" ::     \
+                         "r"(lock), "r"(seen), "r"(most)                                            \
+                     : "t0", "t1", "memory")
+#endif
+
 static void loop_of_one(void)
 {
-    __asm__ volatile("1: ldr w9, [%0]\n cmp w9, %w1\n b.lt 1b" ::"r"(&seen), "r"(SIGNALS)
-                     : "x9", "cc", "memory");
+    ONE_BLOCK(&seen, SIGNALS);
 }
 
 static void loop_of_calls(void)
@@ -60,13 +78,10 @@ static void loop_of_floats(void)
     *(volatile double *)&y;
 }
 
-/* Waiting for a lock that nobody gives back: exclusives, with the monitor lost at each signal. */
 static void loop_of_exclusives(void)
 {
     unsigned lock = 1;
-    __asm__ volatile("1: ldaxr w9, [%0]\n cbz w9, 2f\n ldr w10, [%1]\n cmp w10, %w2\n b.lt 1b\n2: clrex"
-                     ::"r"(&lock), "r"(&seen), "r"(SIGNALS)
-                     : "x9", "x10", "cc", "memory");
+    EXCLUSIVES(&lock, &seen, SIGNALS);
 }
 
 static void run(const char *name, void (*loop)(void))

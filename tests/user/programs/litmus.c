@@ -1,10 +1,11 @@
-/* The memory model: small programs of two to four threads, each run many times, whose outcome the Arm
+/* The memory model: small programs of two to four threads, each run many times, whose outcome the guest's
  * architecture forbids; it must never be seen. One whose outcome is allowed, and happens on every
  * multiprocessor worth the name, must be seen: otherwise the threads do not meet, and the rest proves
  * nothing. Names are those of the literature: the shape, then what orders each thread's accesses.
  * link: static
- * flags: -pthread -march=armv8.1-a
- * peer: its store-release does not wait for a load-acquire (SB+rel-acq is seen)
+ * flags: -pthread
+ * aarch64 flags: -march=armv8.1-a
+ * aarch64 peer: its store-release does not wait for a load-acquire (SB+rel-acq is seen)
  * lockstep: threads take turns there, so they do not meet */
 #include "prog.h"
 
@@ -25,37 +26,7 @@ struct cell {
     uint64_t reg[2 * MAX];
 };
 
-/* ---- the language of the tests ---- */
-
-#define ST(place, value)  "mov w9, #" #value "\n str w9, [%[" #place "]]\n"
-#define STL(place, value) "mov w9, #" #value "\n stlr w9, [%[" #place "]]\n"
-#define SWPL(place, value) "mov w9, #" #value "\n swpl w9, w10, [%[" #place "]]\n"
-#define STLX(place, value)                                                                         \
-    "mov w9, #" #value "\n 7: ldxr w10, [%[" #place "]]\n stlxr w10, w9, [%[" #place "]]\n"         \
-    "cbnz w10, 7b\n"
-#define LD(reg, place)    "ldr %w[" #reg "], [%[" #place "]]\n"
-#define LDA(reg, place)   "ldar %w[" #reg "], [%[" #place "]]\n"
-#define LDAX(reg, place)  "ldaxr %w[" #reg "], [%[" #place "]]\n clrex\n"
-/* The address, or the value to store, comes from what was read, though it does not depend on it. */
-#define LD_ADDR(reg, place, from)                                                                  \
-    "eor x10, %[" #from "], %[" #from "]\n ldr %w[" #reg "], [%[" #place "], x10]\n"
-#define ST_DATA(place, value, from)                                                                \
-    "eor w9, %w[" #from "], %w[" #from "]\n add w9, w9, #" #value "\n str w9, [%[" #place "]]\n"
-#define CTRL(from)     "cbz %w[" #from "], 8f\n 8:\n"
-#define CTRL_ISB(from) "cbz %w[" #from "], 8f\n 8: isb\n"
-#define DMB    "dmb ish\n"
-#define DMB_ST "dmb ishst\n"
-#define DMB_LD "dmb ishld\n"
-/* Parts of the quadword and the whole of it. */
-#define STQ            "mov x9, #-1\n str x9, [%[q]]\n"
-#define STB(at)        "mov w9, #-1\n strb w9, [%[q], #" #at "]\n"
-#define LDQ(reg)       "ldr %[" #reg "], [%[q]]\n"
-#define LDW(reg, at)   "ldr %w[" #reg "], [%[q], #" #at "]\n"
-#define LDH(reg)       "ldrh %w[" #reg "], [%[q]]\n"
-/* What a register reads as 1 for 0 or "all ones", so that halves of a store are 0 or 1, too. */
-#define TORN(reg)      "cmp %[" #reg "], #0\n ccmn %[" #reg "], #1, #4, ne\n cset %w[" #reg "], ne\n"
-#define IS_SET(reg)    "cmp %w[" #reg "], #0\n cset %w[" #reg "], ne\n"
-#define UPPER_ONLY(reg) "mov w9, #0xff00\n cmp %w[" #reg "], w9\n cset %w[" #reg "], eq\n"
+/* ---- the tests ---- */
 
 #define THREAD(name, code)                                                                         \
     static void name(struct cell *c, uint64_t *reg)                                                \
@@ -63,67 +34,10 @@ struct cell {
         uint64_t a = 0, b = 0;                                                                     \
         __asm__ volatile(code : [a] "+&r"(a), [b] "+&r"(b)                                         \
                          : [x] "r"(&c->x), [y] "r"(&c->y), [q] "r"(&c->q)                          \
-                         : "x9", "x10", "cc", "memory");                                           \
+                         : SCRATCH, "memory");                                                    \
         reg[0] = a;                                                                                \
         reg[1] = b;                                                                                \
     }
-
-THREAD(x1, ST(x, 1))
-THREAD(x2, ST(x, 2))
-THREAD(y1, ST(y, 1))
-THREAD(x1_y1, ST(x, 1) ST(y, 1))
-THREAD(x1_dmb_y1, ST(x, 1) DMB ST(y, 1))
-THREAD(x1_dmbst_y1, ST(x, 1) DMB_ST ST(y, 1))
-THREAD(x1_rel_y1, ST(x, 1) STL(y, 1))
-THREAD(x1_swpl_y1, ST(x, 1) SWPL(y, 1))
-THREAD(x1_stlxr_y1, ST(x, 1) STLX(y, 1))
-THREAD(x2_dmbst_y1, ST(x, 2) DMB_ST ST(y, 1))
-THREAD(x2_rel_y1, ST(x, 2) STL(y, 1))
-THREAD(y2_dmbst_x1, ST(y, 2) DMB_ST ST(x, 1))
-THREAD(y2_rel_x1, ST(y, 2) STL(x, 1))
-THREAD(ry_dmb_rx, LD(a, y) DMB LD(b, x))
-THREAD(ry_dmbld_rx, LD(a, y) DMB_LD LD(b, x))
-THREAD(ry_acq_rx, LDA(a, y) LD(b, x))
-THREAD(ry_ldaxr_rx, LDAX(a, y) LD(b, x))
-THREAD(ry_addr_rx, LD(a, y) LD_ADDR(b, x, a))
-THREAD(ry_ctrlisb_rx, LD(a, y) CTRL_ISB(a) LD(b, x))
-THREAD(rx_dmbld_ry, LD(a, x) DMB_LD LD(b, y))
-THREAD(rx_dmb_ry, LD(a, x) DMB LD(b, y))
-THREAD(rx_acq_ry, LDA(a, x) LDA(b, y))
-THREAD(ry_acq_acq_rx, LDA(a, y) LDA(b, x))
-THREAD(rx_addr_ry, LD(a, x) LD_ADDR(b, y, a))
-THREAD(x1_ry, ST(x, 1) LD(a, y))
-THREAD(y1_rx, ST(y, 1) LD(a, x))
-THREAD(x1_dmb_ry, ST(x, 1) DMB LD(a, y))
-THREAD(y1_dmb_rx, ST(y, 1) DMB LD(a, x))
-THREAD(x1_rel_acq_ry, STL(x, 1) LDA(a, y))
-THREAD(y1_rel_acq_rx, STL(y, 1) LDA(a, x))
-THREAD(x1_stlxr_acq_ry, STLX(x, 1) LDA(a, y))
-THREAD(y1_stlxr_acq_rx, STLX(y, 1) LDA(a, x))
-THREAD(x1_swpl_acq_ry, SWPL(x, 1) LDA(a, y))
-THREAD(y1_swpl_acq_rx, SWPL(y, 1) LDA(a, x))
-THREAD(y2_dmb_rx, ST(y, 2) DMB LD(a, x))
-THREAD(y2_rel_acq_rx, STL(y, 2) LDA(a, x))
-THREAD(rx_data_y1, LD(a, x) ST_DATA(y, 1, a))
-THREAD(ry_data_x1, LD(a, y) ST_DATA(x, 1, a))
-THREAD(rx_ctrl_y1, LD(a, x) CTRL(a) ST(y, 1))
-THREAD(ry_ctrl_x1, LD(a, y) CTRL(a) ST(x, 1))
-THREAD(rx_acq_y1, LDA(a, x) ST(y, 1))
-THREAD(ry_acq_x1, LDA(a, y) ST(x, 1))
-THREAD(rx_dmb_y1, LD(a, x) DMB ST(y, 1))
-THREAD(ry_dmb_x1, LD(a, y) DMB ST(x, 1))
-THREAD(rx_rel_y1, LD(a, x) STL(y, 1))
-THREAD(rx_rx, LD(a, x) LD(b, x))
-THREAD(rx_acq_rx, LDA(a, x) LD(b, x))
-THREAD(x1_rx, ST(x, 1) LD(a, x))
-THREAD(rx_x1, LD(a, x) ST(x, 1))
-THREAD(x1_x2, ST(x, 1) ST(x, 2))
-THREAD(q_whole, STQ)
-THREAD(q_bytes, STB(0) DMB_ST STB(1))
-THREAD(rq_whole, LDQ(a) TORN(a))
-THREAD(rq_low_high, LDW(a, 0) DMB_LD LDW(b, 4) IS_SET(a) IS_SET(b))
-THREAD(rq_high_whole, LDW(a, 4) LDQ(b) IS_SET(a) IS_SET(b))
-THREAD(rq_half, LDH(a) UPPER_ONLY(a))
 
 /* Where an outcome is looked for: two registers of each thread, and what memory holds in the end. */
 enum { A0, B0, A1, B1, A2, B2, A3, B3, X, Y, FIELDS };
@@ -145,39 +59,41 @@ struct test {
 #define IRIW {[A2] = IS(1), [B2] = IS(0), [A3] = IS(1), [B3] = IS(0)}
 #define WRC  {[A1] = IS(1), [A2] = IS(1), [B2] = IS(0)}
 
+#if defined(__aarch64__)
+#include "litmus_aarch64.h"
+#elif defined(__riscv)
+#include "litmus_riscv.h"
+#endif
+
+/* Without an order of their own, or with one that every architecture has: dependencies, one place. */
+THREAD(x1, ST(x, 1))
+THREAD(x2, ST(x, 2))
+THREAD(y1, ST(y, 1))
+THREAD(ry_addr_rx, LD(a, y) LD_ADDR(b, x, a))
+THREAD(rx_addr_ry, LD(a, x) LD_ADDR(b, y, a))
+THREAD(x1_ry, ST(x, 1) LD(a, y))
+THREAD(y1_rx, ST(y, 1) LD(a, x))
+THREAD(rx_data_y1, LD(a, x) ST_DATA(y, 1, a))
+THREAD(ry_data_x1, LD(a, y) ST_DATA(x, 1, a))
+THREAD(rx_ctrl_y1, LD(a, x) CTRL(a) ST(y, 1))
+THREAD(ry_ctrl_x1, LD(a, y) CTRL(a) ST(x, 1))
+THREAD(rx_rx, LD(a, x) LD(b, x))
+THREAD(x1_rx, ST(x, 1) LD(a, x))
+THREAD(rx_x1, LD(a, x) ST(x, 1))
+THREAD(x1_x2, ST(x, 1) ST(x, 2))
+THREAD(q_whole, STQ)
+THREAD(rq_whole, LDQ(a) TORN(a))
+THREAD(rq_high_whole, LDW(a, 4) LDQ(b) IS_SET(a) IS_SET(b))
+THREAD(rq_half, LDH(a) UPPER_ONLY(a))
+
 static const struct test tests[] = {
+    GUEST_TESTS
     {"SB+po+po", {x1_ry, y1_rx}, SB, 1},
-    {"SB+dmb+dmb", {x1_dmb_ry, y1_dmb_rx}, SB},
-    {"SB+rel-acq+rel-acq", {x1_rel_acq_ry, y1_rel_acq_rx}, SB},
-    {"SB+stlxr-acq+stlxr-acq", {x1_stlxr_acq_ry, y1_stlxr_acq_rx}, SB},
-    {"SB+swpl-acq+swpl-acq", {x1_swpl_acq_ry, y1_swpl_acq_rx}, SB},
-    {"SB+dmb+rel-acq", {x1_dmb_ry, y1_rel_acq_rx}, SB},
-    {"MP+dmb+dmb", {x1_dmb_y1, ry_dmb_rx}, MP},
-    {"MP+dmb.st+dmb.ld", {x1_dmbst_y1, ry_dmbld_rx}, MP},
-    {"MP+dmb.st+addr", {x1_dmbst_y1, ry_addr_rx}, MP},
-    {"MP+rel+acq", {x1_rel_y1, ry_acq_rx}, MP},
-    {"MP+rel+ctrl-isb", {x1_rel_y1, ry_ctrlisb_rx}, MP},
-    {"MP+swpl+ldaxr", {x1_swpl_y1, ry_ldaxr_rx}, MP},
-    {"MP+stlxr+acq", {x1_stlxr_y1, ry_acq_rx}, MP},
     {"LB+data+data", {rx_data_y1, ry_data_x1}, LB},
     {"LB+ctrl+ctrl", {rx_ctrl_y1, ry_ctrl_x1}, LB},
-    {"LB+acq+acq", {rx_acq_y1, ry_acq_x1}, LB},
-    {"LB+dmb+rel", {ry_dmb_x1, rx_rel_y1}, LB},
-    {"LB+dmb+data", {rx_dmb_y1, ry_data_x1}, LB},
-    {"S+dmb.st+data", {x2_dmbst_y1, ry_data_x1}, S},
-    {"S+rel+acq", {x2_rel_y1, ry_acq_x1}, S},
-    {"R+dmb+dmb", {x1_dmb_y1, y2_dmb_rx}, R},
-    {"R+rel+rel-acq", {x1_rel_y1, y2_rel_acq_rx}, R},
-    {"2+2W+dmb.st+dmb.st", {x2_dmbst_y1, y2_dmbst_x1}, W22},
-    {"2+2W+rel+rel", {x2_rel_y1, y2_rel_x1}, W22},
-    {"IRIW+dmb+dmb", {x1, y1, rx_dmb_ry, ry_dmb_rx}, IRIW},
-    {"IRIW+dmb.ld+addr", {x1, y1, rx_dmbld_ry, ry_addr_rx}, IRIW},
-    {"IRIW+acq+acq", {x1, y1, rx_acq_ry, ry_acq_acq_rx}, IRIW},
     {"IRIW+addr+addr", {x1, y1, rx_addr_ry, ry_addr_rx}, IRIW},
     {"WRC+data+addr", {x1, rx_data_y1, ry_addr_rx}, WRC},
-    {"WRC+rel+acq", {x1, rx_rel_y1, ry_acq_rx}, WRC},
     {"CoRR", {x1, rx_rx}, {[A1] = IS(1), [B1] = IS(0)}},
-    {"CoRR+acq", {x1, rx_acq_rx}, {[A1] = IS(1), [B1] = IS(0)}},
     {"CoWR", {x1_rx, x2}, {[A0] = IS(0)}},
     {"CoRW", {rx_x1, x2}, {[A0] = IS(1)}},
     {"CoRW2", {rx_x1, x2}, {[A0] = IS(2), [X] = IS(2)}},

@@ -1,5 +1,6 @@
 /* Pointer authentication: what signs, authenticates and strips, branches and loads with it, what is no
  * address, who shares keys.
+ * guest: aarch64
  * link: static dynamic
  * flags: -march=armv8.3-a -mbranch-protection=standard -pthread
  * peer: codes of three bits there, so that many more wrong ones are accepted */

@@ -3,6 +3,8 @@
  * peer: its si_code of an undefined instruction is not the kernel's */
 #include "prog.h"
 
+#include "guest.h"
+
 #include <setjmp.h>
 #include <ucontext.h>
 
@@ -152,36 +154,50 @@ static void test_faults(void)
     }
     set(SIGILL, on_fault, 0);
     if (!sigsetjmp(back, 1))
-        __asm__ volatile(".inst 0x00000000");
+        __asm__ volatile(UNDEFINED);
     else
-        printf("udf: signal %d code %d\n", got.si_signo, got.si_code);
+        printf("undefined: signal %d code %d\n", got.si_signo, got.si_code);
     set(SIGTRAP, on_fault, 0);
     if (!sigsetjmp(back, 1))
-        __asm__ volatile("brk #7");
+        __asm__ volatile(BREAKPOINT);
     else
-        printf("brk: signal %d code %d\n", got.si_signo, got.si_code);
+        printf("breakpoint: signal %d code %d\n", got.si_signo, got.si_code);
 }
+
+/* Put values into registers, read from address 16, which is skipped, and look at the registers. */
+#if defined(__aarch64__)
+#define CONTEXT_SCRATCH(uc) ((uc)->uc_mcontext.regs[9])
+#define FAULT_BETWEEN(kept, changed, d, e)                                                         \
+    __asm__ volatile("mov x8, %0\n mov x9, %1\n fmov d8, %d3\n mov x10, #16\n ldr x11, [x10]\n"     \
+                     "mov %0, x8\n mov %1, x9\n fmov %d2, d8\n"                                    \
+                     : "+r"(kept), "+r"(changed), "=w"(e)                                          \
+                     : "w"(d)                                                                      \
+                     : "x8", "x9", "x10", "x11", "v8")
+#elif defined(__riscv)
+#define CONTEXT_SCRATCH(uc) ((uc)->uc_mcontext.__gregs[REG_S0 + 20]) /* t3 */
+#define FAULT_BETWEEN(kept, changed, d, e)                                                         \
+    __asm__ volatile(".option push\n .option norvc\n mv t4, %0\n mv t3, %1\n fmv.d ft8, %3\n"     \
+                     "li t5, 16\n ld t6, 0(t5)\n mv %0, t4\n mv %1, t3\n fmv.d %2, ft8\n"          \
+                     ".option pop"                                                                 \
+                     : "+r"(kept), "+r"(changed), "=f"(e)                                          \
+                     : "f"(d)                                                                      \
+                     : "t3", "t4", "t5", "t6", "ft8")
+#endif
 
 static void skip(int sig, siginfo_t *info, void *ctx)
 {
     ucontext_t *uc = ctx;
-    uc->uc_mcontext.pc += 4;
-    uc->uc_mcontext.regs[9] = 0x1234;
+    CONTEXT_PC(uc) += 4;
+    CONTEXT_SCRATCH(uc) = 0x1234;
 }
 
 static void test_context(void)
 {
     set(SIGSEGV, skip, 0);
-    long x8 = 7, x9 = 5;
+    long kept = 7, changed = 5;
     double d = 1.5, e;
-    __asm__ volatile("mov x8, %2\n mov x9, %3\n fmov d8, %d4\n mov x10, #16\n"
-                     "ldr x11, [x10]\n" /* faults, is skipped */
-                     "mov %0, x8\n mov %1, x9\n"
-                     : "=&r"(x8), "=&r"(x9)
-                     : "r"(x8), "r"(x9), "w"(d)
-                     : "x8", "x9", "x10", "x11", "v8");
-    __asm__ volatile("fmov %d0, d8" : "=w"(e));
-    printf("registers: x8 %ld, changed x9 %lx, d8 %s\n", x8, x9, e == d ? "kept" : "lost");
+    FAULT_BETWEEN(kept, changed, d, e);
+    printf("registers: kept %ld, changed %lx, floating point %s\n", kept, changed, e == d ? "kept" : "lost");
 }
 
 static void on_stack(int sig, siginfo_t *info, void *uc)

@@ -5,19 +5,14 @@
  * peer: it loses code that is written through another mapping */
 #include "prog.h"
 
+#include "guest.h"
+
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdatomic.h>
 
 #define PAGE      4096
 #define FUNCTIONS 512 /* eight bytes each: a page full of them */
-
-/* mov w0, #n; ret */
-static void emit(uint32_t *at, unsigned n)
-{
-    at[0] = 0x52800000 | n << 5;
-    at[1] = 0xd65f03c0;
-}
 
 static int call(void *p)
 {
@@ -27,7 +22,7 @@ static int call(void *p)
 static void emit_all(uint32_t *p, unsigned first)
 {
     for (unsigned i = 0; i < FUNCTIONS; i++)
-        emit(p + 2 * i, first + i);
+        return_number(p + 2 * i, first + i);
     __builtin___clear_cache((char *)p, (char *)(p + 2 * FUNCTIONS));
 }
 
@@ -49,7 +44,7 @@ static void test_processes(uint32_t *p)
     unsigned me = !pid + 2 * !pid2;
     for (unsigned round = 0; round < 20; round++) {
         bad += round == 0 && call_all(p) != want; /* what was there before fork() */
-        unsigned first = 1000 * (me + 1) + round;
+        unsigned first = 100 * (me + 1) + round;
         emit_all(p, first);
         bad += call_all(p) != want + (long)first * FUNCTIONS;
     }
@@ -71,7 +66,7 @@ static void *runner(void *arg)
     unsigned last = 0;
     while (last < 300) {
         last = published;
-        __asm__ volatile("isb" ::: "memory");
+        __asm__ volatile(SYNC_FETCH ::: "memory");
         stale += (unsigned)call(shared_code) < last;
     }
     return NULL;
@@ -81,13 +76,13 @@ static void test_threads(uint32_t *p)
 {
     pthread_t t[2];
     shared_code = p;
-    emit(p, 0);
+    return_number(p, 0);
     __builtin___clear_cache((char *)p, (char *)(p + 2));
     for (int i = 0; i < 2; i++)
         pthread_create(&t[i], NULL, runner, NULL);
     for (unsigned i = 1; i <= 300; i++) {
         /* One instruction changes, as a whole. */
-        __atomic_store_n(p, 0x52800000 | i << 5, __ATOMIC_RELAXED);
+        __atomic_store_n(p, RETURN_FIRST(i), __ATOMIC_RELAXED);
         __builtin___clear_cache((char *)p, (char *)(p + 1));
         published = i;
         sched_yield();
@@ -134,7 +129,7 @@ int main(void)
                        -1, 0);
     long sum = 0;
     for (unsigned i = 0; i < 200; i++) {
-        emit(p, i);
+        return_number(p, i);
         __builtin___clear_cache((char *)p, (char *)(p + 2));
         sum += call(p);
     }
@@ -143,7 +138,7 @@ int main(void)
     sum = 0;
     for (unsigned i = 0; i < 50; i++) {
         mprotect(p, PAGE, PROT_READ | PROT_WRITE);
-        emit(p, i);
+        return_number(p, i);
         __builtin___clear_cache((char *)p, (char *)(p + 2));
         mprotect(p, PAGE, PROT_READ | PROT_EXEC);
         sum += call(p);
@@ -156,7 +151,7 @@ int main(void)
     void *x = mmap(NULL, PAGE, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     sum = 0;
     for (unsigned i = 0; i < 50; i++) {
-        emit(w, i);
+        return_number(w, i);
         /* By either address: it is the same memory. */
         __builtin___clear_cache((char *)w, (char *)(w + 2));
         sum += call(x);
@@ -167,13 +162,13 @@ int main(void)
     for (unsigned i = 0; i < 50; i++) {
         uint32_t *q = mmap(p, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-        emit(q, i + 1);
+        return_number(q, i + 1);
         __builtin___clear_cache((char *)q, (char *)(q + 2));
         sum += call(q);
     }
     printf("mapped anew: %ld\n", sum);
     pid_t pid = fork();
-    emit(p, pid ? 10 : 20);
+    return_number(p, pid ? 10 : 20);
     __builtin___clear_cache((char *)p, (char *)(p + 2));
     int r = 0;
     for (int i = 0; i < 1000; i++)

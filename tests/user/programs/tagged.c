@@ -1,4 +1,5 @@
 /* Pointers whose top byte the processor ignores, in every kind of access, once and in loops.
+ * guest: aarch64
  * link: static */
 #include "prog.h"
 

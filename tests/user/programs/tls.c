@@ -2,7 +2,8 @@
  * model of the ABI), in threads that are older than the library, and after it is gone.
  * link: dynamic
  * flags: -pthread -rdynamic
- * library: -mtls-dialect=desc -mtls-dialect=trad */
+ * aarch64 library: -mtls-dialect=desc -mtls-dialect=trad
+ * riscv64 library: -O1 -O2 */
 #include "prog.h"
 
 #include <dlfcn.h>

@@ -7,6 +7,14 @@
 #include <sys/auxv.h>
 #include <sys/time.h>
 
+#if defined(__aarch64__)
+#define MACHINE EM_AARCH64
+#define PREFIX  "__kernel_"
+#elif defined(__riscv)
+#define MACHINE EM_RISCV
+#define PREFIX  "__vdso_"
+#endif
+
 static const char *base;
 static const Elf64_Sym *symbols;
 static const Elf64_Versym *versions;
@@ -23,7 +31,7 @@ static void read_image(void)
     const Elf64_Ehdr *head = at(0);
     const Elf64_Phdr *p = at(head->e_phoff);
     const Elf64_Verdef *def = NULL;
-    say("magic", !memcmp(head->e_ident, ELFMAG, SELFMAG) && head->e_machine == EM_AARCH64);
+    say("magic", !memcmp(head->e_ident, ELFMAG, SELFMAG) && head->e_machine == MACHINE);
     say("loaded at 0", p->p_type == PT_LOAD && !p->p_vaddr && p->p_filesz <= 4096);
     const Elf64_Dyn *d = at(p[1].p_vaddr);
     for (; d->d_tag; d++) {
@@ -84,9 +92,9 @@ int main(void)
 {
     base = (const char *)getauxval(AT_SYSINFO_EHDR);
     read_image();
-    int (*gettime)(clockid_t, struct timespec *) = find("__kernel_clock_gettime");
-    int (*getres)(clockid_t, struct timespec *) = find("__kernel_clock_getres");
-    int (*gettimeofday_)(struct timeval *, struct timezone *) = find("__kernel_gettimeofday");
+    int (*gettime)(clockid_t, struct timespec *) = find(PREFIX "clock_gettime");
+    int (*getres)(clockid_t, struct timespec *) = find(PREFIX "clock_getres");
+    int (*gettimeofday_)(struct timeval *, struct timezone *) = find(PREFIX "gettimeofday");
     struct timespec a, b;
     struct timeval v;
     struct timezone z = {-1, -1};
@@ -106,6 +114,6 @@ int main(void)
     say("nothing asked", gettimeofday_(NULL, NULL) == 0);
     signal(SIGUSR1, on_signal);
     raise(SIGUSR1);
-    say("signals return there", came_from == find("__kernel_rt_sigreturn"));
+    say("signals return there", came_from == find(PREFIX "rt_sigreturn"));
     return 0;
 }

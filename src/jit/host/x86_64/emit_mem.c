@@ -335,6 +335,7 @@ static void emit_trap(struct x64_gen *g, const struct ra_ins *i, u8 *from, enum 
     c->state = i->state;
     c->what = (u8)what;
     c->dst = i->src[0];
+    c->back = g->a.p;
 }
 
 void x64_emit_mem(struct x64_gen *g, const struct ra_ins *i)

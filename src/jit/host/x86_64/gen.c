@@ -313,8 +313,9 @@ struct x64_cold *x64_cold_eval(struct x64_gen *g, const struct ra_ins *i)
 u32 x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls)
 {
     struct host_buf *b = g->buf;
+    /* what leaves hot code often is found by polls */
     VEC_PUSH(b->link, b->nlinks, b->link_cap) =
-        (struct host_link){.at = x64_offset(g, rel32), .pc = pc, .polls = polls};
+        (struct host_link){.at = x64_offset(g, rel32), .pc = pc, .polls = polls || g->r->by_state};
     struct x64_cold *c = x64_cold_add(g, X64_COLD_LINK);
     x64_cold_from(c, rel32);
     c->link = b->nlinks - 1;
@@ -343,7 +344,7 @@ static void cold_trap(struct x64_gen *g, const struct x64_cold *c)
     u32 start = x64_offset(g, g->a.p);
     x64_ud2(&g->a);
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) =
-        (struct host_fault){.start = start, .end = start + 2, .state = c->state - 1,
+        (struct host_fault){.start = start, .end = start + X64_UD2_BYTES, .state = c->state - 1,
                             .what = c->what, .base = c->dst, .index = 0xff};
 }
 
@@ -387,7 +388,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         return;
     case X64_COLD_TRAP:
         cold_trap(g, c);
-        return;
+        if (c->what != HOST_LEAVE_POLL)
+            return;
+        break; /* context_pass() may go on */
     case X64_COLD_EVAL:
         x64_emit_eval(g, c->ins);
         break;
@@ -674,6 +677,13 @@ static void add_fp_site(struct x64_gen *g, irv v)
         (struct host_fp_site){x64_offset(g, g->a.p), ir_insn_pc(g->r, v)};
 }
 
+static void emit_count(struct x64_gen *g, u16 insns)
+{
+    struct x64_mem counter = ENV_MEM(counted);
+    counter.disp += (s32)(g->buf->counter * sizeof(u64));
+    x64_alu_mi(&g->a, XALU_ADD, true, counter, insns);
+}
+
 static void emit_node(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -684,6 +694,8 @@ static void emit_node(struct x64_gen *g, const struct ra_ins *i)
         x64_emit_exit(g, i);
     else if (n->op == IR_POLL)
         x64_emit_mem(g, i);
+    else if (n->op == IR_COUNT)
+        emit_count(g, n->aux);
     else if (n->op == IR_SELECT || n->op == IR_FL_SELECT)
         x64_emit_select(g, i);
     else if (!x64_has_emitter(g->cpu, g->r, n))
@@ -901,5 +913,6 @@ const struct host host_x86_64 = {
     .context_pc = x64_context_pc,
     .context_reg = x64_context_reg,
     .context_abandon = x64_context_abandon,
+    .context_pass = x64_context_pass,
     .context_reset_stack = x64_context_reset_stack,
 };

@@ -292,6 +292,12 @@ void x64_context_abandon(const struct host_cpu *cpu, void *context)
         (greg_t)(uintptr_t)(cpu->thunks + cpu->thunk_at[X64_T_ABANDON]);
 }
 
+void x64_context_pass(void *context)
+{
+    ucontext_t *uc = context;
+    uc->uc_mcontext.gregs[REG_RIP] += X64_UD2_BYTES; /* the jump back to the code */
+}
+
 void x64_context_reset_stack(void *context, u64 sp)
 {
     ucontext_t *uc = context;

@@ -209,6 +209,7 @@ const u8 *x64_return_base(const struct host_cpu *cpu);
 const u8 *x64_context_pc(const void *ucontext);
 void x64_context_reg(const void *ucontext, unsigned reg, v128 *value);
 void x64_context_abandon(const struct host_cpu *cpu, void *ucontext);
+void x64_context_pass(void *ucontext);
 void x64_context_reset_stack(void *ucontext, u64 sp);
 
 #endif

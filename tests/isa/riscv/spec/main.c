@@ -1,0 +1,278 @@
+/* Random instructions with random operands: what the engine makes of them against what the specification says.
+ *
+ *     test_riscv_spec ENGINE [--seed S] [--count N] [--insn NAME]
+ *
+ * ENGINE is interp, jit, or jit-no-pins. Every instruction is also tried on a CPU without its extension. */
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "accel/engine.h"
+#include "base/guard.h"
+#include "spec.h"
+
+#define CODE   0x7e8000000000ull
+#define EBREAK 0x00100073u
+#define COUNT  3000
+#define SHOWN  3 /* failures of one instruction that are printed */
+
+struct machine {
+    struct engine *engine;
+    struct vcpu *cpu;
+    int x[32], f[32], fcsr; /* registers */
+    u8 code[8];
+};
+
+static struct vcpu *running; /* signal handlers get no argument */
+
+u64 spec_next(struct spec_random *r)
+{
+    u64 v = r->state += 0x9e3779b97f4a7c15;
+    v = (v ^ v >> 30) * 0xbf58476d1ce4e5b9;
+    v = (v ^ v >> 27) * 0x94d049bb133111eb;
+    return v ^ v >> 31;
+}
+
+/* ---- the machine ---- */
+
+static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
+{
+    const struct machine *m = opaque;
+    u64 offset = addr - CODE;
+    if (offset >= sizeof(m->code))
+        return 0;
+    len = MIN(len, sizeof(m->code) - offset);
+    memcpy(to, m->code + offset, len);
+    return len;
+}
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+    if (!guard_fixup(context) && (!running || !engine_host_signal(running, sig, info, context)))
+        signal(sig, SIG_DFL);
+}
+
+static void catch_signals(void)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
+    static u8 stack[1 << 16];
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
+    for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
+        sigaction(signals[i], &action, NULL);
+}
+
+static int numbered(char kind, unsigned n)
+{
+    char name[8];
+    snprintf(name, sizeof(name), "%c%u", kind, n);
+    return isa_reg_find(&isa_riscv64, name);
+}
+
+static bool machine_open(struct machine *m, const char *engine, const char *model)
+{
+    struct err e = {0};
+    const struct engine_opts opts = {.kind = !strcmp(engine, "interp") ? ENGINE_INTERP : ENGINE_JIT,
+                                     .fetch = fetch, .opaque = m, .pins = strcmp(engine, "jit") ? 0 : UINT_MAX};
+    m->engine = engine_new(&isa_riscv64, &opts, &e);
+    m->cpu = m->engine ? vcpu_new(m->engine, model, &e) : NULL;
+    if (!m->cpu) {
+        printf("# %s: %s\n", model, e.text);
+        return false;
+    }
+    for (unsigned i = 0; i < 32; i++) {
+        m->x[i] = i ? numbered('x', i) : -1;
+        m->f[i] = numbered('f', i);
+    }
+    m->fcsr = isa_reg_find(&isa_riscv64, "fcsr");
+    running = m->cpu;
+    return true;
+}
+
+static void machine_close(struct machine *m)
+{
+    if (m->cpu)
+        vcpu_free(m->cpu);
+    if (m->engine)
+        engine_free(m->engine);
+    running = NULL;
+}
+
+static enum spec_trap trap_of(const struct vcpu_exit *x, u64 pc, unsigned bytes)
+{
+    if (x->kind == VCPU_EXIT_FAULT)
+        return TRAP_FAULT;
+    if (x->code == ISA_RAISE_UNALIGNED)
+        return TRAP_MISALIGNED;
+    return x->code == ISA_RAISE_BREAK && pc == CODE + bytes ? TRAP_NONE : TRAP_ILLEGAL;
+}
+
+/* Run one instruction from the state in *s and leave the state behind there. */
+static void machine_run(struct machine *m, u32 insn, unsigned bytes, struct spec_state *s)
+{
+    const u32 end = EBREAK;
+    struct vcpu_exit x;
+    memcpy(m->code, &insn, bytes);
+    memcpy(m->code + bytes, &end, sizeof(end));
+    engine_invalidate(m->engine, CODE, sizeof(m->code));
+    for (unsigned i = 0; i < 32; i++) {
+        if (i)
+            vcpu_set(m->cpu, m->x[i], s->x[i]);
+        vcpu_set(m->cpu, m->f[i], s->f[i]);
+    }
+    vcpu_set(m->cpu, m->fcsr, s->fcsr);
+    vcpu_set_pc(m->cpu, CODE);
+    memcpy((void *)SPEC_DATA, s->mem, SPEC_WINDOW);
+    vcpu_run(m->cpu, &x);
+    s->trap = trap_of(&x, vcpu_pc(m->cpu), bytes);
+    for (unsigned i = 0; i < 32; i++) {
+        s->x[i] = i ? vcpu_get(m->cpu, m->x[i]) : 0;
+        s->f[i] = vcpu_get(m->cpu, m->f[i]);
+    }
+    s->fcsr = (u32)vcpu_get(m->cpu, m->fcsr);
+    memcpy(s->mem, (void *)SPEC_DATA, SPEC_WINDOW);
+}
+
+/* ---- the test ---- */
+
+struct options {
+    const char *engine, *insn;
+    u64 seed;
+    unsigned count;
+};
+
+static void random_state(struct spec_state *s, struct spec_random *r)
+{
+    memset(s, 0, sizeof(*s));
+    for (unsigned i = 1; i < 32; i++) {
+        u64 kind = spec_next(r) % 4, v = spec_next(r);
+        s->x[i] = kind == 0 ? v % 3 - 1 : kind == 1 ? (u64)(s32)v : v;
+    }
+    for (unsigned i = 0; i < 32; i++)
+        s->f[i] = spec_next(r);
+    for (unsigned i = 0; i < SPEC_WINDOW; i++)
+        s->mem[i] = (u8)spec_next(r);
+}
+
+static void show_u64(const char *what, unsigned n, u64 want, u64 got)
+{
+    if (want != got)
+        printf("#   %s%u is %016llx, not %016llx\n", what, n, (unsigned long long)got, (unsigned long long)want);
+}
+
+static void show(const char *name, u32 insn, const struct spec_state *in, const struct spec_state *want,
+                 const struct spec_state *got)
+{
+    printf("# %s (%08x), fcsr %02x\n", name, insn, in->fcsr);
+    show_u64("trap ", 0, want->trap, got->trap);
+    show_u64("fcsr ", 0, want->fcsr, got->fcsr);
+    for (unsigned i = 0; i < 32; i++) {
+        show_u64("x", i, want->x[i], got->x[i]);
+        show_u64("f", i, want->f[i], got->f[i]);
+    }
+    for (unsigned i = 0; i < SPEC_WINDOW; i++)
+        show_u64("memory byte ", i, want->mem[i], got->mem[i]);
+    for (unsigned i = 0; i < 32; i++)
+        printf("#   before: x%u %016llx f%u %016llx\n", i, (unsigned long long)in->x[i], i, (unsigned long long)in->f[i]);
+}
+
+static unsigned try_insn(struct machine *m, const struct spec_insn *k, const struct options *o)
+{
+    unsigned bad = 0;
+    struct spec_random r = {o->seed};
+    for (const char *c = k->name; *c; c++) /* each has numbers of its own, so that one can be repeated alone */
+        r.state = r.state * 31 + (u8)*c;
+    for (unsigned i = 0; i < o->count; i++) {
+        struct spec_state in, want, got;
+        u32 insn = k->fixed | ((u32)spec_next(&r) & k->fields);
+        random_state(&in, &r);
+        if (k->prepare)
+            k->prepare(&in, insn, &r);
+        want = got = in;
+        k->define(&want, insn);
+        machine_run(m, insn, k->bytes, &got);
+        if (memcmp(&want, &got, sizeof(want)) && bad++ < SHOWN)
+            show(k->name, insn, &in, &want, &got);
+    }
+    return bad;
+}
+
+/* Without its extension it is illegal. The first of "a+b" may be another that it needs. */
+static bool try_without(const struct spec_insn *k, const struct options *o)
+{
+    struct machine m = {0};
+    struct spec_state s = {0};
+    struct spec_random r = {o->seed};
+    const char *plus = k->needs ? strchr(k->needs, '+') : NULL;
+    char model[64];
+    if (!k->needs)
+        return true;
+    snprintf(model, sizeof(model), "max,%s=off", plus ? plus + 1 : k->needs);
+    bool good = machine_open(&m, o->engine, model);
+    if (good) {
+        machine_run(&m, k->fixed | ((u32)spec_next(&r) & k->fields), k->bytes, &s);
+        good = s.trap == TRAP_ILLEGAL;
+    }
+    machine_close(&m);
+    return good;
+}
+
+static bool run_table(struct machine *m, const struct spec_insn *table, const struct options *o, unsigned *number)
+{
+    bool all = true;
+    for (const struct spec_insn *k = table; k->name; k++) {
+        if (o->insn && strcmp(o->insn, k->name))
+            continue;
+        running = m->cpu;
+        unsigned bad = try_insn(m, k, o);
+        bool gated = try_without(k, o);
+        if (bad)
+            printf("# %u of %u differ; repeat with: %s --seed %#llx --insn %s\n", bad, o->count, o->engine,
+                   (unsigned long long)o->seed, k->name);
+        if (!gated)
+            printf("# it is not illegal without %s\n", k->needs);
+        printf("%s %u %s\n", bad || !gated ? "not ok" : "ok", ++*number, k->name);
+        all &= !bad && gated;
+    }
+    return all;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.engine = argc > 1 ? argv[1] : "jit", .seed = (u64)time(NULL), .count = COUNT};
+    const char *seed = getenv("LYRE_TEST_SEED");
+    struct machine m = {0};
+    unsigned number = 0;
+    bool good = true;
+    if (seed)
+        o.seed = strtoull(seed, NULL, 0);
+    for (int i = 2; i + 1 < argc; i += 2) {
+        if (!strcmp(argv[i], "--seed"))
+            o.seed = strtoull(argv[i + 1], NULL, 0);
+        else if (!strcmp(argv[i], "--count"))
+            o.count = (unsigned)strtoul(argv[i + 1], NULL, 0);
+        else if (!strcmp(argv[i], "--insn"))
+            o.insn = argv[i + 1];
+    }
+    printf("# seed %#llx\n", (unsigned long long)o.seed);
+    void *page = mmap((void *)SPEC_PAGE, SPEC_BYTES, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (page == MAP_FAILED)
+        return 1;
+    guard_install();
+    catch_signals();
+    if (!machine_open(&m, o.engine, "max"))
+        return 1;
+    good &= run_table(&m, spec_integer, &o, &number);
+    good &= run_table(&m, spec_memory, &o, &number);
+#ifdef HAVE_MPFR
+    good &= run_table(&m, spec_zfa, &o, &number);
+#endif
+    machine_close(&m);
+    printf("1..%u\n", number);
+    return good ? 0 : 1;
+}

@@ -1,0 +1,81 @@
+/* RISC-V instructions by the words of the specification: a second definition of what the lifter defines, for
+ * extensions that no oracle here knows. */
+#ifndef LYRE_TESTS_RISCV_SPEC_H
+#define LYRE_TESTS_RISCV_SPEC_H
+
+#include "base/bits.h"
+#include "base/types.h"
+
+/* Data that instructions reach: a page of which the last part counts, with nothing behind it. */
+#define SPEC_PAGE   0x7e8000010000ull
+#define SPEC_BYTES  4096u
+#define SPEC_WINDOW 512u
+#define SPEC_DATA   (SPEC_PAGE + SPEC_BYTES - SPEC_WINDOW)
+
+enum spec_trap {
+    TRAP_NONE,
+    TRAP_ILLEGAL,    /* illegal instruction */
+    TRAP_MISALIGNED, /* address misaligned */
+    TRAP_FAULT,      /* nothing is mapped there */
+};
+
+struct spec_state {
+    u64 x[32], f[32];
+    u32 fcsr; /* frm in bits 7..5, fflags below */
+    enum spec_trap trap;
+    _Alignas(16) u8 mem[SPEC_WINDOW];
+};
+
+/* Random numbers of a test, repeatable by its seed (splitmix64). */
+struct spec_random {
+    u64 state;
+};
+
+u64 spec_next(struct spec_random *r);
+
+/* One encoding: what is fixed, what may vary, how operands are chosen, and what it does. */
+struct spec_insn {
+    const char *name;
+    const char *needs;   /* the extension without which it is undefined */
+    u32 fixed, fields;   /* bits of the encoding; `fields` are random */
+    u8 bytes;            /* 2 or 4 */
+    void (*prepare)(struct spec_state *s, u32 insn, struct spec_random *r); /* NULL: registers are random */
+    void (*define)(struct spec_state *s, u32 insn);
+};
+
+extern const struct spec_insn spec_integer[], spec_memory[], spec_zfa[]; /* each ended by a NULL name */
+
+/* Fields of the base formats (vol. I, 2.2), and of compressed ones: registers x8 to x15. */
+static inline u32 rd(u32 insn)
+{
+    return bits32(insn, 7, 5);
+}
+
+static inline u32 rs1(u32 insn)
+{
+    return bits32(insn, 15, 5);
+}
+
+static inline u32 rs2(u32 insn)
+{
+    return bits32(insn, 20, 5);
+}
+
+static inline u32 c_low(u32 insn)
+{
+    return 8 + bits32(insn, 2, 3);
+}
+
+static inline u32 c_high(u32 insn)
+{
+    return 8 + bits32(insn, 7, 3);
+}
+
+/* Writes to x0 are ignored. */
+static inline void set_x(struct spec_state *s, u32 n, u64 v)
+{
+    if (n)
+        s->x[n] = v;
+}
+
+#endif
