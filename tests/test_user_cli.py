@@ -260,7 +260,7 @@ def test_for_perf(t, static):
         run.wait(60)
     names = f"/tmp/perf-{run.pid}.map"
     lines = open(names, encoding="utf-8").read().splitlines() if os.path.exists(names) else []
-    bad = [line for line in lines if not re.fullmatch(r"[0-9a-f]+ [0-9a-f]+ guest_[0-9a-f]+", line)]
+    bad = [line for line in lines if not re.fullmatch(r"[0-9a-f]+ [0-9a-f]+ (guest|hot)_[0-9a-f]+", line)]
     t.report("perf map", "no names" if not lines else "\n".join(bad[:5]))
     if lines:
         os.unlink(names)

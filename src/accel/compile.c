@@ -186,7 +186,7 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = from->model, .key = from->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
                      .max_insns = max_insns, .peek = peek, .follow = from->follow,
-                     .joins = from->joins, .go_on = go_on, .opaque = from, .tagged = &en->tagged,
+                     .joins = from->joins, .need = from->need, .callee = from->callee, .go_on = go_on, .opaque = from, .tagged = &en->tagged,
                      .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
     c->builder.pc = pc;
     ir_block_start(&c->builder);
@@ -195,6 +195,13 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
     for (unsigned i = 0; i < l.npeeked; i++)
         depends_on(c, l.peeked[i].start, l.peeked[i].len);
     return (u32)(l.pc - l.start);
+}
+
+bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc)
+{
+    struct lifting from = {.en = cpu->engine};
+    struct lift l = {.isa = cpu->isa, .model = cpu->model, .key = cpu->env->key, .peek = peek, .opaque = &from};
+    return cpu->isa->is_small_leaf(&l, pc);
 }
 
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
@@ -288,7 +295,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     if (en->turn || en->opts.lockstep_ms)
         r->sum = lockstep_sum(en, r->range, r->nranges);
     mutate(en, ENGINE_CODE, r);
-    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc);
+    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc, c->ir.by_state);
     return r;
 }
 

@@ -50,6 +50,8 @@ struct lifting {
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
     bool (*joins)(struct lift *l, u64 pc);
+    bool (*need)(struct lift *l, u64 pc);
+    u64 (*callee)(struct lift *l, u64 back, bool second);
     void *opaque;
 };
 
@@ -80,8 +82,14 @@ struct hot {
         u64 pc;
         u32 key;
         u32 count;         /* of samples */
+        bool again;        /* though it is hot code already */
         const void *model; /* struct vcpu.model */
-    } place[64];           /* by pc, direct-mapped */
+    } place[256];          /* by pc, direct-mapped */
+    struct hot_callee {
+        u64 back;          /* where a call returns to */
+        u64 pc[2];         /* where it went */
+        u32 count[2];      /* how often that was seen */
+    } callee[256];         /* by `back`, direct-mapped */
     u64 samples[2];        /* in first translations, in hot regions */
     struct engine_place *profile; /* a hash table by pc, a power of two long; NULL: not wanted */
     size_t profiled, profile_size;
@@ -145,6 +153,7 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
                     const struct ir_lowering *lowering);
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
 void compiler_verify(const struct compiler *c, const struct engine *en);
+bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 

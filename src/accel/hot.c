@@ -76,8 +76,45 @@ static bool want_block(struct former *f, u64 pc)
 static bool follow(struct lift *l, u64 pc)
 {
     struct former *f = ((struct lifting *)l->opaque)->opaque;
-    return cache_find(&f->from.en->cache, pc, f->from.key) && want_block(f, pc);
+    return (joins(l, pc) || cache_find(&f->from.en->cache, pc, f->from.key)) && want_block(f, pc);
 }
+
+static bool need(struct lift *l, u64 pc)
+{
+    return want_block(((struct lifting *)l->opaque)->opaque, pc);
+}
+
+/* ---- calls by pointer ---- */
+
+static struct hot_callee *callee_of(struct hot *h, u64 back)
+{
+    return &h->callee[(back >> 1) % ARRAY_LEN(h->callee)];
+}
+
+static u64 callee(struct lift *l, u64 back, bool second)
+{
+    const struct lifting *from = l->opaque;
+    const struct hot_callee *c = callee_of(&from->en->hot, back);
+    return c->back == back && c->count[second] >= ENOUGH ? c->pc[second] : 0;
+}
+
+/* The vCPU was seen at pc, a function that may have been called with a return address of `back`. True when that is
+ * news for the code around the call: at most twice, as code is made again for it. */
+static bool note_callee(struct hot *h, u64 back, u64 pc)
+{
+    struct hot_callee *c = callee_of(h, back);
+    if (c->back != back)
+        *c = (struct hot_callee){.back = back};
+    for (unsigned i = 0; i < ARRAY_LEN(c->pc); i++) {
+        if (!c->count[i])
+            c->pc[i] = pc;
+        if (c->pc[i] == pc)
+            return ++c->count[i] == ENOUGH;
+    }
+    return false;
+}
+
+/* ---- what a region is made of ---- */
 
 /* Where the block goes on that has just been lifted. */
 static void follow_end(struct former *f)
@@ -116,7 +153,7 @@ bool hot_form(struct engine *en, struct compiler *c, const struct hot_place *at,
               const struct ir_lowering *lowering)
 {
     struct former f = {.from = {.en = en, .model = at->model, .key = at->key, .follow = follow,
-                                .joins = joins},
+                                .joins = joins, .need = need, .callee = callee},
                        .c = c};
     f.from.opaque = &f;
     return form(&f, at->pc, lowering);
@@ -138,7 +175,7 @@ static bool begin(struct engine *en, const struct hot_place *p)
 {
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     const struct jit_region *old = cache_find(&en->cache, p->pc, p->key);
-    return old && !old->tier && model_lives(en, p->model) &&
+    return old && (!old->tier || p->again) && model_lives(en, p->model) &&
            hot_form(en, &en->hot.compiler, p, &lowering);
 }
 
@@ -247,6 +284,26 @@ struct engine_place *engine_profile(struct engine *en, size_t *count)
     return out;
 }
 
+static struct hot_place *place_of(struct engine *en, u64 pc)
+{
+    u64 hash = pc * 0x9e3779b97f4a7c15ull >> 32;
+    return &en->hot.place[hash % ARRAY_LEN(en->hot.place)];
+}
+
+/* The vCPU is at a function whose call is in a hot region that does not know yet where that call goes. */
+static bool find_caller(struct vcpu *cpu, struct hot_place *caller)
+{
+    struct engine *en = cpu->engine;
+    v128 back;
+    ir_slot_load(&en->isa->slots.slot[en->isa->link], cpu->env, &back);
+    if (!compiler_is_small_leaf(cpu, vcpu_pc(cpu)) || !note_callee(&en->hot, back.d[0], vcpu_pc(cpu)))
+        return false;
+    const struct jit_region *r = cache_region_over(&en->cache, back.d[0] - 1, 1);
+    if (r)
+        *caller = (struct hot_place){.pc = r->pc, .key = r->key, .model = cpu->model, .again = true};
+    return r != NULL;
+}
+
 void hot_sample(struct vcpu *cpu, bool in_hot)
 {
     struct engine *en = cpu->engine;
@@ -258,31 +315,42 @@ void hot_sample(struct vcpu *cpu, bool in_hot)
     h->samples[in_hot]++;
     if (log_on(LOG_PROFILE))
         profile_add(h, at.pc);
-    struct hot_place *p = &h->place[(at.pc >> en->isa->insn_align) % ARRAY_LEN(h->place)];
-    if (p->pc == at.pc && p->key == at.key)
-        p->count += !in_hot;
-    else if (p->count)
+    struct hot_place *p = place_of(en, at.pc);
+    if (!in_hot && p->pc == at.pc && p->key == at.key)
+        p->count++;
+    else if (!in_hot && p->count)
         p->count--; /* what is there wears off */
     else if (!in_hot)
         *p = at;
+    struct hot_place caller;
+    if (find_caller(cpu, &caller)) {
+        caller.count = ENOUGH;
+        *place_of(en, caller.pc) = caller;
+    }
     pthread_mutex_unlock(&en->lock);
 }
 
-/* The place with the most samples, if they are enough. */
+/* What the thread may have used by now. */
+static u64 earned(void)
+{
+    return BURST + nanoseconds(CLOCK_PROCESS_CPUTIME_ID) / SHARE;
+}
+
+/* The place with the most samples, if they are enough: one is, while the thread has used little. */
 static struct hot_place *hottest(struct hot *h)
 {
+    const u32 enough = nanoseconds(CLOCK_THREAD_CPUTIME_ID) < earned() / 4 ? 1 : ENOUGH;
     struct hot_place *best = &h->place[0];
     for (unsigned i = 1; i < ARRAY_LEN(h->place); i++) {
         if (h->place[i].count > best->count)
             best = &h->place[i];
     }
-    return best->count < ENOUGH ? NULL : best;
+    return best->count < enough ? NULL : best;
 }
 
 static bool may_work(void)
 {
-    u64 earned = BURST + nanoseconds(CLOCK_PROCESS_CPUTIME_ID) / SHARE;
-    return nanoseconds(CLOCK_THREAD_CPUTIME_ID) <= earned;
+    return nanoseconds(CLOCK_THREAD_CPUTIME_ID) <= earned();
 }
 
 /* `busy` is held while the compiler is at work: a fork waits for that. */
@@ -306,18 +374,27 @@ static void work(struct engine *en)
     h->stat_ns = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
 }
 
-/* Naps grow longer while nothing is found, after the program's start. */
+/* Naps grow longer while samples are in hot code, after the program's start, and soon short again when they are
+ * not. */
+static u64 next_nap(const struct hot *h, u64 nap, bool cold)
+{
+    if (h->samples[0] + h->samples[1] < EARLY || log_on(LOG_PROFILE))
+        return SHORT_NAP;
+    return cold ? MAX(nap / 4, (u64)SHORT_NAP) : MIN(nap + nap / 4, (u64)LONG_NAP);
+}
+
 static void *hot_thread(void *opaque)
 {
     struct engine *en = opaque;
     struct hot *h = &en->hot;
-    u64 nap = FIRST_NAP;
+    u64 nap = FIRST_NAP, seen = 0;
     while (!atomic_load(&h->stop)) {
         nanosleep(&(struct timespec){0, (long)nap}, NULL);
         pthread_mutex_lock(&en->lock);
-        bool found = ask(en) && en->opts.hot_after && hottest(h), early = h->samples[0] + h->samples[1] < EARLY;
+        bool found = ask(en) && en->opts.hot_after && hottest(h);
+        nap = next_nap(h, nap, h->samples[0] != seen);
+        seen = h->samples[0];
         pthread_mutex_unlock(&en->lock);
-        nap = found || early || log_on(LOG_PROFILE) ? SHORT_NAP : MIN(nap + nap / 4, (u64)LONG_NAP);
         if (found && may_work())
             work(en);
     }
@@ -418,9 +495,12 @@ void hot_entry(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
     const struct hot_place p = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
+    struct hot_place caller;
     heat_reset(en, cpu->env, p.pc);
     pthread_mutex_lock(&en->lock);
     if (begin(en, &p) && allocate(en))
+        finish(en);
+    if (find_caller(cpu, &caller) && begin(en, &caller) && allocate(en))
         finish(en);
     pthread_mutex_unlock(&en->lock);
 }

@@ -91,10 +91,10 @@ static void dump_region(struct perf *p, const u8 *at, const u8 *code, size_t siz
     fflush(p->dump);
 }
 
-void perf_region(struct perf *p, const u8 *at, const u8 *code, size_t size, u64 pc)
+void perf_region(struct perf *p, const u8 *at, const u8 *code, size_t size, u64 pc, bool hot)
 {
     char name[32];
-    snprintf(name, sizeof(name), "guest_%" PRIx64, pc);
+    snprintf(name, sizeof(name), "%s_%" PRIx64, hot ? "hot" : "guest", pc);
     if (p->map)
         fprintf(p->map, "%" PRIxPTR " %zx %s\n", (uintptr_t)at, size, name);
     if (p->dump)

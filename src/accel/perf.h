@@ -18,7 +18,7 @@ struct perf {
 bool perf_open(struct perf *p, bool map, bool dump, struct err *e);
 void perf_close(struct perf *p);
 
-/* Host code at `at` (readable at `code`) runs guest code at `pc`. */
-void perf_region(struct perf *p, const u8 *at, const u8 *code, size_t size, u64 pc);
+/* Host code at `at` (readable at `code`) runs guest code at `pc`; its name says whether it was made for hot code. */
+void perf_region(struct perf *p, const u8 *at, const u8 *code, size_t size, u64 pc, bool hot);
 
 #endif

@@ -56,6 +56,7 @@ enum open_flags {
     OPEN_NO_FLUSH = 1 << 5,   /* cache=unsafe */
     OPEN_CHECK = 1 << 6,      /* open what is marked corrupt, too, to check or repair it */
     OPEN_UNMAP = 1 << 7,      /* a discard of the user frees room */
+    OPEN_WRITE_THROUGH = 1 << 8, /* a write has ended when it is on the disk */
 };
 
 /* Open an image. `options` is an object as blockdev-add has it ("driver", "file", "backing" ..., nested
@@ -82,6 +83,8 @@ bool node_read_only(const struct node *n);
 struct node *node_file(const struct node *n);    /* NULL: none */
 struct node *node_backing(const struct node *n); /* NULL: none, or not opened */
 bool node_probed(const struct node *n);          /* its format was not given but guessed */
+/* Its bytes are those of a block device: they hold something before they are written, and the size is fixed. */
+bool node_is_device(const struct node *n);
 
 /* ---- requests ---- */
 
@@ -94,6 +97,7 @@ enum blk_flags {
     BLK_NO_FALLBACK = 1 << 2, /* zero: fail rather than write zeros */
     BLK_COMPRESS = 1 << 3,    /* write: whole clusters, compressed */
     BLK_INTERNAL = 1 << 4,    /* below the range locks: of the data path itself */
+    BLK_VM_STATE = 1 << 5,    /* of a driver: what lies behind the end of the disk */
 };
 
 enum status_flags {
@@ -204,11 +208,23 @@ struct snapshot_info {
 /* Names are ids or names. The list is the caller's to free with snapshot_list_free(). */
 bool node_snapshot_list(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);
 void snapshot_list_free(struct snapshot_info *list, size_t count);
-bool node_snapshot_create(struct node *n, const char *name, struct err *e);
+/* The machine that the disk belongs to, if its state has been written: what the snapshot tells of it. */
+struct snapshot_vm {
+    u64 size; /* bytes of state */
+    u64 clock_nsec, icount;
+    bool has_icount;
+};
+/* `vm` NULL: the disk alone. The state is the snapshot's then, and not there any more for another one. */
+bool node_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e);
 bool node_snapshot_apply(struct node *n, const char *name, struct err *e);
 bool node_snapshot_delete(struct node *n, const char *name, struct err *e);
 /* Read what a snapshot holds from now on; the node is read-only. */
 bool node_snapshot_load(struct node *n, const char *id, const char *name, struct err *e);
+
+/* The state of a machine: bytes beside those of the disk, for the snapshot that is taken next, or of the one that
+ * was applied last. What was not written reads as zeros. Wait. */
+bool node_vmstate_write(struct node *n, u64 offset, const void *data, u64 len, struct err *e);
+bool node_vmstate_read(struct node *n, u64 offset, void *data, u64 len, struct err *e);
 
 struct image_info {
     u64 cluster_size; /* 0: none */
@@ -223,7 +239,8 @@ void image_info_free(struct image_info *info);
 
 /* Name another backing file in the image (NULL: none); the open graph stays as it is. */
 bool node_set_backing(struct node *n, const char *file, const char *format, struct err *e);
-bool node_amend(struct node *n, const struct json *options, struct err *e);
+/* `force`: also what may lose data. */
+bool node_amend(struct node *n, const struct json *options, bool force, struct err *e);
 /* Give up all that the image itself holds, so that it shows its backing file. */
 bool node_make_empty(struct node *n, struct err *e);
 

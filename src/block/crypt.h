@@ -29,7 +29,7 @@ void derive_key(const char *hash, const u8 *pass, size_t pass_len, u64 iteration
 
 /* ---- LUKS ---- */
 
-enum { LUKS_HEADER = 592, LUKS_SLOTS = 8, LUKS_SALT = 32, LUKS_DIGEST = 20, LUKS_STRIPES = 4000 };
+enum { LUKS_HEADER = 592, LUKS_SLOTS = 8, LUKS_SALT = 32, LUKS_DIGEST = 20, LUKS_STRIPES = 4000, LUKS_ITER_TIME = 2000 /* ms */ };
 
 struct luks_slot {
     bool active;
@@ -47,6 +47,8 @@ struct luks {
     struct luks_slot slots[LUKS_SLOTS];
 };
 
+/* Whether a header of version 1 begins here. */
+bool luks_magic(const u8 *h);
 /* The header in its first LUKS_HEADER bytes. */
 bool luks_parse(struct luks *l, const u8 *h, struct err *e);
 /* Try a passphrase on the header that lies at `base` in the file; waits. NULL: it opens no slot. */
@@ -63,6 +65,22 @@ void luks_options_free(struct luks_options *o);
 u8 *luks_create(const struct luks_options *o, const struct secret *pass, u64 *len, struct err *e);
 /* How long such a header is. */
 bool luks_measure(const struct luks_options *o, u64 *len, struct err *e);
+
+/* A change of key slots, as `amend` has it. */
+#define LUKS_SLOTS_ANY UINT64_MAX
+struct luks_change {
+    bool wanted; /* some option was given */
+    char *state, *new_secret, *old_secret; /* "active" or "inactive"; names of secrets */
+    u64 slot;      /* LUKS_SLOTS_ANY: not given */
+    u64 iter_time; /* milliseconds; UINT64_MAX: not given */
+};
+bool luks_change_take(struct luks_change *c, const char *prefix, struct json *from, struct err *e);
+void luks_change_free(struct luks_change *c);
+/* Change the header that lies at `base` in the file, and *l. `opened_with` opens a slot of it. What would lose data
+ * is only done by force. Waits; a crash leaves all slots usable but the one that is written. */
+bool luks_change(struct luks *l, struct node *file, u64 base, const struct luks_change *c, const struct secret *opened_with, bool force,
+                 struct err *e);
+
 /* What users see of it. */
 void luks_info(const struct luks *l, bool in_qcow2, struct json *o);
 

@@ -16,9 +16,11 @@
 #include "block/node.h"
 
 struct file {
-    int fd;
-    bool direct, device, no_flush;
+    int fd, cached;     /* cached: without O_DIRECT, for writes that are not aligned; -1: none */
+    bool direct, no_flush;
     u32 align;          /* of O_DIRECT I/O */
+    u32 sector;         /* of a device: what zeros and discards are aligned to; of a file 1 */
+    struct file_op *writes; /* with O_DIRECT: those under way or waiting, in the order in which they came */
     bool dirty;         /* written since the last flush */
     bool cannot_zero, cannot_punch; /* the file system said so */
     bool copy_at_once;
@@ -36,15 +38,20 @@ struct file_op {
     struct aio_req aio;
     u64 done;           /* bytes */
     u8 *bounce;         /* O_DIRECT wants aligned memory */
+    bool odd;           /* not aligned for O_DIRECT */
+    bool waits;         /* for another write to the same block */
+    struct file_op *next;
     struct iovec one;
     struct iovec iov[];
 };
 
 static void op_start(struct file_op *op);
+static void write_ended(struct file *s, struct file_op *op);
 
 static void op_finish(struct file_op *op, int error)
 {
     struct blk_req *r = op->r;
+    write_ended(r->node->state, op);
     free(op->bounce);
     free(op);
     node_done(r, error);
@@ -87,7 +94,7 @@ static void op_start(struct file_op *op)
 {
     struct blk_req *r = op->r;
     struct file *s = r->node->state;
-    op->aio.fd = s->fd;
+    op->aio.fd = op->odd ? s->cached : s->fd;
     op->aio.offset = r->offset + op->done;
     op->aio.iov = op->iov;
     op->aio.niov = iov_slice(r->iov, r->niov, op->done, r->len - op->done, op->iov);
@@ -130,7 +137,7 @@ static bool is_aligned(const struct file *s, const struct blk_req *r)
     return bits % s->align == 0;
 }
 
-/* Read, or read, change and write whole blocks, on a worker. */
+/* Read whole blocks, on a worker. */
 static void direct_work(struct pool_job *j)
 {
     struct file_op *op = container_of(j, struct file_op, aio.job);
@@ -142,22 +149,59 @@ static void direct_work(struct pool_job *j)
     if (!op->bounce)
         return;
     memset(op->bounce, 0, end - start);
-    bool whole = start == r->offset && end == r->offset + r->len;
-    ssize_t n = 0;
-    if (r->op == BLK_READ || !whole)
-        n = pread(s->fd, op->bounce, end - start, (off_t)start);
-    if (n >= 0 && r->op == BLK_READ)
+    ssize_t n = pread(s->fd, op->bounce, end - start, (off_t)start);
+    if (n >= 0)
         iov_from(r->iov, r->niov, 0, op->bounce + (r->offset - start), r->len);
-    if (n >= 0 && r->op == BLK_WRITE) {
-        iov_to(r->iov, r->niov, 0, op->bounce + (r->offset - start), r->len);
-        n = pwrite(s->fd, op->bounce, end - start, (off_t)start);
-    }
     op->aio.result = n < 0 ? -errno : (s64)r->len;
 }
 
 static void direct_done(struct pool_job *j)
 {
     rw_done(&container_of(j, struct file_op, aio.job)->aio);
+}
+
+/* A write that is not aligned goes through the page cache, which the kernel keeps in step with O_DIRECT, but
+ * not while both happen to one block. */
+static bool in_the_way(const struct file *s, const struct file_op *a, const struct file_op *b)
+{
+    u64 mask = s->align - 1;
+    return (a->odd || b->odd) && (a->r->offset & ~mask) < ((b->r->offset + b->r->len + mask) & ~mask) &&
+           (b->r->offset & ~mask) < ((a->r->offset + a->r->len + mask) & ~mask);
+}
+
+static bool must_wait(const struct file *s, const struct file_op *op)
+{
+    const struct file_op *before = s->writes;
+    while (before != op && !in_the_way(s, before, op))
+        before = before->next;
+    return before != op;
+}
+
+static void direct_write(struct file *s, struct file_op *op)
+{
+    struct file_op **p = &s->writes;
+    while (*p)
+        p = &(*p)->next;
+    *p = op;
+    op->waits = must_wait(s, op);
+    if (!op->waits)
+        op_start(op);
+}
+
+static void write_ended(struct file *s, struct file_op *op)
+{
+    struct file_op **p = &s->writes;
+    while (*p && *p != op)
+        p = &(*p)->next;
+    if (!*p)
+        return;
+    *p = op->next;
+    for (struct file_op *later = op->next; later; later = later->next) {
+        if (later->waits && !must_wait(s, later)) {
+            later->waits = false;
+            op_start(later);
+        }
+    }
 }
 
 /* ---- the others ---- */
@@ -200,19 +244,19 @@ static void zero_done(struct aio_req *a)
 static void submit_zero(struct node *n, struct blk_req *r)
 {
     struct file *s = n->state;
-    bool discard = r->op == BLK_DISCARD;
-    if (discard && (s->cannot_punch || s->device)) {
+    bool discard = r->op == BLK_DISCARD, odd = (r->offset | r->len) % s->sector;
+    if (discard && (s->cannot_punch || odd)) {
         node_done_later(r, 0);
         return;
     }
-    if (!discard && r->offset >= n->size && !s->device) { /* a longer file: zeros without room */
+    if (!discard && r->offset >= n->size && !n->device) { /* a longer file: zeros without room */
         int error = ftruncate(s->fd, (off_t)(r->offset + r->len)) ? errno : 0;
         if (!error)
             written(n, r->offset + r->len);
         node_done_later(r, error);
         return;
     }
-    if (!discard && s->cannot_zero) {
+    if (!discard && (s->cannot_zero || odd)) {
         node_write_zeros(n, r);
         return;
     }
@@ -249,8 +293,8 @@ static void submit_status(struct node *n, struct blk_req *r)
     u64 end = r->offset + r->len;
     *st = (struct blk_status){.flags = STATUS_ALLOCATED | STATUS_OFFSET | STATUS_DATA, .len = r->len,
                               .host = r->offset, .file = n};
-    off_t data = s->device ? -1 : lseek(s->fd, (off_t)r->offset, SEEK_DATA);
-    if (data < 0 && (s->device || errno != ENXIO)) {
+    off_t data = n->device ? -1 : lseek(s->fd, (off_t)r->offset, SEEK_DATA);
+    if (data < 0 && (n->device || errno != ENXIO)) {
         /* no way to find out: all of it is data */
     } else if (data < 0 || (u64)data > r->offset) {
         st->flags = STATUS_ALLOCATED | STATUS_OFFSET | STATUS_ZERO;
@@ -285,12 +329,15 @@ static void file_submit(struct node *n, struct blk_req *r)
     case BLK_PULL: /* node_submit() answers that */
         break;
     }
-    bool direct = s->direct && !is_aligned(s, r);
-    if (!direct && try_at_once(n, r))
+    bool odd = s->direct && !is_aligned(s, r);
+    if (!odd && try_at_once(n, r))
         return;
     struct file_op *op = xcalloc(1, sizeof(*op) + r->niov * sizeof(op->iov[0]));
     op->r = r;
-    if (direct) {
+    op->odd = odd;
+    if (s->direct && r->op == BLK_WRITE) {
+        direct_write(s, op);
+    } else if (odd) {
         op->aio.job = (struct pool_job){.work = direct_work, .done = direct_done};
         pool_submit(n->graph->pool, &op->aio.job);
     } else {
@@ -300,6 +347,8 @@ static void file_submit(struct node *n, struct blk_req *r)
 
 /* ---- opening ---- */
 
+extern const struct driver driver_host_device;
+
 static bool find_size(struct node *n, struct err *e)
 {
     struct file *s = n->state;
@@ -307,9 +356,11 @@ static bool find_size(struct node *n, struct err *e)
     if (fstat(s->fd, &st))
         return err_set(e, errno, "Could not open '%s': %s", n->filename, strerror(errno));
     if (S_ISBLK(st.st_mode)) {
-        s->device = true;
-        if (ioctl(s->fd, BLKGETSIZE64, &n->size))
+        int sector = 0;
+        n->device = true;
+        if (ioctl(s->fd, BLKGETSIZE64, &n->size) || ioctl(s->fd, BLKSSZGET, &sector) || sector <= 0)
             return err_set(e, errno, "cannot find the size of '%s': %s", n->filename, strerror(errno));
+        s->sector = (u32)sector;
         return true;
     }
     if (S_ISDIR(st.st_mode))
@@ -319,6 +370,39 @@ static bool find_size(struct node *n, struct err *e)
     n->size = (u64)st.st_size;
     n->growable = true;
     return true;
+}
+
+/* Open the node's file again, in another way. -1 and an error if that fails. */
+static int open_again(const struct node *n, int flags, struct err *e)
+{
+    const struct file *s = n->state;
+    struct stat old, new;
+    int fd = open(n->filename, flags | O_CLOEXEC);
+    if (fd < 0) {
+        err_set(e, errno, "Could not open '%s' for writing: %s", n->filename, strerror(errno));
+    } else if (fstat(fd, &new) || fstat(s->fd, &old) || old.st_ino != new.st_ino || old.st_dev != new.st_dev) {
+        close(fd);
+        err_set(e, ESTALE, "'%s' is another file by now", n->filename);
+        fd = -1;
+    }
+    return fd;
+}
+
+static bool open_cached(struct node *n, struct err *e)
+{
+    struct file *s = n->state;
+    if (s->direct && (n->flags & OPEN_WRITE))
+        s->cached = open_again(n, O_RDWR, e);
+    return !s->direct || !(n->flags & OPEN_WRITE) || s->cached >= 0;
+}
+
+/* Who names a driver means that kind of file. */
+static bool right_kind(const struct node *n, struct err *e)
+{
+    bool wants_device = n->drv == &driver_host_device;
+    return n->device == wants_device ||
+           err_set(e, EINVAL, wants_device ? "'host_device' driver requires '%s' to be either a character or block device"
+                                           : "'file' driver requires '%s' to be a regular file", n->filename);
 }
 
 static bool file_open(struct node *n, struct json *options, u32 flags, struct err *e)
@@ -331,6 +415,7 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
         return false;
     free(locking);
     free(aio);
+    bool by_option = filename;
     if (filename) {
         free(n->filename);
         n->filename = filename;
@@ -344,27 +429,24 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
     s->direct = direct;
     s->no_flush = no_flush;
     s->align = DIRECT_ALIGN;
+    s->sector = 1;
+    s->cached = -1;
     s->copy_at_once = n->graph->copy_at_once && !direct;
     s->fd = open(n->filename, (flags & OPEN_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | (direct ? O_DIRECT : 0));
     if (s->fd < 0)
         return err_set(e, errno, "Could not open '%s': %s", n->filename, strerror(errno));
-    return find_size(n, e);
+    return find_size(n, e) && (!by_option || right_kind(n, e)) && open_cached(n, e);
 }
 
 static bool file_make_writable(struct node *n, struct err *e)
 {
     struct file *s = n->state;
-    int fd = open(n->filename, O_RDWR | O_CLOEXEC | (s->direct ? O_DIRECT : 0));
+    int fd = open_again(n, O_RDWR | (s->direct ? O_DIRECT : 0), e);
     if (fd < 0)
-        return err_set(e, errno, "Could not open '%s' for writing: %s", n->filename, strerror(errno));
-    struct stat old, new;
-    if (fstat(fd, &new) || fstat(s->fd, &old) || old.st_ino != new.st_ino || old.st_dev != new.st_dev) {
-        close(fd);
-        return err_set(e, ESTALE, "'%s' is another file by now", n->filename);
-    }
+        return false;
     close(s->fd);
     s->fd = fd;
-    return true;
+    return open_cached(n, e);
 }
 
 bool file_set_lock(struct node *n, bool owner, struct err *e)
@@ -386,6 +468,8 @@ static bool file_close(struct node *n, struct err *e)
         good = err_set(e, errno, "cannot flush '%s': %s", n->filename, strerror(errno));
     if (s->fd >= 0)
         close(s->fd);
+    if (s->cached >= 0)
+        close(s->cached);
     free(s);
     return good;
 }
@@ -399,15 +483,21 @@ static bool file_create(struct block_graph *g, const char *filename, struct json
         !opt_string(options, "preallocation", &text, e))
         return false;
     enum prealloc p = PREALLOC_OFF;
-    bool good = !text || prealloc_parse(text, &p, e);
+    bool good = !text || prealloc_parse(text, &p, NULL) || err_set(e, EINVAL, "invalid parameter value: %s", text);
     free(text);
+    if (good && p == PREALLOC_METADATA)
+        good = err_set(e, ENOTSUP, "Unsupported preallocation mode: metadata");
     int fd = good ? open(filename, O_RDWR | O_CREAT | O_CLOEXEC, 0644) : -1;
     if (fd < 0)
         return good ? err_set(e, errno, "Could not create '%s': %s", filename, strerror(errno)) : false;
+    struct stat st;
+    u64 there = 0;
     good = file_lock(fd, filename, PERM_WRITE | PERM_RESIZE, PERM_RESIZE, e);
-    if (good && ftruncate(fd, 0) && errno != EINVAL)
+    if (good && !fstat(fd, &st) && S_ISBLK(st.st_mode))
+        good = (!ioctl(fd, BLKGETSIZE64, &there) && size <= there) || err_set(e, ENOSPC, "Cannot grow device files");
+    else if (good && ftruncate(fd, 0))
         good = err_set(e, errno, "Could not create '%s': %s", filename, strerror(errno));
-    if (good)
+    else if (good)
         good = file_grow(fd, filename, 0, size, p, e);
     close(fd);
     return good;
@@ -419,8 +509,7 @@ bool file_grow(int fd, const char *filename, u64 from, u64 to, enum prealloc p, 
     if (p == PREALLOC_FALLOC && to > from) {
         error = posix_fallocate(fd, (off_t)from, (off_t)(to - from));
     } else if (ftruncate(fd, (off_t)to)) {
-        struct stat st; /* a device has the size that it has */
-        error = !fstat(fd, &st) && S_ISBLK(st.st_mode) ? 0 : errno;
+        error = errno;
     } else if (p == PREALLOC_FULL) {
         size_t chunk = 1 << 20;
         u8 *zeros = xcalloc(1, chunk);
@@ -440,9 +529,9 @@ bool file_grow(int fd, const char *filename, u64 from, u64 to, enum prealloc p, 
 static bool file_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
 {
     struct file *s = n->state;
-    if (s->device && size > n->size)
-        return err_set(e, EINVAL, "Cannot grow device files");
-    if (!s->device && !file_grow(s->fd, n->filename, MIN(n->size, size), size, p, e))
+    if (n->device) /* it has the size that it has; what is on it may use less */
+        return size <= n->size || err_set(e, EINVAL, "Cannot grow device files");
+    if (!file_grow(s->fd, n->filename, MIN(n->size, size), size, p, e))
         return false;
     s->dirty = true;
     n->size = size;

@@ -211,8 +211,8 @@ static bool all_taken(const struct json *options, const struct driver *drv, stru
 {
     if (!options->first)
         return true;
-    return err_set(e, EINVAL, "Block protocol '%s' doesn't support the option '%s'", drv->name,
-                   options->first->key);
+    return err_set(e, EINVAL, drv->kind == NODE_FORMAT ? "Block format '%s' does not support the option '%s'"
+                                                       : "Block protocol '%s' doesn't support the option '%s'", drv->name, options->first->key);
 }
 
 static const struct driver *probe(struct node *file, struct err *e)
@@ -324,7 +324,7 @@ static struct node *open_on(struct node *file, const struct driver *drv, const c
 static struct node *open_format(struct block_graph *g, const struct driver *drv, const char *filename,
                                 struct json *options, u32 flags, unsigned depth, struct err *e)
 {
-    struct node *file = open_file(g, filename, options, flags, e);
+    struct node *file = open_file(g, filename, options, flags & ~(u32)OPEN_WRITE_THROUGH, e);
     return file ? open_on(file, drv, filename, options, flags, depth, e) : NULL;
 }
 
@@ -392,7 +392,7 @@ struct node *node_open_child(struct node *parent, const char *name, const char *
         group = json_object();
     if (json_get(group, "filename"))
         filename = NULL;
-    struct node *n = open_node(parent->graph, filename, format, group, flags, parent->depth + 1, e);
+    struct node *n = open_node(parent->graph, filename, format, group, flags & ~(u32)OPEN_WRITE_THROUGH, parent->depth + 1, e);
     json_free(group);
     return n;
 }

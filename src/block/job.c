@@ -275,8 +275,11 @@ static void job_step(struct block_job *j)
         j->cursor = end;
         slot_start(j, start, end);
     }
-    if (j->busy)
+    if (j->busy) {
+        if (!j->paused && j->state == JOB_PAUSED)
+            set_state(j, JOB_RUNNING);
         return;
+    }
     if (j->error || j->cancelled)
         set_state(j, JOB_PENDING);
     else if (j->paused)
@@ -388,6 +391,8 @@ static char *lasting_name(const struct node *n)
 
 bool node_overlay(struct node *root, const char *filename, const char *format, struct err *e)
 {
+    if (!node_is_free(root, e))
+        return false;
     struct node *old = root->file;
     struct json *o = json_object();
     char *name = lasting_name(old);
@@ -451,6 +456,38 @@ static struct block_job *job_new(enum kind kind, struct node *root, struct node 
     return j;
 }
 
+static struct node **users(struct block_job *j, struct node *list[3])
+{
+    list[0] = j->root;
+    list[1] = j->source;
+    list[2] = j->target;
+    return list;
+}
+
+/* From now on it runs, and its nodes are its. */
+static struct block_job *begin(struct block_job *j)
+{
+    struct node *list[3];
+    users(j, list);
+    for (unsigned i = 0; i < ARRAY_LEN(list); i++) {
+        if (list[i])
+            list[i]->jobs++;
+    }
+    step_later(j);
+    return j;
+}
+
+/* Before the graph changes, and nodes go. */
+static void let_go(struct block_job *j)
+{
+    struct node *list[3];
+    users(j, list);
+    for (unsigned i = 0; i < ARRAY_LEN(list); i++) {
+        if (list[i])
+            list[i]->jobs--;
+    }
+}
+
 static void job_free(struct block_job *j)
 {
     loop_timer_cancel(j->root->graph->loop, &j->timer);
@@ -485,13 +522,12 @@ static bool find_base(struct block_job *j, struct node *base, struct err *e)
 struct block_job *job_stream(struct node *root, struct node *base, const struct job_options *o, struct err *e)
 {
     struct block_job *j = job_new(STREAM, root, NULL, o);
-    if (!can_take(j->source, 0, e) || (base && !find_base(j, base, e))) {
+    if (!node_is_free(root, e) || !can_take(j->source, 0, e) || (base && !find_base(j, base, e))) {
         job_free(j);
         return NULL;
     }
     bitmap_set(j->todo, 0, j->todo->size, true);
-    step_later(j);
-    return j;
+    return begin(j);
 }
 
 struct block_job *job_commit(struct node *root, struct node *base, const struct job_options *o, struct err *e)
@@ -502,7 +538,7 @@ struct block_job *job_commit(struct node *root, struct node *base, const struct 
         return NULL;
     }
     struct block_job *j = job_new(COMMIT, root, to, o);
-    bool good = find_base(j, to, e) && node_make_writable(to, e) &&
+    bool good = node_is_free(root, e) && node_is_free(to, e) && find_base(j, to, e) && node_make_writable(to, e) &&
                 (to->size >= j->source->size || node_truncate(to, j->source->size, PREALLOC_OFF, e));
     if (!good) {
         job_free(j);
@@ -513,8 +549,7 @@ struct block_job *job_commit(struct node *root, struct node *base, const struct 
     bitmap_set(j->todo, 0, j->todo->size, true);
     j->todo->next = j->source->bitmaps;
     j->source->bitmaps = j->todo;
-    step_later(j);
-    return j;
+    return begin(j);
 }
 
 /* What of the source is to be copied at first. */
@@ -545,29 +580,27 @@ struct block_job *job_backup(struct node *root, struct node *target, const struc
 {
     struct block_job *j = job_new(BACKUP, root, target, o);
     node_drain(root);
-    if (!can_take(target, j->source->size, e) || !first_todo(j, e)) {
+    if (!node_is_free(root, e) || !node_is_free(target, e) || !can_take(target, j->source->size, e) || !first_todo(j, e)) {
         job_free(j);
         return NULL;
     }
     j->filter = put_above(&driver_copy_before_write, j->source);
     j->filter->state = j;
     root->file = j->filter;
-    step_later(j);
-    return j;
+    return begin(j);
 }
 
 struct block_job *job_mirror(struct node *root, struct node *target, const struct job_options *o, struct err *e)
 {
     struct block_job *j = job_new(MIRROR, root, target, o);
     node_drain(root);
-    if (!can_take(target, j->source->size, e) || !first_todo(j, e)) {
+    if (!node_is_free(root, e) || !node_is_free(target, e) || !can_take(target, j->source->size, e) || !first_todo(j, e)) {
         job_free(j);
         return NULL;
     }
     j->todo->next = j->source->bitmaps; /* so that it notes what is written */
     j->source->bitmaps = j->todo;
-    step_later(j);
-    return j;
+    return begin(j);
 }
 
 /* ---- while it runs ---- */
@@ -696,6 +729,7 @@ bool job_finish(struct block_job *j, struct err *e)
 {
     turn_until_pending(j);
     node_drain(j->root);
+    let_go(j);
     bool good = !j->error || err_set(e, j->error, "%s", j->cancelled ? "the job was cancelled" : strerror(j->error));
     if (good && j->kind == STREAM)
         good = finish_stream(j, e);

@@ -51,7 +51,8 @@ enum job_state {
     JOB_PENDING, /* nothing more to do but job_finish() */
 };
 
-/* NULL on failure. Nodes stay the caller's and outlive the job, `root` has `top` or the source below it. */
+/* NULL on failure. Nodes stay the caller's and outlive the job, `root` has `top` or the source below it. While it
+ * runs, another job, an overlay, a change of the size and the like are refused with EBUSY. */
 struct block_job *job_stream(struct node *root, struct node *base, const struct job_options *o, struct err *e);
 /* `base` is in the backing chain of what the root has; it is made writable. NULL: the first backing file. */
 struct block_job *job_commit(struct node *root, struct node *base, const struct job_options *o, struct err *e);

@@ -1,5 +1,4 @@
-/* LUKS version 1: the header, its key slots, and the format "luks", which is nothing but that header and
- * encrypted sectors behind it. */
+/* LUKS version 1: the header and its key slots. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,12 +8,10 @@
 #include "base/bytes.h"
 #include "base/mem.h"
 #include "block/crypt.h"
-#include "block/format.h"
 
 enum {
     SLOT_AT = 208, SLOT_LEN = 48, ACTIVE = 0x00ac71f3, INACTIVE = 0x0000dead,
     ALIGN = 4096,      /* of key material and payload */
-    ITER_TIME = 2000,  /* milliseconds */
     MIN_ITERATIONS = 1000,
 };
 static const u8 magic[8] = {'L', 'U', 'K', 'S', 0xba, 0xbe, 0, 1};
@@ -56,11 +53,16 @@ static bool read_slot(const struct luks *l, const u8 *p, struct luks_slot *s, st
     return good || err_set(e, EINVAL, "a key slot of the LUKS header is corrupt");
 }
 
+bool luks_magic(const u8 *h)
+{
+    return !memcmp(h, magic, sizeof(magic));
+}
+
 bool luks_parse(struct luks *l, const u8 *h, struct err *e)
 {
     *l = (struct luks){.payload = (u64)be32_at(h + 104) * CRYPT_SECTOR, .key_len = be32_at(h + 108),
                        .digest_iterations = be32_at(h + 164)};
-    if (memcmp(h, magic, sizeof(magic)))
+    if (!luks_magic(h))
         return memcmp(h, magic, 6) ? err_set(e, EINVAL, "Volume is not in LUKS format")
                                    : err_set(e, ENOTSUP, "LUKS version %u is not supported", be16_at(h + 6));
     copy_text(l->cipher, h + 8, 32);
@@ -148,24 +150,41 @@ static bool try_slot(const struct luks *l, const struct luks_slot *s, const stru
     return !memcmp(digest, l->digest, LUKS_DIGEST);
 }
 
-struct crypt *luks_unlock(const struct luks *l, struct node *file, u64 base, const struct secret *pass, struct err *e)
+static size_t material_len(const struct luks *l)
 {
-    size_t len = ALIGN_UP((size_t)l->key_len * LUKS_STRIPES, (size_t)CRYPT_SECTOR);
-    u8 *material = xmalloc(len), key[CRYPT_MAX_KEY];
-    struct crypt *c = NULL;
+    return ALIGN_UP((size_t)l->key_len * LUKS_STRIPES, (size_t)CRYPT_SECTOR);
+}
+
+/* Which slots the passphrase opens, as bits; `first`: be content with one. `key` (CRYPT_MAX_KEY bytes) is the
+ * volume's if there is any. Why there is none is in *e. */
+static u32 find_slots(const struct luks *l, struct node *file, u64 base, const struct secret *pass, bool first, u8 *key, struct err *e)
+{
+    size_t len = material_len(l);
+    u8 *material = xmalloc(len), found[CRYPT_MAX_KEY];
+    u32 slots = 0;
     err_set(e, EPERM, "Invalid password, cannot unlock any keyslot");
-    for (unsigned i = 0; i < LUKS_SLOTS && !c; i++) {
+    for (unsigned i = 0; i < LUKS_SLOTS && !(first && slots); i++) {
         if (!l->slots[i].active)
             continue;
         int error = node_io(file, BLK_READ, base + l->slots[i].offset, material, len, 0);
-        if (error)
+        if (error) {
             err_set(e, error, "cannot read a LUKS key slot: %s", strerror(error));
-        else if (try_slot(l, &l->slots[i], pass, material, key, e))
-            c = cipher_with(l, key, e);
+        } else if (try_slot(l, &l->slots[i], pass, material, found, e)) {
+            memcpy(key, found, sizeof(found));
+            slots |= 1u << i;
+        }
     }
     explicit_bzero(material, len);
-    explicit_bzero(key, sizeof(key));
+    explicit_bzero(found, sizeof(found));
     free(material);
+    return slots;
+}
+
+struct crypt *luks_unlock(const struct luks *l, struct node *file, u64 base, const struct secret *pass, struct err *e)
+{
+    u8 key[CRYPT_MAX_KEY];
+    struct crypt *c = find_slots(l, file, base, pass, true, key, e) ? cipher_with(l, key, e) : NULL;
+    explicit_bzero(key, sizeof(key));
     return c;
 }
 
@@ -337,7 +356,7 @@ u8 *luks_create(const struct luks_options *o, const struct secret *pass, u64 *le
         return NULL;
     }
     make_uuid(&l, id);
-    u64 iterations = count_iterations(&l, o->iter_time ? o->iter_time : ITER_TIME);
+    u64 iterations = count_iterations(&l, o->iter_time ? o->iter_time : LUKS_ITER_TIME);
     l.digest_iterations = (u32)MAX(iterations / 8, MIN_ITERATIONS);
     derive_key(l.hash, key, l.key_len, l.digest_iterations, l.digest_salt, LUKS_SALT, l.digest, LUKS_DIGEST);
     for (unsigned i = 0; i < LUKS_SLOTS; i++)
@@ -353,6 +372,170 @@ u8 *luks_create(const struct luks_options *o, const struct secret *pass, u64 *le
         return h;
     free(h);
     return NULL;
+}
+
+/* ---- changing key slots ---- */
+
+bool luks_change_take(struct luks_change *c, const char *prefix, struct json *from, struct err *e)
+{
+    char name[64];
+    *c = (struct luks_change){.slot = LUKS_SLOTS_ANY, .iter_time = UINT64_MAX};
+    struct { const char *name; char **text; u64 *number; } options[] = {
+        {"state", &c->state, NULL}, {"new-secret", &c->new_secret, NULL}, {"old-secret", &c->old_secret, NULL},
+        {"keyslot", NULL, &c->slot}, {"iter-time", NULL, &c->iter_time},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(options); i++) {
+        snprintf(name, sizeof(name), "%s%s", prefix, options[i].name);
+        c->wanted |= json_get(from, name) != NULL;
+        bool good = options[i].text ? opt_string(from, name, options[i].text, e) : opt_size(from, name, options[i].number, e);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+void luks_change_free(struct luks_change *c)
+{
+    free(c->state);
+    free(c->new_secret);
+    free(c->old_secret);
+}
+
+static unsigned count_active(const struct luks *l)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < LUKS_SLOTS; i++)
+        n += l->slots[i].active;
+    return n;
+}
+
+/* A header, and what users changed in it, in a file at `base`. */
+struct place {
+    struct luks *l;
+    struct node *file;
+    u64 base;
+};
+
+static bool write_header(const struct place *p, struct err *e)
+{
+    u8 h[LUKS_HEADER] = {0};
+    put_header(p->l, h);
+    int error = node_io(p->file, BLK_WRITE, p->base, h, sizeof(h), BLK_FUA);
+    return !error || err_set(e, error, "cannot write the LUKS header: %s", strerror(error));
+}
+
+static bool write_material(const struct place *p, unsigned slot, u8 *material, struct err *e)
+{
+    int error = node_io(p->file, BLK_WRITE, p->base + p->l->slots[slot].offset, material, material_len(p->l), BLK_FUA);
+    return !error || err_set(e, error, "cannot write LUKS key slot %u: %s", slot, strerror(error));
+}
+
+/* The header stops to name the slot before its key material goes. */
+static bool erase_slot(const struct place *p, unsigned slot, struct err *e)
+{
+    struct luks_slot *s = &p->l->slots[slot];
+    u8 *noise = xmalloc(material_len(p->l));
+    s->active = false;
+    s->iterations = 0;
+    memset(s->salt, 0, LUKS_SALT);
+    bool good = write_header(p, e) && (random_bytes(noise, material_len(p->l)) || err_set(e, errno, "no random bytes: %s", strerror(errno))) &&
+                write_material(p, slot, noise, e);
+    free(noise);
+    return good;
+}
+
+static bool set_slot(const struct place *p, unsigned slot, const struct secret *pass, u64 iter_time, const u8 *key, struct err *e)
+{
+    struct luks_slot s = p->l->slots[slot];
+    u8 *material = xcalloc(1, material_len(p->l));
+    s.active = true;
+    s.iterations = (u32)count_iterations(p->l, iter_time);
+    bool good = random_bytes(s.salt, LUKS_SALT) || err_set(e, errno, "no random bytes: %s", strerror(errno));
+    good = good && fill_slot(p->l, &s, pass, key, material, e);
+    if (good && p->l->slots[slot].active) /* whatever happens in between, it opens with what is there */
+        good = erase_slot(p, slot, e);
+    good = good && write_material(p, slot, material, e);
+    if (good)
+        p->l->slots[slot] = s;
+    good = good && write_header(p, e);
+    explicit_bzero(material, material_len(p->l));
+    free(material);
+    return good;
+}
+
+static bool activate(const struct place *p, const struct luks_change *c, const struct secret *opened_with, bool force, struct err *e)
+{
+    u64 slot = c->slot;
+    u8 key[CRYPT_MAX_KEY];
+    if (c->old_secret)
+        return err_set(e, EINVAL, "'old-secret' must not be given when activating keyslots");
+    if (!c->new_secret)
+        return err_set(e, EINVAL, "'new-secret' is required to activate a keyslot");
+    for (unsigned i = LUKS_SLOTS; c->slot == LUKS_SLOTS_ANY && i--;)
+        slot = p->l->slots[i].active ? slot : i;
+    if (slot == LUKS_SLOTS_ANY)
+        return err_set(e, EINVAL, "Can't add a keyslot - all keyslots are in use");
+    if (p->l->slots[slot].active && !force)
+        return err_set(e, EINVAL, "Refusing to overwrite active keyslot %u - please erase it first", (unsigned)slot);
+    const struct secret *pass = secret_find(p->file->graph, c->new_secret, e);
+    bool good = pass && find_slots(p->l, p->file, p->base, opened_with, true, key, e) &&
+                set_slot(p, (unsigned)slot, pass, c->iter_time == UINT64_MAX ? LUKS_ITER_TIME : c->iter_time, key, e);
+    explicit_bzero(key, sizeof(key));
+    return good;
+}
+
+/* Which slots are to be erased, as bits; 0 and an error: none may be. */
+static u32 slots_to_erase(const struct place *p, const struct luks_change *c, bool force, struct err *e)
+{
+    u8 key[CRYPT_MAX_KEY];
+    const struct secret *old = c->old_secret ? secret_find(p->file->graph, c->old_secret, e) : NULL;
+    if (c->old_secret && !old)
+        return 0;
+    u32 matching = old ? find_slots(p->l, p->file, p->base, old, false, key, e) : 0;
+    explicit_bzero(key, sizeof(key));
+    bool one = c->slot != LUKS_SLOTS_ANY;
+    unsigned slot = (unsigned)c->slot, active = count_active(p->l);
+    bool good = true;
+    if (!one && !old)
+        good = err_set(e, EINVAL, "To erase keyslot(s), either explicit keyslot index or the password currently contained in them must be given");
+    else if (!one && !matching)
+        good = err_set(e, EINVAL, "No keyslots match given (old) password for erase operation");
+    else if (!one && (unsigned)__builtin_popcount(matching) == active && !force)
+        good = err_set(e, EINVAL, "All the active keyslots match the (old) password that was given and erasing them will erase all the data in the image irreversibly - refusing operation");
+    else if (one && old && !(matching >> slot & 1))
+        good = err_set(e, EINVAL, "Given keyslot %u doesn't contain the given old password for erase operation", slot);
+    else if (one && !p->l->slots[slot].active)
+        good = force || err_set(e, EINVAL, "Given keyslot %u is already erased (inactive) ", slot);
+    else if (one && active == 1 && !force)
+        good = err_set(e, EINVAL, "Attempt to erase the only active keyslot %u which will erase all the data in the image irreversibly - refusing operation", slot);
+    return !good ? 0 : one ? 1u << slot : matching;
+}
+
+static bool deactivate(const struct place *p, const struct luks_change *c, bool force, struct err *e)
+{
+    if (c->new_secret)
+        return err_set(e, EINVAL, "'new-secret' must not be given when erasing keyslots");
+    if (c->iter_time != UINT64_MAX)
+        return err_set(e, EINVAL, "'iter-time' must not be given when erasing keyslots");
+    u32 slots = slots_to_erase(p, c, force, e);
+    bool good = slots;
+    for (unsigned i = 0; i < LUKS_SLOTS && good; i++)
+        good = !(slots >> i & 1) || erase_slot(p, i, e);
+    return good;
+}
+
+bool luks_change(struct luks *l, struct node *file, u64 base, const struct luks_change *c, const struct secret *opened_with, bool force,
+                 struct err *e)
+{
+    struct place p = {l, file, base};
+    if (!c->state)
+        return err_set(e, EINVAL, "Parameter 'state' is missing");
+    bool active = !strcmp(c->state, "active");
+    if (!active && strcmp(c->state, "inactive"))
+        return no_such("state", c->state, e);
+    if (c->slot >= LUKS_SLOTS && c->slot != LUKS_SLOTS_ANY)
+        return err_set(e, EINVAL, "Invalid keyslot %llu specified, must be between 0 and %d", (unsigned long long)c->slot, LUKS_SLOTS - 1);
+    return active ? activate(&p, c, opened_with, force, e) : deactivate(&p, c, force, e);
 }
 
 /* ---- what users see ---- */
@@ -386,190 +569,3 @@ void luks_info(const struct luks *l, bool in_qcow2, struct json *o)
     json_set_int(o, "payload-offset", (s64)l->payload);
     json_set_int(o, "master-key-iters", l->digest_iterations);
 }
-
-/* ---- the format ---- */
-
-enum { UNIT = 64 << 10 };
-
-struct luks_node {
-    struct fmt fmt;
-    struct luks l;
-    struct crypt *crypt;
-};
-
-static struct luks_node *node_of(const struct fmt *f)
-{
-    return container_of(f, struct luks_node, fmt);
-}
-
-static enum step map(struct fmt *f, u64 offset, u64 len, struct extent *x)
-{
-    *x = (struct extent){.kind = EXTENT_DATA, .len = len, .file = f->node->file, .host = offset + node_of(f)->l.payload, .in_place = true};
-    return STEP_DONE;
-}
-
-/* For parts of sectors: the place is there, but has to be read first. */
-static enum step alloc(struct fmt *f, u64 offset, u64 len, struct extent *x)
-{
-    *x = (struct extent){.kind = EXTENT_DATA, .start = offset, .len = len, .file = f->node->file, .host = offset + node_of(f)->l.payload,
-                         .has_room = true};
-    return STEP_DONE;
-}
-
-static enum step link(struct fmt *f, const struct extent *x)
-{
-    return STEP_DONE;
-}
-
-static void release(struct fmt *f, const struct extent *x)
-{
-}
-
-static enum step zero(struct fmt *f, u64 offset, u64 len, u32 flags, u64 *done)
-{
-    *done = 0;
-    return STEP_DONE;
-}
-
-static enum step discard(struct fmt *f, u64 offset, u64 len, u64 *done)
-{
-    *done = len; /* there would be noise where it was */
-    return STEP_DONE;
-}
-
-/* Sectors are counted from the beginning of the payload. */
-static void crypt(const struct fmt *f, bool encrypt, u64 guest, u64 host, u8 *data, size_t len)
-{
-    crypt_sectors(node_of(f)->crypt, encrypt, guest / CRYPT_SECTOR, data, len);
-}
-
-static const struct format_ops luks_ops = {
-    .map = map, .alloc = alloc, .link = link, .release = release, .zero = zero, .discard = discard, .crypt = crypt,
-};
-
-static bool luks_open(struct node *n, struct json *options, u32 flags, struct err *e)
-{
-    struct luks_node *s = xcalloc(1, sizeof(*s));
-    u8 h[LUKS_HEADER];
-    char *key = NULL;
-    fmt_init(&s->fmt, n, &luks_ops);
-    s->fmt.unit = CRYPT_SECTOR;
-    s->fmt.cluster = UNIT;
-    s->fmt.encrypted = true;
-    meta_init(&s->fmt.meta, n->file, ALIGN, 1);
-    int error = node_io(n->file, BLK_READ, 0, h, sizeof(h), 0);
-    if (error)
-        return err_set(e, error, "cannot read the LUKS header: %s", strerror(error));
-    if (!luks_parse(&s->l, h, e) || !opt_string(options, "key-secret", &key, e))
-        return false;
-    bool good = n->file->size >= s->l.payload || err_set(e, EINVAL, "the file is shorter than its LUKS header says");
-    n->size = good ? n->file->size - s->l.payload : 0;
-    if (good && !(flags & OPEN_NO_IO)) {
-        const struct secret *pass = key ? secret_find(n->graph, key, e) : NULL;
-        if (!key)
-            err_set(e, EINVAL, "Parameter 'key-secret' is required for cipher");
-        s->crypt = pass ? luks_unlock(&s->l, n->file, 0, pass, e) : NULL;
-        good = s->crypt;
-    }
-    free(key);
-    return good;
-}
-
-static bool luks_close(struct node *n, struct err *e)
-{
-    if (n->fmt) {
-        struct luks_node *s = node_of(n->fmt);
-        crypt_free(s->crypt);
-        fmt_free(&s->fmt);
-        free(s);
-        n->fmt = NULL;
-    }
-    return true;
-}
-
-static bool luks_image_info(struct node *n, struct image_info *info, struct err *e)
-{
-    info->encrypted = true;
-    info->specific = json_object();
-    luks_info(&node_of(n->fmt)->l, false, info->specific);
-    return true;
-}
-
-static bool luks_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
-{
-    size = ALIGN_UP(size, (u64)CRYPT_SECTOR);
-    if (!node_truncate(n->file, size + node_of(n->fmt)->l.payload, p == PREALLOC_METADATA ? PREALLOC_OFF : p, e))
-        return false;
-    n->size = size;
-    return true;
-}
-
-static bool luks_create_image(struct block_graph *g, const char *filename, struct json *options, struct err *e)
-{
-    struct luks_options o = {0};
-    u64 size = 0, len = 0;
-    bool good = opt_size(options, "size", &size, e) && luks_options_take(&o, "", options, e);
-    if (good && !o.key_secret)
-        good = err_set(e, EINVAL, "Parameter 'key-secret' is required for cipher");
-    const struct secret *pass = good ? secret_find(g, o.key_secret, e) : NULL;
-    u8 *h = pass ? luks_create(&o, pass, &len, e) : NULL;
-    luks_options_free(&o);
-    struct json *none = json_object();
-    json_set_int(none, "size", (s64)(len + ALIGN_UP(size, (u64)CRYPT_SECTOR)));
-    good = h && driver_by_name("file")->create(g, filename, none, e);
-    json_free(none);
-    struct node *n = good ? node_open(g, filename, "file", NULL, OPEN_WRITE, e) : NULL;
-    if (n) {
-        int error = node_io(n, BLK_WRITE, 0, h, len, BLK_FUA);
-        good = !error || err_set(e, error, "Could not write '%s': %s", filename, strerror(error));
-        good = node_close(n, good ? e : NULL) && good;
-    }
-    free(h);
-    return good && n;
-}
-
-static bool luks_measure_image(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full, u64 *bitmaps,
-                               struct err *e)
-{
-    struct json *copy = json_copy(options);
-    struct luks_options o = {0};
-    u64 len;
-    bool good = luks_options_take(&o, "", copy, e) && luks_measure(&o, &len, e);
-    if (good)
-        *required = *full = len + size;
-    *bitmaps = UINT64_MAX;
-    luks_options_free(&o);
-    json_free(copy);
-    return good;
-}
-
-static int luks_probe(const u8 *head, size_t len)
-{
-    return len >= sizeof(magic) && !memcmp(head, magic, sizeof(magic)) ? 100 : 0;
-}
-
-static const struct block_option create_options[] = {
-    {"cipher-alg", "str", "Name of encryption cipher algorithm"},
-    {"cipher-mode", "str", "Name of encryption cipher mode"},
-    {"hash-alg", "str", "Name of encryption hash algorithm"},
-    {"iter-time", "num", "Time to spend in PBKDF in milliseconds"},
-    {"ivgen-alg", "str", "Name of IV generator algorithm"},
-    {"ivgen-hash-alg", "str", "Name of IV generator hash algorithm"},
-    {"key-secret", "str", "ID of the secret that provides the keyslot passphrase"},
-    {"size", "size", "Virtual disk size"},
-    {NULL},
-};
-
-const struct driver driver_luks = {
-    .name = "luks",
-    .kind = NODE_FORMAT,
-    .probe = luks_probe,
-    .open = luks_open,
-    .close = luks_close,
-    .submit = path_submit,
-    .create = luks_create_image,
-    .create_options = create_options,
-    .truncate = luks_truncate,
-    .info = luks_image_info,
-    .measure = luks_measure_image,
-};

@@ -38,6 +38,11 @@ static bool lacks(const struct node *n, const char *what, struct err *e)
     return err_set(e, ENOTSUP, "'%s': the format %s %s", n->filename, n->drv->name, what);
 }
 
+bool node_is_free(const struct node *n, struct err *e)
+{
+    return !n->jobs || err_set(e, EBUSY, "a job works on '%s'; it has to end first", n->filename);
+}
+
 bool block_create(struct block_graph *g, const char *format, const char *filename,
                   const struct json *options, struct err *e)
 {
@@ -84,6 +89,8 @@ bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
         if (!b->bits && b->persistent)
             return err_set(e, ENOTSUP, "Bitmap '%s' is inconsistent and cannot be used\nRemove it before '%s' is resized.", b->name, n->filename);
     }
+    if (!node_is_free(n, e))
+        return false;
     node_drain(n);
     u64 before = n->size;
     bool good = n->drv->truncate ? n->drv->truncate(n, size, p, e) : lacks(n, "cannot be resized", e);
@@ -116,13 +123,15 @@ void snapshot_list_free(struct snapshot_info *list, size_t count)
     free(list);
 }
 
-bool node_snapshot_create(struct node *n, const char *name, struct err *e)
+bool node_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e)
 {
-    return n->drv->snapshot_create ? n->drv->snapshot_create(n, name, e) : lacks(n, "has no snapshots", e);
+    return n->drv->snapshot_create ? n->drv->snapshot_create(n, name, vm, e) : lacks(n, "has no snapshots", e);
 }
 
 bool node_snapshot_apply(struct node *n, const char *name, struct err *e)
 {
+    if (!node_is_free(n, e))
+        return false;
     bitmaps_mark(n, 0, n->size);
     return n->drv->snapshot_apply ? n->drv->snapshot_apply(n, name, e) : lacks(n, "has no snapshots", e);
 }
@@ -135,6 +144,18 @@ bool node_snapshot_delete(struct node *n, const char *name, struct err *e)
 bool node_snapshot_load(struct node *n, const char *id, const char *name, struct err *e)
 {
     return n->drv->snapshot_load ? n->drv->snapshot_load(n, id, name, e) : lacks(n, "has no snapshots", e);
+}
+
+bool node_vmstate_write(struct node *n, u64 offset, const void *data, u64 len, struct err *e)
+{
+    if (!(n->flags & OPEN_WRITE))
+        return err_set(e, EPERM, "'%s' is opened read-only", n->filename);
+    return n->drv->vmstate_write ? n->drv->vmstate_write(n, offset, data, len, e) : lacks(n, "cannot hold a machine's state", e);
+}
+
+bool node_vmstate_read(struct node *n, u64 offset, void *data, u64 len, struct err *e)
+{
+    return n->drv->vmstate_read ? n->drv->vmstate_read(n, offset, data, len, e) : lacks(n, "cannot hold a machine's state", e);
 }
 
 bool node_info(struct node *n, struct image_info *info, struct err *e)
@@ -166,15 +187,31 @@ bool node_set_backing(struct node *n, const char *file, const char *format, stru
     return n->drv->set_backing(n, file, format, e);
 }
 
-bool node_amend(struct node *n, const struct json *options, struct err *e)
+static bool has_option(const struct block_option *o, const char *name)
+{
+    while (o && o->name && strcmp(o->name, name))
+        o++;
+    return o && o->name;
+}
+
+bool node_amend(struct node *n, const struct json *options, bool force, struct err *e)
 {
     if (!n->drv->amend)
         return err_set(e, ENOTSUP, "Format driver '%s' does not support option amendment", n->drv->name);
-    return n->drv->amend(n, options, e);
+    if (!node_is_free(n, e))
+        return false;
+    for (const struct json *c = options->first; c; c = c->next) {
+        if (!has_option(n->drv->amend_options, c->key))
+            return err_set(e, EINVAL, "Invalid parameter '%s'%s", c->key,
+                           has_option(n->drv->create_options, c->key) ? "\nThis option is only supported for image creation" : "");
+    }
+    return n->drv->amend(n, options, force, e);
 }
 
 bool node_make_empty(struct node *n, struct err *e)
 {
+    if (!node_is_free(n, e))
+        return false;
     bitmaps_mark(n, 0, n->size);
     return n->drv->make_empty ? n->drv->make_empty(n, e) : lacks(n, "cannot be emptied", e);
 }

@@ -43,6 +43,11 @@ bool node_probed(const struct node *n)
     return n->probed;
 }
 
+bool node_is_device(const struct node *n)
+{
+    return n->device;
+}
+
 bool node_has_bitmaps(const struct node *n)
 {
     return n->drv->bitmap_room;
@@ -65,7 +70,7 @@ static void end_request(struct blk_req *r, int error)
     struct node *n = r->node;
     r->error = error;
     n->inflight--;
-    if (n->bitmaps && changes(r))
+    if (n->bitmaps && changes(r) && !(r->flags & BLK_VM_STATE))
         bitmaps_mark(n, r->offset, r->len); /* who looked meanwhile may have seen what was before */
     r->done(r);
 }
@@ -114,9 +119,12 @@ void node_submit(struct node *n, struct blk_req *r)
     r->node = n;
     r->cancelled = false;
     r->error = 0;
+    if ((n->flags & OPEN_WRITE_THROUGH) && changes(r) && !(r->flags & BLK_INTERNAL))
+        r->flags |= BLK_FUA;
     n->inflight++;
-    if (r->op != BLK_FLUSH && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))
-        node_done_later(r, EIO);
+    bool on_disk = r->op != BLK_FLUSH && !(r->flags & BLK_VM_STATE);
+    if (on_disk && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))
+        node_done_later(r, n->device && n->drv->kind == NODE_PROTOCOL && changes(r) ? ENOSPC : EIO);
     else if (r->offset > INT64_MAX || r->len > INT64_MAX - r->offset)
         node_done_later(r, EFBIG);
     else if ((changes(r) || r->op == BLK_PULL) && !(n->flags & OPEN_WRITE))
@@ -126,7 +134,7 @@ void node_submit(struct node *n, struct blk_req *r)
     else if (!r->len && r->op != BLK_FLUSH)
         node_done_later(r, 0);
     else {
-        if (n->bitmaps && changes(r))
+        if (n->bitmaps && on_disk && changes(r))
             bitmaps_mark(n, r->offset, r->len);
         n->drv->submit(n, r);
     }

@@ -35,13 +35,15 @@ struct driver {
     bool (*truncate)(struct node *n, u64 size, enum prealloc p, struct err *e);
     bool (*check)(struct node *n, u32 fix, struct check_result *c, struct err *e);
     bool (*snapshot_list)(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);
-    bool (*snapshot_create)(struct node *n, const char *name, struct err *e);
+    bool (*snapshot_create)(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e);
     bool (*snapshot_apply)(struct node *n, const char *name, struct err *e);
     bool (*snapshot_delete)(struct node *n, const char *name, struct err *e);
     bool (*snapshot_load)(struct node *n, const char *id, const char *name, struct err *e);
+    bool (*vmstate_write)(struct node *n, u64 offset, const void *data, u64 len, struct err *e);
+    bool (*vmstate_read)(struct node *n, u64 offset, void *data, u64 len, struct err *e);
     bool (*info)(struct node *n, struct image_info *info, struct err *e);
     bool (*set_backing)(struct node *n, const char *file, const char *format, struct err *e);
-    bool (*amend)(struct node *n, const struct json *options, struct err *e);
+    bool (*amend)(struct node *n, const struct json *options, bool force, struct err *e);
     bool (*make_empty)(struct node *n, struct err *e);
     /* Whether one more bitmap can be stored. The driver saves the persistent ones when it closes. */
     bool (*bitmap_room)(struct node *n, const char *name, struct err *e);
@@ -57,6 +59,7 @@ struct node {
     u32 flags; /* open_flags */
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
+    bool device;   /* its bytes are those of a block device, which hold something before they are written */
     u64 size;
     struct bitmap *bitmaps;
     struct node *file, *backing, *data; /* children; `data`: external data file */
@@ -65,6 +68,7 @@ struct node {
     struct fmt *fmt;                    /* formats */
     void *state;                        /* protocols and filters */
     unsigned inflight;
+    unsigned jobs;                      /* that work on it: it must stay as it is, but for what is written */
     struct err error; /* of the last request that failed for a reason worth words */
 };
 
@@ -95,6 +99,9 @@ struct block_graph {
     bool (*may_open)(void *opaque, const char *name, bool write);
     void *may_open_opaque;
 };
+
+/* Whether no job works on the node; otherwise *e says so. */
+bool node_is_free(const struct node *n, struct err *e);
 
 /* throttle.c */
 void throttle_groups_free(struct block_graph *g);

@@ -117,5 +117,5 @@ bool prealloc_parse(const char *s, enum prealloc *p, struct err *e)
             return true;
         }
     }
-    return err_set(e, EINVAL, "Invalid parameter '%s'", s);
+    return err_set(e, EINVAL, "Parameter 'preallocation' does not accept value '%s'", s);
 }

@@ -360,7 +360,7 @@ static void read_packed(struct op *op, const struct extent *x)
 static void read_backing(struct op *op, u64 len)
 {
     struct blk_req *r = op->req;
-    struct node *backing = op->f->node->backing;
+    struct node *backing = r->flags & BLK_VM_STATE ? NULL : op->f->node->backing;
     u64 there = backing && op->at < backing->size ? MIN(len, backing->size - op->at) : 0;
     if (there)
         piece_submit(piece_new(op, op->at, there, false), backing, BLK_READ, op->at);

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "block/format.h"
 
+enum { SECTOR = 512 }; /* what disks are made of */
+
 struct raw {
     struct fmt fmt;
     bool window;
@@ -30,7 +32,8 @@ static bool raw_open(struct node *n, struct json *options, u32 flags, struct err
     fmt_init(&s->fmt, n, &raw_ops);
     s->fmt.shift = offset;
     s->window = offset || size != UINT64_MAX;
-    n->size = size == UINT64_MAX ? there - offset : size;
+    n->size = size != UINT64_MAX ? size : n->file->growable ? ALIGN_UP(there - offset, (u64)SECTOR) : there - offset;
+    n->device = n->file->device;
     return true;
 }
 
@@ -54,22 +57,23 @@ static bool raw_truncate(struct node *n, u64 size, enum prealloc p, struct err *
     if (s->window)
         return err_set(e, ENOTSUP, "'%s' is opened as a window, which cannot be resized", n->filename);
     if (p == PREALLOC_METADATA)
-        return err_set(e, ENOTSUP, "Unsupported preallocation mode 'metadata'");
+        return err_set(e, ENOTSUP, "Unsupported preallocation mode: metadata");
     if (!node_truncate(n->file, size, p, e))
         return false;
-    n->size = size;
+    n->size = n->file->growable ? ALIGN_UP(n->file->size, (u64)SECTOR) : n->file->size;
     return true;
 }
 
 static bool raw_measure(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
                         u64 *bitmaps, struct err *e)
 {
-    *required = *full = ALIGN_UP(size, (u64)512);
+    *required = *full = ALIGN_UP(size, (u64)SECTOR);
     *bitmaps = UINT64_MAX;
     return true;
 }
 
 static const struct block_option raw_options[] = {
+    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
     {"size", "size", "Virtual disk size"},
     {NULL},
 };

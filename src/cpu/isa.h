@@ -53,6 +53,7 @@ struct isa {
     u8 tag_bits;   /* top bits of a data address that are ignored for programs */
 
     struct ir_slots slots;
+    u16 link;      /* the slot that calls leave the return address in */
     const struct isa_reg *regs; /* derived registers, ended by a NULL name */
     const struct ir_helper *helpers;
 

@@ -28,15 +28,17 @@ void lift_undefined(struct lift *l, u32 insn)
     l->ended = true;
 }
 
-/* A side exit of a hot region: it may be taken often, and is no reason to store flags on the other way. */
-static bool hot_exit_if(struct lift *l, irv cond, bool want, u64 pc)
+/* A side exit of a hot region: it may be taken often, and is no reason to store flags on the other way. out: to
+ * another region by all means. */
+static bool hot_exit_if(struct lift *l, irv cond, bool want, u64 pc, bool out)
 {
     const struct isa_flags *f = l->isa->flags;
+    bool (*exit_if)(struct ir_builder *, irv, bool, u64) = out ? ir_leave_if : ir_exit_if;
     if (!f)
-        return ir_exit_if(l->b, cond, want, pc);
+        return exit_if(l->b, cond, want, pc);
     irv flags = ir_get(l->b, f->slot);
     f->end(l, pc, pc);
-    bool goes_on = ir_exit_if(l->b, cond, want, pc);
+    bool goes_on = exit_if(l->b, cond, want, pc);
     ir_put(l->b, f->slot, flags);
     return goes_on;
 }
@@ -50,14 +52,14 @@ static void hot_branch(struct lift *l, irv cond, u64 yes)
     bool known = l->joins(l, yes);
     l->ended = true;
     if (!l->follow(l, yes) || yes > l->pc) {
-        l->ended = !hot_exit_if(l, cond, true, yes);
+        l->ended = !hot_exit_if(l, cond, true, yes, false);
         return;
     }
     l->follow(l, no);
     if (!known)
         l->follow(l, yes);
     ir_poll(l->b);
-    if (hot_exit_if(l, cond, false, no)) {
+    if (hot_exit_if(l, cond, false, no, false)) {
         lift_end_flags(l, yes, yes);
         ir_exit(l->b, yes);
     }
@@ -90,6 +92,15 @@ void lift_jump(struct lift *l, u64 to)
     l->ended = true;
 }
 
+void lift_sync(struct lift *l)
+{
+    if (l->b->r->by_state)
+        ir_poll(l->b); /* the region may be gone already: whoever removed it has asked for a flush before */
+    lift_end_flags(l, l->next, l->next);
+    ir_exit(l->b, l->next);
+    l->ended = true;
+}
+
 /* Go on with the instruction at pc as the next of this block. */
 static bool go_on(struct lift *l, u64 pc)
 {
@@ -110,6 +121,22 @@ void lift_call(struct lift *l, u64 to)
     lift_end_flags(l, to, to);
     ir_call(l->b, to, back);
     l->ended = true;
+}
+
+u64 lift_known_callee(struct lift *l, irv to)
+{
+    const struct ir_region *r = l->b->r;
+    if (!r->by_state || l->returns_to || ir_is_const(r, to) || l->pc == r->pc)
+        return 0; /* also at the region's entry, where control comes that left another for a third callee */
+    /* The block that starts here is for calls that do not go to the first callee. */
+    bool second = r->block[l->b->block].pc == l->pc;
+    u64 pc = l->callee(l, l->next, second);
+    if (!pc || !l->isa->is_small_leaf(l, pc) || (!second && !l->need(l, l->pc)))
+        return 0;
+    irv known = ir_const(l->b, IR_I64, pc);
+    irv another = ir_icmp(l->b, IR_NE, 64, to, known);
+    hot_exit_if(l, another, true, l->pc, second);
+    return pc;
 }
 
 void lift_return(struct lift *l, irv to)

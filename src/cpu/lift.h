@@ -66,6 +66,11 @@ struct lift {
     /* Have `code` start at pc, behind the instruction at hand, for a block that goes on there. False when there
      * is no code. */
     bool (*go_on)(struct lift *l, u64 pc);
+    /* Where the indirect call went that returns to `back`, if there is reason to think that it will again; else
+     * 0. second: where else. */
+    u64 (*callee)(struct lift *l, u64 back, bool second);
+    /* Have a block at pc, even if no control was seen to go there. False when there is no room. */
+    bool (*need)(struct lift *l, u64 pc);
     u64 returns_to;  /* where the inlined function that is being lifted was called from; 0: none is */
     void *opaque;    /* for the functions */
 };
@@ -99,7 +104,13 @@ void lift_undefined(struct lift *l, u32 insn);
 void lift_branch(struct lift *l, irv cond, u64 yes);
 void lift_jump(struct lift *l, u64 to);
 void lift_call(struct lift *l, u64 to);
+/* The instruction at hand orders fetches: no old code runs behind it. */
+void lift_sync(struct lift *l);
 void lift_return(struct lift *l, irv to);
+
+/* In hot code, before the link register is put: the small leaf that the indirect call at hand is likely to go to,
+ * for lift_call(); if it goes elsewhere this time, control leaves the block here. 0: none is known. */
+u64 lift_known_callee(struct lift *l, irv to);
 
 /* Two values of 1 << size bytes (4 or 8) as one of twice the size, the first in the low half; and back. */
 irv lift_join(struct lift *l, unsigned size, irv low, irv high);

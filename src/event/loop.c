@@ -273,3 +273,20 @@ void loop_until(struct loop *l, const bool *done)
             wait_fds(l, 0);
     }
 }
+
+struct nap {
+    struct loop_timer timer;
+    bool over;
+};
+
+static void nap_over(struct loop_timer *t)
+{
+    container_of(t, struct nap, timer)->over = true;
+}
+
+void loop_sleep(struct loop *l, u64 when)
+{
+    struct nap nap = {.timer.fire = nap_over};
+    loop_timer_set(l, &nap.timer, when);
+    loop_until(l, &nap.over);
+}

@@ -42,6 +42,8 @@ void loop_turn(struct loop *l, bool block);
 
 /* Turn until *done. */
 void loop_until(struct loop *l, const bool *done);
+/* Turn until it is `when`, by loop_now(). */
+void loop_sleep(struct loop *l, u64 when);
 
 void loop_defer(struct loop *l, struct loop_task *t);
 void loop_post(struct loop *l, struct loop_task *t); /* from any thread */

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -10,7 +11,7 @@
 #include "event/resolve.h"
 #include "event/stream.h"
 
-enum { BACKLOG = 16 };
+enum { BACKLOG = 16, CONNECT_S = 30 };
 
 static int attach(int fd, const struct sockaddr *a, socklen_t len, bool listening)
 {
@@ -57,6 +58,8 @@ static int inet_socket(const char *address, bool listening, struct err *e)
     for (unsigned i = 0; i < n && fd < 0; i++) {
         int one = 1;
         fd = socket(list[i].addr.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd >= 0 && !listening) /* a connect() without an answer takes minutes otherwise */
+            setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_sec = CONNECT_S}, sizeof(struct timeval));
         if (fd >= 0 && listening)
             setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
         if (fd >= 0 && !attach(fd, (void *)&list[i].addr, list[i].len, listening))

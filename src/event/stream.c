@@ -268,3 +268,23 @@ int stream_fd(const struct stream *s)
 {
     return s->watch.fd;
 }
+
+void stream_detach(struct stream *s)
+{
+    while (s->task_set)
+        loop_turn(s->loop, false);
+    if (!s->over)
+        loop_fd_remove(s->loop, &s->watch);
+    s->events = 0;
+}
+
+bool stream_attach(struct stream *s, struct loop *l, void *opaque, struct err *e)
+{
+    s->loop = l;
+    s->opaque = opaque;
+    if (!s->over && !loop_fd_add(l, &s->watch, 0, e)) {
+        s->over = true;
+        return false;
+    }
+    return true;
+}

@@ -44,6 +44,11 @@ void stream_set_layer(struct stream *s, struct stream_layer *layer);
 const char *stream_error(const struct stream *s);
 int stream_fd(const struct stream *s);
 
+/* A stream goes from one loop to another, which may be another thread's: it leaves the one, and joins the other.
+ * Outside of its callbacks; nothing may wait to be sent. It is still to be freed if it cannot join. */
+void stream_detach(struct stream *s);
+bool stream_attach(struct stream *s, struct loop *l, void *opaque, struct err *e);
+
 /* "unix:PATH" or "HOST:PORT" (an IPv6 host in brackets) as a connected or a listening socket, or "fd:NUMBER",
  * which is one already; -1 on failure. A unix socket's file must not exist. */
 int socket_connect(const char *address, struct err *e);

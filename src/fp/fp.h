@@ -75,7 +75,8 @@ struct fp_env {
     bool default_nan;      /* return the default NaN in place of any operand NaN */
     bool default_nan_sign; /* the default NaN is negative (x86) */
     bool tininess_before;  /* detect tininess before rounding (Arm), else after (x86, RISC-V) */
-    u8 number_rule;        /* enum fp_min_rule of what this unit calls minNum and maxNum; its users' choice */
+    bool number_2019;      /* what this unit calls minimum and maximum of numbers is FP_MIN_NUMBER_2019, else
+                              FP_MIN_NUMBER_2008: see fp_number_rule() */
     bool inf_zero_invalid; /* fused inf * 0 + quiet NaN is invalid and gives the default NaN (Arm,
                               RISC-V), else it is just an operation with a NaN operand (x86) */
     bool alternative_half; /* conversions: binary16 has no infinities and NaNs (Arm FPCR.AHP) */
@@ -130,6 +131,10 @@ enum fp_min_rule {
     FP_MIN_NUMBER_2019, /* a number beats any NaN: 754-2019 minimumNumber, RISC-V FMIN */
     FP_MIN_SECOND,      /* a < b ? a : b as written; all NaNs are invalid: x86 MINSD */
 };
+static inline enum fp_min_rule fp_number_rule(const struct fp_env *env)
+{
+    return env->number_2019 ? FP_MIN_NUMBER_2019 : FP_MIN_NUMBER_2008;
+}
 u16 fp16_min(u16 a, u16 b, enum fp_min_rule rule, struct fp_env *env);
 u32 fp32_min(u32 a, u32 b, enum fp_min_rule rule, struct fp_env *env);
 u64 fp64_min(u64 a, u64 b, enum fp_min_rule rule, struct fp_env *env);

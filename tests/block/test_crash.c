@@ -140,7 +140,7 @@ static void do_amend(struct world *w)
     struct err e;
     struct json *o = json_object();
     json_set_int(o, "refcount_bits", 1 << rng_below(&w->rng, 7));
-    node_amend(w->n, o, &e);
+    node_amend(w->n, o, false, &e);
     json_free(o);
 }
 
@@ -151,7 +151,7 @@ static void do_snapshot(struct world *w)
     size_t count;
     node_snapshot_list(w->n, &list, &count, &e);
     if (count < 3 && rng_below(&w->rng, 3))
-        node_snapshot_create(w->n, "s", &e);
+        node_snapshot_create(w->n, "s", NULL, &e);
     else if (count)
         node_snapshot_delete(w->n, list[rng_below(&w->rng, count)].id, &e);
     snapshot_list_free(list, count);
@@ -388,8 +388,14 @@ static unsigned reversed(unsigned rank)
     return META_RANKS - 1 - rank;
 }
 
+/* Reference counts after the tables that refer. */
+static unsigned counted_last(unsigned rank)
+{
+    return rank ? rank : META_RANKS - 1;
+}
+
 /* A random workload and `samples` crashes in it. Returns how many of them did harm. */
-static unsigned crashes(struct rng *rng, const char *kind, unsigned samples, bool planted)
+static unsigned crashes(struct rng *rng, const char *kind, unsigned samples, unsigned (*planted)(unsigned rank))
 {
     struct world w = {.rng = *rng};
     struct history h = {0};
@@ -398,7 +404,7 @@ static unsigned crashes(struct rng *rng, const char *kind, unsigned samples, boo
     struct memory first = {.size = w.m.size, .bytes = xmalloc(w.m.size)};
     memcpy(first.bytes, w.m.bytes, w.m.size);
     w.m.record = true;
-    w.mutate = w.n->fmt->meta.mutate = planted ? reversed : NULL;
+    w.mutate = w.n->fmt->meta.mutate = planted;
     for (unsigned i = 0; i < STEPS; i++)
         step(&w, &h);
     w.m.record = false;
@@ -426,17 +432,20 @@ TEST(crashes_leave_at_most_leaks)
     struct rng rng = rng_seeded();
     for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
         for (unsigned round = 0; round < 4; round++)
-            CHECK_EQ(crashes(&rng, kinds[k], 60, false), 0);
+            CHECK_EQ(crashes(&rng, kinds[k], 60, NULL), 0);
     }
 }
 
 TEST(a_planted_wrong_order_is_found)
 {
+    unsigned (*const planted[])(unsigned) = {reversed, counted_last};
     struct rng rng = rng_seeded();
-    unsigned harm = 0;
-    for (unsigned round = 0; round < 10 && !harm; round++)
-        harm = crashes(&rng, kinds[3], 60, true);
-    CHECK(harm != 0);
+    for (unsigned i = 0; i < ARRAY_LEN(planted); i++) {
+        unsigned harm = 0;
+        for (unsigned round = 0; round < 10 && !harm; round++)
+            harm = crashes(&rng, kinds[3], 60, planted[i]);
+        CHECK(harm != 0);
+    }
 }
 
 /* ---- failures ---- */
@@ -446,7 +455,7 @@ TEST(a_failed_write_or_flush_does_no_harm)
     struct rng rng = rng_seeded();
     for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
         for (unsigned at = 1; at < 120; at += 1 + (unsigned)rng_below(&rng, 3)) {
-            struct world w = {.rng = rng};
+            struct world w = {.rng = rng, .snapshots = at & 1};
             world_open(&w, kinds[k]);
             w.m.ops = 0;
             w.m.fail_count = 1 + rng_below(&rng, 3);
@@ -467,7 +476,7 @@ TEST(a_full_disk_does_no_harm)
 {
     struct rng rng = rng_seeded();
     for (unsigned k = 0; k < ARRAY_LEN(kinds); k++) {
-        struct world w = {.rng = rng};
+        struct world w = {.rng = rng, .snapshots = true};
         world_open(&w, kinds[k]);
         w.m.limit = w.m.size + 60000;
         unsigned full = 0;

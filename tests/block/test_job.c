@@ -240,6 +240,14 @@ TEST(backup_by_bitmap_takes_what_has_changed)
     world_close(&w);
 }
 
+static struct block_job *start(struct world *w, unsigned kind, const struct job_options *o, struct err *e)
+{
+    return kind == 0   ? job_stream(w->root, NULL, o, e)
+           : kind == 1 ? job_commit(w->root, NULL, o, e)
+           : kind == 2 ? job_backup(w->root, w->target, o, e)
+                       : job_mirror(w->root, w->target, o, e);
+}
+
 TEST(a_cancelled_job_changes_nothing)
 {
     struct rng rng = rng_seeded();
@@ -248,10 +256,7 @@ TEST(a_cancelled_job_changes_nothing)
         struct err e = {0};
         struct job_options o = {.speed = 1 << 20};
         world_open(&w);
-        struct block_job *j = kind == 0   ? job_stream(w.root, NULL, &o, &e)
-                              : kind == 1 ? job_commit(w.root, NULL, &o, &e)
-                              : kind == 2 ? job_backup(w.root, w.target, &o, &e)
-                                          : job_mirror(w.root, w.target, &o, &e);
+        struct block_job *j = start(&w, kind, &o, &e);
         write_meanwhile(&w, j, 10);
         job_cancel(j);
         CHECK(!job_run(j, &e));
@@ -261,6 +266,83 @@ TEST(a_cancelled_job_changes_nothing)
         rng = w.rng;
         world_close(&w);
     }
+}
+
+/* What would pull the ground from under a job waits until it has ended. */
+TEST(a_job_has_its_nodes_for_itself)
+{
+    struct rng rng = rng_seeded();
+    for (unsigned kind = 0; kind < 4; kind++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        world_open(&w);
+        struct node *top = node_root_child(w.root);
+        CHECK(node_snapshot_create(top, "s", NULL, &e));
+        struct block_job *j = start(&w, kind, &(struct job_options){.speed = 8 << 20}, &e);
+        write_meanwhile(&w, j, 3);
+        CHECK(!node_truncate(w.root, 2 * DISK, PREALLOC_OFF, &e));
+        CHECK_EQ(e.code, EBUSY);
+        CHECK(!node_truncate(top, 2 * DISK, PREALLOC_OFF, &e));
+        CHECK(!node_snapshot_apply(top, "s", &e));
+        CHECK(!node_overlay(w.root, "/nowhere/overlay", "qcow2", &e));
+        CHECK_EQ(e.code, EBUSY);
+        for (unsigned other = 0; other < 4; other++)
+            CHECK(!start(&w, other, &(struct job_options){0}, &e));
+        CHECK_EQ(e.code, EBUSY);
+        job_set_speed(j, 0);
+        CHECK(job_run(j, &e));
+        CHECK(holds(w.root, w.model));
+        CHECK(node_truncate(w.root, 2 * DISK, PREALLOC_OFF, &e));
+        CHECK_EQ(node_size(w.root), 2 * DISK);
+        CHECK(holds(w.root, w.model));
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+struct notes {
+    unsigned changes;
+    enum job_state last;
+};
+
+static void note_change(struct block_job *j, void *opaque)
+{
+    struct notes *n = opaque;
+    n->changes++;
+    n->last = job_state(j);
+}
+
+TEST(a_paused_job_stands_still_and_tells)
+{
+    struct world w = {.rng = rng_seeded()};
+    struct err e = {0};
+    struct notes notes = {0};
+    world_open(&w);
+    struct job_options o = {.speed = 16 << 20, .changed = note_change, .opaque = &notes};
+    struct block_job *j = job_mirror(w.root, w.target, &o, &e);
+    u64 done, total, later;
+    job_progress(j, &done, &total);
+    CHECK_EQ(done, 0);
+    CHECK_EQ(total, DISK);
+    loop_turn(block_graph_loop(w.g), false);
+    job_pause(j);
+    while (job_state(j) != JOB_PAUSED)
+        loop_turn(block_graph_loop(w.g), true);
+    CHECK_EQ(notes.last, JOB_PAUSED);
+    job_progress(j, &done, &total);
+    write_meanwhile(&w, j, 10);
+    job_progress(j, &later, &total);
+    CHECK_EQ(later, done);
+    job_resume(j);
+    job_set_speed(j, 0);
+    while (job_state(j) != JOB_READY)
+        loop_turn(block_graph_loop(w.g), true);
+    CHECK(notes.changes >= 3);
+    job_progress(j, &done, &total);
+    CHECK_EQ(done, total);
+    CHECK(job_run(j, &e));
+    CHECK(holds(w.root, w.model));
+    world_close(&w);
 }
 
 TEST(errors_of_the_target)

@@ -275,6 +275,57 @@ class Nbd(ImageTest):
         self.our_io(f"nbd:unix:{path}", "read -P 1 0 64k", options=("-f", "raw"))
         self.end(server)
 
+    def test_reconnect(self):
+        """A server that goes and comes back: with `reconnect-delay` requests wait for it, in vain only so long."""
+        self.ours("create", "-f", "raw", "a", "10M")
+        self.our_io("a", "write -P 1 0 10M", options=("-f", "raw"))
+        for n, program in enumerate((self.mine, PEER["qemu-nbd"])):
+            if not program:
+                continue
+            for delay, status in ((20, 0), (1, 1)):
+                with self.subTest(program=program, delay=delay):
+                    server, path = self.serve(program, "-t", "-f", "raw", "a")
+                    spec = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={path},file.reconnect-delay={delay}"
+                    with subprocess.Popen([self.dir / ".qemu-io" / "qemu-io", "--image-opts", spec], stdin=subprocess.PIPE,
+                                          stdout=subprocess.PIPE, text=True, env=dict(os.environ, LYRE_AIO=AIO_MODES[n])) as client:
+                        client.stdin.write("read -P 1 0 64k\n")
+                        client.stdin.flush()
+                        client.stdout.readline()
+                        client.stdout.readline()
+                        server.kill()
+                        server.wait()
+                        os.unlink(path)
+                        client.stdin.write("aio_write -P 2 0 5M\naio_read -P 1 6M 64k\naio_flush\n")
+                        client.stdin.flush()
+                        time.sleep(0.3 if status == 0 else 1.5)
+                        again = subprocess.Popen([program, "-k", path, "-t", "-f", "raw", "a"], cwd=self.dir, stderr=subprocess.DEVNULL)
+                        self.servers.append(again)
+                        # What comes some time later finds the new server in any case.
+                        client.stdin.write("sleep 1500\nread -P 1 7M 64k\nquit\n")
+                        client.stdin.flush()
+                        out = client.stdout.read()
+                        self.assertIn("read 65536/65536 bytes at offset 7340032", out)
+                        self.assertEqual("wrote 5242880/5242880 bytes at offset 0" in out, status == 0, out)
+                        self.assertEqual("Input/output error" in out, status == 1, out)
+                    self.assertEqual(client.returncode, 0)
+                    again.terminate()
+                    again.wait()
+                    if status == 0:
+                        self.our_io("a", "read -P 2 0 5M", "write -P 1 0 5M", options=("-f", "raw"))
+        spec = "driver=raw,file.driver=nbd,file.server.type=fd,file.server.str=0,file.reconnect-delay=1"
+        self.our_io(spec, options=("--image-opts",), status=1)
+
+    def test_open_timeout(self):
+        self.ours("create", "-f", "raw", "a", "1M")
+        path = self.dir / "late"
+        spec = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={path},file.open-timeout="
+        start = time.monotonic()
+        self.our_io(spec + "1", "read 0 512", options=("--image-opts",), status=1)
+        self.assertGreater(time.monotonic() - start, 0.9)
+        late = subprocess.Popen(["sh", "-c", 'sleep 0.7; exec "$0" -k "$1" -f raw a', self.mine, path], cwd=self.dir)
+        self.servers.append(late)
+        self.our_io(spec + "20", "read -P 0 0 512", options=("--image-opts",))
+
     def test_odd_clients(self):
         """What no client of good manners sends: the server answers, or hangs up, and goes on."""
         self.ours("create", "-f", "raw", "a", "1M")

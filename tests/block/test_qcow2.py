@@ -4,13 +4,14 @@
 import itertools
 import json
 import subprocess
+import os
 import sys
 import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, ImageTest
+from images import AIO_MODES, LYRE, ImageTest
 
 WRITES = ("write -P 1 0 1M", "write -P 2 1000 100", "write -P 3 5M 3M", "write -z 6M 300k", "discard 7M 512k",
           "write -P 4 9M 10k", "write -P 5 9445k 5", "writev -P 6 10M 1k 3k 512", "aio_write -P 7 11M 64k",
@@ -122,6 +123,63 @@ class Qcow2(ImageTest):
                 self.our_io("a", "write -P 4 3M 1M")
                 self.ours("snapshot", "-d", "s2", "a")
                 self.same("check", "a")
+
+    def test_machine_state(self):
+        """Snapshots with the state of a machine: the peer sees its size, goes back to it, deletes it."""
+        maker = Path(LYRE).parent / "tests/block/test_block_vmstate"
+        run = subprocess.run([maker], env=dict(os.environ, LYRE_VMSTATE_IMAGE=str(self.dir / "a")), capture_output=True)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertIn("684 KiB", self.same("snapshot", "-l", "a").out)
+        self.same("check", "a")
+        self.same_json("info", "--output=json", "a")
+        for one, other, io in ((self.ours, self.peers, self.peer_io), (self.peers, self.ours, self.our_io)):
+            one("snapshot", "-a", "one", "a")
+            other("check", "a")
+            io("a", "write -q -b -P 9 64k 100k", "read -q -b -P 9 64k 100k", "read -q -b -P 0 10M 64k")
+            (self.our_io if io == self.peer_io else self.peer_io)("a", "read -q -b -P 9 64k 100k")
+            self.peer_io("a", "read -P 1 1000 10000")
+            self.our_io("a", "write -P 7 0 3M")
+            one("snapshot", "-a", "two", "a")
+            self.our_io("a", "read -P 2 1000 10000")
+            self.ours("convert", "-l", "one", "-O", "raw", "a", "b")
+            self.peer_io("b", "read -P 1 1000 10000", options=("-f", "raw"))
+            one("snapshot", "-c", "three", "a")
+            other("snapshot", "-d", "three", "a")
+            other("check", "a")
+        self.peers("snapshot", "-d", "two", "a")
+        self.ours("snapshot", "-d", "one", "a")
+        self.same("check", "a")
+
+    def test_raw_data_file(self):
+        """data_file_raw: the data file alone is the disk, also where the image was not written."""
+        for make in (self.ours, self.peers):
+            make("create", "-f", "qcow2", "-o", "data_file=d,data_file_raw=on", "a", "4M")
+            self.our_io("a", "write -P 3 0 1M", "write -z 64k 64k", "discard 512k 128k")
+            self.same("map", "--output=json", "a")
+            self.peers("compare", "-f", "qcow2", "-F", "raw", "a", "d")
+            self.our_io("d", "write -P 9 2M 64k", options=("-f", "raw"))
+            self.our_io("a", "read -P 9 2M 64k")
+            self.peer_io("a", "read -P 9 2M 64k")
+
+    def test_write_through(self):
+        """Modes of caching: all of them write what they are told to."""
+        self.ours("create", "-f", "qcow2", "a", "4M")
+        for i, mode in enumerate(("writethrough", "directsync", "none", "unsafe", "writeback")):
+            self.our_io("a", f"write -P {i + 1} {i}00k 100k", "reopen -c writethrough", f"read -P {i + 1} {i}00k 100k", options=("-t", mode))
+            self.peer_io("a", f"read -P {i + 1} {i}00k 100k")
+        self.our_io("a", "write -P 99 0 64k", options=("-s",))
+        self.peer_io("a", "read -P 1 0 64k")
+
+    def test_larger_than_the_backing_file(self):
+        """What a longer backing file has behind the end must not show when the image grows."""
+        for compat in ("1.1", "0.10"):
+            self.ours("create", "-f", "qcow2", "base", "2M")
+            self.our_io("base", "write -P 5 0 2M")
+            for command in (("resize", "a", "3M"), ("amend", "-o", "size=3M", "a")):
+                self.ours("create", "-q", "-f", "qcow2", "-o", f"compat={compat}", "-b", "base", "-F", "qcow2", "a", "1000000")
+                self.ours(*command)
+                self.peer_io("a", "read -P 5 0 1000000", "read -P 0 1000448 2000000")
+                self.peers("check", "a")
 
     def test_compressed(self):
         self.ours("create", "-f", "raw", "a", "10M")
@@ -318,6 +376,65 @@ class Qcow2(ImageTest):
             self.peer_io(spec, "read -P 1 1100 500k", "length", options=how)
         run = self.ours("measure", "-O", "luks", "--size", "1G")
         self.assertEqual(run.out, "required size: 1075810304\nfully allocated size: 1075810304\n")
+
+    def test_keys(self):
+        """Changes of LUKS keys, both ways; what would lose data is refused in the peer's words."""
+        names = {"s0": "aaa", "s1": "bbb", "s2": "ccc"}
+        secrets = [x for name, data in names.items() for x in ("--object", f"secret,id={name},data={data}")]
+        for n, (format, prefix) in enumerate((("luks", ""), ("qcow2", "encrypt."))):
+            kind = "" if format == "luks" else "encrypt.format=luks,"
+            self.ours("create", *secrets, "-f", format, "-o", f"{kind}{prefix}key-secret=s0,{prefix}iter-time=10", "a", "8M")
+
+            def spec(key):
+                return f"driver={format},file.filename=a,{prefix}key-secret={key}"
+
+            def amend(options, key, run=self.ours, status=0, force=()):
+                options = ",".join(prefix + x for x in options.split(","))
+                return run("amend", *secrets, *force, "-o", options, "--image-opts", spec(key), status=status)
+
+            with self.subTest(format=format):
+                how = (*secrets, "--image-opts")
+                self.our_io(spec("s0"), "write -P 7 0 1M", options=how, aio=AIO_MODES[n])
+                amend("state=active,new-secret=s1,iter-time=10", "s0")
+                for key in ("s0", "s1"):
+                    self.peer_io(spec(key), "read -P 7 0 1M", options=how)
+                for options in ("state=active,new-secret=s2,keyslot=1", "state=active,new-secret=s2,keyslot=9", "state=active",
+                                "state=inactive", "state=inactive,keyslot=6", "state=inactive,old-secret=s2", "state=foo",
+                                "state=inactive,keyslot=0,old-secret=s1", "state=active,old-secret=s0,new-secret=s1",
+                                "state=inactive,old-secret=s0,new-secret=s1", "state=inactive,old-secret=s0,iter-time=1",
+                                "new-secret=s1", "state=active,new-secret=nope", "key-secret=s1", "size=1" if n == 0 else "foo=1"):
+                    ours = amend(options, "s0", status=1)
+                    self.assertEqual(ours.err, amend(options, "s0", self.peers, status=1).err)
+                amend("state=inactive,old-secret=s0", "s1")
+                self.peer_io(spec("s0"), "read 0 512", options=how, status=1)
+                self.our_io(spec("s0"), "read 0 512", options=how, status=1)
+                self.peer_io(spec("s1"), "read -P 7 0 1M", options=how)
+                for options in ("state=inactive,old-secret=s1", "state=inactive,keyslot=1"):
+                    self.assertEqual(amend(options, "s1", status=1).err, amend(options, "s1", self.peers, status=1).err)
+                amend("state=active,new-secret=s2,keyslot=5,iter-time=10", "s1")
+                amend("state=active,new-secret=s0,keyslot=5,iter-time=10", "s1", force=("--force",))
+                self.our_io(spec("s0"), "read -P 7 0 1M", options=how)
+                self.our_io(spec("s2"), "read 0 512", options=how, status=1)
+                amend("state=inactive,keyslot=5", "s1", self.peers)
+                self.same("info", "a")
+                self.same_json("info", "--output=json", "a")
+        self.same("amend", "-f", "luks", "-o", "help")
+        self.same("amend", "-f", "qcow2", "-o", "help")
+
+    def test_amend_data_file(self):
+        for options in ("data_file=d", "data_file=d,data_file_raw=on"):
+            self.ours("create", "-f", "qcow2", "-o", options, "a", "1M")
+            self.our_io("a", "write -P 3 0 64k")
+            os.rename(self.dir / "d", self.dir / "e")
+            spec = "driver=qcow2,file.filename=a,data-file.driver=file,data-file.filename=e"
+            self.ours("amend", "-o", "data_file=e", "--image-opts", spec)
+            self.peer_io("a", "read -P 3 0 64k")
+            self.ours("amend", "-o", "data_file_raw=off", "a")
+            self.assertIn("data file raw: false", self.same("info", "a").out)
+            self.same("amend", "-o", "data_file_raw=on", "a", status=1)
+        self.ours("create", "-f", "qcow2", "a", "1M")
+        self.same("amend", "-o", "data_file=d", "a", status=1)
+        self.same("amend", "-o", "cluster_size=4k", "a", status=1)
 
     def dirty(self, image, name, program=None):
         """What a server of the image says of a bitmap: offset, length and whether it is dirty."""

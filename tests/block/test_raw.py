@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Raw images: our tools and the peer's see the same bytes, holes and texts."""
 
+import os
 import sys
+import time
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
@@ -22,10 +24,52 @@ class Raw(ImageTest):
                           "read -P 8 2M 64k", "read -P 9 3M 1M", "read -P 0 8 1000", options=("-f", "raw"))
 
     def test_beyond_the_end(self):
-        self.ours("create", "-f", "raw", "a", "1000")
-        run = self.our_io("a", "read 990 20", options=("-f", "raw"), status=1)
-        self.assertEqual(run.out, "read failed: Input/output error\n")
-        self.our_io("a", "read -P 0 0 1000", "write 999 1", options=("-f", "raw"))
+        """A disk is whole sectors; the file need not be."""
+        (self.dir / "a").write_bytes(b"\1" * 1000)
+        for check in (self.our_io, self.peer_io):
+            check("a", "read -P 1 0 1000", "read -P 0 1000 24", options=("-f", "raw"))
+            run = check("a", "read 1014 20", options=("-f", "raw"), status=1)
+            self.assertIn("read failed: Input/output error", run.out + run.err)
+        self.same("info", "-f", "raw", "a")
+        self.same_json("map", "--output=json", "-f", "raw", "a")
+        self.ours("convert", "-f", "raw", "-O", "raw", "a", "b")
+        self.assertEqual((self.dir / "b").read_bytes(), b"\1" * 1000 + bytes(24))
+
+    def test_preallocation(self):
+        for mode in ("off", "falloc", "full"):
+            self.same("create", "-f", "raw", "-o", f"preallocation={mode}", "a", "3M")
+            self.assertEqual(os.stat(self.dir / "a").st_blocks * 512 >= 3 << 20, mode != "off")
+        self.same("create", "-f", "raw", "-o", "preallocation=metadata", "a", "3M", status=1)
+        self.same("create", "-f", "raw", "-o", "preallocation=foo", "a", "3M", status=1)
+
+    def test_rates(self):
+        """-r holds a conversion back."""
+        (self.dir / "a").write_bytes(os.urandom(4 << 20))
+        start = time.monotonic()
+        self.ours("convert", "-r", "4M", "-f", "raw", "-O", "raw", "a", "b")
+        self.assertGreater(time.monotonic() - start, 0.4)
+        self.assertEqual((self.dir / "a").read_bytes(), (self.dir / "b").read_bytes())
+
+    def test_errors(self):
+        """What is refused is refused in the same words."""
+        self.ours("create", "-f", "qcow2", "q", "4M")
+        self.ours("create", "-f", "qcow2", "r", "1M")
+        for line in ("create -f qcow2 x 9E", "create -f raw x 16E", "create -f qcow2 x 1Q", "create -f qcow2 -b nope -F qcow2 x 1M",
+                     "create -f raw -b q -F qcow2 x 1M", "create -f qcow2 -o compat=0.11 x 1M", "create -f qcow2 -o size=1M x 2M",
+                     "create -f qcow2 -o preallocation=foo x 1M", "create -f qcow2 -o compression_type=lzma x 1M",
+                     "info --image-opts driver=qcow2,file.filename=q,foo=bar", "check -r foo q", "check -T foo q",
+                     "convert -O raw -S 100 q x", "convert --target-is-zero -O qcow2 q x", "convert -O qcow2 -B r q x",
+                     "convert -C -S 4k -O raw q x", "convert --target-image-opts q driver=qcow2,file.filename=r",
+                     "convert -n -O qcow2 q r", "rebase -u -b q r", "rebase -b q -F foo r", "resize q -1M", "resize q 9E",
+                     "resize --shrink q -100M", "measure --size 9E", "measure --size 1M q", "dd if=q of=x bs=foo", "dd if=q of=x bs=0",
+                     "bench -c 10 --flush-interval=5 q", "bench -i foo -c 1 q", "bench -o 100G -c 1 q", "amend -o compat=foo q",
+                     "amend -o backing_file=r q", "amend -o help", "amend -f foo -o help q"):
+            with self.subTest(line=line):
+                self.assertEqual(self.ours(*line.split(), status=1).err.splitlines()[0], self.peers(*line.split(), status=1).err.splitlines()[0])
+        for line in ("resize --shrink q -1M", "info --image-opts driver=qcow2,file.filename=q",
+                     'info json:{"driver":"qcow2","file":{"driver":"file","filename":"q"}}', "snapshot q"):
+            with self.subTest(line=line):
+                self.assertEqual(self.ours(*line.split()).out, self.peers(*line.replace("--shrink q -1M", "r 2M").split()).out)
 
     def test_texts(self):
         self.ours("create", "-f", "raw", "a", "10M")
@@ -63,6 +107,19 @@ class Raw(ImageTest):
         self.our_io("a", "write -P 4 0 64k", "write -P 5 100 1000", "read -P 5 100 1000", "read -P 4 1100 1000",
                     options=("-n", "-f", "raw"))
         self.peer_io("a", "read -P 5 100 1000", "read -P 4 0 100", options=("-f", "raw"))
+
+    def test_direct_and_not_aligned(self):
+        """Writes of parts of one block at the same time, and up to an end that is not aligned."""
+        for aio in AIO_MODES:
+            with self.subTest(aio=aio):
+                (self.dir / "a").write_bytes(bytes(30000))
+                parts = [f"aio_write -q -P {i + 1} {i * 300} 300" for i in range(100)]
+                self.our_io("a", *parts, "aio_flush", "flush", aio=aio, options=("-n", "-f", "raw"))
+                expected = b"".join(bytes([i + 1]) * 300 for i in range(100))
+                self.assertEqual((self.dir / "a").read_bytes(), expected)
+                (self.dir / "b").write_bytes(bytes(1000))
+                self.our_io("b", "write -P 1 0 512", "write -P 2 900 100", aio=aio, options=("-n", "-f", "raw"))
+                self.assertEqual((self.dir / "b").read_bytes(), b"\1" * 512 + bytes(388) + b"\2" * 100)
 
     def test_window(self):
         self.ours("create", "-f", "raw", "a", "1M")

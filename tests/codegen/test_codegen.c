@@ -4,7 +4,7 @@
  *
  *     8b020020                             4 insns   17 bytes  add x0, x1, x2
  *
- * Usage: test_codegen LEVEL FILE [--bless] [--show] */
+ * Usage: test_codegen GUEST LEVEL FILE [--bless] [--show] */
 #include <inttypes.h>
 #include <unistd.h>
 
@@ -13,17 +13,16 @@
 #include "check.h"
 #include "cpu/lift.h"
 #include "cpu/vcpu.h"
-#include "isa/aarch64/state.h"
 #include "jit/cache/cache.h"
 #include "jit/opt/legalise.h"
 
 #define PC        0x400000
-#define MAX_WORDS 8
+#define MAX_BYTES 32
 #define MAX_LINES 256
 
 struct snippet {
-    u32 word[MAX_WORDS];
-    unsigned count;
+    u8 code[MAX_BYTES];
+    unsigned len;
     char line[256]; /* as it stands in the file */
     u32 start, end; /* in the code file */
     unsigned insns, bytes;
@@ -44,6 +43,20 @@ static struct {
     bool show;
 } t;
 
+/* Instructions are written as numbers, with all their digits. */
+static void read_code(struct snippet *s, const char *p)
+{
+    for (;;) {
+        size_t digits = strspn(p, "0123456789abcdef");
+        u32 insn = (u32)strtoul(p, NULL, 16);
+        if ((digits != 4 && digits != 8) || s->len + digits / 2 > MAX_BYTES)
+            return;
+        memcpy(s->code + s->len, &insn, digits / 2);
+        s->len += (unsigned)digits / 2;
+        p += digits + strspn(p + digits, " ");
+    }
+}
+
 static size_t no_peek(struct lift *l, u64 pc, void *to, size_t len)
 {
     return 0;
@@ -57,18 +70,14 @@ static bool read_pins(const char *path)
     FILE *head = open_memstream(&t.head, &size);
     while (f && fgets(line, sizeof(line), f) && t.count < MAX_LINES) {
         struct snippet *s = &t.s[t.count];
-        char *p = line, *end;
         line[strcspn(line, "\n")] = 0;
         if (*line == '#' || !*line) {
             fprintf(head, "%s\n", line);
             continue;
         }
-        while (s->count < MAX_WORDS && strspn(p, "0123456789abcdef") == 8) {
-            s->word[s->count++] = (u32)strtoul(p, &end, 16);
-            p = end + strspn(end, " ");
-        }
+        read_code(s, line);
         snprintf(s->line, sizeof(s->line), "%s", line);
-        t.count += s->count > 0;
+        t.count += s->len > 0;
     }
     fclose(head);
     if (f)
@@ -81,17 +90,17 @@ static void compile(struct snippet *s, FILE *out)
 {
     struct err e;
     const struct ir_lowering lowering = {host_x86_64.has, opt_legalise, &t.cpu};
-    ir_region_start(&t.ir, &isa_aarch64.slots, PC);
-    t.ir.key = isa_aarch64.key(&t.vcpu);
+    const struct isa *isa = t.vcpu.isa;
+    ir_region_start(&t.ir, &isa->slots, PC);
+    t.ir.key = isa->key(&t.vcpu);
     ir_build_start(&t.b, &t.ir);
     t.b.lowering = &lowering;
     ir_block_start(&t.b);
-    struct lift l = {.b = &t.b, .isa = &isa_aarch64, .model = t.vcpu.model, .key = t.ir.key,
-                     .start = PC, .code = (const u8 *)s->word, .code_len = s->count * 4,
-                     .max_insns = s->count, .pc = PC, .peek = no_peek};
-    isa_aarch64.lift(&l);
+    struct lift l = {.b = &t.b, .isa = isa, .model = t.vcpu.model, .key = t.ir.key,
+                     .start = PC, .code = s->code, .code_len = s->len, .max_insns = MAX_BYTES, .pc = PC, .peek = no_peek};
+    isa->lift(&l);
     cache_room(&t.cache, &t.buf);
-    s->ok = ir_verify(&t.ir, isa_aarch64.helpers, &e) && ra_local(&t.ra, &t.ir, &t.cpu.ra, isa_aarch64.helpers) &&
+    s->ok = ir_verify(&t.ir, isa->helpers, &e) && ra_local(&t.ra, &t.ir, &t.cpu.ra, isa->helpers) &&
             host_x86_64.emit(&t.cpu, &t.ra, &t.buf);
     if (!s->ok)
         return;
@@ -136,14 +145,15 @@ static void count_insns(const char *name)
 
 static void format(const struct snippet *s, char *out, size_t size)
 {
-    char words[MAX_WORDS * 9 + 1] = "", text[160] = "";
-    for (unsigned i = 0; i < s->count; i++) {
+    char words[MAX_BYTES * 3 + 1] = "", text[160] = "";
+    for (unsigned at = 0, bytes; at < s->len; at += bytes) {
         char insn[128];
-        u64 pc = PC + i * 4;
-        isa_aarch64.disas((const u8 *)&s->word[i], 4, pc, insn, sizeof(insn));
-        size_t n = strlen(text);
-        snprintf(words + i * 9, 10, "%08x ", s->word[i]);
-        snprintf(text + n, sizeof(text) - n, "%s%s", i ? "; " : "", insn);
+        u32 word = 0;
+        bytes = t.vcpu.isa->disas(s->code + at, s->len - at, PC + at, insn, sizeof(insn));
+        memcpy(&word, s->code + at, bytes);
+        size_t n = strlen(text), w = strlen(words);
+        snprintf(words + w, sizeof(words) - w, "%0*x ", (int)bytes * 2, word);
+        snprintf(text + n, sizeof(text) - n, "%s%s", at ? "; " : "", insn);
     }
     for (char *p = text; *p; p++)
         *p = *p == '\t' ? ' ' : *p;
@@ -170,17 +180,17 @@ static void compare(const char *path, bool bless)
         fclose(f);
 }
 
-static bool start(const char *level, struct err *e)
+static bool start(const struct isa *isa, const char *level, struct err *e)
 {
-    size_t size = ALIGN_UP(sizeof(struct ir_env) + sizeof(struct a64_state), (size_t)64);
-    t.vcpu = (struct vcpu){.isa = &isa_aarch64, .env = aligned_alloc(64, size)};
+    size_t size = ALIGN_UP(sizeof(struct ir_env) + isa->slots.size, (size_t)64);
+    t.vcpu = (struct vcpu){.isa = isa, .env = aligned_alloc(64, size)};
     memset(t.vcpu.env, 0, size);
     ir_region_init(&t.ir);
     ra_init(&t.ra);
-    t.cpu.slots = &isa_aarch64.slots;
-    t.cpu.helpers = isa_aarch64.helpers;
-    t.cpu.insn_align = isa_aarch64.insn_align;
-    return isa_aarch64.init(&t.vcpu, "max", e) && host_x86_64.detect(&t.cpu, level, 32, e) &&
+    t.cpu.slots = &isa->slots;
+    t.cpu.helpers = isa->helpers;
+    t.cpu.insn_align = isa->insn_align;
+    return isa->init(&t.vcpu, "max", e) && host_x86_64.detect(&t.cpu, level, 32, e) &&
            cache_init(&t.cache, &host_x86_64, &t.cpu, 4 << 20, e);
 }
 
@@ -191,15 +201,16 @@ int main(int argc, char **argv)
 {
     struct err e = {0};
     char name[] = "/tmp/lyre-test-codegen-XXXXXX";
-    if (argc < 3 || !read_pins(argv[2])) {
+    const struct isa *isa = argc < 4 ? NULL : isa_by_name(argv[1]);
+    if (!isa || !read_pins(argv[3])) {
         printf("Bail out! no file of pins\n");
         return 1;
     }
-    if (system("objdump --version >/dev/null 2>&1") || !start(argv[1], &e)) {
+    if (system("objdump --version >/dev/null 2>&1") || !start(isa, argv[2], &e)) {
         printf("1..0 # SKIP %s\n", e.text[0] ? e.text : "needs objdump");
         return 0;
     }
-    t.show = argc > 3 && !strcmp(argv[3], "--show");
+    t.show = argc > 4 && !strcmp(argv[4], "--show");
     int fd = mkstemp(name);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "wb");
     if (!f) {
@@ -211,8 +222,8 @@ int main(int argc, char **argv)
     fclose(f);
     count_insns(name);
     unlink(name);
-    compare(argv[2], argc > 3 && !strcmp(argv[3], "--bless"));
-    printf("%sok 1 aarch64\n1..1\n", test_failures ? "not " : "");
+    compare(argv[3], argc > 4 && !strcmp(argv[4], "--bless"));
+    printf("%sok 1 %s\n1..1\n", test_failures ? "not " : "", isa->name);
     cache_free(&t.cache);
     ra_free(&t.ra);
     ir_region_free(&t.ir);

@@ -137,8 +137,9 @@ static void add_vec(struct machine *m, struct pool *p, irv v)
 static irv int_op(struct machine *m, struct pool *p)
 {
     static const u8 two[] = {IR_ADD, IR_SUB, IR_MUL, IR_MULHU, IR_MULHS, IR_DIVU, IR_DIVS, IR_AND,
-                             IR_OR,  IR_XOR, IR_ANDN, IR_SHL,  IR_SHR,  IR_SAR,  IR_ROR};
-    static const u8 one[] = {IR_NOT, IR_NEG, IR_BSWAP, IR_CLZ, IR_CTZ, IR_BITREV};
+                             IR_OR,  IR_XOR, IR_ANDN, IR_SHL,  IR_SHR,  IR_SAR,  IR_ROR,
+                             IR_REMU, IR_REMS};
+    static const u8 one[] = {IR_NOT, IR_NEG, IR_BSWAP, IR_CLZ, IR_CTZ, IR_BITREV, IR_POPCNT};
     struct ir_builder *b = &m->b;
     unsigned t = below(2) ? IR_I64 : IR_I32, width = t == IR_I64 ? 64 : 32;
     unsigned lsb = below(width), len = 1 + below(width - lsb);
@@ -157,6 +158,8 @@ static irv int_op(struct machine *m, struct pool *p)
     case 5:
         return ir_select(b, t, pick(p->bools, p->nbools), x, y);
     case 6:
+        if (!below(3)) /* what division by zero gives */
+            return ir_emit(b, below(2) ? IR_DIVU : IR_DIVS, t, below(2), x, y, 0, 0);
         return below(3) ? ir_adc(b, t, x, y, pick(p->bools, p->nbools))
                         : ir_emit(b, IR_CRC32, IR_I32, below(4) | below(2) << 4, x, y, 0, 0);
     default:
@@ -212,6 +215,24 @@ static void flag_op(struct machine *m, struct pool *p)
         p->bools[p->nbools++] = i1;
 }
 
+/* NaN boxing: of what is a box, or of anything; an arithmetic result made canonical. */
+static irv box_op(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    unsigned lane = IR_F16 + below(2);
+    irv x = pick(p->vecs, p->nvecs), y = pick(p->vecs, p->nvecs);
+    switch (below(3)) {
+    case 0:
+        return ir_f1(b, IR_FUNBOX, lane, lane, below(2) ? ir_f1(b, IR_FBOX, IR_F64, lane, x) : x);
+    case 1:
+        return ir_f1(b, IR_FBOX, IR_F64, lane, x);
+    default:
+        lane = below(2) ? IR_F64 : IR_F32;
+        x = ir_f2(b, IR_FADD, lane, lane | below(6) << IR_AUX_ROUND_SHIFT, x, y);
+        return ir_f1(b, IR_FCANON, lane, lane, x);
+    }
+}
+
 static irv fp_op(struct machine *m, struct pool *p)
 {
     static const u8 two[] = {IR_FADD, IR_FSUB, IR_FMUL, IR_FDIV, IR_FMIN, IR_FMAX, IR_FMINNM,
@@ -226,7 +247,9 @@ static irv fp_op(struct machine *m, struct pool *p)
         for (unsigned i = 0; i < 3; i++)
             *arg[i] = below(2) ? *arg[i] : pick(p->scalars[k], p->nscalars[k]);
     }
-    switch (below(8)) {
+    switch (below(9)) {
+    case 8:
+        return box_op(m, p);
     case 0:
         return ir_f1(b, IR_FSQRT, type, lane, x);
     case 1:
@@ -708,8 +731,14 @@ static void state_block(struct machine *m, unsigned i, unsigned count)
     for (unsigned parts = 1 + below(3); parts; parts--) {
         random_ops(m, &p, below(8), fault.at);
         irv cond = pick(p.bools, p.nbools);
-        if (!ir_is_const(&m->ir, cond))
-            ir_exit_if(b, cond, below(2), forward_pc(i, count));
+        if (!ir_is_const(&m->ir, cond)) {
+            bool want = below(2);
+            u64 pc = forward_pc(i, count);
+            if (below(4))
+                ir_exit_if(b, cond, want, pc);
+            else
+                ir_leave_if(b, cond, want, pc);
+        }
     }
     if (i + 1 == count) {
         random_end(m, &p);

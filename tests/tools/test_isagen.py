@@ -15,6 +15,10 @@ operand Rd r:rd
 # 32 bits: 6 constant, a 16-bit immediate, two registers.
 CLASS = 'class c  0000 op:2 imm16 rn rd  by op  : <name> <Rd>, #<rn>\n'
 
+PIECES = 'class b  {} rn rd op:3 {} 0000000 : b <imm>\n'
+LONG = CLASS + 'add 00 rd=11111\n'
+SHORT = 'class16 h  00000000 rd:3 00000 : <name> <Rd>\n'
+
 # name, text after HEAD, expected message (None: accepted)
 CASES = [
     ('a good table', CLASS + 'add 00\nsub 01\n', None),
@@ -62,6 +66,39 @@ CASES = [
     ('system register twice', CLASS + 'add 00\nsysreg a 3 0 0 0 0\nsysreg b 3 0 0 0 0\n',
      't.isa:7: error: system register "b" has the encoding of "a"'),
     ('read-only and write-only', CLASS + 'add 00\nsysreg a 3 0 0 0 0 ro\nsysreg b 3 0 0 0 0 wo\n', None),
+    ('instructions of 16 bits', LONG + SHORT + 'half\n', None),
+    ('a short pattern of 16 bits', 'class16 h  000 rn rd\n', 't.isa:4: error: the pattern of class "h" has 13 bits, not 16'),
+    ('a field in pieces', LONG + PIECES.format('imm:s[12|10:5]', 'imm[4:1|11]') + 'b [imm < 0 || imm == 2]\n',
+     None),
+    ('a constraint on pieces that nothing satisfies', LONG + PIECES.format('imm[12|10:5]', 'imm[4:1|11]') + 'b [imm == 3]\n',
+     't.isa:7: error: nothing satisfies'),
+    ('pieces with a gap', PIECES.format('imm[12|9:4]', 'imm[3:0|11]'),
+     't.isa:4: error: the pieces of field "imm" do not fit below bit 11'),
+    ('pieces that overlap', PIECES.format('imm[6:0]', 'imm[4:0]'), 'the pieces of field "imm" do not fit below bit 0'),
+    ('pieces the wrong way round', PIECES.format('imm[0:6]', 'imm[11:7]'), 't.isa:4: error: bad bits "0:6" of field "imm"'),
+    ('a field whole and in pieces', 'class c  0000 00 imm16 rn rn[4:0]\n', 't.isa:4: error: field "rn" appears twice'),
+    ('an expansion', LONG + SHORT + 'half => add rn=rd+8 imm16=0\n', None),
+    ('an expansion to nothing', LONG + SHORT + 'half => sub\n', 't.isa:7: error: unknown encoding "sub"'),
+    ('an expansion that lacks a field', LONG + SHORT + 'half => add imm16=0\n',
+     't.isa:7: error: nothing gives field "rn" of "add"'),
+    ('an expansion with a field too many', LONG + SHORT + 'half => add rn=1 imm16=0 zz=1\n',
+     't.isa:7: error: "add" has no field "zz"'),
+    ('an expansion without values', LONG + SHORT + 'half => add rn\n',
+     't.isa:7: error: expected field=EXPR in an expansion, not "rn"'),
+    ('an expansion of an unknown field', LONG + SHORT + 'half => add rn=zz imm16=0\n',
+     't.isa:7: error: class "h" has no field "zz"'),
+    ('several features', 'features W X Y\n' + CLASS + 'add 00 W&X|Y\n', None),
+    ('several choices', 'features W X Y\n' + CLASS + 'add 00 W|X&X|Y\n',
+     't.isa:6: error: "W|X&X|Y" has more than one choice'),
+    ('several features, one unknown', 'features W\n' + CLASS + 'add 00 W&Z\n', 't.isa:6: error: unknown feature "Z"'),
+    ('exclusive features may overlap', 'features W X\nexclusive W X\n' + CLASS + 'add 00 W\nsub 00 X\n', None),
+    ('other features may not', 'features W X\n' + CLASS + 'add 00 W\nsub 00 X\n', 't.isa:7: error: "sub" overlaps "add"'),
+    ('exclusive, but unknown', 'exclusive W X\n', 't.isa:4: error: unknown feature "W"'),
+    ('an oracle', 'oracles other\n' + CLASS + 'add 00 @other\n', None),
+    ('an unknown oracle', CLASS + 'add 00 @other\n', 't.isa:5: error: unknown oracle "other"'),
+    ('an oracle for nothing', 'oracles other\n' + CLASS + 'add 00\n', 't.isa:4: error: oracle "other" is never used'),
+    ('dots in mnemonics', 'separator /\n' + CLASS + 'add.w 00\nadd.w/long 01\n', None),
+    ('a separator of two letters', 'separator ab\n', 't.isa:4: error: expected: separator CHARACTER'),
     ('system register out of range', 'sysreg a 4 0 0 0 0\n', 't.isa:4: error: "4" is not a number of 2 bits'),
 ]
 

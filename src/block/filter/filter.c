@@ -13,6 +13,7 @@ bool filter_open_child(struct node *n, const char *name, struct json *options, u
         n->filename = xstrdup(n->file->filename);
     n->size = n->file->size;
     n->growable = n->file->growable;
+    n->device = n->file->device;
     return true;
 }
 

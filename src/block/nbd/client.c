@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "block/nbd/connect.h"
+#include "block/nbd/attempt.h"
 #include "block/node.h"
 
-enum { SLOTS = 64, MAX_STATUS = 1 << 30 };
+enum { SLOTS = 64, MAX_STATUS = 1 << 30, RETRY_MS = 500 };
 
 /* A request, of which [at, end) is still to be sent. */
 struct op {
@@ -36,6 +36,10 @@ struct nbd {
     struct slot slots[SLOTS];
     struct op *first, **last; /* not yet sent as a whole */
     bool lost;
+    u64 reconnect_delay, open_timeout; /* seconds */
+    bool patient;                      /* the connection is lost, and requests wait for another */
+    struct nbd_attempt *attempt;       /* to make one; NULL: none runs */
+    struct loop_timer retry, give_up;
     /* the reply that is being read */
     struct slot *slot;
     u16 chunk, chunk_flags;
@@ -82,8 +86,6 @@ static void slot_end(struct nbd *s, struct slot *slot, int error)
 
 static void fail_all(struct nbd *s)
 {
-    s->lost = true;
-    err_set(&s->n->error, EIO, "the connection to the NBD server at %s is lost", s->address);
     for (unsigned i = 0; i < SLOTS; i++) {
         if (s->slots[i].op)
             slot_end(s, &s->slots[i], EIO);
@@ -96,11 +98,74 @@ static void fail_all(struct nbd *s)
     }
 }
 
+/* ---- another connection ---- */
+
+/* Everything that is not answered is to be sent again. */
+static void requeue_all(struct nbd *s)
+{
+    for (unsigned i = 0; i < SLOTS; i++) {
+        struct slot *slot = &s->slots[i];
+        struct op *op = slot->op, *queued = s->first;
+        if (!op)
+            continue;
+        if (op->error) { /* of which nothing more is wanted */
+            slot_end(s, slot, 0);
+            continue;
+        }
+        slot->op = NULL;
+        slot->turn++;
+        op->pending--;
+        while (queued && queued != op)
+            queued = queued->next;
+        if (queued)
+            continue;
+        op->next = NULL;
+        *s->last = op;
+        s->last = &op->next;
+    }
+    for (struct op *op = s->first; op; op = op->next)
+        op->at = op->r->offset;
+}
+
+static void attempt_done(void *opaque, bool good);
+
+static void try_again(struct loop_timer *t)
+{
+    struct nbd *s = container_of(t, struct nbd, retry);
+    if (!s->attempt)
+        s->attempt = nbd_attempt_start(s->n->graph, &s->conn, s->export, s->context, attempt_done, s);
+    if (!s->attempt)
+        loop_timer_set(s->n->graph->loop, &s->retry, loop_now() + RETRY_MS * 1000000ull);
+}
+
+static void out_of_patience(struct loop_timer *t)
+{
+    struct nbd *s = container_of(t, struct nbd, give_up);
+    s->patient = false;
+    fail_all(s);
+}
+
+/* No request can be answered on this connection. */
+static void lose(struct nbd *s)
+{
+    u64 now = loop_now();
+    s->lost = true;
+    err_set(&s->n->error, EIO, "the connection to the NBD server at %s is lost", s->address);
+    if (!s->reconnect_delay) {
+        fail_all(s);
+        return;
+    }
+    s->patient = true;
+    requeue_all(s);
+    loop_timer_set(s->n->graph->loop, &s->give_up, now + s->reconnect_delay * 1000000000ull);
+    loop_timer_set(s->n->graph->loop, &s->retry, now);
+}
+
 static void connection_lost(void *user)
 {
     struct nbd *s = user;
     if (!s->lost && s->n->state == s)
-        fail_all(s);
+        lose(s);
 }
 
 /* The server says what makes no sense: nothing more can be believed. */
@@ -108,7 +173,7 @@ static void give_up(struct nbd *s)
 {
     stream_free(s->conn.stream);
     s->conn.stream = NULL;
-    fail_all(s);
+    lose(s);
 }
 
 /* ---- sending ---- */
@@ -343,7 +408,7 @@ static void client_submit(struct node *n, struct blk_req *r)
     u16 flags = s->conn.flags;
     u64 bits = r->offset | r->len;
     bool carries = r->op == BLK_READ || r->op == BLK_WRITE;
-    int error = s->lost ? EIO : carries && bits & (s->conn.min_block - 1) ? EINVAL : 0;
+    int error = s->lost && !s->patient ? EIO : carries && bits & (s->conn.min_block - 1) ? EINVAL : 0;
     if (error) {
         node_done_later(r, error);
     } else if (r->op == BLK_STATUS && !s->conn.context) {
@@ -455,19 +520,18 @@ static void place_free(struct place *p)
 static bool take_place(struct nbd *s, struct json *o, struct err *e)
 {
     struct place p = {0};
-    u64 delay = 0;
     bool good = opt_string(o, "path", &p.path, e) && opt_string(o, "host", &p.host, e) && opt_string(o, "port", &p.port, e) &&
                 opt_string(o, "server.type", &p.type, e) && opt_string(o, "server.path", &p.s_path, e) &&
                 opt_string(o, "server.host", &p.s_host, e) && opt_string(o, "server.port", &p.s_port, e) && opt_string(o, "server.str", &p.s_fd, e) &&
                 opt_string(o, "export", &s->export, e) && opt_string(o, "x-dirty-bitmap", &s->context, e) &&
                 opt_string(o, "tls-creds", &s->tls_creds, e) && opt_string(o, "tls-hostname", &s->hostname, e) &&
-                opt_size(o, "reconnect-delay", &delay, e);
+                opt_size(o, "reconnect-delay", &s->reconnect_delay, e) && opt_size(o, "open-timeout", &s->open_timeout, e);
     const char *path = p.path ? p.path : p.s_path, *host = p.host ? p.host : p.s_host;
     const char *port = p.port ? p.port : p.s_port;
     char number[16];
     snprintf(number, sizeof(number), "%d", NBD_PORT);
-    if (good && delay)
-        good = err_set(e, ENOTSUP, "'reconnect-delay' is not supported");
+    if (good && p.s_fd && (s->reconnect_delay || s->open_timeout))
+        good = err_set(e, EINVAL, "a connection that was handed over cannot be made again: no 'reconnect-delay', no 'open-timeout'");
     else if (good && !!path + !!host + !!p.s_fd != 1)
         good = err_set(e, EINVAL, path ? "path and host may not be used at the same time" : "NBD server address missing");
     if (!s->export)
@@ -486,31 +550,91 @@ static bool take_place(struct nbd *s, struct json *o, struct err *e)
     return good;
 }
 
+/* Sizes of requests, when nothing or too much is said of them. */
+static void limit_blocks(struct nbd_conn *c)
+{
+    c->max_block = MIN(c->max_block ? c->max_block : NBD_MAX_REQUEST, (u32)NBD_MAX_REQUEST);
+    c->min_block = c->min_block ? c->min_block : 1;
+    c->max_block -= c->max_block % c->min_block;
+}
+
+/* Whether a connection made anew shows the same export. */
+static bool is_same(const struct nbd *s, const struct nbd_conn *c)
+{
+    return c->size == s->conn.size && !(c->flags & ~s->conn.flags & FLAG_READ_ONLY) && MAX(c->min_block, 1u) <= s->conn.min_block &&
+           !c->context == !s->conn.context;
+}
+
+static void attempt_done(void *opaque, bool good)
+{
+    struct nbd *s = opaque;
+    struct nbd_attempt *a = s->attempt;
+    struct err e;
+    s->attempt = NULL;
+    good = good && is_same(s, nbd_attempt_conn(a)) && nbd_attempt_take(a, &s->conn, &e);
+    nbd_attempt_free(a);
+    if (!good) {
+        loop_timer_set(s->n->graph->loop, &s->retry, loop_now() + RETRY_MS * 1000000ull);
+        return;
+    }
+    limit_blocks(&s->conn);
+    loop_timer_cancel(s->n->graph->loop, &s->give_up);
+    s->lost = s->patient = false;
+    want_reply(s);
+    pump(s);
+}
+
+/* Connect; until `open-timeout` seconds have passed, again and again. */
+static bool connect_patiently(struct nbd *s, struct err *e)
+{
+    u64 until = loop_now() + s->open_timeout * 1000000000ull;
+    while (!nbd_connect(s->n->graph, &s->conn, e)) {
+        u64 now = loop_now();
+        if (now >= until)
+            return false;
+        nbd_hang_up(&s->conn);
+        loop_sleep(s->n->graph->loop, MIN(until, now + RETRY_MS * 1000000ull));
+    }
+    return true;
+}
+
 static bool client_open(struct node *n, struct json *options, u32 flags, struct err *e)
 {
     struct nbd *s = xcalloc(1, sizeof(*s));
     n->state = s;
     s->n = n;
     s->last = &s->first;
+    s->retry.fire = try_again;
+    s->give_up.fire = out_of_patience;
     if (!take_place(s, options, e) || !node_may_open(n, e))
         return false;
     s->conn.address = s->address;
     s->conn.user = s;
     s->conn.tls_creds = s->tls_creds;
     s->conn.hostname = s->hostname;
-    if (!nbd_connect(n->graph, &s->conn, e) || !nbd_go(&s->conn, s->export, s->context, e))
+    if (!connect_patiently(s, e) || !nbd_go(&s->conn, s->export, s->context, e))
         return false;
     if ((flags & OPEN_WRITE) && (s->conn.flags & FLAG_READ_ONLY))
         return err_set(e, EACCES, "request on write denied without write permission: the export is read-only");
     if (strcmp(s->context, NBD_ALLOCATION) && !s->conn.context)
         return err_set(e, EINVAL, "requested x-dirty-bitmap %s not found", s->context);
-    s->conn.max_block = MIN(s->conn.max_block ? s->conn.max_block : NBD_MAX_REQUEST, (u32)NBD_MAX_REQUEST);
-    s->conn.min_block = s->conn.min_block ? s->conn.min_block : 1;
-    s->conn.max_block -= s->conn.max_block % s->conn.min_block;
+    limit_blocks(&s->conn);
     s->conn.lost = connection_lost;
     n->size = s->conn.size;
     want_reply(s);
     return true;
+}
+
+/* Nothing is tried any more. */
+static void stop_trying(struct nbd *s)
+{
+    struct loop *l = s->n->graph->loop;
+    while (s->attempt) {
+        nbd_attempt_abort(s->attempt);
+        loop_turn(l, true);
+    }
+    loop_timer_cancel(l, &s->retry);
+    loop_timer_cancel(l, &s->give_up);
 }
 
 static bool client_close(struct node *n, struct err *e)
@@ -518,6 +642,7 @@ static bool client_close(struct node *n, struct err *e)
     struct nbd *s = n->state;
     if (!s)
         return true;
+    stop_trying(s);
     if (s->conn.stream && s->conn.size && !s->lost) {
         u8 h[NBD_REQUEST_LEN] = {0};
         put_be32(h, NBD_REQUEST);

@@ -58,7 +58,8 @@ static bool start_tls(struct nbd_conn *c, const struct tls_named *t, struct err 
 
 bool nbd_connect(struct block_graph *g, struct nbd_conn *c, struct err *e)
 {
-    c->loop = block_graph_loop(g);
+    if (!c->loop)
+        c->loop = block_graph_loop(g);
     const struct tls_named *tls = c->tls_creds ? tls_find(g, c->tls_creds, false, e) : NULL;
     if (c->tls_creds && !tls)
         return false;
@@ -67,6 +68,7 @@ bool nbd_connect(struct block_graph *g, struct nbd_conn *c, struct err *e)
     if (!c->stream)
         return false;
     stream_on_close(c->stream, conn_closed);
+    c->over = false;
     if (!take(c, 18, e))
         return false;
     if (be64_at(c->data) != NBD_MAGIC)

@@ -8,7 +8,7 @@
 
 struct nbd_conn {
     struct stream *stream;
-    struct loop *loop;
+    struct loop *loop; /* NULL: the graph's */
     const char *address;
     const char *tls_creds, *hostname; /* NULL: no TLS; any name */
     void *user; /* who gets the stream's calls once nbd_go() is through */

@@ -20,9 +20,13 @@ struct page {
     u64 index;
     struct page *next;
     u32 count[PAGE];
+    u8 kind[PAGE]; /* the highest enum kind that was found */
 };
 
-enum { BUCKETS = 1 << 14 };
+/* What a reference makes of a cluster. L2 tables may be shared. */
+enum kind { KIND_DATA, KIND_L2, KIND_TABLE };
+
+enum { BUCKETS = 1 << 12 };
 
 enum phase { PHASE_HEADER, PHASE_BITMAPS, PHASE_L1, PHASE_TABLES, PHASE_COMPARE, PHASE_END };
 
@@ -30,6 +34,9 @@ struct check {
     struct fmt_job job;
     struct check_result *r;
     u32 fix;
+    bool look;          /* only find out whether a repair can be begun */
+    bool overlaps;      /* two tables are in one cluster: */
+    u64 overlap;
     struct page **buckets;
     struct page *last;
     u64 *pages;         /* indexes of all pages, sorted */
@@ -39,16 +46,17 @@ struct check {
     u32 l1_next;
     bool counted;       /* the L2 tables have been counted: now the COPIED flags */
     u64 next;           /* cluster or entry to go on with */
+    u64 no_room_below;  /* from `next` to here all clusters are in use */
     enum phase phase;
     struct qcow2 *q;
     struct bitmap_walk bitmaps;
 };
 
-static u32 *count_of(struct check *c, u64 cluster)
+static struct page *page_of(struct check *c, u64 cluster)
 {
     u64 index = cluster / PAGE;
     if (c->last && c->last->index == index)
-        return &c->last->count[cluster % PAGE];
+        return c->last;
     struct page **p = &c->buckets[(index * 0x9e3779b97f4a7c15u >> 40) % BUCKETS];
     while (*p && (*p)->index != index)
         p = &(*p)->next;
@@ -56,8 +64,12 @@ static u32 *count_of(struct check *c, u64 cluster)
         *p = xcalloc(1, sizeof(**p));
         (*p)->index = index;
     }
-    c->last = *p;
-    return &(*p)->count[cluster % PAGE];
+    return c->last = *p;
+}
+
+static u32 *count_of(struct check *c, u64 cluster)
+{
+    return &page_of(c, cluster)->count[cluster % PAGE];
 }
 
 /* The same without making a page. */
@@ -100,7 +112,7 @@ static void say(struct check *c, const char *fmt, ...)
 }
 
 /* Bytes at `offset` are in use. */
-static void refer(struct qcow2 *q, struct check *c, u64 offset, u64 len)
+static void refer_as(struct qcow2 *q, struct check *c, u64 offset, u64 len, enum kind kind)
 {
     if (!len)
         return;
@@ -112,12 +124,49 @@ static void refer(struct qcow2 *q, struct check *c, u64 offset, u64 len)
     }
     u64 first = offset >> q->cluster_bits, end = (offset + len - 1) >> q->cluster_bits;
     for (u64 i = first; i <= end; i++) {
-        u32 *n = count_of(c, i);
-        *n += *n != UINT32_MAX;
+        struct page *p = page_of(c, i);
+        p->count[i % PAGE] += p->count[i % PAGE] != UINT32_MAX;
+        u8 *before = &p->kind[i % PAGE];
+        if (kind + *before > KIND_TABLE && kind && *before) {
+            c->overlaps = true;
+            c->overlap = i;
+        }
+        *before = (u8)MAX(kind, *before);
     }
 }
 
+static void refer(struct qcow2 *q, struct check *c, u64 offset, u64 len)
+{
+    refer_as(q, c, offset, len, KIND_DATA);
+}
+
+static void refer_table(struct qcow2 *q, struct check *c, u64 offset, u64 len)
+{
+    refer_as(q, c, offset, len, KIND_TABLE);
+}
+
+/* A repair changes tables. If one lies over another it would destroy what it is to save. */
+static enum step tables_apart(struct qcow2 *q, const struct check *c)
+{
+    if (!c->overlaps)
+        return STEP_DONE;
+    return fmt_fail(&q->fmt, EIO, "two tables of '%s' lie at %#llx, which cannot be repaired; convert what can be read",
+                    q->fmt.node->filename, (unsigned long long)(c->overlap << q->cluster_bits));
+}
+
 /* ---- tables ---- */
+
+/* How many of a table's entries lie in the file; those behind its end are all zero. */
+static u64 entries_in_file(const struct qcow2 *q, u64 offset, u64 entries)
+{
+    u64 end = ALIGN_UP(q->fmt.node->file->size, (u64)q->cluster_size);
+    return offset < end ? MIN(entries, (end - offset) / 8) : 0;
+}
+
+static u64 reftable_entries(const struct qcow2 *q)
+{
+    return entries_in_file(q, q->reftable_offset, (u64)q->reftable_clusters << (q->cluster_bits - 3));
+}
 
 static enum step count_entries(struct qcow2 *q, struct check *c, u64 table, u64 guest)
 {
@@ -213,7 +262,8 @@ static enum step check_flags(struct qcow2 *q, struct check *c, u64 table, u64 gu
 static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
 {
     struct meta *m = &q->fmt.meta;
-    for (; c->l1_next < size; c->l1_next++) {
+    u64 end = entries_in_file(q, l1, size);
+    for (; c->l1_next < end; c->l1_next++) {
         u64 where = l1 + 8ull * c->l1_next;
         u8 *p = meta_get(m, where);
         if (!p)
@@ -246,7 +296,7 @@ static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
                 return STEP_NEED;
             check_copied(q, c, p, where, "L2 cluster", table, RANK_L1);
         } else {
-            refer(q, c, table, q->cluster_size);
+            refer_as(q, c, table, q->cluster_size, KIND_L2);
         }
         if (meta_crowded(m)) {
             c->l1_next++;
@@ -259,7 +309,7 @@ static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
 static void refer_bitmap(void *opaque, u64 offset, u64 len)
 {
     struct check *c = opaque;
-    refer(c->q, c, offset, len);
+    refer_table(c->q, c, offset, len);
 }
 
 static enum step check_mappings(struct qcow2 *q, struct check *c)
@@ -273,7 +323,7 @@ static enum step check_mappings(struct qcow2 *q, struct check *c)
         if (s != STEP_DONE)
             return s;
         if (!c->counted)
-            refer(q, c, l1, 8ull * size);
+            refer_table(q, c, l1, 8ull * size);
     }
     c->table = -1;
     c->l1_next = 0;
@@ -283,7 +333,7 @@ static enum step check_mappings(struct qcow2 *q, struct check *c)
 /* The refcount table and its blocks. */
 static enum step check_blocks(struct qcow2 *q, struct check *c)
 {
-    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3);
+    u64 entries = reftable_entries(q);
     for (; c->next < entries; c->next++) {
         u64 where = q->reftable_offset + 8 * c->next;
         u8 *p = meta_get(&q->fmt.meta, where);
@@ -301,7 +351,7 @@ static enum step check_blocks(struct qcow2 *q, struct check *c)
                 c->r->corruptions++;
             }
         } else if (block) {
-            refer(q, c, block, q->cluster_size);
+            refer_table(q, c, block, q->cluster_size);
             if (found_count(c, block >> q->cluster_bits) != 1 || block >= q->fmt.node->file->size)
                 return fmt_fail(&q->fmt, EIO, "refcount block %llu of '%s' lies over other tables or beyond the end; nothing can be checked",
                                 (unsigned long long)c->next, q->fmt.node->filename);
@@ -318,13 +368,40 @@ static void refer_snapshot_table(struct qcow2 *q, struct check *c)
         const struct snapshot *s = &q->snapshots[i];
         len += ALIGN_UP(40 + 24 + (u64)s->more_len + strlen(s->info.id) + strlen(s->info.name), 8u);
     }
-    refer(q, c, q->snapshots_offset, len);
+    refer_table(q, c, q->snapshots_offset, len);
     const struct extension *x = extension_get(q, EXT_CRYPTO);
     if (x && x->len >= 16)
-        refer(q, c, be64_at(x->data), MIN(be64_at(x->data + 8), (u64)64 << 20));
+        refer_table(q, c, be64_at(x->data), MIN(be64_at(x->data + 8), (u64)64 << 20));
 }
 
 /* ---- comparing ---- */
+
+/* Make a block that counts the cluster, or bring that nearer: the block needs a cluster that nobody uses, and
+ * that something counts. */
+static enum step cover(struct qcow2 *q, struct check *c, u64 cluster)
+{
+    if (!refcount_in_table(q, cluster)) {
+        u64 behind = c->npages ? (c->pages[c->npages - 1] + 1) * PAGE : 0;
+        u64 first;
+        enum step s = refcount_grow_table(q, cluster, behind, &first);
+        u64 end = (q->reftable_offset >> q->cluster_bits) + q->reftable_clusters;
+        for (; s == STEP_BARRIER && first < end; first++)
+            *count_of(c, first) = 1;
+        return s;
+    }
+    u64 at = MAX(cluster, c->no_room_below), count;
+    while (found_count(c, at))
+        at++;
+    c->no_room_below = at;
+    enum step s = refcount_get(q, at, &count);
+    if (s != STEP_DONE)
+        return s;
+    bool counted = refcount_same_block(q, at, cluster) || refcount_covered(q, at);
+    s = refcount_add_block(q, counted ? cluster : at, at);
+    if (s == STEP_DONE)
+        *count_of(c, at) = 1;
+    return s;
+}
 
 static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
 {
@@ -341,26 +418,18 @@ static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
             c->r->image_end = MAX(c->r->image_end, (cluster + 1) << q->cluster_bits);
         return STEP_DONE;
     }
-    bool leak = count > found, fix = c->fix & (leak ? FIX_LEAKS : FIX_ERRORS);
-    if (fix && !refcount_covered(q, cluster)) {
-        u64 at = cluster;
-        while (found_count(c, at)) /* a block needs a cluster that nobody uses, and that it counts itself */
-            at++;
-        s = refcount_add_block(q, at);
+    bool leak = count > found, fix = c->fix & (leak ? FIX_LEAKS : FIX_ERRORS) && found <= refcount_max(q);
+    while (fix && !refcount_covered(q, cluster)) {
+        s = cover(q, c, cluster);
         if (s != STEP_DONE)
             return s;
-        *count_of(c, at) = 1;
-        if (!refcount_covered(q, cluster)) {
-            c->r->check_errors++;
-            return STEP_DONE;
-        }
     }
     say(c, "%s cluster %" PRIu64 " refcount=%" PRIu64 " reference=%" PRIu64,
         fix ? "Repairing" : leak ? "Leaked" : "ERROR", cluster, count, found);
     if (!fix) {
         (*(leak ? &c->r->leaks : &c->r->corruptions))++;
     } else {
-        refcount_set(q, cluster, MIN(found, refcount_max(q)));
+        refcount_set(q, cluster, found);
         (*(leak ? &c->r->leaks_fixed : &c->r->corruptions_fixed))++;
     }
     if (found)
@@ -392,7 +461,7 @@ static int by_index(const void *a, const void *b)
 static enum step compare(struct qcow2 *q, struct check *c)
 {
     unsigned bits = q->cluster_bits + 3 - q->refcount_order;
-    u64 entries = (u64)q->reftable_clusters << (q->cluster_bits - 3);
+    u64 entries = reftable_entries(q);
     for (;;) {
         u64 i = c->next >> bits, stop = (i + 1) << bits;
         const u8 *p = i < entries ? meta_get(&q->fmt.meta, q->reftable_offset + 8 * i) : NULL;
@@ -438,8 +507,8 @@ static enum step check_step(struct fmt *f, struct fmt_job *j)
     enum step s = STEP_DONE;
     switch (c->phase) {
     case PHASE_HEADER:
-        refer(q, c, 0, q->cluster_size);
-        refer(q, c, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
+        refer_table(q, c, 0, q->cluster_size);
+        refer_table(q, c, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
         refer_snapshot_table(q, c);
         c->q = q;
         c->bitmaps = (struct bitmap_walk){.refer = refer_bitmap, .opaque = c};
@@ -461,6 +530,8 @@ static enum step check_step(struct fmt *f, struct fmt_job *j)
         s = check_mappings(q, c);
         if (s != STEP_DONE)
             return s;
+        if (c->look)
+            return tables_apart(q, c);
         sort_pages(c);
         c->phase = PHASE_COMPARE;
         FALLTHROUGH;
@@ -477,14 +548,21 @@ static enum step check_step(struct fmt *f, struct fmt_job *j)
     return check_mappings(q, c);
 }
 
+static bool run(struct qcow2 *q, u32 fix, bool look, struct check_result *r, struct err *e)
+{
+    struct check c = {.job.step = check_step, .r = r, .fix = fix, .look = look, .table = -1};
+    c.buckets = xcalloc(BUCKETS, sizeof(*c.buckets));
+    bool good = fmt_run(&q->fmt, &c.job, e);
+    pages_free(&c);
+    return good;
+}
+
 bool qcow2_check(struct node *n, u32 fix, struct check_result *r, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
-    struct check c = {.job.step = check_step, .r = r, .fix = fix, .table = -1};
-    c.buckets = xcalloc(BUCKETS, sizeof(*c.buckets));
+    struct check_result unread = {0};
     r->total_clusters = clusters_of(q, n->size);
-    bool good = fmt_run(&q->fmt, &c.job, e);
-    pages_free(&c);
+    bool good = (!fix || run(q, 0, true, &unread, e)) && run(q, fix, false, r, e);
     if (good && (fix & FIX_ERRORS) && !r->check_errors && !r->corruptions && (q->incompatible & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT))) {
         q->incompatible &= ~(u64)(INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
         header_touch(q, false);

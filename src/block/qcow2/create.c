@@ -51,7 +51,7 @@ static bool parse_version(const char *s, u32 *version, struct err *e)
     else if (!strcmp(s, "1.1") || !strcmp(s, "v3"))
         *version = 3;
     else
-        return err_set(e, EINVAL, "Invalid parameter '%s'", s);
+        return err_set(e, EINVAL, "Parameter 'version' does not accept value '%s'", s);
     return true;
 }
 
@@ -79,13 +79,15 @@ static bool check_plan(struct plan *p, struct err *e)
     if (p->version < 3 && p->data_file)
         return err_set(e, EINVAL, "External data files are only supported with compatibility level 1.1 and above (use version=v3 or greater)");
     if (p->compression && strcmp(p->compression, "zlib") && strcmp(p->compression, "zstd"))
-        return err_set(e, EINVAL, "Invalid parameter '%s'", p->compression);
+        return err_set(e, EINVAL, "Parameter 'compression-type' does not accept value '%s'", p->compression);
     if (p->version < 3 && p->compression && !strcmp(p->compression, "zstd"))
         return err_set(e, EINVAL, "Non-zlib compression type is only supported with compatibility level 1.1 and above (use version=v3 or greater)");
     if (p->backing && p->prealloc != PREALLOC_OFF && !p->ext_l2)
         return err_set(e, EINVAL, "Backing file and preallocation can only be used at the same time if extended_l2 is enabled");
     if (p->backing && p->data_raw)
         return err_set(e, EINVAL, "Backing file and data-file-raw cannot be used at the same time");
+    if (p->data_raw && p->prealloc == PREALLOC_OFF)
+        p->prealloc = PREALLOC_METADATA; /* the data file alone must show the disk, also what the image says nothing of */
     if (p->data_raw && !p->data_file)
         return err_set(e, EINVAL, "data-file-raw requires data-file");
     u64 span = p->cluster_size * (p->cluster_size / (p->ext_l2 ? 16 : 8));
@@ -94,6 +96,110 @@ static bool check_plan(struct plan *p, struct err *e)
     if (p->backing && strlen(p->backing) > 1023)
         return err_set(e, EINVAL, "Backing file name too long");
     return true;
+}
+
+/* ---- size ---- */
+
+struct range_job {
+    struct fmt_job job;
+    u64 at, end;
+    enum step (*change)(struct qcow2 *q, u64 *at, u64 end);
+};
+
+static enum step range_step(struct fmt *f, struct fmt_job *j)
+{
+    struct range_job *r = container_of(j, struct range_job, job);
+    return r->change(qcow2_of(f), &r->at, r->end);
+}
+
+bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e)
+{
+    struct range_job r = {.job.step = range_step, .at = at, .end = end, .change = change};
+    return fmt_run(&q->fmt, &r.job, e);
+}
+
+bool grow_l1(struct qcow2 *q, u64 size, struct err *e)
+{
+    u64 span = (u64)q->cluster_size << q->l2_bits, needed = size / span + (size % span != 0);
+    if (needed <= q->l1_size)
+        return true;
+    if (needed > MAX_L1_BYTES / 8)
+        return err_set(e, EFBIG, "The image size is too large for its cluster size of %u bytes", q->cluster_size);
+    u64 old = q->l1_offset, offset;
+    u32 old_size = q->l1_size;
+    if (!l1_copy(q, old, old_size, (u32)needed, false, &offset, e))
+        return false;
+    q->l1_offset = offset;
+    q->l1_size = (u32)needed;
+    if (old_size)
+        clusters_free_later(q, old, 8ull * old_size);
+    return header_write_now(q, e);
+}
+
+/* Make the file long enough for what was allocated in it. */
+static bool extend_file(struct qcow2 *q, enum prealloc p, struct err *e)
+{
+    struct node *file = q->fmt.node->file, *data = q->fmt.node->data;
+    u64 size = q->fmt.node->size, end = MAX(file->size, q->free_hint << q->cluster_bits);
+    enum prealloc how = p == PREALLOC_METADATA ? PREALLOC_OFF : p;
+    if (data && data->size < size && !node_truncate(data, size, how, e))
+        return false;
+    return end <= file->size || node_truncate(file, end, how, e);
+}
+
+/* Without regard to the backing file. */
+static bool resize(struct node *n, u64 size, enum prealloc p, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    if (size % 512)
+        size = ALIGN_UP(size, (u64)512);
+    if (q->nsnapshots && q->version < 3)
+        return err_set(e, ENOTSUP, "Can't resize a version 2 image which has snapshots");
+    u64 old = n->size, from = ALIGN_UP(size, (u64)q->cluster_size);
+    if (size < old) {
+        u64 tail = MIN(from, old) - size;
+        int error = tail && !has_data_file(q) ? node_io(n, BLK_ZERO, size, NULL, tail, 0) : 0;
+        if (error)
+            return err_set(e, error, "cannot clear the last cluster of '%s': %s", n->filename, strerror(error));
+        if (!change_range(q, from, ALIGN_UP(old, (u64)q->cluster_size), map_drop, e))
+            return false;
+    } else if (!grow_l1(q, size, e)) {
+        return false;
+    }
+    n->size = size;
+    if (!header_write_now(q, e))
+        return false;
+    if (p != PREALLOC_OFF && size > old && !change_range(q, ALIGN_DOWN(old, (u64)q->cluster_size), ALIGN_UP(size, (u64)q->cluster_size), map_prealloc, e))
+        return false;
+    if ((p != PREALLOC_OFF || (n->data && size > old)) && !extend_file(q, p, e))
+        return false;
+    return settle_all(q, e);
+}
+
+/* Before it has `size` bytes: where its backing file is longer than the image was, it must not show. */
+static bool hide_backing(struct qcow2 *q, u64 size, struct err *e)
+{
+    struct node *n = q->fmt.node;
+    u64 old = n->size, end = !n->backing_name ? 0 : n->backing ? MIN(size, n->backing->size) : size;
+    if (end <= old)
+        return true;
+    n->size = size;
+    int error = node_io(n, BLK_ZERO, old, NULL, end - old, BLK_MAY_UNMAP);
+    n->size = old;
+    return !error || err_set(e, error, "cannot hide the backing file behind the end of '%s': %s", n->filename, strerror(error));
+}
+
+bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    bool grows = size > n->size;
+    return (!grows || (vmstate_drop(q, e) && grow_l1(q, size, e) && hide_backing(q, size, e))) && resize(n, size, p, e);
+}
+
+bool qcow2_make_empty(struct node *n, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    return change_range(q, 0, ALIGN_UP(n->size, (u64)q->cluster_size), map_drop, e) && settle_all(q, e);
 }
 
 /* ---- creating ---- */
@@ -165,94 +271,11 @@ bool qcow2_create(struct block_graph *g, const char *filename, struct json *opti
         close(fd);
     struct node *n = good ? node_open(g, filename, "qcow2", NULL, OPEN_WRITE | OPEN_NO_BACKING | OPEN_NO_FLUSH, e) : NULL;
     if (n) {
-        good = node_truncate(n, p.size, p.prealloc, e) && qcow2_encrypt(n, &p.crypto, e);
+        good = resize(n, p.size, p.prealloc, e) && qcow2_encrypt(n, &p.crypto, e);
         good = node_close(n, good ? e : NULL) && good;
     }
     plan_free(&p);
     return good && n;
-}
-
-/* ---- size ---- */
-
-struct range_job {
-    struct fmt_job job;
-    u64 at, end;
-    enum step (*change)(struct qcow2 *q, u64 *at, u64 end);
-};
-
-static enum step range_step(struct fmt *f, struct fmt_job *j)
-{
-    struct range_job *r = container_of(j, struct range_job, job);
-    return r->change(qcow2_of(f), &r->at, r->end);
-}
-
-bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e)
-{
-    struct range_job r = {.job.step = range_step, .at = at, .end = end, .change = change};
-    return fmt_run(&q->fmt, &r.job, e);
-}
-
-static bool grow_l1(struct qcow2 *q, u64 size, struct err *e)
-{
-    u64 span = (u64)q->cluster_size << q->l2_bits, needed = size / span + (size % span != 0);
-    if (needed <= q->l1_size)
-        return true;
-    if (needed > MAX_L1_BYTES / 8)
-        return err_set(e, EFBIG, "The image size is too large for its cluster size of %u bytes", q->cluster_size);
-    u64 old = q->l1_offset, offset;
-    u32 old_size = q->l1_size;
-    if (!l1_copy(q, old, old_size, (u32)needed, false, &offset, e))
-        return false;
-    q->l1_offset = offset;
-    q->l1_size = (u32)needed;
-    if (old_size)
-        clusters_free_later(q, old, 8ull * old_size);
-    return header_write_now(q, e);
-}
-
-/* Make the file long enough for what was allocated in it. */
-static bool extend_file(struct qcow2 *q, enum prealloc p, struct err *e)
-{
-    struct node *file = q->fmt.node->file, *data = q->fmt.node->data;
-    u64 size = q->fmt.node->size, end = MAX(file->size, q->free_hint << q->cluster_bits);
-    enum prealloc how = p == PREALLOC_METADATA ? PREALLOC_OFF : p;
-    if (data && data->size < size && !node_truncate(data, size, how, e))
-        return false;
-    return end <= file->size || node_truncate(file, end, how, e);
-}
-
-bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
-{
-    struct qcow2 *q = qcow2_of_node(n);
-    if (size % 512)
-        size = ALIGN_UP(size, (u64)512);
-    if (q->nsnapshots && q->version < 3)
-        return err_set(e, ENOTSUP, "Can't resize a version 2 image which has snapshots");
-    u64 old = n->size, from = ALIGN_UP(size, (u64)q->cluster_size);
-    if (size < old) {
-        u64 tail = MIN(from, old) - size;
-        int error = tail && !has_data_file(q) ? node_io(n, BLK_ZERO, size, NULL, tail, 0) : 0;
-        if (error)
-            return err_set(e, error, "cannot clear the last cluster of '%s': %s", n->filename, strerror(error));
-        if (!change_range(q, from, ALIGN_UP(old, (u64)q->cluster_size), map_drop, e))
-            return false;
-    } else if (!grow_l1(q, size, e)) {
-        return false;
-    }
-    n->size = size;
-    if (!header_write_now(q, e))
-        return false;
-    if (p != PREALLOC_OFF && size > old && !change_range(q, ALIGN_DOWN(old, (u64)q->cluster_size), ALIGN_UP(size, (u64)q->cluster_size), map_prealloc, e))
-        return false;
-    if ((p != PREALLOC_OFF || (n->data && size > old)) && !extend_file(q, p, e))
-        return false;
-    return settle_all(q, e);
-}
-
-bool qcow2_make_empty(struct node *n, struct err *e)
-{
-    struct qcow2 *q = qcow2_of_node(n);
-    return change_range(q, 0, ALIGN_UP(n->size, (u64)q->cluster_size), map_drop, e) && settle_all(q, e);
 }
 
 /* ---- names and version ---- */
@@ -262,6 +285,8 @@ bool qcow2_set_backing(struct node *n, const char *file, const char *format, str
     struct qcow2 *q = qcow2_of_node(n);
     if (file && strlen(file) > 1023)
         return err_set(e, EINVAL, "Backing file name too long");
+    if (file && *file && !format)
+        return err_set(e, EINVAL, "backing format must be specified");
     if (file && (q->autoclear & AUTOCLEAR_DATA_RAW))
         return err_set(e, EINVAL, "Cannot set a backing file for images with data-file-raw");
     free(n->backing_name);
@@ -272,34 +297,60 @@ bool qcow2_set_backing(struct node *n, const char *file, const char *format, str
     return header_fits(q, e) && header_write_now(q, e);
 }
 
-bool qcow2_amend(struct node *n, const struct json *options, struct err *e)
+/* The name of the data file in the header; "": none. */
+static bool amend_data_file(struct qcow2 *q, const char *name, struct err *e)
+{
+    if (!has_data_file(q))
+        return err_set(e, EINVAL, "data-file can only be set for images that use an external data file");
+    free(q->data_file);
+    q->data_file = *name ? xstrdup(name) : NULL;
+    extension_set(q, EXT_DATA_FILE, q->data_file, (u32)strlen(name));
+    return header_fits(q, e) && header_write_now(q, e);
+}
+
+static bool amend_data_raw(struct qcow2 *q, bool raw, struct err *e)
+{
+    if (raw && !(q->autoclear & AUTOCLEAR_DATA_RAW))
+        return err_set(e, EINVAL, "data-file-raw cannot be set on existing images");
+    if (raw == !!(q->autoclear & AUTOCLEAR_DATA_RAW))
+        return true;
+    q->autoclear &= ~(u64)AUTOCLEAR_DATA_RAW;
+    return header_write_now(q, e);
+}
+
+static bool amend_plan(struct node *n, const struct json *options, struct plan *p, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    if (p->compat && !parse_version(p->compat, &p->version, NULL))
+        return err_set(e, EINVAL, "Unknown compatibility level %s", p->compat);
+    if (!is_pow2(p->refcount_bits) || p->refcount_bits > 64)
+        return err_set(e, EINVAL, "Refcount width must be a power of two and may not exceed 64 bits");
+    bool wants_lazy = json_get(options, "lazy_refcounts");
+    if (wants_lazy && p->lazy && p->version < 3)
+        return err_set(e, EINVAL, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
+    p->lazy &= wants_lazy || p->version >= 3;
+    if ((p->data_file && !amend_data_file(q, p->data_file, e)) || !amend_data_raw(q, p->data_raw, e) ||
+        !qcow2_change_version(q, p->version, ctz64(p->refcount_bits), p->lazy, e))
+        return false;
+    if (p->backing && strcmp(p->backing, n->backing_name ? n->backing_name : ""))
+        return err_set(e, EINVAL, "Cannot amend the backing file\nUse rebase to change it.");
+    if (p->backing_format && n->backing_name && !qcow2_set_backing(n, n->backing_name, p->backing_format, e))
+        return false;
+    return p->size == n->size || qcow2_truncate(n, p->size, PREALLOC_OFF, e);
+}
+
+bool qcow2_amend(struct node *n, const struct json *options, bool force, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
     struct json *o = json_copy(options);
     struct plan p = {.size = n->size, .version = q->version, .lazy = q->compatible & COMPAT_LAZY_REFCOUNTS,
-                     .refcount_bits = 1u << q->refcount_order};
-    bool good = take_options(o, &p, e);
-    if (good && o->first)
-        good = err_set(e, EINVAL, "Invalid parameter '%s'", o->first->key);
+                     .refcount_bits = 1u << q->refcount_order, .data_raw = q->autoclear & AUTOCLEAR_DATA_RAW};
+    struct luks_change keys;
+    node_drain(n);
+    bool good = luks_change_take(&keys, "encrypt.", o, e) && take_options(o, &p, e);
+    good = good && (!keys.wanted || qcow2_change_keys(q, &keys, force, e)) && amend_plan(n, options, &p, e);
+    luks_change_free(&keys);
     json_free(o);
-    if (good && p.crypto.format)
-        good = err_set(e, ENOTSUP, "changing the encryption is not supported; convert the image");
-    good = good && (!p.compat || parse_version(p.compat, &p.version, e));
-    if (good && (!is_pow2(p.refcount_bits) || p.refcount_bits > 64))
-        good = err_set(e, EINVAL, "Refcount width must be a power of two and may not exceed 64 bits");
-    if (good && (p.cluster_size || p.ext_l2 || p.compression || p.prealloc_text || p.data_file))
-        good = err_set(e, EINVAL, "Invalid parameter '%s'\nThis option is only supported for image creation",
-                       p.cluster_size ? "cluster_size" : p.ext_l2 ? "extended_l2" : p.compression ? "compression_type"
-                                                     : p.data_file ? "data_file" : "preallocation");
-    bool wants_lazy = json_get(options, "lazy_refcounts");
-    if (good && wants_lazy && p.lazy && p.version < 3)
-        good = err_set(e, EINVAL, "Lazy refcounts only supported with compatibility level 1.1 and above (use compat=1.1 or greater)");
-    p.lazy &= wants_lazy || p.version >= 3;
-    good = good && qcow2_change_version(q, p.version, ctz64(p.refcount_bits), p.lazy, e);
-    if (good && (p.backing || p.backing_format))
-        good = qcow2_set_backing(n, p.backing ? p.backing : n->backing_name, p.backing_format ? p.backing_format : n->backing_format, e);
-    if (good && p.size != n->size)
-        good = qcow2_truncate(n, p.size, PREALLOC_OFF, e);
     plan_free(&p);
     return good;
 }

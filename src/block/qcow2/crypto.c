@@ -12,7 +12,9 @@ enum { METHOD_AES = 1, METHOD_LUKS = 2, EXT_LEN = 16, AES_KEY = 16, MAX_LUKS = 6
 
 struct qcow2_crypto {
     struct crypt *crypt; /* NULL: not unlocked */
+    char *secret;        /* the name of what it was unlocked with */
     struct luks luks;
+    u64 base;            /* of its header */
 };
 
 /* AES counts sectors of the guest, LUKS those of the file. */
@@ -32,8 +34,9 @@ static struct crypt *aes_of(const struct secret *pass, struct err *e)
     return c;
 }
 
-static bool read_luks(struct qcow2 *q, u64 *base, struct err *e)
+static bool read_luks(struct qcow2 *q, struct err *e)
 {
+    u64 *base = &q->crypto->base;
     const struct extension *x = extension_get(q, EXT_CRYPTO);
     struct node *file = q->fmt.node->file;
     u8 h[LUKS_HEADER];
@@ -51,7 +54,7 @@ static bool read_luks(struct qcow2 *q, u64 *base, struct err *e)
 }
 
 /* Unlock with the secret of that name. */
-static bool unlock(struct qcow2 *q, const char *format, const char *key, u64 base, struct err *e)
+static bool unlock(struct qcow2 *q, const char *format, const char *key, struct err *e)
 {
     bool luks = q->crypt_method == METHOD_LUKS;
     if (format && strcmp(format, luks ? "luks" : "aes"))
@@ -60,21 +63,21 @@ static bool unlock(struct qcow2 *q, const char *format, const char *key, u64 bas
         return err_set(e, EINVAL, "Parameter 'encrypt.key-secret' is required for cipher");
     const struct secret *pass = secret_find(q->fmt.node->graph, key, e);
     if (pass)
-        q->crypto->crypt = luks ? luks_unlock(&q->crypto->luks, q->fmt.node->file, base, pass, e) : aes_of(pass, e);
+        q->crypto->crypt = luks ? luks_unlock(&q->crypto->luks, q->fmt.node->file, q->crypto->base, pass, e) : aes_of(pass, e);
+    q->crypto->secret = xstrdup(key);
     return q->crypto->crypt;
 }
 
 bool qcow2_crypto_open(struct qcow2 *q, struct json *options, u32 flags, struct err *e)
 {
     char *format = NULL, *key = NULL;
-    u64 base = 0;
     bool good = opt_string(options, "encrypt.format", &format, e) && opt_string(options, "encrypt.key-secret", &key, e);
     if (good && q->crypt_method) {
         q->crypto = xcalloc(1, sizeof(*q->crypto));
         q->fmt.encrypted = true;
         if (q->crypt_method == METHOD_LUKS)
-            good = read_luks(q, &base, e);
-        good = good && ((flags & OPEN_NO_IO) || unlock(q, format, key, base, e));
+            good = read_luks(q, e);
+        good = good && ((flags & OPEN_NO_IO) || unlock(q, format, key, e));
     } else if (good && format) {
         good = err_set(e, EINVAL, "No encryption in image header, but options specified format '%s'", format);
     }
@@ -85,9 +88,21 @@ bool qcow2_crypto_open(struct qcow2 *q, struct json *options, u32 flags, struct 
 
 void qcow2_crypto_close(struct qcow2 *q)
 {
-    if (q->crypto)
+    if (q->crypto) {
         crypt_free(q->crypto->crypt);
+        free(q->crypto->secret);
+    }
     free(q->crypto);
+}
+
+bool qcow2_change_keys(struct qcow2 *q, const struct luks_change *c, bool force, struct err *e)
+{
+    if (!q->crypto)
+        return err_set(e, EINVAL, "Can't amend encryption options - encryption not present");
+    if (q->crypt_method != METHOD_LUKS)
+        return err_set(e, EINVAL, "Only LUKS encryption options can be amended for qcow2 with encryption");
+    const struct secret *pass = secret_find(q->fmt.node->graph, q->crypto->secret ? q->crypto->secret : "", e);
+    return pass && luks_change(&q->crypto->luks, q->fmt.node->file, q->crypto->base, c, pass, force, e);
 }
 
 /* ---- creating ---- */

@@ -166,10 +166,13 @@ bool header_write_now(struct qcow2 *q, struct err *e)
 /* A table of `bytes` bytes at `offset` that must lie where a table may lie. */
 static bool table_fits(const struct qcow2 *q, u64 offset, u64 bytes, u64 most, const char *what, struct err *e)
 {
+    const struct node *n = q->fmt.node;
     if (bytes > most)
         return err_set(e, EFBIG, "%s is too large", what);
     if (offset & (q->cluster_size - 1) || offset > (1ull << 56) - bytes)
         return err_set(e, EINVAL, "%s offset invalid", what);
+    if (offset + bytes > ALIGN_UP(n->file->size, (u64)q->cluster_size) && !(n->flags & OPEN_CHECK))
+        return err_set(e, EINVAL, "%s lies beyond the end of '%s': is the file complete?", what, n->filename);
     return true;
 }
 
@@ -322,6 +325,8 @@ static bool begin_writing(struct qcow2 *q, u32 flags, struct err *e)
 {
     if ((q->incompatible & INCOMPAT_CORRUPT) && !(flags & OPEN_CHECK))
         return err_set(e, EACCES, "qcow2: Image is corrupt; cannot be opened read/write");
+    if (!header_fits(q, e)) /* ours is as long as another program's, or longer */
+        return false;
     if (q->autoclear & ~(u64)(AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW)) {
         q->autoclear &= AUTOCLEAR_BITMAPS | AUTOCLEAR_DATA_RAW;
         header_touch(q, false);
@@ -406,7 +411,7 @@ bool qcow2_info(struct node *n, struct image_info *info, struct err *e)
     info->cluster_size = q->cluster_size;
     info->dirty = q->incompatible & INCOMPAT_DIRTY;
     info->encrypted = q->crypt_method;
-    info->vm_state_offset = (u64)q->l1_size << (q->cluster_bits + q->l2_bits);
+    info->vm_state_offset = vmstate_start(q);
     bool v3 = q->version >= 3;
     json_set_string(o, "compat", v3 ? "1.1" : "0.10");
     json_set_string(o, "compression-type", q->compression == ZSTD ? "zstd" : "zlib");
@@ -462,6 +467,13 @@ static const struct block_option amend_options[] = {
     {"backing_file", "str", "File name of a base image"},
     {"backing_fmt", "str", "Image format of the base image"},
     {"compat", "str", "Compatibility level (v2 [0.10] or v3 [1.1])"},
+    {"data_file", "str", "File name of an external data file"},
+    {"data_file_raw", "bool (on/off)", "The external data file must stay valid as a raw image"},
+    {"encrypt.iter-time", "num", "Time to spend in PBKDF in milliseconds"},
+    {"encrypt.keyslot", "num", "Select a single keyslot to modify explicitly"},
+    {"encrypt.new-secret", "str", "New secret to set in the matching keyslots. Empty string to erase"},
+    {"encrypt.old-secret", "str", "Select all keyslots that match this password"},
+    {"encrypt.state", "str", "Select new state of affected keyslots (active/inactive)"},
     {"lazy_refcounts", "bool (on/off)", "Postpone refcount updates"},
     {"refcount_bits", "num", "Width of a reference count entry in bits"},
     {"size", "size", "Virtual disk size"},
@@ -486,6 +498,8 @@ const struct driver driver_qcow2 = {
     .snapshot_apply = qcow2_snapshot_apply,
     .snapshot_delete = qcow2_snapshot_delete,
     .snapshot_load = qcow2_snapshot_load,
+    .vmstate_write = qcow2_vmstate_write,
+    .vmstate_read = qcow2_vmstate_read,
     .info = qcow2_info,
     .set_backing = qcow2_set_backing,
     .bitmap_room = qcow2_bitmap_room,

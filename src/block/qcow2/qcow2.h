@@ -164,9 +164,18 @@ enum step refcount_get(struct qcow2 *q, u64 cluster, u64 *count);
 /* For a cluster that refcount_get() has just found to be covered: cannot miss anything. */
 void refcount_set(struct qcow2 *q, u64 cluster, u64 count);
 bool refcount_covered(struct qcow2 *q, u64 cluster);
+/* Whether one block counts both; whether the table has an entry for the block of this one. */
+bool refcount_same_block(const struct qcow2 *q, u64 a, u64 b);
+bool refcount_in_table(const struct qcow2 *q, u64 cluster);
+/* A longer table, with an entry for the block of `cluster`; it lies behind all clusters that the present one can
+ * count, and not in front of the cluster `behind`: first the blocks that count the new clusters, then the table.
+ * Ends with a barrier: the header names the table before anything is allocated that only this table counts. The
+ * new clusters are those from *first to the table's end. */
+enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *first);
+/* A block that counts what is around `cluster`, in the free cluster `at`, which it or another block counts. */
+enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at);
 /* Up to `most` free clusters in a row, at least `least`. */
 enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count);
-enum step refcount_add_block(struct qcow2 *q, u64 cluster);
 void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes);
 void packed_free_later(struct qcow2 *q, const struct l2_entry *l);
 /* Uncount what may be uncounted. */
@@ -225,6 +234,8 @@ enum step bitmaps_refer(struct qcow2 *q, struct bitmap_walk *w);
 /* crypto.c */
 bool qcow2_crypto_open(struct qcow2 *q, struct json *options, u32 flags, struct err *e);
 void qcow2_crypto_close(struct qcow2 *q);
+/* Change the keys of a LUKS header. */
+bool qcow2_change_keys(struct qcow2 *q, const struct luks_change *c, bool force, struct err *e);
 void qcow2_crypt(const struct fmt *f, bool encrypt, u64 guest, u64 host, u8 *data, size_t len);
 void qcow2_crypto_info(const struct qcow2 *q, struct json *o);
 struct crypto_plan { /* how a new image is to be encrypted; format NULL: not at all */
@@ -242,7 +253,7 @@ bool qcow2_encrypt(struct node *n, const struct crypto_plan *p, struct err *e);
 bool snapshots_read(struct qcow2 *q, struct err *e);
 void snapshots_drop(struct qcow2 *q);
 bool qcow2_snapshot_list(struct node *n, struct snapshot_info **list, size_t *count, struct err *e);
-bool qcow2_snapshot_create(struct node *n, const char *name, struct err *e);
+bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e);
 bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e);
 bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e);
 bool qcow2_snapshot_load(struct node *n, const char *id, const char *name, struct err *e);
@@ -264,6 +275,13 @@ bool store_bytes(struct qcow2 *q, const u8 *bytes, u64 len, u64 *offset, struct 
 /* Write back, uncount what can be, write back. */
 bool settle_all(struct qcow2 *q, struct err *e);
 
+/* vmstate.c */
+u64 vmstate_start(const struct qcow2 *q);
+/* Give up what is mapped behind the end of the disk. */
+bool vmstate_drop(struct qcow2 *q, struct err *e);
+bool qcow2_vmstate_write(struct node *n, u64 offset, const void *data, u64 len, struct err *e);
+bool qcow2_vmstate_read(struct node *n, u64 offset, void *data, u64 len, struct err *e);
+
 /* amend.c: no request may be in flight. */
 bool qcow2_change_version(struct qcow2 *q, u32 version, unsigned order, bool lazy, struct err *e);
 
@@ -272,11 +290,13 @@ enum step qcow2_damaged(struct qcow2 *q, const char *fmt, ...) PRINTF_LIKE(2, 3)
 
 /* create.c */
 /* Run `change` (map_drop, map_prealloc) over a range of whole clusters. */
+/* An L1 table that maps at least `size` bytes. */
+bool grow_l1(struct qcow2 *q, u64 size, struct err *e);
 bool change_range(struct qcow2 *q, u64 at, u64 end, enum step (*change)(struct qcow2 *, u64 *, u64), struct err *e);
 bool qcow2_create(struct block_graph *g, const char *filename, struct json *options, struct err *e);
 bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 bool qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e);
-bool qcow2_amend(struct node *n, const struct json *options, struct err *e);
+bool qcow2_amend(struct node *n, const struct json *options, bool force, struct err *e);
 bool qcow2_make_empty(struct node *n, struct err *e);
 bool qcow2_measure(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
                    u64 *bitmaps, struct err *e);

@@ -101,6 +101,16 @@ enum step refcount_get(struct qcow2 *q, u64 cluster, u64 *count)
     return STEP_DONE;
 }
 
+bool refcount_same_block(const struct qcow2 *q, u64 a, u64 b)
+{
+    return a >> block_bits(q) == b >> block_bits(q);
+}
+
+bool refcount_in_table(const struct qcow2 *q, u64 cluster)
+{
+    return cluster >> block_bits(q) < table_entries(q);
+}
+
 bool refcount_covered(struct qcow2 *q, u64 cluster)
 {
     u64 block;
@@ -135,58 +145,59 @@ static void new_cluster(struct qcow2 *q, u64 offset, unsigned rank)
     }
 }
 
-/* A table twice as long, behind all clusters that the present one can count: first the blocks that
- * count the new clusters, then the table. Ends with a barrier: the header names the table before
- * anything is allocated that only this table counts. */
-static enum step grow_table(struct qcow2 *q, u64 cluster)
+enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *first)
 {
     struct meta *m = &q->fmt.meta;
     u64 per_block = (u64)1 << block_bits(q), old = table_entries(q);
-    u64 first = old << block_bits(q), entries = MAX(old * 2, (cluster >> block_bits(q)) + 2), blocks = 0, clusters;
+    u64 group = MAX(old, (behind + per_block - 1) >> block_bits(q)), start = group << block_bits(q);
+    u64 entries = MAX(old * 2, (cluster >> block_bits(q)) + 2), blocks = 0, clusters;
     do {
         blocks++;
-        entries = MAX(entries, old + blocks + 1);
+        entries = MAX(entries, group + blocks + 1);
         clusters = clusters_of(q, entries * 8);
     } while (blocks * per_block < blocks + clusters);
-    if (clusters << q->cluster_bits > MAX_REFTABLE_BYTES || first + blocks + clusters > (u64)1 << (56 - q->cluster_bits))
+    if (clusters << q->cluster_bits > MAX_REFTABLE_BYTES || start + blocks + clusters > (u64)1 << (56 - q->cluster_bits))
         return fmt_fail(&q->fmt, EFBIG, "'%s' cannot grow: its refcount table would be too long; larger clusters help",
                         q->fmt.node->filename);
     for (u64 i = 0; i < old; i++) { /* all of it in the cache, before anything changes */
         if (!meta_get(m, q->reftable_offset + 8 * i))
             return STEP_NEED;
     }
-    u64 table = (first + blocks) << q->cluster_bits;
+    u64 table = (start + blocks) << q->cluster_bits;
     for (u64 i = 0; i < clusters; i++)
         new_cluster(q, table + (i << q->cluster_bits), RANK_REFTABLE);
     for (u64 i = 0; i < old; i++)
         memcpy(meta_get(m, table + 8 * i), meta_get(m, q->reftable_offset + 8 * i), 8);
     for (u64 i = 0; i < blocks; i++) {
-        new_cluster(q, (first + i) << q->cluster_bits, RANK_REFCOUNT);
-        put_be64(meta_get(m, table + 8 * (old + i)), (first + i) << q->cluster_bits);
+        new_cluster(q, (start + i) << q->cluster_bits, RANK_REFCOUNT);
+        put_be64(meta_get(m, table + 8 * (group + i)), (start + i) << q->cluster_bits);
     }
     clusters_free_later(q, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
     q->reftable_offset = table;
     q->reftable_clusters = (u32)clusters;
     for (u64 i = 0; i < blocks + clusters; i++)
-        refcount_set(q, first + i, 1);
+        refcount_set(q, start + i, 1);
     header_touch(q, true);
+    *first = start;
     return STEP_BARRIER;
 }
 
-/* A block for the counts around this cluster, in that cluster: the block counts itself. */
-enum step refcount_add_block(struct qcow2 *q, u64 cluster)
+enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at)
 {
     struct meta *m = &q->fmt.meta;
-    u64 i = cluster >> block_bits(q);
+    u64 i = cluster >> block_bits(q), count, first;
     if (i >= table_entries(q))
-        return grow_table(q, cluster);
+        return refcount_grow_table(q, cluster, 0, &first);
     u8 *p = meta_get(m, q->reftable_offset + 8 * i);
     if (!p)
         return STEP_NEED;
-    new_cluster(q, cluster << q->cluster_bits, RANK_REFCOUNT);
-    put_be64(p, cluster << q->cluster_bits);
+    enum step s = refcount_same_block(q, at, cluster) ? STEP_DONE : refcount_get(q, at, &count);
+    if (s != STEP_DONE)
+        return s;
+    new_cluster(q, at << q->cluster_bits, RANK_REFCOUNT);
+    put_be64(p, at << q->cluster_bits);
     meta_dirty(m, q->reftable_offset + 8 * i, RANK_REFTABLE);
-    refcount_set(q, cluster, 1);
+    refcount_set(q, at, 1);
     return STEP_DONE;
 }
 
@@ -239,7 +250,7 @@ enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *
         if (n >= least)
             break;
         if (bare) {
-            s = refcount_add_block(q, at + n);
+            s = refcount_add_block(q, at + n, at + n);
             if (s != STEP_DONE)
                 return s;
         }

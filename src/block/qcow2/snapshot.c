@@ -21,7 +21,7 @@ bool settle_all(struct qcow2 *q, struct err *e)
 {
     struct fmt_job job = {.step = settle_step};
     while (meta_is_dirty(&q->fmt.meta) || q->header_changed || q->freed.count || q->settling.count || q->ready.count) {
-        if (!fmt_run_barrier(&q->fmt, e) || !fmt_run(&q->fmt, &job, e))
+        if ((q->header_changed && !header_fits(q, e)) || !fmt_run_barrier(&q->fmt, e) || !fmt_run(&q->fmt, &job, e))
             return false;
     }
     return true;
@@ -355,7 +355,7 @@ bool l1_copy(struct qcow2 *q, u64 from, u32 size, u32 new_size, bool plain, u64 
     return good;
 }
 
-bool qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
+bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
     if (has_data_file(q))
@@ -372,7 +372,9 @@ bool qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
     clock_gettime(CLOCK_REALTIME, &now);
     struct snapshot s = {.l1_size = q->l1_size};
     s.info = (struct snapshot_info){.date_sec = (u64)now.tv_sec, .date_nsec = (u32)now.tv_nsec, .disk_size = n->size,
-                                    .has_icount = true};
+                                    .has_icount = !vm || vm->has_icount, .icount = vm ? vm->icount : 0,
+                                    .vm_size = vm ? vm->size : 0, .vm_clock_nsec = vm ? vm->clock_nsec : 0};
+    s.vm_size_low = (u32)MIN(s.info.vm_size, (u64)UINT32_MAX);
     if (!l1_copy(q, q->l1_offset, q->l1_size, q->l1_size, true, &s.l1_offset, e))
         return false;
     s.info.id = xprintf("%lu", id + 1);
@@ -381,7 +383,7 @@ bool qcow2_snapshot_create(struct node *n, const char *name, struct err *e)
     u32 cap = (u32)q->snapshot_cap;
     VEC_PUSH(q->snapshots, q->nsnapshots, cap) = s;
     q->snapshot_cap = cap;
-    return write_table(q, old_len, e) && settle_all(q, e);
+    return write_table(q, old_len, e) && vmstate_drop(q, e) && settle_all(q, e);
 }
 
 bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)

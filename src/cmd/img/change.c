@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/job.h"
 #include "cmd/img/img.h"
 
 /* ---- create ---- */
@@ -16,7 +17,7 @@ static const struct { const char *name, *standard; } shown[] = {
     {"encrypt.cipher-mode", NULL}, {"encrypt.ivgen-alg", NULL}, {"encrypt.ivgen-hash-alg", NULL},
     {"encrypt.hash-alg", NULL}, {"encrypt.iter-time", NULL}, {"encryption", NULL},
     {"cluster_size", "65536"}, {"extended_l2", "off"}, {"preallocation", NULL}, {"compression_type", "zlib"},
-    {"size", NULL}, {"compat", NULL}, {"data_file", NULL}, {"backing_file", NULL}, {"backing_fmt", NULL},
+    {"size", NULL}, {"preallocation", NULL}, {"compat", NULL}, {"data_file", NULL}, {"backing_file", NULL}, {"backing_fmt", NULL},
     {"data_file_raw", NULL}, {"lazy_refcounts", "off"}, {"refcount_bits", "16"}, {"nocow", NULL},
     {"key-secret", NULL}, {"cipher-alg", NULL}, {"cipher-mode", NULL}, {"ivgen-alg", NULL}, {"ivgen-hash-alg", NULL},
     {"hash-alg", NULL}, {"iter-time", NULL},
@@ -29,6 +30,9 @@ static void print_formatting(const struct img *m, const char *format, const char
     for (unsigned i = 0; i < ARRAY_LEN(shown); i++) {
         const struct json *v = json_get(m->options, shown[i].name);
         u64 size;
+        bool early = !shown[i].standard && i + 1 < ARRAY_LEN(shown) && shown[i + 1].standard; /* qcow2 has it in front of these */
+        if (!strcmp(shown[i].name, "preallocation") && early != qcow2)
+            continue;
         if (v && v->kind == JSON_INT)
             printf(" %s=%" PRId64, shown[i].name, v->integer);
         else if (v && !strcmp(shown[i].name, "cluster_size") && size_parse(v->string, &size))
@@ -68,6 +72,8 @@ int img_create_file(struct img *m, const char *format, const char *filename, boo
     if (!known)
         return img_fail(m, "%s: Unknown file format '%s'", filename, format);
     for (const struct json *c = m->options->first; c; c = c->next) {
+        if (!knows_option(format, c->key) && !strncmp(c->key, "backing_", 8))
+            return img_fail(m, "%s: Backing file not supported for file format '%s'", filename, format);
         if (!knows_option(format, c->key))
             return img_fail(m, "%s: Invalid parameter '%s'", filename, c->key);
     }
@@ -83,7 +89,8 @@ int img_create_file(struct img *m, const char *format, const char *filename, boo
     if (m->qemu && !quiet)
         print_formatting(m, format, filename);
     if (!block_create(m->g, format, filename, m->options, &m->e))
-        return img_fail(m, "%s: %s", filename, m->e.text);
+        return !strcmp(m->command, "convert") ? img_fail(m, "%s: error while converting %s: %s", filename, format, m->e.text)
+                                              : img_fail(m, "%s: %s", filename, m->e.text);
     if (!m->qemu && !quiet) {
         char text[32];
         size = json_get(m->options, "size");
@@ -106,7 +113,7 @@ static int look_at_backing(struct img *m, const char *filename)
     struct node *n = node_open(m->g, path, format, NULL, OPEN_NO_IO | (m->unsafe ? OPEN_NO_BACKING : 0), &m->e);
     int status = 0;
     if (!n)
-        status = img_fail(m, "%s: Could not open '%s': %s", filename, path, m->e.text);
+        status = img_fail(m, "%s: %s", filename, m->e.text);
     else if (!format)
         status = img_fail(m, "%s: Backing file specified without backing format\nDetected format of %s.", filename, node_format(n));
     else if (!json_get(m->options, "size"))
@@ -134,7 +141,13 @@ int img_create(struct img *m)
     const char *filename = m->files[0];
     u64 size;
     if (m->nfiles == 2) {
-        if (!size_parse(m->files[1], &size) || size > INT64_MAX)
+        if (json_get(m->options, "size"))
+            return img_fail(m, "%s: The image size must be specified only once", filename);
+        size_t digits = strspn(m->files[1], "0123456789"), suffix = strspn(m->files[1] + digits, "bkKMGTPE");
+        bool too_large = digits && suffix < 2 && !m->files[1][digits + suffix]; /* if it is not a size */
+        if (size_parse(m->files[1], &size) ? size > INT64_MAX : too_large)
+            return img_fail(m, "Invalid image size specified. Must be between 0 and 9223372036854775807.");
+        if (!size_parse(m->files[1], &size))
             return img_fail(m, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
                                "%s: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.", m->name);
         json_set_int(m->options, "size", (s64)size);
@@ -180,7 +193,7 @@ int img_resize(struct img *m)
     else if (sign == '-')
         size = size < now ? now - size : 0;
     int status = 0;
-    if (!size) {
+    if (!size || size > INT64_MAX) {
         status = img_fail(m, "New image size must be positive");
     } else if (size <= now && p != PREALLOC_OFF) {
         status = img_fail(m, "Preallocation can only be used for growing images");
@@ -188,6 +201,8 @@ int img_resize(struct img *m)
         img_fail(m, "Use the --shrink option to perform a shrink operation.");
         status = img_fail(m, "warning: Shrinking an image will delete all data beyond the shrunken image's end. "
                              "Before performing such an operation, make sure there is no important data there.");
+    } else if (node_is_device(n) && size != now) {
+        status = img_fail(m, "Cannot resize device files");
     } else if (!node_truncate(n, size, p, &m->e)) {
         status = img_error(m);
     } else if (!m->quiet) {
@@ -202,20 +217,30 @@ int img_amend(struct img *m)
         return img_usage(m, "Must specify options (-o)");
     if (m->options_help) {
         const struct block_option *o = m->format ? block_amend_options(m->format) : NULL;
+        if (!m->format)
+            return img_usage(m, "Expecting one image file name");
+        if (!block_create_options(m->format))
+            return img_fail(m, "Unknown file format '%s'", m->format);
         return o ? print_options(m, "Amend", o, false) : img_fail(m, "Format driver '%s' does not support option amendment", m->format ? m->format : "");
     }
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
-    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, m->cache);
+    /* A larger image must not show more of its backing file. */
+    u32 flags = OPEN_WRITE | (json_get(m->options, "size") ? 0 : OPEN_NO_BACKING);
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, flags, m->cache);
     if (!n)
         return 1;
-    int status = node_amend(n, m->options, &m->e) ? 0 : img_error(m);
+    struct progress p;
+    progress_start(&p, m, 1);
+    int status = node_amend(n, m->options, m->force, &m->e) ? 0 : img_error(m);
+    if (!status)
+        progress_end(&p);
     return img_close(m, n, status);
 }
 
 /* ---- rebase ---- */
 
-enum { CHUNK = 1 << 20 };
+enum { CHUNK = 1 << 20, GRAIN = 64 << 10 };
 
 /* Read at an offset; zeros beyond the end, and where there is no node. */
 static int read_or_zeros(struct node *n, u64 at, u8 *buf, u64 len)
@@ -223,6 +248,23 @@ static int read_or_zeros(struct node *n, u64 at, u8 *buf, u64 len)
     u64 there = n && at < node_size(n) ? MIN(len, node_size(n) - at) : 0;
     memset(buf + there, 0, len - there);
     return there ? node_io(n, BLK_READ, at, buf, there, 0) : 0;
+}
+
+/* Write the pieces of `a` that are not as in `b`. */
+static int write_differing(struct node *top, u64 at, u8 *a, const u8 *b, u64 len)
+{
+    int error = 0;
+    for (u64 i = 0, n; i < len && !error; i += n) {
+        u64 piece = MIN(len - i, (u64)GRAIN);
+        bool differs = memcmp(a + i, b + i, piece);
+        for (n = piece; i + n < len; n += piece) {
+            piece = MIN(len - i - n, (u64)GRAIN);
+            if (differs != !!memcmp(a + i + n, b + i + n, piece))
+                break;
+        }
+        error = differs ? node_io(top, BLK_WRITE, at + i, a + i, n, 0) : 0;
+    }
+    return error;
 }
 
 /* Copy into the image what it shows of its old backing file and would not show of the new one. */
@@ -244,8 +286,8 @@ static int copy_differences(struct img *m, struct node *top, struct node *old, s
             error = read_or_zeros(old, at, a, len);
         if (!error)
             error = read_or_zeros(new, at, b, len);
-        if (!error && memcmp(a, b, len))
-            error = node_io(top, BLK_WRITE, at, a, len, 0);
+        if (!error)
+            error = write_differing(top, at, a, b, len);
         at += len;
         progress_show(&p, at);
     }
@@ -262,6 +304,8 @@ int img_rebase(struct img *m)
     if (!m->unsafe && !m->backing)
         return img_usage(m, "Must specify backing file (-b) or use unsafe mode (-u)");
     const char *name = m->files[0], *backing = m->backing && *m->backing ? m->backing : NULL;
+    if (m->backing_format && !block_create_options(m->backing_format))
+        return img_fail(m, "Invalid format name: '%s'", m->backing_format);
     struct node *top = img_open(m, name, m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, m->cache);
     struct node *chain = NULL, *new = NULL;
     int status = top ? 0 : 1;
@@ -291,77 +335,51 @@ int img_rebase(struct img *m)
 
 /* ---- commit ---- */
 
-/* Which layer of the chain has this name: as the image says it, or as a path. 0: none. */
-static unsigned find_base(struct node *chain, const char *base, struct node **found)
+/* The layer below `top` that has this name, as the image says it or as a path; NULL names the first. */
+static struct node *find_base(struct node *top, const char *base)
 {
-    unsigned depth = 0;
-    for (struct node *n = node_backing(chain); n; n = node_backing(n)) {
-        depth++;
-        *found = n;
-        if (!base || !strcmp(base, node_filename(n)))
-            return depth;
-    }
-    return 0;
+    struct node *n = node_backing(top);
+    while (n && base && strcmp(base, node_filename(n)))
+        n = node_backing(n);
+    return n;
 }
 
-static int copy_down(struct img *m, struct node *chain, struct node *base, unsigned base_depth)
+static int run_commit(struct img *m, struct node *root, struct node *base)
 {
-    u8 *buf = xmalloc(CHUNK);
-    int error = 0;
+    struct job_options o = {.speed = m->rate};
+    struct block_job *j = job_commit(root, base, &o, &m->e);
+    if (!j)
+        return img_fail(m, "Could not commit into '%s': %s", node_filename(base), m->e.text);
     struct progress p;
-    progress_start(&p, m, node_size(chain));
-    if (node_size(chain) > node_size(base) && !node_truncate(base, node_size(chain), PREALLOC_OFF, &m->e))
-        error = m->e.code ? m->e.code : EIO;
-    for (u64 at = 0; at < node_size(chain) && !error;) {
-        struct blk_status s;
-        unsigned depth;
-        error = node_status_chain(chain, at, node_size(chain) - at, &s, &depth);
-        bool above = depth < base_depth && (s.flags & STATUS_ALLOCATED);
-        if (!error && !above) {
-            at += s.len;
-        } else if (!error && (s.flags & STATUS_ZERO)) {
-            error = node_io(base, BLK_ZERO, at, NULL, s.len, BLK_MAY_UNMAP);
-            at += s.len;
-        } else if (!error) {
-            u64 len = MIN(s.len, (u64)CHUNK);
-            error = node_io(chain, BLK_READ, at, buf, len, 0);
-            if (!error)
-                error = node_io(base, BLK_WRITE, at, buf, len, 0);
-            at += len;
-        }
-        progress_show(&p, at);
+    u64 done, total;
+    job_progress(j, &done, &total);
+    progress_start(&p, m, total);
+    while (job_state(j) != JOB_PENDING) {
+        loop_turn(block_graph_loop(m->g), true);
+        job_progress(j, &done, &total);
+        p.total = total;
+        progress_show(&p, done);
     }
-    if (!error)
-        error = node_flush(base);
     progress_end(&p);
-    free(buf);
-    return error ? img_fail(m, "Block job failed: %s", strerror(error)) : 0;
+    return job_finish(j, &m->e) ? 0 : img_fail(m, "Block job failed: %s", m->e.text);
 }
 
 int img_commit(struct img *m)
 {
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
-    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING | OPEN_UNMAP, m->cache);
+    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, m->cache);
     if (!top)
         return 1;
-    struct node *base = NULL, *layer = NULL;
-    struct node *chain = node_open(m->g, m->files[0], node_format(top), NULL, OPEN_SHARE, &m->e);
+    struct node *base = find_base(top, m->backing), *root = node_root(node_ref(top));
     int status = 0;
-    unsigned depth = 0;
-    if (!chain)
-        status = img_fail(m, "Could not open '%s': %s", m->files[0], m->e.text);
-    else if (!node_backing(chain))
+    if (!node_backing(top))
         status = img_fail(m, "Image does not have a backing file");
-    else if (!(depth = find_base(chain, m->backing, &layer)))
+    else if (!base)
         status = img_fail(m, "Did not find '%s' in the backing chain of '%s'", m->backing, m->files[0]);
-    if (!status) {
-        base = node_open(m->g, node_filename(layer), node_format(layer), NULL, OPEN_WRITE | OPEN_UNMAP, &m->e);
-        status = base ? copy_down(m, chain, base, depth) : img_fail(m, "Could not open '%s': %s", node_filename(layer), m->e.text);
-    }
-    node_close(chain, NULL);
-    if (base)
-        status = img_close(m, base, status);
+    else
+        status = run_commit(m, root, base);
+    status = img_close(m, root, status);
     if (!status && !m->drop && !m->backing && !node_make_empty(top, &m->e))
         status = img_fail(m, "Could not empty %s: %s", m->files[0], m->e.text);
     if (!status && !m->quiet)

@@ -13,7 +13,7 @@
  * Slots go round: each takes the next piece of the source, reads it, waits for its turn, and writes what
  * is not zero. Writing in turn keeps the image in order; -W and -c do without. */
 
-enum { PIECE = 2 << 20, MAX_SLOTS = 16, DEFAULT_SPARSE = 4096 };
+enum { PIECE = 2 << 20, MAX_SLOTS = 16, DEFAULT_SPARSE = 4096, MAX_SPARSE = 16 << 20 };
 
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READ, SLOT_WRITING };
 
@@ -42,6 +42,7 @@ struct convert {
     u64 cluster;       /* of the target, for -c */
     bool zero_target, has_backing, in_order;
     u64 next_turn, write_turn;
+    u64 free_at; /* loop_now() from which on the rate allows more */
     struct slot slots[MAX_SLOTS];
     unsigned nslots;
     int status;
@@ -182,6 +183,18 @@ static int look(struct convert *c)
     return error;
 }
 
+/* Whether the rate (-r) allows another piece now. */
+static bool may_go(const struct convert *c)
+{
+    return !c->m->rate || loop_now() >= c->free_at;
+}
+
+static void count_rate(struct convert *c, u64 bytes)
+{
+    if (c->m->rate)
+        c->free_at = MAX(c->free_at, loop_now()) + (u64)((double)bytes / (double)c->m->rate * 1e9);
+}
+
 /* Give a slot the next piece. */
 static void slot_start(struct convert *c, struct slot *s)
 {
@@ -216,6 +229,7 @@ static void slot_start(struct convert *c, struct slot *s)
     s->written = 0;
     s->turn = c->next_turn++;
     c->at += len;
+    count_rate(c, zero ? 0 : len);
     if (zero) {
         s->state = SLOT_READ;
         take_turns(c);
@@ -247,12 +261,14 @@ static void convert_run(struct convert *c)
         c->slots[i].buf = xmalloc(c->m->compress ? c->cluster : PIECE);
     }
     while ((c->at < c->total && !c->status) || busy(c)) {
-        for (unsigned i = 0; i < c->nslots && c->at < c->total && !c->status; i++) {
+        for (unsigned i = 0; i < c->nslots && c->at < c->total && !c->status && may_go(c); i++) {
             if (c->slots[i].state == SLOT_FREE)
                 slot_start(c, &c->slots[i]);
         }
         if (busy(c))
             loop_turn(l, true);
+        else if (!may_go(c))
+            loop_sleep(l, c->free_at);
         if (c->status && c->in_order) /* nobody's turn will come any more */
             for (unsigned i = 0; i < c->nslots; i++)
                 if (c->slots[i].state == SLOT_READ)
@@ -286,8 +302,7 @@ static bool make_target(struct convert *c, const char *format, const char *name)
     struct img *m = c->m;
     if (m->no_create)
         return true;
-    if (!json_get(m->options, "size"))
-        json_set_int(m->options, "size", (s64)c->total);
+    json_set_int(m->options, "size", (s64)c->total);
     if (m->backing) {
         json_set_string(m->options, "backing_file", m->backing);
         if (m->backing_format)
@@ -366,14 +381,15 @@ static bool open_target(struct convert *c, const char *format, const char *name)
     if (!c->dst)
         return false;
     if (node_size(c->dst) < c->total)
-        return img_fail(m, "error: output file is smaller than input file") == 0;
+        return img_fail(m, "output file is smaller than input file") == 0;
     struct image_info info;
     if (!node_info(c->dst, &info, &m->e))
         return img_error(m) == 0;
     c->cluster = info.cluster_size;
     c->has_backing = info.backing;
     image_info_free(&info);
-    c->zero_target = (!m->no_create || m->target_is_zero) && !c->has_backing;
+    bool new = !m->no_create && !node_is_device(c->dst);
+    c->zero_target = (new || m->target_is_zero) && !c->has_backing;
     u64 sparse = m->has_sparse ? m->sparse : DEFAULT_SPARSE;
     c->granule = sparse ? MAX(sparse, c->cluster) : 0;
     if (m->has_sparse && !sparse)
@@ -390,8 +406,16 @@ int img_convert(struct img *m)
         return img_fail(m, "Must specify image file name");
     if (!block_create_options(format))
         return img_fail(m, "Unknown file format '%s'", format);
-    if (m->has_sparse && m->sparse % 512)
-        return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 2147483136. Select 0 to disable sparse detection (fully allocates output).");
+    if (m->target_is_zero && !m->no_create)
+        return img_fail(m, "--target-is-zero requires use of -n flag");
+    if (m->target_image_opts && !m->no_create)
+        return img_fail(m, "--target-image-opts requires use of -n flag");
+    if (m->copy_offload && (m->compress || m->has_sparse))
+        return img_fail(m, "Cannot enable copy offloading when -%c is used", m->compress ? 'c' : 'S');
+    if (m->backing && !m->backing_format)
+        return img_fail(m, "Use of backing file requires explicit backing format");
+    if (m->has_sparse && (m->sparse % 512 || m->sparse > MAX_SPARSE))
+        return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 16777216. Select 0 to disable sparse detection (fully allocates output).");
     struct convert c = {.m = m, .nsrc = m->nfiles - 1};
     c.src = xcalloc((size_t)c.nsrc, sizeof(*c.src));
     c.src_start = xcalloc((size_t)c.nsrc, sizeof(*c.src_start));
@@ -438,8 +462,11 @@ static bool parse_dd(struct img *m, struct dd *d)
             d->out = eq + 1;
         else if (!number)
             return img_fail(m, "unrecognized operand %.*s", (int)n, word) == 0;
-        else if (!size_parse(eq + 1, number) || (number == &d->bs && (!d->bs || d->bs > INT32_MAX)))
-            return img_fail(m, "invalid number: '%s'", eq + 1) == 0;
+        else if (!size_parse(eq + 1, number))
+            return img_fail(m, "Invalid %.*s specified. You may use k, M, G, T, P or E suffixes for\n"
+                               "%s: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.", (int)n, word, m->name) == 0;
+        else if (number == &d->bs && (!d->bs || d->bs > INT32_MAX))
+            return img_fail(m, "Invalid bs specified. Must be between 1 and 2147483647.") == 0;
         d->has_count |= number == &d->count;
     }
     if (!d->in || !d->out)
@@ -556,14 +583,16 @@ int img_bench(struct img *m)
     m->step = m->step ? m->step : m->buf_size;
     if (m->depth > 65536 || m->buf_size > INT32_MAX)
         return img_fail(m, "Invalid queue depth or buffer size specified");
+    if (m->flush_interval && !m->write)
+        return img_fail(m, "--flush-interval is only available in write tests");
     if (m->flush_interval && m->flush_interval < m->depth)
         return img_fail(m, "Flush interval can't be smaller than depth");
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts, m->write ? OPEN_WRITE : 0, m->no_create ? "none" : m->cache);
     if (!n)
         return 1;
-    if (node_size(n) < m->buf_size)
-        return img_close(m, n, img_fail(m, "'%s' is smaller than one request", m->files[0]));
-    if (!m->quiet)
+    if (node_size(n) < m->buf_size || m->start > node_size(n) - m->buf_size)
+        return img_close(m, n, img_fail(m, "Failed request: %s\nThe first one would lie behind the end of '%s'.", strerror(EIO), m->files[0]));
+    if (!m->quiet || m->qemu)
         printf("Sending %" PRIu64 " %s requests, %" PRIu64 " bytes each, %" PRIu64 " in parallel (starting at offset %" PRIu64 ", step size %" PRIu64 ")\n",
                m->count, m->write ? "write" : "read", m->buf_size, m->depth, m->start, m->step);
     struct bench b = {.m = m, .n = n, .left = m->count, .at = m->start};
@@ -583,7 +612,7 @@ int img_bench(struct img *m)
     free(buf);
     if (b.error)
         return img_close(m, n, img_fail(m, "Failed request: %s", strerror(b.error)));
-    if (!m->quiet)
+    if (!m->quiet || m->qemu)
         printf("Run completed in %3.3f seconds.\n", seconds);
     return img_close(m, n, 0);
 }

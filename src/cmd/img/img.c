@@ -82,7 +82,7 @@ void progress_start(struct progress *p, struct img *m, u64 total)
 void progress_show(struct progress *p, u64 done)
 {
     double share = p->total ? (double)done / (double)p->total : 1;
-    if (p->m->qemu && p->m->progress && (share - p->last >= 0.01 || share >= 1)) {
+    if (p->m->qemu && p->m->progress && share - p->last >= 0.01 && share < 1) {
         p->last = share;
         printf("    (%.2f/100%%)\r", share * 100);
         fflush(stdout);
@@ -385,7 +385,7 @@ static bool take_letter(struct img *m, int c, const char *arg)
         return true;
     case 'T':
         m->src_cache = arg;
-        return true;
+        return img_known_cache(arg) || img_fail(m, "Invalid source cache option: %s", arg) == 0;
     case 'q':
         return m->quiet = true;
     case 'p':
@@ -404,8 +404,8 @@ static bool take_letter(struct img *m, int c, const char *arg)
         return m->write = true;
     case 'e':
         return img_fail(m, "option -e is deprecated, please use '-o encrypt.format=...' instead!") == 0;
-    case 'i':
-        return true; /* as --aio */
+    case 'i': /* as --aio: taken before the graph was made */
+        return !strcmp(arg, "threads") || !strcmp(arg, "native") || !strcmp(arg, "io_uring") || img_fail(m, "Invalid aio option: %s", arg) == 0;
     case 'g':
         return set_number(m, "granularity", arg, &m->granularity);
     case 'o':
@@ -483,6 +483,9 @@ static int run_command(struct img *m, const struct command *c, int argc, char **
     m->command = c->name;
     optind = 0;
     int code;
+    /* "-1G" is a size and no option: it is taken away before options are looked for. */
+    bool size_last = c->run == img_resize && argc > 2 && strcmp(argv[argc - 1], "--help") && strcmp(argv[argc - 1], "-h");
+    argc -= size_last;
     while ((code = getopt_long(argc, argv, c->letters, long_options, NULL)) != -1) {
         const char *word = argv[optind - 1];
         if (code == ':')
@@ -497,7 +500,7 @@ static int run_command(struct img *m, const struct command *c, int argc, char **
             return 1;
     }
     m->files = argv + optind;
-    m->nfiles = argc - optind;
+    m->nfiles = argc - optind + size_last;
     return c->run(m);
 }
 
@@ -520,6 +523,8 @@ bool img_cache_flags(struct img *m, const char *cache, u32 *flags)
         return img_fail(m, "Invalid cache option: %s", cache) == 0;
     if (!strcmp(cache, "none") || !strcmp(cache, "off") || !strcmp(cache, "directsync"))
         *flags |= OPEN_NO_CACHE;
+    if (!strcmp(cache, "writethrough") || !strcmp(cache, "directsync"))
+        *flags |= OPEN_WRITE_THROUGH;
     else if (!strcmp(cache, "unsafe"))
         *flags |= OPEN_NO_FLUSH;
     return true;
@@ -550,6 +555,31 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
                 "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"
                 "         Specify the 'raw' format explicitly to remove the restrictions.\n", name);
     return n;
+}
+
+struct node *img_open_temporary(struct block_graph *g, const char *file, const char *format, struct err *e)
+{
+    const char *dir = getenv("TMPDIR");
+    char *name = xprintf("%s/lyre-overlay-XXXXXX", dir ? dir : "/var/tmp"), *path = realpath(file, NULL);
+    struct node *base = node_open(g, file, format, NULL, 0, e), *over = NULL;
+    int fd = base ? mkstemp(name) : -1;
+    if (base && fd < 0)
+        err_set(e, errno, "cannot create a temporary file %s: %s", name, strerror(errno));
+    if (fd >= 0) {
+        struct json *o = json_object();
+        json_set_int(o, "size", (s64)node_size(base));
+        json_set_string(o, "backing_file", path ? path : file);
+        json_set_string(o, "backing_fmt", node_format(base));
+        if (block_create(g, "qcow2", name, o, e))
+            over = node_open(g, name, "qcow2", NULL, OPEN_WRITE | OPEN_UNMAP | OPEN_NO_FLUSH, e);
+        json_free(o);
+        close(fd);
+        unlink(name);
+    }
+    node_close(base, NULL);
+    free(path);
+    free(name);
+    return over;
 }
 
 bool img_load_snapshot(struct node *n, const char *text, struct err *e)

@@ -19,7 +19,7 @@ struct io {
     struct block_graph *g;
     struct node *n;
     char *filename, *format;
-    bool image_opts;
+    bool image_opts, temporary;
     u32 flags;
     bool misalign, quit;
     unsigned aio_pending;
@@ -30,7 +30,7 @@ struct io {
 /* A read or write as the command line describes it. */
 struct rw {
     struct io *io;
-    bool write, vector, aio;
+    bool write, vector, aio, state;
     bool quiet, machine, verbose, zero, compress;
     u32 flags;
     bool has_pattern, has_check_from, has_check_len;
@@ -103,9 +103,9 @@ static void dump(const u8 *buf, u64 offset, u64 len)
     }
 }
 
-static int complain_size(const char *what, const char *text)
+static int complain_size(const char *text)
 {
-    printf("non-numeric %s argument -- %s\n", what, text);
+    printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
     return -EINVAL;
 }
 
@@ -157,21 +157,21 @@ static bool parse_rw(struct rw *w, int argc, char **argv, const char *letters)
             if (w->write) {
                 w->source = optarg;
             } else if (!size_parse(optarg, &w->check_from)) {
-                complain_size("pattern offset", optarg);
+                complain_size(optarg);
                 return false;
             }
             w->has_check_from = true;
             break;
         case 'l':
             if (!size_parse(optarg, &w->check_len)) {
-                complain_size("length", optarg);
+                complain_size(optarg);
                 return false;
             }
             w->has_check_len = true;
             break;
         case 'b':
-            printf("the VM state cannot be read or written here\n");
-            return false;
+            w->state = true;
+            break;
         default:
             printf("bad option to %s; try \"help %s\"\n", argv[0], argv[0]);
             return false;
@@ -185,6 +185,10 @@ static bool parse_rw(struct rw *w, int argc, char **argv, const char *letters)
         printf("-u requires -z to be specified\n");
         return false;
     }
+    if (w->state && (w->zero || w->compress)) {
+        printf("-b and -%c cannot be specified at the same time\n", w->zero ? 'z' : 'c');
+        return false;
+    }
     if ((w->flags & BLK_NO_FALLBACK) && !w->zero) {
         printf("-n requires -z to be specified\n");
         return false;
@@ -196,7 +200,7 @@ static bool parse_rw(struct rw *w, int argc, char **argv, const char *letters)
 static bool parse_place(struct rw *w, int count, char **words)
 {
     if (!size_parse(words[0], &w->offset)) {
-        complain_size("offset", words[0]);
+        complain_size(words[0]);
         return false;
     }
     w->niov = (unsigned)count - 1;
@@ -204,7 +208,7 @@ static bool parse_place(struct rw *w, int count, char **words)
     for (unsigned i = 0; i < w->niov; i++) {
         u64 len;
         if (!size_parse(words[i + 1], &len)) {
-            complain_size("length", words[i + 1]);
+            complain_size(words[i + 1]);
             return false;
         }
         if (len > INT32_MAX - w->len && !w->zero) {
@@ -235,7 +239,7 @@ static bool fill(struct rw *w)
     if (f)
         fclose(f);
     if (!n) {
-        printf("%s: %s\n", w->source, f ? "file is empty" : strerror(errno));
+        fprintf(stderr, "%s: %s\n", w->source, f ? "file is empty" : strerror(errno));
         return false;
     }
     for (u64 i = n; i < w->len; i++)
@@ -283,6 +287,13 @@ static void aio_done(struct blk_req *r)
     rw_free(w);
 }
 
+/* The machine's state instead of the disk. */
+static int state_io(struct io *io, struct rw *w)
+{
+    bool good = w->write ? node_vmstate_write(io->n, w->offset, w->buf, w->len, &io->e) : node_vmstate_read(io->n, w->offset, w->buf, w->len, &io->e);
+    return good ? 0 : io->e.code ? io->e.code : EIO;
+}
+
 static int rw_run(struct io *io, int argc, char **argv, const char *letters, const struct rw *kind)
 {
     struct rw *w = xcalloc(1, sizeof(*w));
@@ -307,9 +318,11 @@ static int rw_run(struct io *io, int argc, char **argv, const char *letters, con
         node_submit(io->n, &w->r);
         return 0;
     }
-    int error = w->vector ? 0 : node_io(io->n, w->r.op, w->offset, w->buf, w->len, w->flags);
+    int error = w->vector || w->state ? 0 : node_io(io->n, w->r.op, w->offset, w->buf, w->len, w->flags);
     if (w->vector)
         error = node_rw(io->n, &w->r);
+    if (w->state)
+        error = state_io(io, w);
     w->r.error = error;
     bool good = rw_result(w);
     rw_free(w);
@@ -380,9 +393,9 @@ static int do_discard(struct io *io, int argc, char **argv)
         return -EINVAL;
     }
     if (!size_parse(argv[optind], &w.offset))
-        return complain_size("offset", argv[optind]);
+        return complain_size(argv[optind]);
     if (!size_parse(argv[optind + 1], &w.len))
-        return complain_size("length", argv[optind + 1]);
+        return complain_size(argv[optind + 1]);
     u64 start = loop_now();
     int error = node_io(io->n, BLK_DISCARD, w.offset, NULL, w.len, 0);
     if (error)
@@ -397,9 +410,9 @@ static int do_alloc(struct io *io, int argc, char **argv)
     u64 offset, count = 512, sum = 0;
     char text[64];
     if (!size_parse(argv[1], &offset))
-        return complain_size("offset", argv[1]);
+        return complain_size(argv[1]);
     if (argc > 2 && !size_parse(argv[2], &count))
-        return complain_size("count", argv[2]);
+        return complain_size(argv[2]);
     for (u64 at = offset; at < offset + count;) {
         struct blk_status s;
         int error = node_status(io->n, at, offset + count - at, &s);
@@ -470,7 +483,7 @@ static int do_truncate(struct io *io, int argc, char **argv)
         return -EINVAL;
     }
     if (!size_parse(argv[optind], &size))
-        return complain_size("truncate", argv[optind]);
+        return complain_size(argv[optind]);
     if (node_truncate(io->n, size, p, &io->e))
         return 0;
     fprintf(stderr, "qemu-io: %s\n", io->e.text);
@@ -502,7 +515,9 @@ static bool open_file(struct io *io)
 {
     struct json *o = json_object();
     bool parsed = !io->image_opts || img_parse_options(io->filename, "file", o, &io->e);
-    if (parsed)
+    if (parsed && io->temporary)
+        io->n = img_open_temporary(io->g, io->filename, io->format, &io->e);
+    else if (parsed)
         io->n = node_open(io->g, io->image_opts ? NULL : io->filename, io->format, o, io->flags, &io->e);
     json_free(o);
     if (!io->n)
@@ -530,8 +545,15 @@ static int do_reopen(struct io *io, int argc, char **argv)
             flags &= ~(u32)OPEN_WRITE;
         else if (c == 'w')
             flags |= OPEN_WRITE;
+        else if (c == 'c') {
+            flags &= ~(u32)(OPEN_NO_CACHE | OPEN_NO_FLUSH | OPEN_WRITE_THROUGH);
+            if (!img_known_cache(optarg))
+                return printf("Invalid cache option: %s\n", optarg), -EINVAL;
+            img_cache_flags(&(struct img){0}, optarg, &flags);
+        } else if (c == 'o')
+            return fprintf(stderr, "qemu-io: Cannot change the option '%.*s'\n", (int)strcspn(optarg, "="), optarg), -EINVAL;
         else
-            return printf("reopen: -%c is not supported\n", c), -EINVAL;
+            return -EINVAL;
     }
     io->flags = flags;
     int error = do_close(io, 0, NULL);
@@ -575,8 +597,8 @@ static int do_sleep(struct io *io, int argc, char **argv)
 {
     u64 ms;
     if (!size_parse(argv[1], &ms))
-        return complain_size("time", argv[1]);
-    nanosleep(&(struct timespec){(time_t)(ms / 1000), (long)(ms % 1000) * 1000000}, NULL);
+        return complain_size(argv[1]);
+    loop_sleep(block_graph_loop(io->g), loop_now() + ms * 1000000);
     return 0;
 }
 
@@ -753,6 +775,14 @@ int cmd_io(int argc, char **argv)
                 return img_error(&m);
             break;
         case 'd':
+            if (strcmp(optarg, "ignore") && strcmp(optarg, "off") && strcmp(optarg, "unmap") && strcmp(optarg, "on")) {
+                fprintf(stderr, "qemu-io: Invalid discard option: %s\n", optarg);
+                return 1;
+            }
+            break;
+        case 's': /* writes go to an overlay that is gone at the end */
+            io.temporary = true;
+            break;
         case 'i':
         case 'k':
         case 'm':
@@ -763,9 +793,10 @@ int cmd_io(int argc, char **argv)
         case 'V':
             printf("qemu-io version " LYRE_VERSION "\n");
             return 0;
+        case 'C':
+            fprintf(stderr, "qemu-io: -C is not supported; open driver=copy-on-read,file.driver=... with --image-opts\n");
+            return 1;
         default:
-            if (c != '?')
-                fprintf(stderr, "qemu-io: -%c is not supported\n", c);
             io_usage(stderr);
             return 1;
         }

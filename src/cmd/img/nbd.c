@@ -246,39 +246,13 @@ static int list(struct nbd_cmd *n)
 
 /* ---- opening ---- */
 
-/* An overlay that is gone when the program ends, for writes that nobody is to keep. */
-static struct node *open_temporary(struct nbd_cmd *n, struct err *e)
-{
-    const char *dir = getenv("TMPDIR");
-    char *name = xprintf("%s/lyre-nbd-XXXXXX", dir ? dir : "/var/tmp"), *path = realpath(n->file, NULL);
-    struct node *base = node_open(n->m.g, n->file, n->m.format, NULL, 0, e), *over = NULL;
-    int fd = base ? mkstemp(name) : -1;
-    if (base && fd < 0)
-        err_set(e, errno, "cannot create a temporary file %s: %s", name, strerror(errno));
-    if (fd >= 0) {
-        struct json *o = json_object();
-        json_set_int(o, "size", (s64)node_size(base));
-        json_set_string(o, "backing_file", path ? path : n->file);
-        json_set_string(o, "backing_fmt", node_format(base));
-        if (block_create(n->m.g, "qcow2", name, o, e))
-            over = node_open(n->m.g, name, "qcow2", NULL, OPEN_WRITE | OPEN_UNMAP | OPEN_NO_FLUSH, e);
-        json_free(o);
-        close(fd);
-        unlink(name);
-    }
-    node_close(base, NULL);
-    free(path);
-    free(name);
-    return over;
-}
-
 static bool open_node(struct nbd_cmd *n)
 {
     struct err *e = &n->m.e;
     u32 flags = n->read_only ? 0 : OPEN_WRITE | OPEN_UNMAP;
     img_cache_flags(&n->m, n->cache, &flags);
     if (n->temporary) {
-        n->node = open_temporary(n, e);
+        n->node = img_open_temporary(n->m.g, n->file, n->m.format, e);
     } else if (n->image_opts) {
         struct json *o = json_object();
         if (img_parse_options(n->file, "file", o, e))

@@ -149,7 +149,8 @@ static bool info_one(struct img *m, const char *filename, const char *format, st
     if (!n)
         return false;
     bool good = node_info(n, &info, &m->e) && node_snapshot_list(n, &list, &count, &m->e);
-    const char *shown = node_file(n) && strcmp(node_format(node_file(n)), "file") ? node_filename(node_file(n)) : filename;
+    bool by_options = m->image_opts || !strncmp(filename, "json:", 5);
+    const char *shown = node_file(n) && (by_options || strcmp(node_format(node_file(n)), "file")) ? node_filename(node_file(n)) : filename;
     if (!good) {
         img_error(m);
     } else if (img_json(m)) {
@@ -203,6 +204,8 @@ int img_snapshot(struct img *m)
 {
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
+    if (m->qemu && !m->action)
+        return 0;
     int what = m->action ? m->action : 'l';
     bool list_only = what == 'l';
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts,
@@ -219,7 +222,7 @@ int img_snapshot(struct img *m)
         else if (count)
             print_snapshots(list, count);
         snapshot_list_free(list, count);
-    } else if (what == 'c' && !node_snapshot_create(n, name, &m->e)) {
+    } else if (what == 'c' && !node_snapshot_create(n, name, NULL, &m->e)) {
         status = m->e.code == ENOTSUP ? img_fail(m, "Could not create snapshot '%s': -95 (Operation not supported)", name)
                                       : img_fail(m, "Could not create snapshot '%s': %s", name, m->e.text);
     } else if (what == 'a' && !node_snapshot_apply(n, name, &m->e)) {
@@ -410,7 +413,7 @@ int img_check(struct img *m)
     else if (m->repair && !strcmp(m->repair, "all"))
         fix = FIX_LEAKS | FIX_ERRORS;
     else if (m->repair)
-        return img_usage(m, "Invalid option value for -r: %s", m->repair);
+        return img_usage(m, "Unknown option value for -r (expecting 'leaks' or 'all'): %s", m->repair);
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts,
@@ -545,9 +548,9 @@ int img_compare(struct img *m)
             printf("Strict mode: Image size mismatch!\n");
         status = 1;
     }
-    if (!status && size_a != size_b && !m->quiet)
-        printf("Warning: Image size mismatch!\n");
     for (u64 at = 0; at < end && !status;) {
+        if (at == MIN(size_a, size_b) && !m->quiet)
+            printf("Warning: Image size mismatch!\n");
         u64 len = at < MIN(size_a, size_b) ? MIN(size_a, size_b) - at : end - at;
         status = compare_at(m, &a, &b, at, &len, size_a == size_b);
         at += len;
@@ -566,11 +569,15 @@ int img_compare(struct img *m)
 
 int img_measure(struct img *m)
 {
+    if (m->size && m->nfiles)
+        return img_fail(m, "--size N cannot be used together with a filename.");
     if (!m->size == !m->nfiles || m->nfiles > 1)
         return img_fail(m, "Either --size N or one filename must be specified.");
     struct node *n = NULL;
     u64 size = 0, required, full, bitmaps;
     if (m->size) {
+        if (size_parse(m->size, &size) && size > INT64_MAX)
+            return img_fail(m, "Invalid image size specified. Must be between 0 and 9223372036854775807.");
         if (!size_parse(m->size, &size))
             return img_fail(m, "Invalid image size specified. You may use k, M, G, T, P or E suffixes for\n"
                                "%s: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.", m->name);

@@ -29,7 +29,6 @@ void a64_set_fpcr(struct ir_env *env, u32 fpcr)
         .round = fpcr >> 22 & 3,
         .nan_rule = FP_NAN_ARM,
         .int_rule = FP_INT_SATURATE,
-        .number_rule = FP_MIN_NUMBER_2008,
         .denormal_rule = FP_DENORMAL_FLUSHED,
         .flush_inputs = flush,
         .flush_outputs = flush,

@@ -146,6 +146,7 @@ const struct isa isa_aarch64 = {
     .helpers = a64_helpers,
     .init = init,
     .reset = reset,
+    .link = A64_X0 + 30,
     .tag_bits = 8,
     .key = key,
     .lift = a64_lift_block,

@@ -60,15 +60,26 @@ irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to)
     return ir_or(l->b, IR_I64, to, ir_const(l->b, IR_I64, type));
 }
 
+static bool call_reg(struct lift *l, unsigned rn, irv to)
+{
+    u64 known = l->guarded ? 0 : lift_known_callee(l, to);
+    to = a64_branch_to(l, rn, true, to);
+    put_link(l);
+    if (known) {
+        lift_call(l, known);
+        return true;
+    }
+    ir_call_ind(l->b, to, next_pc(l));
+    l->ended = true;
+    return true;
+}
+
 bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
 {
     irv to = reg(l, f->rn);
     switch (f->id) {
     case A64_BLR:
-        to = a64_branch_to(l, f->rn, true, to);
-        put_link(l);
-        ir_call_ind(l->b, to, next_pc(l));
-        break;
+        return call_reg(l, f->rn, to);
     case A64_RET:
         lift_return(l, to);
         return true;

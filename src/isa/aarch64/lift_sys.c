@@ -240,7 +240,6 @@ bool a64_lift_barrier(struct lift *l, const struct a64_barrier *f)
 
 bool a64_lift_isb(struct lift *l, const struct a64_barrier *f)
 {
-    ir_exit(l->b, next_pc(l));
-    l->ended = true;
+    lift_sync(l);
     return true;
 }

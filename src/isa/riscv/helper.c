@@ -31,18 +31,13 @@ void rv_set_fcsr(struct ir_env *env, u32 fcsr)
         .round = rounding[s->frm],
         .nan_rule = FP_NAN_CANONICAL,
         .int_rule = FP_INT_NAN_MAX,
-        .number_rule = FP_MIN_NUMBER_2019,
+        .number_2019 = true,
         .inf_zero_invalid = true,
     };
     for (unsigned i = 0; i < ARRAY_LEN(sticky); i++)
         s->fp.flags |= fcsr & sticky[i].fflag ? sticky[i].flag : 0;
     if (env->fp_push) /* an engine that computes in software has no unit to tell */
         env->fp_push(env);
-}
-
-static void get_fcsr(struct ir_env *env)
-{
-    env->helper_ret.d[0] = rv_get_fcsr(env);
 }
 
 static void set_fcsr(struct ir_env *env)
@@ -90,7 +85,6 @@ static void sm4ks(struct ir_env *env)
 }
 
 const struct ir_helper rv_helpers[RV_HELPERS + 1] = {
-    [RV_HELPER_GET_FCSR] = {"get_fcsr", get_fcsr, IR_HELPER_FP},
     [RV_HELPER_SET_FCSR] = {"set_fcsr", set_fcsr, IR_HELPER_WRITES | IR_HELPER_FP},
     [RV_HELPER_SET_FFLAGS] = {"set_fflags", set_fflags, IR_HELPER_FP},
     [RV_HELPER_TIME] = {"time", time_counter, IR_HELPER_VARIES},

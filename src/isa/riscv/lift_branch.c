@@ -49,7 +49,12 @@ bool rv_lift_jalr(struct lift *l, const struct rv_jalr *f)
     to = ir_and(l->b, xtype(l), to, imm(l, -2));
     if (ir_is_const(l->b->r, to) && !returns)
         return jump(l, f->rd, l->b->r->node[to].imm);
+    u64 known = call ? lift_known_callee(l, to) : 0;
     put_link(l, f->rd);
+    if (known) {
+        lift_call(l, known);
+        return true;
+    }
     if (returns) {
         lift_return(l, to);
         return true;

@@ -200,7 +200,8 @@ bool rv_lift_fsqrt(struct lift *l, const struct rv_fsqrt *f)
     return true;
 }
 
-/* fmadd, fmsub, fnmsub, fnmadd: +-(rs1 * rs2) +- rs3. */
+/* fmadd, fmsub, fnmsub, fnmadd: +-(rs1 * rs2) +- rs3. Hosts choose among NaNs in ways of their own here, so that
+ * they follow the environment anyway. */
 bool rv_lift_fma(struct lift *l, const struct rv_fma *f)
 {
     unsigned type = fp_type(f->fmt), round;
@@ -208,7 +209,7 @@ bool rv_lift_fma(struct lift *l, const struct rv_fma *f)
     if (!aux_rounding(l, f->rm, &round))
         return false;
     irv x = number(l, f->fmt, f->rs1), y = number(l, f->fmt, f->rs2), z = number(l, f->fmt, f->rs3);
-    put_number(l, f->fmt, f->rd, ir_fma(l->b, type, type | negate | round, x, y, z));
+    put_value(l, f->fmt, f->rd, ir_fma(l->b, type, type | negate | round, x, y, z));
     return true;
 }
 

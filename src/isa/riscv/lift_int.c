@@ -109,17 +109,11 @@ bool rv_lift_mul(struct lift *l, const struct rv_op *f)
     return true;
 }
 
-/* Division by zero gives all ones and the dividend as the remainder; the one quotient that does not fit is the
- * dividend again (vol. I, 13.2). The IR's quotient is 0 in the first case, so that x - 0 * y is right already. */
+/* Division by zero gives all ones, and the dividend as the remainder (vol. I, 13.2). */
 static irv divide(struct lift *l, unsigned type, unsigned op, irv x, irv y)
 {
-    struct ir_builder *b = l->b;
-    irv q = op == DIV || op == REM ? ir_divs(b, type, x, y) : ir_divu(b, type, x, y);
-    if (op == REM || op == REMU)
-        return ir_sub(b, type, x, ir_mul(b, type, q, y));
-    irv zero = ir_icmp(b, IR_EQ, type == IR_I64 ? 64 : 32, y, ir_const(b, type, 0));
-    irv ones = ir_const(b, type, ~0ull);
-    return ir_select(b, type, zero, ones, q);
+    static const u8 what[] = {IR_DIVS, IR_DIVU, IR_REMS, IR_REMU};
+    return ir_emit(l->b, what[op - DIV], type, op == DIV || op == DIVU, x, y, 0, 0);
 }
 
 bool rv_lift_div(struct lift *l, const struct rv_op *f)

@@ -125,6 +125,10 @@ bool cache_fork_child(struct jit_cache *c, struct err *e);
 struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
 struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than);
 
+/* Of the regions of that tier that depend on the guest's byte at addr, the one that starts next before it; or
+ * NULL. */
+struct jit_region *cache_region_over(const struct jit_cache *c, u64 addr, unsigned tier);
+
 /* Set buf up for at least JIT_MAX_CODE bytes. May evict regions: code is removed when c->epoch has
  * changed. */
 void cache_room(struct jit_cache *c, struct host_buf *buf);

@@ -293,11 +293,11 @@ static bool is_choice(const struct ir_region *r, irv cond, struct choice *c)
     return true;
 }
 
-bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
+static bool exit_if(struct ir_builder *b, irv cond, bool want, u64 pc, unsigned out)
 {
     const struct ir_region *r = b->r;
     struct choice c;
-    struct ir_node n = {.op = IR_EXIT_IF, .aux = !want, .a = cond, .imm = pc};
+    struct ir_node n = {.op = IR_EXIT_IF, .aux = (u16)(out | (unsigned)!want), .a = cond, .imm = pc};
     if (ir_is_const(r, cond)) {
         bool leaves = r->node[cond].imm == want;
         if (leaves)
@@ -306,17 +306,27 @@ bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
     }
     if (!b->raw && is_choice(r, cond, &c)) {
         if (c.other == want)
-            return ir_exit_if(b, c.a, !c.when, pc) && ir_exit_if(b, c.x, want, pc);
+            return exit_if(b, c.a, !c.when, pc, out) && exit_if(b, c.x, want, pc, out);
         if (r->node[c.x].op == IR_ICMP) { /* that may be left undone */
             n.a = c.a;
             n.b = c.x;
-            n.aux = (u16)(!c.when + 2 * !want);
+            n.aux = (u16)(out | (unsigned)!want << 1 | (unsigned)!c.when);
         }
     }
     n.c = ir_state_map(b, pc);
     append(b, &n);
     b->count = 0;
     return true;
+}
+
+bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
+{
+    return exit_if(b, cond, want, pc, 0);
+}
+
+bool ir_leave_if(struct ir_builder *b, irv cond, bool want, u64 pc)
+{
+    return exit_if(b, cond, want, pc, IR_EXIT_OUT);
 }
 
 void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no)

@@ -84,6 +84,8 @@ IR_BINARY(ir_mulhu, IR_MULHU)
 IR_BINARY(ir_mulhs, IR_MULHS)
 IR_BINARY(ir_divu, IR_DIVU)
 IR_BINARY(ir_divs, IR_DIVS)
+IR_BINARY(ir_remu, IR_REMU)
+IR_BINARY(ir_rems, IR_REMS)
 IR_BINARY(ir_and, IR_AND)
 IR_BINARY(ir_or, IR_OR)
 IR_BINARY(ir_xor, IR_XOR)
@@ -272,6 +274,8 @@ void ir_exit_br(struct ir_builder *b, irv cond, u64 yes, u64 no);
 /* Leave from the middle of a block if cond is what is wanted. False when it is known to be: the block has
  * ended. */
 bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc);
+/* The same, but control leaves the region even if that has a block at pc. cond is not constant. */
+bool ir_leave_if(struct ir_builder *b, irv cond, bool want, u64 pc);
 
 /* Leave if somebody asks for it: in a by_state region before each jump backwards. */
 static inline void ir_poll(struct ir_builder *b)

@@ -34,9 +34,30 @@ bool ir_eval_icond(enum ir_icond cond, unsigned width, u64 a, u64 b)
 static u64 div_signed(u64 a, u64 b, unsigned width)
 {
     s64 x = sext64(a, width), y = sext64(b, width);
-    if (!y)
-        return 0;
     return y == -1 ? 0 - (u64)x : (u64)(x / y);
+}
+
+static u64 rem_signed(u64 a, u64 b, unsigned width)
+{
+    s64 x = sext64(a, width), y = sext64(b, width);
+    return y == -1 ? 0 : (u64)(x % y);
+}
+
+static u64 divide(const struct ir_node *n, u64 a, u64 b, unsigned width)
+{
+    bool rem = n->op == IR_REMU || n->op == IR_REMS;
+    if (!b)
+        return rem ? a : n->aux ? ~0ull : 0;
+    switch (n->op) {
+    case IR_DIVU:
+        return a / b;
+    case IR_DIVS:
+        return div_signed(a, b, width);
+    case IR_REMU:
+        return a % b;
+    default: /* IR_REMS */
+        return rem_signed(a, b, width);
+    }
 }
 
 static u64 mul_high(u64 a, u64 b, unsigned width, bool is_signed)
@@ -126,9 +147,10 @@ static u64 eval_arith(const struct ir_node *n, u64 a, u64 b, u64 c, unsigned wid
     case IR_MULHS:
         return mul_high(a, b, width, n->op == IR_MULHS);
     case IR_DIVU:
-        return b ? a / b : 0;
     case IR_DIVS:
-        return div_signed(a, b, width);
+    case IR_REMU:
+    case IR_REMS:
+        return divide(n, a, b, width);
     case IR_AND:
         return a & b;
     case IR_OR:

@@ -110,12 +110,31 @@ static irv fold_logic(struct ir_builder *b, struct ir_node *n)
     }
 }
 
+/* (x << left) >> right: a field, as guests without such instructions get it. */
+static irv fold_field(struct ir_builder *b, const struct ir_node *n, unsigned right)
+{
+    const struct ir_node *x = def(b, n->a);
+    u64 k;
+    if (x->op != IR_SHL || x->type != n->type || !is_const(b, x->b, &k))
+        return 0;
+    unsigned width = n->type == IR_I32 ? 32 : 64, left = (unsigned)k & (width - 1), len = width - right;
+    if (left > right)
+        return 0;
+    if (n->op == IR_SHR)
+        return ir_ubfx(b, n->type, x->a, right - left, width - right);
+    if (left == right && (len == 8 || len == 16 || len == 32))
+        return ir_sext(b, n->type, x->a, len);
+    return ir_sbfx(b, n->type, x->a, right - left, len);
+}
+
 static irv fold_shift(struct ir_builder *b, struct ir_node *n)
 {
     u64 k;
     if (!is_const(b, n->b, &k))
         return 0;
     k &= n->type == IR_I32 ? 31 : 63;
+    if (k && (n->op == IR_SHR || n->op == IR_SAR))
+        return fold_field(b, n, (unsigned)k);
     return k ? 0 : same(b, n, n->a);
 }
 
@@ -141,6 +160,15 @@ static irv fold_icmp(struct ir_builder *b, struct ir_node *n)
 {
     u64 k;
     unsigned cond = n->aux & 15, width = (n->aux >> 4) * 32u;
+    /* 0 < x and x < 1, unsigned */
+    if (cond == IR_ULT && is_const(b, n->a, &k) && !(k & mask64(width))) {
+        swap_operands(n);
+        n->aux ^= IR_ULT ^ IR_NE;
+    } else if (cond == IR_ULT && is_const(b, n->b, &k) && (k & mask64(width)) == 1) {
+        n->b = ir_const(b, IR_I64, 0);
+        n->aux ^= IR_ULT ^ IR_EQ;
+    }
+    cond = n->aux & 15;
     /* (x & y) == 0 in one test */
     if ((cond | 1) == IR_NE && is_const(b, n->b, &k) && !(k & mask64(width))) {
         const struct ir_node *x = def(b, n->a);

@@ -115,11 +115,11 @@ static void load_state(struct run *x)
         ir_slot_load(&x->r->slots->slot[s], x->env, &x->in->value[s + 1]);
 }
 
-/* To a guest address, which may be that of a block of a by_state region. */
-static void jump(struct run *x, u32 map, u64 pc)
+/* A direct exit, which may lead to a block of a by_state region. */
+static void jump(struct run *x, const struct ir_node *n)
 {
-    u32 block = x->gone ? UINT32_MAX : ir_block_at(x->r, pc);
-    leave(x, map, pc, IR_EXIT_LOOKUP);
+    u32 block = x->gone ? UINT32_MAX : ir_exit_block(x->r, n);
+    leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
     if (block == UINT32_MAX)
         return;
     load_state(x);
@@ -369,7 +369,7 @@ static void run_control(struct run *x, const struct ir_node *n)
         take_edge(x, a ? n->b : n->c);
         break;
     case IR_EXIT_LINK:
-        jump(x, n->c, n->imm);
+        jump(x, n);
         break;
     case IR_CALL:
         leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
@@ -378,8 +378,8 @@ static void run_control(struct run *x, const struct ir_node *n)
         leave(x, n->c, a ? n->imm : ival(x, n->b), IR_EXIT_LOOKUP);
         break;
     case IR_EXIT_IF:
-        if (!!a != (n->aux & 1) && (!n->b || !!ival(x, n->b) != n->aux >> 1))
-            jump(x, n->c, n->imm);
+        if (!!a != (n->aux & 1) && (!n->b || !!ival(x, n->b) != (n->aux >> 1 & 1)))
+            jump(x, n);
         break;
     case IR_RAISE:
         leave(x, n->c, x->r->map[n->c].pc, IR_EXIT_RAISE);
@@ -414,7 +414,7 @@ static void run_node(struct run *x, irv v)
         *out = (v128){.d = {run_flags(x, n)}};
     } else if (n->op >= IR_LD && n->op <= IR_CHKALIGN) {
         run_memory(x, n, out);
-    } else if (n->op >= IR_FADD && n->op <= IR_FCANON) {
+    } else if (n->op >= IR_FADD && n->op <= IR_FPFLAGS) {
         ir_interp_fp(n, val(x, n->a), val(x, n->b), val(x, n->c), out, x->env->fp);
     } else if (n->op >= IR_VADD && n->op <= IR_VAES) {
         ir_interp_vec(n, val(x, n->a), val(x, n->b), val(x, n->c), out);
@@ -466,7 +466,7 @@ void ir_call_eval(struct ir_env *env)
         env->helper_ret = (v128){.d = {ir_eval_int(&n, a[0].d[0], a[1].d[0], a[2].d[0])}};
     else if (n.op == IR_FL_FCMP)
         env->helper_ret = (v128){.d = {ir_eval_fcmp(&n, &a[0], &a[1], env->fp)}};
-    else if (n.op <= IR_FCANON)
+    else if (n.op <= IR_FPFLAGS)
         ir_interp_fp(&n, &a[0], &a[1], &a[2], &env->helper_ret, env->fp);
     else
         ir_interp_vec(&n, &a[0], &a[1], &a[2], &env->helper_ret);

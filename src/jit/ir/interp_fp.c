@@ -48,9 +48,9 @@ static u64 arith(unsigned op, unsigned t, u64 a, u64 b, struct fp_env *fp)
     case IR_FMAX:
         return BY_TYPE(t, max, a, b, FP_MIN_NAN, fp);
     case IR_FMINNM:
-        return BY_TYPE(t, min, a, b, (enum fp_min_rule)fp->number_rule, fp);
+        return BY_TYPE(t, min, a, b, fp_number_rule(fp), fp);
     default: /* IR_FMAXNM */
-        return BY_TYPE(t, max, a, b, (enum fp_min_rule)fp->number_rule, fp);
+        return BY_TYPE(t, max, a, b, fp_number_rule(fp), fp);
     }
 }
 
@@ -181,6 +181,9 @@ static bool scalar_only(const struct ir_node *n, const v128 *a, const v128 *b, v
         return true;
     case IR_ZX:
         memcpy(out, a, t == IR_V64 ? 8 : lane_bytes(t));
+        return true;
+    case IR_FPFLAGS:
+        out->d[0] = fp->flags;
         return true;
     case IR_FBOX:
         out->d[0] = get_lane(a, t, 0) | ~lane_mask(t);

@@ -145,6 +145,12 @@ u32 ir_block_at(const struct ir_region *r, u64 pc)
     return UINT32_MAX;
 }
 
+u32 ir_exit_block(const struct ir_region *r, const struct ir_node *n)
+{
+    bool out = n->op == IR_EXIT_IF && n->aux & IR_EXIT_OUT;
+    return out ? UINT32_MAX : ir_block_at(r, n->imm);
+}
+
 void ir_mark_insn(struct ir_region *r, u64 pc)
 {
     VEC_PUSH(r->insn, r->insns, r->insn_cap) = (struct ir_insn){r->count, (u32)(pc - r->pc)};

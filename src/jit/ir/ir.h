@@ -88,6 +88,8 @@ enum ir_rmw {
     IR_RMW_UMIN, IR_RMW_SWAP,
 };
 
+#define IR_EXIT_OUT 4 /* in the aux of exit.if: out of the region */
+
 enum ir_fence { IR_FENCE_LOAD = 1, IR_FENCE_STORE = 2, IR_FENCE_FULL = 3 };
 
 /* aux of fma. */
@@ -173,6 +175,8 @@ void ir_region_free(struct ir_region *r);
 
 /* The block of a by_state region that starts at pc; UINT32_MAX: none. */
 u32 ir_block_at(const struct ir_region *r, u64 pc);
+/* The same for the way out that a direct exit, or the jump of a conditional one, has at its imm. */
+u32 ir_exit_block(const struct ir_region *r, const struct ir_node *n);
 
 /* The nodes that follow are made for the guest instruction at pc; the instruction of a node. */
 void ir_mark_insn(struct ir_region *r, u64 pc);

@@ -198,11 +198,10 @@ static bool fits(unsigned type, char want)
 {
     switch (want) {
     case 'n':
+    case 'x':
         return ir_type_is_int(type);
     case '1':
         return type == IR_I1;
-    case 'x':
-        return type == IR_I64 || type == IR_I32;
     case 'i':
         return type == IR_I32 || type == IR_I64;
     case 'q':

@@ -64,16 +64,16 @@ static void each_successor(const struct ir_region *r, u32 b,
     u32 end = r->block[b].end;
     for (irv v = r->block[b].first; v < end; v++) {
         const struct ir_node *n = &r->node[v];
-        u64 pc[2] = {n->imm, 0};
-        unsigned count = n->op == IR_EXIT_IF || n->op == IR_EXIT_LINK || n->op == IR_EXIT_BR;
         bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
+        u32 to = UINT32_MAX, other = UINT32_MAX;
+        if (n->op == IR_EXIT_IF || n->op == IR_EXIT_LINK || n->op == IR_EXIT_BR)
+            to = ir_exit_block(r, n);
         if (n->op == IR_EXIT_BR || call)
-            pc[count++] = r->node[n->b].imm;
-        for (unsigned i = 0; i < count; i++) {
-            u32 to = ir_block_at(r, pc[i]);
-            if (to != UINT32_MAX)
-                visit(opaque, b, to, call);
-        }
+            other = ir_block_at(r, r->node[n->b].imm);
+        if (to != UINT32_MAX)
+            visit(opaque, b, to, call);
+        if (other != UINT32_MAX)
+            visit(opaque, b, other, call);
     }
 }
 

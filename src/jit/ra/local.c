@@ -885,12 +885,12 @@ static struct ra_ins allocate_condition(struct ra *ra, u32 p)
     return op;
 }
 
-/* The block of the region at pc, plus 1; 0 when control has to leave for it: there is none, or a helper
+/* The block of the region that an exit leads to, plus 1; 0 when control has to leave: there is none, or a helper
  * wrote the state, which is then in the outer homes. */
-static u32 block_at(const struct ra *ra, u64 pc)
+static u32 block_of_exit(const struct ra *ra, u32 p)
 {
     const struct work *w = ra->work;
-    return w->state_gone ? 0 : ir_block_at(ra->r, pc) + 1;
+    return w->state_gone ? 0 : ir_exit_block(ra->r, &ra->r->node[p]) + 1;
 }
 
 static const struct ra_homes *homes_at(const struct ra *ra, u32 block)
@@ -903,7 +903,7 @@ static const struct ra_homes *homes_at(const struct ra *ra, u32 block)
 static void allocate_side(struct ra *ra, u32 p)
 {
     struct work *w = ra->work;
-    u32 block = block_at(ra, ra->r->node[p].imm);
+    u32 block = block_of_exit(ra, p);
     const struct ra_homes *homes = homes_at(ra, block);
     emit(ra, RA_SIDE)->v = p;
     irv reg_val[RA_REGS], mem_val[IR_MAX_SLOTS];
@@ -986,7 +986,7 @@ static void finish_exit(struct ra *ra, u32 p)
     const struct ir_node *n = &ra->r->node[p];
     struct pending target = {ra->host->target, n->a};
     struct ra_ins op = {.kind = RA_OP, .v = p};
-    u32 block = n->op == IR_EXIT_LINK ? block_at(ra, n->imm) : 0;
+    u32 block = n->op == IR_EXIT_LINK ? block_of_exit(ra, p) : 0;
     w->locked = 0;
     if (block) {
         jump_to_block(ra, p, block);

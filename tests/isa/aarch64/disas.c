@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "guest.h"
+#include "isa/disas/guest.h"
 #include "isa/aarch64/decode.h"
 
 static bool random_word(unsigned line, u64 *rng, u32 *word)

@@ -1,73 +1,43 @@
 /* Every line of the tables that has a lifter gives valid IR. */
 #include "check.h"
 #include "base/err.h"
-#include "cpu/lift.h"
 #include "isa/aarch64/decode.h"
 #include "isa/aarch64/state.h"
+#include "isa/machine.h"
 
-enum { WORDS_PER_LINE = 50, PC = 0x400000 };
+enum { WORDS_PER_LINE = 50 };
 
-static bool lift(struct ir_region *r, struct ir_builder *b, const u32 *code, unsigned count)
+static bool lift(struct machine *m, const u32 *code, unsigned count)
 {
-    struct err e = {0};
-    struct a64_model model;
-    CHECK(a64_model_find("max", &model, &e));
-    ir_region_start(r, &isa_aarch64.slots, PC);
-    ir_build_start(b, r);
-    struct lift l = {.b = b,
-                     .isa = &isa_aarch64,
-                     .model = &model,
-                     .start = PC,
-                     .code = (const u8 *)code,
-                     .code_len = count * 4,
-                     .max_insns = count,
-                     .pc = PC};
-    isa_aarch64.lift(&l);
-    bool ok = l.ended && ir_verify(r, isa_aarch64.helpers, &e);
-    if (!ok) {
-        for (unsigned i = 0; i < count; i++) {
-            char text[64];
-            a64_disas(code[i], PC + i * 4, text, sizeof(text));
-            printf("# %08x %s\n", code[i], text);
-        }
-        char *ir = ir_print(r);
-        printf("# %s\n%s\n", e.text, ir);
-        free(ir);
-    }
-    return ok;
+    return machine_lift(m, PC, code, count * sizeof(*code));
 }
 
 TEST(every_line_lifts_to_valid_ir)
 {
-    struct ir_region r;
-    struct ir_builder *b = malloc(sizeof(*b));
+    struct machine *m = machine_new(&isa_aarch64, "max");
     u64 rng = 1;
     unsigned lines = 0;
-    ir_region_init(&r);
     for (unsigned id = 1; id < A64_INSNS; id++) {
         if (a64_insns[id].effects & INSN_TODO)
             continue;
         lines++;
         for (unsigned k = 0; k < WORDS_PER_LINE; k++) {
             u32 insn = a64_random(id, &rng);
-            if (!lift(&r, b, &insn, 1)) {
+            if (!lift(m, &insn, 1)) {
                 CHECK(!"valid");
                 break;
             }
         }
     }
     printf("# %u of %u lines have a lifter\n", lines, A64_INSNS - 1);
-    ir_region_free(&r);
-    free(b);
+    machine_free(m);
 }
 
 /* Blocks of random instructions: state maps and folding across instructions. */
 TEST(random_blocks_lift_to_valid_ir)
 {
-    struct ir_region r;
-    struct ir_builder *b = malloc(sizeof(*b));
+    struct machine *m = machine_new(&isa_aarch64, "max");
     u64 rng = 7;
-    ir_region_init(&r);
     for (unsigned k = 0; k < 2000; k++) {
         u32 code[12];
         for (unsigned i = 0; i < ARRAY_LEN(code); i++) {
@@ -75,36 +45,33 @@ TEST(random_blocks_lift_to_valid_ir)
                 code[i] = a64_random(1 + (unsigned)(rng >> 33) % (A64_INSNS - 1), &rng);
             while (a64_decode(code[i])->effects & INSN_TODO);
         }
-        CHECK(lift(&r, b, code, ARRAY_LEN(code)));
+        CHECK(lift(m, code, ARRAY_LEN(code)));
     }
-    ir_region_free(&r);
-    free(b);
+    machine_free(m);
 }
 
 TEST(block_ends)
 {
-    struct ir_region r;
-    struct ir_builder *b = malloc(sizeof(*b));
-    ir_region_init(&r);
+    struct machine *m = machine_new(&isa_aarch64, "max");
+    const struct ir_region *r = &m->region;
     const u32 straight[] = {0x91000400, 0x91000400}; /* add x0, x0, #1 */
-    CHECK(lift(&r, b, straight, 2));
-    CHECK_EQ(r.insns, 2);
-    const struct ir_node *end = &r.node[r.count - 1];
+    CHECK(lift(m, straight, 2));
+    CHECK_EQ(r->insns, 2);
+    const struct ir_node *end = &r->node[r->count - 1];
     CHECK_EQ(end->op, IR_EXIT_LINK);
     CHECK_EQ(end->imm, PC + 8);
     const u32 undefined[] = {0x91000400, 0x00000000};
-    CHECK(lift(&r, b, undefined, 2));
-    end = &r.node[r.count - 1];
+    CHECK(lift(m, undefined, 2));
+    end = &r->node[r->count - 1];
     CHECK_EQ(end->op, IR_RAISE);
     CHECK_EQ(end->imm, ISA_RAISE_UNDEFINED);
-    CHECK_EQ(r.map[end->c].pc, PC + 4);
+    CHECK_EQ(r->map[end->c].pc, PC + 4);
     const u32 call[] = {0x97ffffff}; /* bl .-4 */
-    CHECK(lift(&r, b, call, 1));
-    end = &r.node[r.count - 1];
+    CHECK(lift(m, call, 1));
+    end = &r->node[r->count - 1];
     CHECK_EQ(end->op, IR_CALL);
     CHECK_EQ(end->imm, PC - 4);
-    ir_region_free(&r);
-    free(b);
+    machine_free(m);
 }
 
 TEST(models)

@@ -6,7 +6,7 @@
 
 #include "cpu/insn.h"
 #include "cpu/isa.h"
-#include "record.h"
+#include "isa/diff/record.h"
 
 /* In place of a line: sequences of instructions that compute, with few registers, so that results and flags flow
  * from one to the next. */

@@ -16,9 +16,9 @@
 
 #include "base/mem.h"
 #include "base/types.h"
-#include "guest.h"
+#include "isa/diff/guest.h"
 #include "jit/host/host.h"
-#include "runner.h"
+#include "isa/diff/runner.h"
 
 /* A row of KNOWN: shell patterns of runners, lines, and names of what may differ. */
 struct known {

@@ -1,5 +1,5 @@
 /* Between records and the guest's state. */
-#include "runner.h"
+#include "isa/diff/runner.h"
 
 void state_from_record(const struct guest *g, struct vcpu *cpu, const struct record *r)
 {

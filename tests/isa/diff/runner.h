@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 #include "cpu/vcpu.h"
-#include "guest.h"
+#include "isa/diff/guest.h"
 
 struct runner {
     const char *name;

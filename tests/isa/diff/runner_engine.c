@@ -8,7 +8,7 @@
 
 #include "accel/engine.h"
 #include "base/mem.h"
-#include "runner.h"
+#include "isa/diff/runner.h"
 
 struct self {
     struct engine *engine;

@@ -8,7 +8,7 @@
 #include "cpu/lift.h"
 #include "cpu/vcpu.h"
 #include "jit/ir/interp.h"
-#include "runner.h"
+#include "isa/diff/runner.h"
 
 struct self {
     const struct guest *g;

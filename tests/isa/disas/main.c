@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "guest.h"
+#include "isa/disas/guest.h"
 
 enum { PER_LINE = 60, MAX_RULES = 256, MAX_SHOWN = 200 };
 

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "guest.h"
+#include "isa/disas/guest.h"
 #include "isa/riscv/decode.h"
 
 /* All but what binutils 2.40 does not know. */

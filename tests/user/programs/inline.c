@@ -135,6 +135,29 @@ static void changes(void)
     printf("\n");
 }
 
+/* Called by pointer, one of several from the same place; the third one is rare. */
+typedef unsigned step(unsigned x, const unsigned *p);
+
+__attribute__((noinline, noclone)) static unsigned add(unsigned x, const unsigned *p) { return x * 3 + *p; }
+__attribute__((noinline, noclone)) static unsigned flip(unsigned x, const unsigned *p) { return (x ^ *p) * 5; }
+__attribute__((noinline, noclone)) static unsigned turn(unsigned x, const unsigned *p) { return (x << 7 | x >> 25) + *p; }
+
+static step *const steps[] = {add, flip, turn};
+
+__attribute__((noinline)) static unsigned by_pointer(unsigned x, unsigned n, unsigned kinds)
+{
+    for (unsigned i = 0; i < n; i++) {
+        unsigned k = (x >> 13) % 64;
+        x = steps[k < kinds ? 2 : k & (kinds > 1)](x, &i);
+    }
+    return x;
+}
+
+static void pointers(unsigned n)
+{
+    printf("%u %u %u\n", by_pointer(1, n, 0), by_pointer(2, n, 2), by_pointer(3, n, 20));
+}
+
 int main(void)
 {
     long a = 7, b = 0;
@@ -143,5 +166,7 @@ int main(void)
     printf("%u\n", loop(&a, &b, TURNS));
     faults();
     changes();
+    pointers(1000);
+    pointers(1000000);
     return 0;
 }

@@ -254,6 +254,11 @@ static void constrain_int(const struct host_cpu *cpu, const struct ir_region *r,
         con->clobber = 1u << RAX | 1u << RDX;
         con->out = RAX;
         break;
+    case IR_REMU:
+    case IR_REMS:
+        con->clobber = 1u << RAX | 1u << RDX;
+        con->out = RDX;
+        break;
     case IR_CLZ:
     case IR_CTZ:
         if (!cpu->features[X64_F_LZCNT]) {
@@ -520,7 +525,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         constrain_int(cpu, r, n, con);
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)
         constrain_mem(r, n, needed, con);
-    else if (n->op >= IR_FADD && n->op <= IR_FCANON)
+    else if (n->op >= IR_FADD && n->op <= IR_FPFLAGS)
         constrain_fp(cpu, r, n, con);
     else if (n->op >= IR_VADD && n->op <= IR_VAES)
         constrain_vec(cpu, n, con);

@@ -68,35 +68,27 @@ static void emit_mulh(struct x64_gen *g, const struct ra_ins *i, bool is_signed)
 }
 
 /* Division never traps: x / 0 = 0, MIN / -1 = MIN. */
+/* Division by zero and, as the host faults there, by -1 are C's. */
 static void emit_div(struct x64_gen *g, const struct ra_ins *i, bool wide, bool is_signed)
 {
     struct x64_asm *a = &g->a;
-    unsigned x = i->src[0], y = i->src[1];
-    u8 *special = NULL, *done[2] = {NULL, NULL};
+    unsigned y = i->src[1];
+    struct x64_cold *c = x64_cold_eval(g, i);
     x64_test_rr(a, wide, y, y);
-    u8 *zero = x64_jcc(a, XCC_E, false);
-    mov_w(g, wide, RAX, x);
+    x64_cold_from(c, x64_jcc(a, XCC_E, false));
     if (is_signed) {
         x64_alu_ri(a, XALU_CMP, wide, y, -1);
-        special = x64_jcc(a, XCC_E, false);
+        x64_cold_from(c, x64_jcc(a, XCC_E, false));
+    }
+    mov_w(g, wide, RAX, i->src[0]);
+    if (!is_signed) {
+        x64_alu_rr(a, XALU_XOR, false, RDX, RDX);
+    } else {
         if (wide)
             x64_byte(a, 0x48);
         x64_byte(a, 0x99); /* cdq, cqo */
-    } else {
-        x64_alu_rr(a, XALU_XOR, false, RDX, RDX);
     }
     x64_unary(a, is_signed ? XU_IDIV : XU_DIV, wide, y);
-    done[0] = x64_jmp(a, false);
-    if (special) {
-        x64_patch(special, a->p);
-        x64_unary(a, XU_NEG, wide, RAX);
-        done[1] = x64_jmp(a, false);
-    }
-    x64_patch(zero, a->p);
-    x64_alu_rr(a, XALU_XOR, false, RAX, RAX);
-    x64_patch(done[0], a->p);
-    if (done[1])
-        x64_patch(done[1], a->p);
 }
 
 static void emit_shift(struct x64_gen *g, const struct ra_ins *i, bool wide)
@@ -299,7 +291,9 @@ void x64_emit_int(struct x64_gen *g, const struct ra_ins *i)
         break;
     case IR_DIVU:
     case IR_DIVS:
-        emit_div(g, i, wide, n->op == IR_DIVS);
+    case IR_REMU:
+    case IR_REMS:
+        emit_div(g, i, wide, n->op == IR_DIVS || n->op == IR_REMS);
         break;
     case IR_AND:
         emit_commutative(g, i, XALU_AND, wide);

@@ -168,7 +168,7 @@ static bool fma_lane(const struct insn *x, bool dbl, u64 a, u64 b, u64 c, u64 *r
 /* vrange: the emitters make minNum and maxNum of it. */
 static u64 range_lane(unsigned imm, bool dbl, u64 a, u64 b, struct fp_env *fp)
 {
-    const enum fp_min_rule rule = (enum fp_min_rule)fp->number_rule;
+    const enum fp_min_rule rule = fp_number_rule(fp);
     if (imm & 1)
         return dbl ? fp64_max(a, b, rule, fp) : fp32_max((u32)a, (u32)b, rule, fp);
     return dbl ? fp64_min(a, b, rule, fp) : fp32_min((u32)a, (u32)b, rule, fp);

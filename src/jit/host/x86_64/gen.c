@@ -313,8 +313,9 @@ struct x64_cold *x64_cold_eval(struct x64_gen *g, const struct ra_ins *i)
 u32 x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls)
 {
     struct host_buf *b = g->buf;
+    /* what leaves hot code often is found by polls */
     VEC_PUSH(b->link, b->nlinks, b->link_cap) =
-        (struct host_link){.at = x64_offset(g, rel32), .pc = pc, .polls = polls};
+        (struct host_link){.at = x64_offset(g, rel32), .pc = pc, .polls = polls || g->r->by_state};
     struct x64_cold *c = x64_cold_add(g, X64_COLD_LINK);
     x64_cold_from(c, rel32);
     c->link = b->nlinks - 1;
@@ -705,7 +706,7 @@ static void emit_node(struct x64_gen *g, const struct ra_ins *i)
         x64_emit_int(g, i);
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)
         x64_emit_mem(g, i);
-    else if (n->op >= IR_FADD && n->op <= IR_FCANON)
+    else if (n->op >= IR_FADD && n->op <= IR_FPFLAGS)
         x64_emit_fp(g, i);
     else
         x64_emit_vec(g, i);

@@ -4,7 +4,7 @@
 
 #include "base/bits.h"
 #include "fp/operands.h"
-#include "guest.h"
+#include "isa/diff/guest.h"
 #include "isa/aarch64/decode.h"
 #include "isa/aarch64/state.h"
 #include "place.h"

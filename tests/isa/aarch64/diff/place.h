@@ -2,7 +2,7 @@
 #ifndef LYRE_TESTS_A64_PLACE_H
 #define LYRE_TESTS_A64_PLACE_H
 
-#include "record.h"
+#include "isa/diff/record.h"
 
 /* No sanitizer's shadow covers these. */
 #define PLACE_CODE 0x7e8000000000ull

@@ -7,7 +7,7 @@
 
 #include "base/bits.h"
 #include "fp/operands.h"
-#include "guest.h"
+#include "isa/diff/guest.h"
 #include "isa/riscv/decode.h"
 #include "isa/riscv/state.h"
 #include "place.h"
@@ -228,6 +228,15 @@ static u32 sequence_access(struct maker *m, const bool *plain)
     }
 }
 
+/* Reads and writes of fflags and, at times, fcsr. */
+static u32 sequence_csr(struct maker *m)
+{
+    u32 csr = rng_below(&m->rng, 4) ? 1 : 3, op = 1 + rng_below(&m->rng, 3);
+    u32 rd = rng_below(&m->rng, 4) ? 8 + rng_below(&m->rng, 4) : 0;
+    u32 rs1 = rng_below(&m->rng, 4) ? 8 + rng_below(&m->rng, 4) : 0;
+    return csr << 20 | rs1 << 15 | op << 12 | rd << 7 | 0x73;
+}
+
 static u32 far_branch(struct maker *m)
 {
     static const u8 condition[] = {0, 1, 4, 5, 6, 7};
@@ -241,6 +250,8 @@ static void generate_sequence(struct maker *m, struct record *r, const bool *pla
     bool branch = rng_below(&m->rng, 2);
     for (unsigned i = 0; i < count; i++) {
         u32 insn = rng_below(&m->rng, 4) ? sequence_insn(m, plain) : sequence_access(m, plain);
+        if (rng_below(&m->rng, 16) == 0)
+            insn = sequence_csr(m);
         if (branch && i == count - 1)
             insn = far_branch(m);
         record_insn(r, insn, rv_insn_bytes((u16)insn));
