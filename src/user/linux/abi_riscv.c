@@ -213,5 +213,8 @@ static const struct abi_vdso_symbol vdso_symbols[] = {
         .cpuinfo = riscv_cpuinfo, .frame_push = frame_push, .frame_pop = frame_pop,                \
     }
 
+/* Programs of 32 bits have 2 GiB, as on a kernel of 64 bits, but for the end that AddressSanitizer takes. */
+#define RISCV32_TOP 0x7fc00000
+
 const struct abi abi_riscv64 = RISCV_ROW(64, 0, 0x400000000000, ARRAY_LEN(vdso_symbols));
-const struct abi abi_riscv32 = RISCV_ROW(32, 0xc0000000, 0x40000000, VDSO_COMMON);
+const struct abi abi_riscv32 = RISCV_ROW(32, RISCV32_TOP, 0x40000000, VDSO_COMMON);

@@ -580,6 +580,13 @@ bool program_load(struct process *p, struct thread *t, struct program *prog, cha
 
 /* ---- execve's questions ---- */
 
+/* Would lyre run it, started again with the same options? These may fix the guest. */
+static bool is_ours(const struct process *p, const struct elf *f)
+{
+    const struct isa *isa = isa_by_elf(f->machine, f->class, f->big_endian);
+    return isa && (isa == p->isa || !p->opts->isa);
+}
+
 s64 exec_classify(struct process *p, int fd, enum exec_kind *kind)
 {
     char line[LINE_MAX_ + 1], buf[PATH_BUF], *interp, *arg;
@@ -603,7 +610,7 @@ s64 exec_classify(struct process *p, int fd, enum exec_kind *kind)
         struct elf f;
         struct elf_source src = elf_source_fd(&fd);
         if (n >= 4 && elf_magic(line, (size_t)n) && elf_read(&f, &src, NULL)) {
-            if (isa_by_elf(f.machine, f.class, f.big_endian) == p->isa) {
+            if (is_ours(p, &f)) {
                 *kind = EXEC_GUEST;
                 if (f.interp && access(path_map(p, f.interp, buf, true), R_OK) < 0)
                     r = -errno;
