@@ -29,7 +29,7 @@ static void start(struct space *sp)
 /* A guest of 32 bits: nothing of it lies above what it can point to. */
 TEST(limit)
 {
-    const u64 end = 0xc0000000;
+    const u64 end = 0x70000000;
     struct space sp;
     start(&sp);
     space_limit(&sp, end);
