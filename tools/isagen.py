@@ -30,7 +30,7 @@ signed; bits below the lowest one are zero). Every line below a class is one enc
   FEAT_X                the feature that it needs
   FEAT_X&FEAT_Y|FEAT_Z  the features that it needs: X, and one of Y and Z
   FEAT_X(field=BITS)    this part of the encoding needs FEAT_X: split off as an encoding of its own
-  flags.r flags.w load store ends fp     effects, see EFFECTS; -fp drops that of the class
+  flags.r flags.w load store ends fp light   effects, see EFFECTS; -fp drops that of the class
   -> NAME               the lift function, if not that of the class
   todo                  decoded and disassembled, but not lifted yet
   nodiff                left out by the random differential test; a comment says why
@@ -54,7 +54,7 @@ from itertools import product
 
 EFFECTS = {'flags.r': 'READS_FLAGS', 'flags.w': 'WRITES_FLAGS', 'load': 'LOADS',
            'store': 'STORES', 'ends': 'ENDS_BLOCK', 'fp': 'USES_FPSR', 'todo': 'TODO',
-           'nodiff': 'NODIFF'}
+           'nodiff': 'NODIFF', 'light': 'LIGHT'}
 WIDTH = 32                   # of the word that is decoded; shorter instructions are its low bits
 MAX_CONSTRAINT_BITS = 18     # overlap proofs enumerate at most 2^this
 

@@ -17,6 +17,7 @@ enum insn_effects {
     INSN_USES_FPSR = 1 << 5,  /* depends on the rounding mode and may set sticky flags */
     INSN_TODO = 1 << 6,       /* known, but there is no lift function yet */
     INSN_NODIFF = 1 << 7,     /* not for the random differential test */
+    INSN_LIGHT = 1 << 8,      /* computes general registers alone, in less time than a branch may take */
 };
 
 /* One encoding: a line of the tables. */

@@ -40,11 +40,6 @@ void rv_set_fcsr(struct ir_env *env, u32 fcsr)
         env->fp_push(env);
 }
 
-static void get_fcsr(struct ir_env *env)
-{
-    env->helper_ret.d[0] = rv_get_fcsr(env);
-}
-
 static void set_fcsr(struct ir_env *env)
 {
     rv_set_fcsr(env, env->helper_arg[0].s[0]);
@@ -90,7 +85,6 @@ static void sm4ks(struct ir_env *env)
 }
 
 const struct ir_helper rv_helpers[RV_HELPERS + 1] = {
-    [RV_HELPER_GET_FCSR] = {"get_fcsr", get_fcsr, IR_HELPER_FP},
     [RV_HELPER_SET_FCSR] = {"set_fcsr", set_fcsr, IR_HELPER_WRITES | IR_HELPER_FP},
     [RV_HELPER_SET_FFLAGS] = {"set_fflags", set_fflags, IR_HELPER_FP},
     [RV_HELPER_TIME] = {"time", time_counter, IR_HELPER_VARIES},

@@ -5,7 +5,6 @@
 #include "jit/ir/ir.h"
 
 enum rv_helper {
-    RV_HELPER_GET_FCSR,
     RV_HELPER_SET_FCSR,
     RV_HELPER_SET_FFLAGS,
     RV_HELPER_TIME, RV_HELPER_REALTIME, RV_HELPER_MONOTONIC,

@@ -8,13 +8,12 @@
 
 #define LEAF_BYTES 64 /* of a function that is inlined, at most */
 
-static u64 features(const struct lift *l)
+unsigned rv_id(const struct lift *l, u32 insn)
 {
-    return ((const struct rv_model *)l->model)->features;
+    return rv_decode_id(insn, ((const struct rv_model *)l->model)->features);
 }
 
-/* The instruction at `code`, of which `len` bytes are there; returns its bytes, or 0 if that is too few. */
-static unsigned fetch(const u8 *code, size_t len, u32 *insn)
+unsigned rv_fetch(const u8 *code, size_t len, u32 *insn)
 {
     u16 first = 0;
     memcpy(&first, code, MIN(len, sizeof(first)));
@@ -41,11 +40,11 @@ static bool lift_one(struct lift *l)
 {
     u64 at = l->pc - l->start;
     u32 insn;
-    unsigned bytes = at < l->code_len ? fetch(l->code + at, l->code_len - at, &insn) : 0;
+    unsigned bytes = at < l->code_len ? rv_fetch(l->code + at, l->code_len - at, &insn) : 0;
     if (!bytes)
         return false;
     lift_insn_start(l, bytes);
-    if (rv_lift_id(l, insn, rv_decode_id(insn, features(l))))
+    if (rv_lift_id(l, insn, rv_id(l, insn)))
         return true;
     if (log_on(LOG_UNIMP))
         log_undefined(l, insn);
@@ -81,8 +80,8 @@ bool rv_is_small_leaf(struct lift *l, u64 pc)
     u8 code[LEAF_BYTES];
     size_t n = l->peek(l, pc, code, sizeof(code));
     u32 insn;
-    for (size_t at = 0, bytes; at < n && (bytes = fetch(code + at, n - at, &insn)); at += bytes) {
-        const struct insn *e = &rv_insns[rv_decode_id(insn, features(l))];
+    for (size_t at = 0, bytes; at < n && (bytes = rv_fetch(code + at, n - at, &insn)); at += bytes) {
+        const struct insn *e = &rv_insns[rv_id(l, insn)];
         if (insn == 0x8067 || insn == 0x8082) /* ret, c.jr ra */
             return true;
         if (!e->id || e->effects & (INSN_TODO | INSN_ENDS_BLOCK) || may_write_ra(insn, e))

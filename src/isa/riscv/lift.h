@@ -57,6 +57,12 @@ struct rv_address {
 
 struct rv_address rv_address(struct lift *l, unsigned rs1, s32 offset);
 
+/* The instruction at `code`, of which `len` bytes are there; returns its bytes, or 0 if that is too few. */
+unsigned rv_fetch(const u8 *code, size_t len, u32 *insn);
+
+/* The encoding of an instruction on the CPU at hand. */
+unsigned rv_id(const struct lift *l, u32 insn);
+
 /* The integer operations of opcodes OP and OP-IMM by their funct3 (vol. I, 2.4); alternate: subtract, shift
  * arithmetically. */
 irv rv_arith(struct lift *l, unsigned type, unsigned funct3, bool alternate, irv x, irv y);

@@ -1,4 +1,6 @@
 /* Jumps and branches. */
+#include <string.h>
+
 #include "isa/riscv/lift.h"
 
 static u64 target(const struct lift *l, s32 offset)
@@ -7,11 +9,42 @@ static u64 target(const struct lift *l, s32 offset)
     return xlen(l) == 32 ? (u32)to : to;
 }
 
+/* Of a branch over one instruction that does but a little: lift that, too, and choose what its register holds.
+ * There are no conditional moves but these, so such branches are those that nobody predicts. */
+static bool choose(struct lift *l, irv skip, u64 to)
+{
+    struct ir_builder *b = l->b;
+    u64 at = l->next - l->start;
+    irv before[32];
+    u32 insn;
+    unsigned bytes = at < l->code_len ? rv_fetch(l->code + at, l->code_len - at, &insn) : 0;
+    if (!bytes || to != l->next + bytes || l->max_insns == 1)
+        return false;
+    unsigned id = rv_id(l, insn);
+    if (!(rv_insns[id].effects & INSN_LIGHT))
+        return false;
+    memcpy(before, b->cur + RV_X0, sizeof(before));
+    l->pc = l->next;
+    lift_insn_start(l, bytes);
+    if (!rv_lift_id(l, insn, id)) {
+        l->next = l->pc; /* it is undefined */
+        return false;
+    }
+    for (unsigned n = 1; n < ARRAY_LEN(before); n++) {
+        if (b->cur[RV_X0 + n] != before[n])
+            ir_put(b, RV_X0 + n, ir_select(b, xtype(l), skip, before[n], b->cur[RV_X0 + n]));
+    }
+    return true;
+}
+
 bool rv_lift_branch(struct lift *l, const struct rv_branch *f)
 {
     static const u8 cond[] = {IR_EQ, IR_NE, 0, 0, IR_SLT, IR_SGE, IR_ULT, IR_UGE};
+    u64 to = target(l, f->imm);
     irv x = reg(l, f->rs1), y = reg(l, f->rs2);
-    lift_branch(l, ir_icmp(l->b, (enum ir_icond)cond[f->op], xlen(l), x, y), target(l, f->imm));
+    irv taken = ir_icmp(l->b, (enum ir_icond)cond[f->op], xlen(l), x, y);
+    if (!choose(l, taken, to))
+        lift_branch(l, taken, to);
     return true;
 }
 

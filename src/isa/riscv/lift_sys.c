@@ -53,27 +53,55 @@ static irv read_counter(struct lift *l, unsigned csr)
     return v;
 }
 
+/* The byte of a table of eight that three bits of x choose. */
+static irv look_up(struct lift *l, u64 table, irv x, unsigned lsb)
+{
+    struct ir_builder *b = l->b;
+    irv index = ir_shl(b, IR_I32, ir_ubfx(b, IR_I32, x, lsb, 3), ir_const(b, IR_I32, 3));
+    return ir_shr(b, IR_I64, ir_const(b, IR_I64, table), index);
+}
+
+/* fflags, of which the sticky flags have the order turned round: invalid, denormal, division by zero in the low
+ * bits, overflow, underflow, inexact above. */
+static irv read_fflags(struct lift *l)
+{
+    struct ir_builder *b = l->b;
+    irv flags = ir_emit(b, IR_FPFLAGS, IR_I32, 0, 0, 0, 0, 0);
+    irv low = look_up(l, 0x1808180810001000, flags, 0), high = look_up(l, 0x0703050106020400, flags, 3);
+    return ir_and(b, IR_I32, ir_or(b, IR_I32, low, high), ir_const(b, IR_I32, 31));
+}
+
 /* frm is part of the region's key. */
 static irv read_fp(struct lift *l, unsigned csr)
 {
+    unsigned frm = l->key & RV_KEY_FRM;
     if (csr == FRM)
-        return imm(l, l->key & RV_KEY_FRM);
-    irv v = helper(l, RV_HELPER_GET_FCSR);
-    return csr == FCSR ? v : ir_ubfx(l->b, IR_I32, v, 0, 5);
+        return imm(l, frm);
+    irv v = read_fflags(l);
+    return csr == FCSR ? ir_or(l->b, IR_I32, v, ir_const(l->b, IR_I32, frm << 5)) : v;
+}
+
+/* Compilers wrap a comparison that must be quiet into a read and a write of fflags, where seldom anything
+ * changes: in the middle of a block that is tested, and the way out leads here, to the start of another. */
+static void write_fflags(struct lift *l, irv v)
+{
+    struct ir_builder *b = l->b;
+    v = ir_and(b, IR_I32, v, ir_const(b, IR_I32, 31));
+    if (b->r->block[b->block].pc != l->pc) {
+        irv now = read_fflags(l);
+        irv differs = ir_icmp(b, IR_NE, 32, now, v);
+        l->ended = !ir_exit_if(b, differs, true, l->pc);
+        return;
+    }
+    ir_helper(b, RV_HELPER_SET_FFLAGS, IR_VOID, v, 0, 0);
 }
 
 /* Code after a change of frm has to be translated anew. */
 static void write_fp(struct lift *l, unsigned csr, irv v)
 {
     struct ir_builder *b = l->b;
-    if (csr == FFLAGS) {
-        ir_helper(b, RV_HELPER_SET_FFLAGS, IR_VOID, v, 0, 0);
-        return;
-    }
-    if (csr == FRM) {
-        irv fflags = read_fp(l, FFLAGS);
-        v = ir_bfi(b, IR_I32, fflags, v, 5, 3);
-    }
+    if (csr == FRM)
+        v = ir_bfi(b, IR_I32, read_fflags(l), v, 5, 3);
     ir_helper(b, RV_HELPER_SET_FCSR, IR_VOID, v, 0, 0);
     ir_raise(b, ISA_RAISE_RESYNC, 0, l->next);
     l->ended = true;
@@ -82,7 +110,7 @@ static void write_fp(struct lift *l, unsigned csr, irv v)
 enum { WRITE = 1, SET, CLEAR };
 
 /* op: enum above, bit 2: of an immediate. Setting and clearing with x0 or 0 writes nothing (vol. I, 6.1). The
- * register is put before the write, which may end the block. */
+ * register is put before a write that ends the block, but behind one that may leave to do it again. */
 bool rv_lift_csr(struct lift *l, const struct rv_csr *f)
 {
     struct ir_builder *b = l->b;
@@ -94,12 +122,14 @@ bool rv_lift_csr(struct lift *l, const struct rv_csr *f)
     irv old = fp ? read_fp(l, f->csr) : read_counter(l, f->csr);
     if (!old)
         return false;
-    put_reg(l, f->rd, old);
     if (what == SET)
         x = ir_or(b, IR_I32, old, x);
     else if (what == CLEAR)
         x = ir_andn(b, IR_I32, old, x);
-    if (writes)
+    if (writes && f->csr == FFLAGS)
+        write_fflags(l, x);
+    put_reg(l, f->rd, old);
+    if (writes && f->csr != FFLAGS)
         write_fp(l, f->csr, x);
     return true;
 }

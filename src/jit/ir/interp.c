@@ -414,7 +414,7 @@ static void run_node(struct run *x, irv v)
         *out = (v128){.d = {run_flags(x, n)}};
     } else if (n->op >= IR_LD && n->op <= IR_CHKALIGN) {
         run_memory(x, n, out);
-    } else if (n->op >= IR_FADD && n->op <= IR_FCANON) {
+    } else if (n->op >= IR_FADD && n->op <= IR_FPFLAGS) {
         ir_interp_fp(n, val(x, n->a), val(x, n->b), val(x, n->c), out, x->env->fp);
     } else if (n->op >= IR_VADD && n->op <= IR_VAES) {
         ir_interp_vec(n, val(x, n->a), val(x, n->b), val(x, n->c), out);
@@ -466,7 +466,7 @@ void ir_call_eval(struct ir_env *env)
         env->helper_ret = (v128){.d = {ir_eval_int(&n, a[0].d[0], a[1].d[0], a[2].d[0])}};
     else if (n.op == IR_FL_FCMP)
         env->helper_ret = (v128){.d = {ir_eval_fcmp(&n, &a[0], &a[1], env->fp)}};
-    else if (n.op <= IR_FCANON)
+    else if (n.op <= IR_FPFLAGS)
         ir_interp_fp(&n, &a[0], &a[1], &a[2], &env->helper_ret, env->fp);
     else
         ir_interp_vec(&n, &a[0], &a[1], &a[2], &env->helper_ret);

@@ -182,6 +182,9 @@ static bool scalar_only(const struct ir_node *n, const v128 *a, const v128 *b, v
     case IR_ZX:
         memcpy(out, a, t == IR_V64 ? 8 : lane_bytes(t));
         return true;
+    case IR_FPFLAGS:
+        out->d[0] = fp->flags;
+        return true;
     case IR_FBOX:
         out->d[0] = get_lane(a, t, 0) | ~lane_mask(t);
         return true;

@@ -121,6 +121,24 @@ TEST(calls_and_returns)
     machine_free(m);
 }
 
+/* A branch over one instruction that does little is none; over a division it is. */
+TEST(choices)
+{
+    struct machine *m = machine_new(&isa_riscv64, "max");
+    const u16 move[] = {0xc111, 0x852e, 0x0505}; /* beqz a0, .+4; mv a0, a1; addi a0, a0, 1 */
+    CHECK(machine_lift(m, PC, move, sizeof(move)));
+    for (irv v = IR_FIRST_NODE; v < m->region.count; v++)
+        CHECK(m->region.node[v].op != IR_EXIT_IF);
+    CHECK_EQ(m->region.insns, 3);
+    const u16 divide[] = {0xc119, 0x4533, 0x02b5}; /* beqz a0, .+6; div a0, a0, a1 */
+    CHECK(machine_lift(m, PC, divide, sizeof(divide)));
+    unsigned exits = 0;
+    for (irv v = IR_FIRST_NODE; v < m->region.count; v++)
+        exits += m->region.node[v].op == IR_EXIT_IF;
+    CHECK_EQ(exits, 1);
+    machine_free(m);
+}
+
 /* x0 is a constant: what is made of it is one, too. */
 TEST(constants)
 {

@@ -525,7 +525,7 @@ void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool ne
         constrain_int(cpu, r, n, con);
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)
         constrain_mem(r, n, needed, con);
-    else if (n->op >= IR_FADD && n->op <= IR_FCANON)
+    else if (n->op >= IR_FADD && n->op <= IR_FPFLAGS)
         constrain_fp(cpu, r, n, con);
     else if (n->op >= IR_VADD && n->op <= IR_VAES)
         constrain_vec(cpu, n, con);

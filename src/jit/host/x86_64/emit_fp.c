@@ -334,6 +334,18 @@ static void emit_canon(struct x64_gen *g, const struct ra_ins *i)
     x64_vmov(&g->a, xr(i->dst), src);
 }
 
+/* Those that C has seen are in memory, the others in the unit. */
+static void emit_flags(struct x64_gen *g, const struct ra_ins *i)
+{
+    struct x64_asm *a = &g->a;
+    unsigned dst = i->dst;
+    x64_mxcsr(a, ENV_MEM(tmp), false);
+    x64_load(a, true, dst, ENV_MEM(fp));
+    x64_load(a, false, dst, x64_at(dst, (s32)offsetof(struct fp_env, flags)));
+    x64_alu_rm(a, XALU_OR, false, dst, ENV_MEM(tmp));
+    x64_alu_ri(a, XALU_AND, false, dst, MXCSR_STICKY);
+}
+
 void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
@@ -397,6 +409,9 @@ void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i)
         break;
     case IR_FCANON:
         emit_canon(g, i);
+        break;
+    case IR_FPFLAGS:
+        emit_flags(g, i);
         break;
     default:
         emit_arith(g, i);

@@ -426,6 +426,7 @@ static bool fp_has_emitter(const struct host_cpu *cpu, const struct ir_region *r
     case IR_FBOX:
     case IR_FUNBOX:
     case IR_FCANON:
+    case IR_FPFLAGS:
         return true;
     case IR_FMA:
         return (n->aux & 15) != IR_F16 && cpu->level >= X64_AVX2;
@@ -504,7 +505,7 @@ bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const stru
         return (n->aux & 15) != IR_F16;
     if (x64_evex_has(cpu, n))
         return true;
-    if (n->op >= IR_FADD && n->op <= IR_FCANON)
+    if (n->op >= IR_FADD && n->op <= IR_FPFLAGS)
         return fp_has_emitter(cpu, r, n);
     if (n->op >= IR_VADD && n->op <= IR_VAES)
         return vec_has_emitter(cpu, n);

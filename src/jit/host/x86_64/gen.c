@@ -706,7 +706,7 @@ static void emit_node(struct x64_gen *g, const struct ra_ins *i)
         x64_emit_int(g, i);
     else if (n->op >= IR_LD && n->op <= IR_CHKALIGN)
         x64_emit_mem(g, i);
-    else if (n->op >= IR_FADD && n->op <= IR_FCANON)
+    else if (n->op >= IR_FADD && n->op <= IR_FPFLAGS)
         x64_emit_fp(g, i);
     else
         x64_emit_vec(g, i);

@@ -9,7 +9,6 @@
 #define MXCSR_MASKED  0x1f80u             /* the ABI's: all exceptions masked */
 #define MXCSR_GUEST   (0x1f80u & ~0x80u)  /* invalid traps */
 #define MXCSR_FLAGS   0x3fu               /* exceptions that have occurred */
-#define MXCSR_STICKY  0x3du               /* all but "denormal operand", which no guest asks for */
 
 static const u8 callee_saved[] = {RBX, RBP, R12, R13, R14, R15};
 static const u8 caller_saved[] = {RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11};
@@ -19,10 +18,10 @@ struct gen {
     struct host_cpu *cpu;
 };
 
-static void stmxcsr(struct gen *g, struct x64_mem m, bool load)
+void x64_mxcsr(struct x64_asm *a, struct x64_mem m, bool load)
 {
     static const struct x64_insn_info form = {"mxcsr", 0, 1, 0xae, 0};
-    x64_insn_mem(&g->a, &form, load ? 2 : 3, m);
+    x64_insn_mem(a, &form, load ? 2 : 3, m);
 }
 
 static void push(struct gen *g, unsigned reg, bool pop)
@@ -84,7 +83,7 @@ static void switch_to_c(struct gen *g, bool fp)
     x64_load(a, true, RSP, ENV_MEM(c_sp));
     if (!fp)
         return;
-    stmxcsr(g, ENV_MEM(host_fp), false);
+    x64_mxcsr(&g->a, ENV_MEM(host_fp), false);
     x64_load(a, true, RDX, ENV_MEM(fp));
     x64_load(a, false, RCX, ENV_MEM(host_fp));
     x64_alu_ri(a, XALU_AND, false, RCX, MXCSR_STICKY);
@@ -94,7 +93,7 @@ static void switch_to_c(struct gen *g, bool fp)
     x64_alu_ri(a, XALU_AND, false, RCX, MXCSR_FLAGS);
     x64_alu_ri(a, XALU_OR, false, RCX, MXCSR_MASKED);
     x64_store(a, false, ENV_MEM(host_fp_c), RCX);
-    stmxcsr(g, ENV_MEM(host_fp_c), true);
+    x64_mxcsr(&g->a, ENV_MEM(host_fp_c), true);
 }
 
 static void return_to_c(struct gen *g)
@@ -116,7 +115,7 @@ static void make_enter(struct gen *g)
     x64_lea(&g->a, true, X64_ENV, x64_at(RDI, (s32)offsetof(struct ir_env, slots) + IR_ENV_BIAS));
     x64_store(&g->a, true, ENV_MEM(c_sp), RSP);
     x64_mov(&g->a, RAX, RSI);
-    stmxcsr(g, ENV_MEM(host_fp), true);
+    x64_mxcsr(&g->a, ENV_MEM(host_fp), true);
     move_pins(g, true);
     x64_load(&g->a, true, RSP, ENV_MEM(ret_sp));
     x64_jmp_reg(&g->a, RAX);
@@ -210,7 +209,7 @@ static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bo
         x64_call_mem(a, (struct x64_mem){RAX, RCX, 3, 0});
     }
     if (fp)
-        stmxcsr(g, ENV_MEM(host_fp), true);
+        x64_mxcsr(&g->a, ENV_MEM(host_fp), true);
     x64_load(a, true, RSP, ENV_MEM(ret_sp));
     save_registers(g, true);
     if (writes)

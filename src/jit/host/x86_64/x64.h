@@ -201,6 +201,10 @@ bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf);
 const u8 *x64_enter(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
 void x64_fp_setup(struct ir_env *env);
 void x64_fp_push(struct ir_env *env);
+
+/* MXCSR to memory, or from it. */
+void x64_mxcsr(struct x64_asm *a, struct x64_mem m, bool load);
+#define MXCSR_STICKY 0x3du /* all flags but "denormal operand", which no guest asks for */
 const u8 *x64_return_base(const struct host_cpu *cpu);
 const u8 *x64_context_pc(const void *ucontext);
 void x64_context_reg(const void *ucontext, unsigned reg, v128 *value);

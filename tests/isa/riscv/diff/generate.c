@@ -14,7 +14,7 @@
 
 #define MODEL "max"
 
-enum { MAX_INSNS = 8, GOOD_BASE = 28, BAD_BASE = 27 };
+enum { GOOD_BASE = 28, BAD_BASE = 27 };
 
 /* One of the two guests, and the randomness of a record. */
 struct maker {
@@ -228,23 +228,41 @@ static u32 sequence_access(struct maker *m, const bool *plain)
     }
 }
 
-static u32 far_branch(struct maker *m)
+/* Reads and writes of fflags and, at times, fcsr. */
+static u32 sequence_csr(struct maker *m)
+{
+    u32 csr = rng_below(&m->rng, 4) ? 1 : 3, op = 1 + rng_below(&m->rng, 3);
+    u32 rd = rng_below(&m->rng, 4) ? 8 + rng_below(&m->rng, 4) : 0;
+    u32 rs1 = rng_below(&m->rng, 4) ? 8 + rng_below(&m->rng, 4) : 0;
+    return csr << 20 | rs1 << 15 | op << 12 | rd << 7 | 0x73;
+}
+
+/* By a random condition, so many bytes on: less than 32, or 1024 more. */
+static u32 forward_branch(struct maker *m, u32 by)
 {
     static const u8 condition[] = {0, 1, 4, 5, 6, 7};
-    const u32 beq = 0x40940463; /* beq s0,s1, 1032 bytes on */
-    return beq | (u32)condition[rng_below(&m->rng, ARRAY_LEN(condition))] << 12;
+    const u32 beq = 0x00940063; /* beq s0,s1 */
+    return beq | (by & 0x400) << 20 | (by & 0x1e) << 7 | (u32)condition[rng_below(&m->rng, ARRAY_LEN(condition))] << 12;
+}
+
+/* At times with a branch before it that may leave it out. */
+static void append(struct maker *m, struct record *r, u32 insn)
+{
+    unsigned bytes = rv_insn_bytes((u16)insn);
+    if (rng_below(&m->rng, 8) == 0)
+        record_insn(r, forward_branch(m, 4 + bytes), 4);
+    record_insn(r, insn, bytes);
 }
 
 static void generate_sequence(struct maker *m, struct record *r, const bool *plain)
 {
-    unsigned count = 2 + rng_below(&m->rng, MAX_INSNS - 1);
-    bool branch = rng_below(&m->rng, 2);
-    for (unsigned i = 0; i < count; i++) {
+    unsigned bytes = 8 + rng_below(&m->rng, RECORD_CODE - 19); /* the last ones may take 12 more */
+    while (r->bytes < bytes) {
         u32 insn = rng_below(&m->rng, 4) ? sequence_insn(m, plain) : sequence_access(m, plain);
-        if (branch && i == count - 1)
-            insn = far_branch(m);
-        record_insn(r, insn, rv_insn_bytes((u16)insn));
+        append(m, r, rng_below(&m->rng, 16) ? insn : sequence_csr(m));
     }
+    if (rng_below(&m->rng, 2))
+        record_insn(r, forward_branch(m, 1032), 4);
     random_state(m, r, (u32)rng_next(&m->rng));
     *xreg(r, GOOD_BASE) = guest_window(m->g) + 64 + rng_below(&m->rng, 32);
     *xreg(r, BAD_BASE) = m->g->data + 2 * RECORD_PAGE + rng_below(&m->rng, 32);
