@@ -45,9 +45,11 @@ class Guest:
     """Who compiles for a guest, where its C library is, and who else runs its programs."""
     name: str
 
+    compiler: str = ""
+
     @property
     def triplet(self):
-        return f"{self.name}-linux-gnu"
+        return self.compiler or f"{self.name}-linux-gnu"
 
     @property
     def sysroot(self):
@@ -58,7 +60,7 @@ class Guest:
         return f"qemu-{self.name}"
 
 
-GUESTS = {name: Guest(name) for name in ("aarch64", "riscv64")}
+GUESTS = {g.name: g for g in (Guest("aarch64"), Guest("riscv64"), Guest("riscv32", "riscv64-linux-gnu"))}
 KEYS = "link|flags|args|env|library|peer|lockstep|guest|cpu"
 
 
@@ -78,7 +80,7 @@ class Program:
             elif only in ("", guest.name):
                 found[key] = f"{found.get(key, '')} {value}".strip()
         self.cpu = found.get("cpu")
-        self.guests = found.get("guest", guest.name).split()
+        self.guests = found.get("guest", "aarch64 riscv64").split()
         self.links = found.get("link", "static").split()
         self.flags = found.get("flags", "").split()
         self.args = shlex.split(found.get("args", ""))

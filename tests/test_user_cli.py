@@ -162,6 +162,7 @@ RISCV_SOURCE = r"""
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 int main(int argc, char **argv)
 {
     long v = 3;
@@ -173,6 +174,8 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && !strcmp(argv[1], "zba"))
         __asm__ volatile(".insn r 0x33, 2, 0x10, %0, %0, %0" : "+r"(v)); /* sh1add */
+    if (argc > 2 && !strcmp(argv[1], "exec"))
+        execv(argv[2], argv + 2);
     printf("%ld\n", v);
     return 7;
 }
@@ -200,6 +203,9 @@ def test_riscv(t, other):
     t.check("riscv64: no such model", [t.lyre, "run", "-cpu", "cortex-a57", program], 2, err="rva22", lines=1)
     t.check("riscv64: cpuinfo", [t.lyre, "run", "-cpu", "rv64,zba=on", program, "cpu"], 7,
             out="isa\t\t: rv64imafdc_zicntr_zicsr_zifencei_zba\nmmu\t\t: sv48\n")
+    t.check("riscv64: starts another guest's program", [t.lyre, "run", program, "exec", other, "x"], 7, out=f"argv0={other} args=1")
+    t.check("riscv64: starts its own", [t.lyre, "run", program, "exec", program], 7, out="3\n")
+    t.check("riscv64: not by a name that fixes the guest", [t.qemu_riscv, program, "exec", other], 7, out="3\n")
     t.check("riscv64: -help", [t.qemu_riscv, "-help"], 0, out="compiled for riscv64 emulation")
 
 

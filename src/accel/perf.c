@@ -94,6 +94,8 @@ static void dump_region(struct perf *p, const u8 *at, const u8 *code, size_t siz
 void perf_region(struct perf *p, const u8 *at, const u8 *code, size_t size, u64 pc, bool hot)
 {
     char name[32];
+    if (!p->map && !p->dump)
+        return;
     snprintf(name, sizeof(name), "%s_%" PRIx64, hot ? "hot" : "guest", pc);
     if (p->map)
         fprintf(p->map, "%" PRIxPTR " %zx %s\n", (uintptr_t)at, size, name);

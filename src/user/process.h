@@ -38,6 +38,7 @@ struct process {
     const struct isa *isa;
     const struct abi *abi;
     struct engine *engine;
+    unsigned word;       /* bytes of a register and a pointer of the guest: 4 or 8 */
     struct user_regs regs;
     struct space space;
     struct sighand *sighand;
@@ -70,7 +71,7 @@ struct thread {
     bool ended;               /* `end` is valid, the thread runs no more guest code */
     struct user_end end;
     u64 clear_tid;            /* guest address, 0: none */
-    u64 robust_head, robust_len;
+    u64 robust_head;          /* of a guest of 32 bits, whose list the host's kernel cannot read */
     struct sighand *sighand;
 
     /* Signals. The host's mask is the guest's, apart from the five that are never blocked there and
@@ -89,6 +90,19 @@ struct thread {
     u32 alt_flags;
     void *host_stack;         /* for host handlers */
 };
+
+/* A word of the guest's memory. False: EFAULT. */
+static inline bool process_read_word(struct process *p, u64 addr, u64 *v)
+{
+    *v = 0;
+    return space_read(&p->space, v, addr, p->word);
+}
+
+/* A register of at most a word. */
+static inline void thread_set_word(struct thread *t, int reg, u64 v)
+{
+    vcpu_set(t->cpu, reg, t->process->word == 8 ? v : (u32)v);
+}
 
 /* The address of the instruction at the thread's pc (see vcpu_pc). */
 static inline u64 thread_insn(const struct thread *t)

@@ -159,6 +159,12 @@ bool space_init(struct space *sp, struct err *e)
     return true;
 }
 
+void space_limit(struct space *sp, u64 top)
+{
+    sp->top = MIN(sp->top, top);
+    sp->mmap_top = MIN(sp->mmap_top, top);
+}
+
 void space_free(struct space *sp)
 {
     for (u32 i = 0; sp->exec && i < EXEC_CHUNKS; i++)

@@ -40,6 +40,9 @@ struct space {
 /* Look at the host's own mappings and decide what is the guest's. */
 bool space_init(struct space *sp, struct err *e);
 
+/* Nothing at or above `top` is the guest's: for guests of 32 bits. Before anything is mapped. */
+void space_limit(struct space *sp, u64 top);
+
 /* Forget the table; the host's mappings stay (the process ends anyway). */
 void space_free(struct space *sp);
 

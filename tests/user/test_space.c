@@ -26,6 +26,22 @@ static void start(struct space *sp)
     sp->engine = (struct engine *)&engine;
 }
 
+/* A guest of 32 bits: nothing of it lies above what it can point to. */
+TEST(limit)
+{
+    const u64 end = 0x70000000;
+    struct space sp;
+    start(&sp);
+    space_limit(&sp, end);
+    u64 a = (u64)space_mmap(&sp, 0, 3 * P, RW, ANON, -1, 0, 0);
+    CHECK(a <= end - 3 * P && a > end / 2);
+    CHECK_EQ(space_mmap(&sp, end - P, 2 * P, RW, ANON | MAP_FIXED, -1, 0, 0), -ENOMEM);
+    CHECK_EQ(space_mmap(&sp, 1ull << 32, P, RW, ANON | MAP_FIXED, -1, 0, 0), -ENOMEM);
+    CHECK(space_ok(&sp, end - 1, 1) && !space_ok(&sp, end, 1) && !space_ok(&sp, end - 1, 2));
+    space_munmap(&sp, a, 3 * P);
+    space_free(&sp);
+}
+
 TEST(placement)
 {
     struct space sp;

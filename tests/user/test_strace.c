@@ -12,7 +12,7 @@ extern const struct abi abi_aarch64;
 static const char *show(enum sys_id id, u64 a0, u64 a1, u64 a2, u64 a3)
 {
     static char text[2048];
-    struct process p = {.abi = &abi_aarch64, .space = {.top = 1ull << 47}};
+    struct process p = {.abi = &abi_aarch64, .word = 8, .space = {.top = 1ull << 47}};
     struct thread t = {.process = &p};
     const u64 a[6] = {a0, a1, a2, a3};
     guard_install();

@@ -5,6 +5,14 @@
 #include "base/mem.h"
 #include "jit/ir/fold.h"
 
+static void entry_state(struct ir_builder *b)
+{
+    const unsigned count = b->r->slots->count;
+    irv *cur = b->cur;
+    for (unsigned s = 0; s < count; s++)
+        cur[s] = s + 1;
+}
+
 void ir_build_start(struct ir_builder *b, struct ir_region *r)
 {
     b->r = r;
@@ -17,8 +25,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->strip = 0;
     b->invalid = false;
     memset(b->known, 0, sizeof(b->known));
-    for (unsigned s = 0; s < r->slots->count; s++)
-        b->cur[s] = s + 1;
+    entry_state(b);
 }
 
 static irv append(struct ir_builder *b, const struct ir_node *n)
@@ -56,8 +63,7 @@ u32 ir_block_start(struct ir_builder *b)
     /* State maps of one block do not build on those of another. */
     b->map = 0;
     b->map_puts = r->nputs;
-    for (unsigned s = 0; s < r->slots->count; s++)
-        b->cur[s] = s + 1;
+    entry_state(b);
     return b->block;
 }
 

@@ -103,14 +103,15 @@ static bool select_recipe(const struct ir_region *r, const struct ir_node *n, st
 
 bool ir_recipe(const struct ir_region *r, irv v, struct ir_recipe *out)
 {
-    const struct ir_node *n = v >= IR_FIRST_NODE ? &r->node[v] : NULL;
-    bool ok = false;
-    if (n && n->op == IR_FL_SITE) {
-        *out = (struct ir_recipe){.kind = (u32)n->imm};
+    const struct ir_node *n = &r->node[v];
+    *out = (struct ir_recipe){0};
+    if (ir_is_entry(v) || n->type != IR_FL)
+        return false;
+    if (n->op == IR_FL_SITE) {
+        out->kind = (u32)n->imm;
         return true;
     }
-    if (n)
-        ok = n->op == IR_FL_SELECT ? select_recipe(r, n, out) : simple_recipe(r, n, out);
+    bool ok = n->op == IR_FL_SELECT ? select_recipe(r, n, out) : simple_recipe(r, n, out);
     if (!ok)
         *out = (struct ir_recipe){0};
     return ok;

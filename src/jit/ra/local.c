@@ -25,6 +25,12 @@ struct work {
     irv cur[IR_MAX_SLOTS];     /* the state at the last point that may leave */
     ra_slot_set watched;       /* slots that may be away from a home: put in this block, or apart */
     u32 superseded[IR_MAX_SLOTS];
+    u32 entry_last[IR_MAX_SLOTS]; /* last node whose state has the slot's entry value in another place */
+    u16 put_slot[IR_MAX_SLOTS];   /* those that superseded[] has something for */
+    u32 nput_slots;
+    struct ra_value entry[IR_MAX_SLOTS]; /* the entry values where a region is entered, for these: */
+    const struct ir_slots *entry_slots;
+    const struct ra_host *entry_host;
     u32 map;                   /* the map that cur[] shows */
     u32 locked;                /* registers in use by the node at hand */
     u64 spill_used[(IR_SPILLS + 63) / 64];
@@ -59,19 +65,24 @@ void ra_free(struct ra *ra)
 
 /* ---- backward ---- */
 
+static void extend_value(struct ra *ra, irv v, u32 until)
+{
+    struct work *w = ra->work;
+    u32 *last = ir_is_entry(v) ? &w->entry_last[v - 1] : &ra->value[v].state_last;
+    *last = MAX(*last, until);
+}
+
 static void extend_state(struct ra *ra, irv v, u32 until)
 {
-    struct ra_value *x = &ra->value[v];
-    x->state_last = MAX(x->state_last, until);
     struct ir_recipe recipe;
+    extend_value(ra, v, until);
     if (!ir_recipe(ra->r, v, &recipe)) {
-        x->needed = true;
+        ra->value[v].needed = true;
         return;
     }
     for (unsigned i = 0; i < recipe.count; i++) {
-        struct ra_value *arg = &ra->value[recipe.arg[i]];
-        arg->state_last = MAX(arg->state_last, until);
-        arg->needed = true;
+        extend_value(ra, recipe.arg[i], until);
+        ra->value[recipe.arg[i]].needed = true;
     }
 }
 
@@ -95,6 +106,8 @@ static void backward_map(struct ra *ra, u32 p, u32 *later)
         if (sup == p)
             continue; /* a later put of the same map */
         extend_state(ra, put->value, sup ? ra->use[sup].prev_leave : FOREVER);
+        if (!sup)
+            w->put_slot[w->nput_slots++] = (u16)put->slot;
         w->superseded[put->slot] = p;
         if (w->homes->reg[put->slot] != RA_NOREG)
             ra->value[put->value].hint = w->homes->reg[put->slot];
@@ -139,7 +152,9 @@ static void backward(struct ra *ra)
     u32 later = 0;
     w->chained = true;
     w->observer = 0;
+    w->nput_slots = 0;
     memset(w->superseded, 0, r->slots->count * sizeof(u32));
+    memset(w->entry_last, 0, r->slots->count * sizeof(u32));
     for (u32 p = w->block_end; p-- > w->block_first;) {
         const struct ir_node *n = &r->node[p];
         struct ra_use *u = &ra->use[p];
@@ -169,12 +184,13 @@ static void backward(struct ra *ra)
                 ra->value[n->a].hint = ra->value[p].hint;
         }
     }
-    if (!w->chained || w->multi)
+    if (!w->chained || w->multi) {
         state_unchained(ra);
-    for (unsigned s = 0; s < r->slots->count; s++) {
-        u32 sup = w->superseded[s];
-        bool stays = !sup || !w->chained || w->multi;
-        extend_state(ra, s + 1, stays ? FOREVER : ra->use[sup].prev_leave);
+        return;
+    }
+    for (u32 i = 0; i < w->nput_slots; i++) {
+        unsigned s = w->put_slot[i];
+        ra->value[s + 1].state_last = MAX(w->entry_last[s], ra->use[w->superseded[s]].prev_leave);
     }
 }
 
@@ -456,8 +472,9 @@ static u32 record_state(struct ra *ra, u32 map)
             record_slot(ra, i * 64 + ctz64(left));
     }
     for (u32 i = 0; i < ra->outer.count; i++) {
-        if (!ra_in_set(w->watched, ra->outer.slot[i]))
-            record_slot(ra, ra->outer.slot[i]);
+        unsigned s = ra->outer.slot[i];
+        if (w->reg_val[ra->outer.reg[s]] != w->cur[s] && !ra_in_set(w->watched, s))
+            record_slot(ra, s);
     }
     st.count = ra->nwhere - st.first;
     VEC_PUSH(ra->state, ra->nstates, ra->state_cap) = st;
@@ -843,16 +860,27 @@ static unsigned remember(const struct ra *ra, struct undo *undo, unsigned n, irv
     return n;
 }
 
+/* What is in its register has been remembered with that. */
+static unsigned remember_homes(const struct ra *ra, const struct ra_homes *homes, struct undo *undo, unsigned n)
+{
+    const struct work *w = ra->work;
+    for (u32 i = 0; i < homes->count; i++) {
+        unsigned s = homes->slot[i];
+        if (w->reg_val[homes->reg[s]] != w->cur[s])
+            n = remember(ra, undo, n, w->cur[s]);
+    }
+    return n;
+}
+
 static unsigned remember_all(const struct ra *ra, const struct ra_homes *homes, struct undo *undo)
 {
     const struct work *w = ra->work;
     unsigned n = 0;
     for (unsigned reg = 0; reg < RA_REGS; reg++)
         n = remember(ra, undo, n, w->reg_val[reg]);
-    for (u32 i = 0; i < ra->outer.count; i++)
-        n = remember(ra, undo, n, w->cur[ra->outer.slot[i]]);
-    for (u32 i = 0; i < homes->count; i++)
-        n = remember(ra, undo, n, w->cur[homes->slot[i]]);
+    n = remember_homes(ra, &ra->outer, undo, n);
+    if (homes != &ra->outer)
+        n = remember_homes(ra, homes, undo, n);
     for (unsigned i = 0; i < ARRAY_LEN(w->watched); i++) {
         for (u64 left = w->watched[i] | homes->apart[i]; left; left &= left - 1) {
             unsigned s = i * 64 + ctz64(left);
@@ -946,30 +974,36 @@ static void finish_conditional(struct ra *ra, u32 p)
     *emit(ra, RA_OP) = op;
 }
 
-/* The state is in the outer homes: a region or a return site is entered. */
-static void start_state(struct ra *ra)
+/* The state is in the outer homes: a region or a return site is entered. fresh: entry values are as clear_entries()
+ * has left them. */
+static void start_state(struct ra *ra, bool fresh)
 {
     struct work *w = ra->work;
+    const unsigned count = ra->r->slots->count;
+    irv *cur = w->cur, *mem_val = w->mem_val;
     memset(w->reg_val, 0, sizeof(w->reg_val));
     memset(w->watched, 0, sizeof(w->watched));
     w->map = 0;
     w->state_gone = false;
-    for (unsigned s = 0; s < ra->r->slots->count; s++) {
-        w->cur[s] = s + 1;
-        w->mem_val[s] = ra->outer.reg[s] == RA_NOREG ? s + 1 : 0;
-        ra->value[s + 1].slot = (u16)(s + 1);
-        ra->value[s + 1].spill = 0;
-        ra->value[s + 1].reg = RA_NOREG;
+    for (unsigned s = 0; s < count; s++)
+        cur[s] = mem_val[s] = s + 1;
+    for (u32 i = 0; i < ra->outer.count; i++) {
+        unsigned s = ra->outer.slot[i];
+        mem_val[s] = 0;
+        w->reg_val[ra->outer.reg[s]] = s + 1;
     }
-    for (u32 i = 0; i < ra->outer.count; i++)
-        bind_reg(ra, ra->outer.reg[ra->outer.slot[i]], ra->outer.slot[i] + 1u);
+    for (unsigned s = 0; s < count && !fresh; s++) {
+        ra->value[s + 1].slot = w->entry[s].slot;
+        ra->value[s + 1].spill = w->entry[s].spill;
+        ra->value[s + 1].reg = w->entry[s].reg;
+    }
 }
 
 /* Behind an entry or a return: from the outer homes into block `block`. */
 static void enter_block(struct ra *ra, u32 block)
 {
     struct work *w = ra->work;
-    start_state(ra);
+    start_state(ra, false);
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
         ra->value[s + 1].next = 0;
         ra->value[s + 1].state_last = FOREVER;
@@ -1063,7 +1097,7 @@ static void forward(struct ra *ra)
 static void start_block(struct ra *ra, u32 block)
 {
     struct work *w = ra->work;
-    start_state(ra);
+    start_state(ra, !w->multi || !block);
     if (!ra->r->by_state)
         return;
     memset(w->reg_val, 0, sizeof(w->reg_val));
@@ -1077,10 +1111,29 @@ static void start_block(struct ra *ra, u32 block)
         bind_reg(ra, w->homes->reg[w->homes->slot[i]], w->homes->slot[i] + 1u);
 }
 
-static void clear_values(struct ra *ra, irv first, irv end)
+static void clear_values(struct ra *ra)
 {
-    for (irv v = first; v < end; v++)
+    for (irv v = IR_FIRST_NODE; v < ra->r->count; v++)
         ra->value[v] = (struct ra_value){.reg = RA_NOREG, .hint = RA_NOREG};
+}
+
+static void make_entries(struct ra *ra)
+{
+    struct work *w = ra->work;
+    for (unsigned s = 0; s < ra->r->slots->count; s++)
+        w->entry[s] = (struct ra_value){.slot = (u16)(s + 1), .reg = ra->outer.reg[s], .hint = RA_NOREG,
+                                        .state_last = FOREVER, .needed = true};
+    w->entry_slots = ra->r->slots;
+    w->entry_host = ra->host;
+}
+
+/* Entry values as they are at the entry of a region, part of the state until something supersedes them. */
+static void clear_entries(struct ra *ra)
+{
+    struct work *w = ra->work;
+    if (w->entry_slots != ra->r->slots || w->entry_host != ra->host)
+        make_entries(ra);
+    memcpy(&ra->value[1], w->entry, ra->r->slots->count * sizeof(*w->entry));
 }
 
 /* Blocks after the first start with nothing in registers but the pins; what lives across is in
@@ -1089,9 +1142,10 @@ static void next_block(struct ra *ra)
 {
     for (irv v = 1; v < ra->r->count; v = v == ra->r->slots->count ? IR_FIRST_NODE : v + 1) {
         struct ra_value *x = &ra->value[v];
-        x->next = x->state_last = 0;
+        x->next = 0;
+        x->state_last = ir_is_entry(v) ? FOREVER : 0;
         x->reg = x->hint = RA_NOREG;
-        x->needed = x->cross;
+        x->needed = x->cross || ir_is_entry(v);
         x->fused = 0;
     }
 }
@@ -1100,7 +1154,7 @@ static void next_block(struct ra *ra)
 static void independent_block(struct ra *ra)
 {
     struct work *w = ra->work;
-    clear_values(ra, 0, ra->r->slots->count + 1u);
+    clear_entries(ra);
     memset(w->spill_used, 0, sizeof(w->spill_used));
 }
 
@@ -1163,8 +1217,8 @@ bool ra_local(struct ra *ra, const struct ir_region *r, const struct ra_host *ho
     memset(w->spill_used, 0, sizeof(w->spill_used));
     ra_choose_homes(ra);
     w->homes = &ra->outer;
-    clear_values(ra, 0, r->slots->count + 1u);
-    clear_values(ra, IR_FIRST_NODE, r->count);
+    clear_entries(ra);
+    clear_values(ra);
     if (w->multi)
         find_cross(ra);
     if (r->by_state)

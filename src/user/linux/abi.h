@@ -57,6 +57,7 @@ struct abi {
     const char *reg_number, *reg_arg[6], *reg_result, *reg_sp, *reg_tls;
     u8 syscall_insn;      /* bytes of the instruction that makes a system call */
     bool clone_tls_first; /* clone's 4th argument is tls and the 5th ctid (else the other way) */
+    u64 top;              /* end of its programs' addresses; 0: as far as the host's go */
     u64 pie_base;         /* where programs that can be anywhere are put */
     u32 min_sigstack;     /* AT_MINSIGSTKSZ; also the least that sigaltstack takes */
     struct abi_vdso vdso;

@@ -26,7 +26,7 @@ struct shape {
 
 static struct shape frame_shape(const struct thread *t)
 {
-    struct shape s = {.word = t->process->isa->elf_class == 2 ? 8 : 4, .context = SIGINFO_SIZE};
+    struct shape s = {.word = t->process->word, .context = SIGINFO_SIZE};
     s.stack = s.context + 2 * s.word;
     s.mask = s.stack + 3 * s.word;
     s.regs = ALIGN_UP(s.mask + SIGMASK_ROOM, 16u);
@@ -199,11 +199,11 @@ static const struct abi_vdso_symbol vdso_symbols[] = {
 
 /* The row for one width. clone() passes the TLS pointer before the child's tid, and the registers of a system
  * call are those of a function call but for a7 (the psABI's calling convention). */
-#define RISCV_ROW(bits, base, vdso_count)                                                          \
+#define RISCV_ROW(bits, end, base, vdso_count)                                                          \
     {                                                                                              \
         .isa = "riscv" #bits, .machine = "riscv" #bits, .debian = "riscv" #bits,                   \
         .numbers = sys_numbers_riscv##bits, .number_count = &sys_numbers_riscv##bits##_count,      \
-        .layout = sys_layouts_riscv##bits, .pie_base = (base),                                     \
+        .layout = sys_layouts_riscv##bits, .top = (end), .pie_base = (base),                                  \
         .reg_number = "x17", .reg_arg = {"x10", "x11", "x12", "x13", "x14", "x15"},                \
         .reg_result = "x10", .reg_sp = "x2", .reg_tls = "x4", .syscall_insn = 4,                   \
         .clone_tls_first = true, .min_sigstack = MIN_SIGSTACK,                                     \
@@ -213,5 +213,8 @@ static const struct abi_vdso_symbol vdso_symbols[] = {
         .cpuinfo = riscv_cpuinfo, .frame_push = frame_push, .frame_pop = frame_pop,                \
     }
 
-const struct abi abi_riscv64 = RISCV_ROW(64, 0x400000000000, ARRAY_LEN(vdso_symbols));
-const struct abi abi_riscv32 = RISCV_ROW(32, 0x40000000, VDSO_COMMON);
+/* Programs of 32 bits have 2 GiB, as on a kernel of 64 bits, but for the end that AddressSanitizer takes. */
+#define RISCV32_TOP 0x7fc00000
+
+const struct abi abi_riscv64 = RISCV_ROW(64, 0, 0x400000000000, ARRAY_LEN(vdso_symbols));
+const struct abi abi_riscv32 = RISCV_ROW(32, RISCV32_TOP, 0x40000000, VDSO_COMMON);

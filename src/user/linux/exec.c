@@ -24,7 +24,7 @@ static s64 read_vector(struct thread *t, u64 addr, size_t extra, char ***out, si
         u64 s = 0;
         char probe;
         s64 r = 0;
-        if (addr && !space_read(sp, &s, addr + n * 8, 8))
+        if (addr && !process_read_word(t->process, addr + n * t->process->word, &s))
             r = -EFAULT;
         else if (!s)
             break;

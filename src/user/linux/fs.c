@@ -92,10 +92,22 @@ s64 sys_dup3(struct thread *t, const u64 *a)
     return host_call(t, SYS_dup3, a[0], a[1], a[2], 0, 0, 0);
 }
 
+/* The host's number of a command; -1: it takes a struct flock of 32 bits, which nobody uses who has 64. */
+static int fcntl_command(const struct process *p, int cmd)
+{
+    enum { GETLK64 = 12, SETLKW64 = 14 }; /* on ports of 32 bits */
+    if (p->word == 8)
+        return cmd;
+    if (cmd >= GETLK64 && cmd <= SETLKW64)
+        return cmd - GETLK64 + F_GETLK;
+    return cmd >= F_GETLK && cmd <= F_SETLKW ? -1 : cmd;
+}
+
 s64 sys_fcntl(struct thread *t, const u64 *a)
 {
     u64 arg = a[2];
-    switch ((int)a[1]) {
+    int cmd = fcntl_command(t->process, (int)a[1]);
+    switch (cmd) {
     case F_SETFL:
         arg = flags_to_host(t->process, SYS_SET_open, arg);
         break;
@@ -111,8 +123,8 @@ s64 sys_fcntl(struct thread *t, const u64 *a)
             return -EFAULT;
         break;
     }
-    s64 r = host_call(t, SYS_fcntl, a[0], a[1], arg, 0, 0, 0);
-    if ((int)a[1] == F_GETFL && r >= 0)
+    s64 r = cmd < 0 ? -EINVAL : host_call(t, SYS_fcntl, a[0], (u64)cmd, arg, 0, 0, 0);
+    if (cmd == F_GETFL && r >= 0)
         r = (s64)flags_to_guest(t->process, SYS_SET_open, (u64)r);
     return r;
 }

@@ -470,7 +470,7 @@ static void push_auxv(struct process *p, struct stack *s, const struct elf *f,
         AT_PHENT, f->phentsize,
         AT_PHNUM, f->segments,
         AT_PAGESZ, SPACE_PAGE,
-        AT_SYSINFO_EHDR, p->vdso,
+        p->vdso ? AT_SYSINFO_EHDR : AT_IGNORE, p->vdso,
         AT_BASE, base,
         AT_FLAGS, 0,
         AT_ENTRY, img->entry,
@@ -520,9 +520,8 @@ static void push_vector(struct stack *s, const u64 *at, size_t n)
 static bool fill_stack(struct process *p, const struct program *prog, char *const *envp,
                        const struct image *img, u64 base, struct err *e)
 {
-    bool wide = prog->elf.class == ELFCLASS64;
     struct stack s = {.space = &p->space, .low = p->space.stack_start, .sp = p->space.stack_end,
-                      .word = wide ? 8 : 4, .swap = prog->elf.big_endian};
+                      .word = p->word, .swap = prog->elf.big_endian};
     size_t argc = (size_t)prog->argc, envc = count(envp);
     u64 *argv_at = xcalloc(argc + 1, 8), *envp_at = xcalloc(envc + 1, 8), text[3];
     u8 random[16];
@@ -581,6 +580,13 @@ bool program_load(struct process *p, struct thread *t, struct program *prog, cha
 
 /* ---- execve's questions ---- */
 
+/* Would lyre run it, started again with the same options? These may fix the guest. */
+static bool is_ours(const struct process *p, const struct elf *f)
+{
+    const struct isa *isa = isa_by_elf(f->machine, f->class, f->big_endian);
+    return isa && (isa == p->isa || !p->opts->isa);
+}
+
 s64 exec_classify(struct process *p, int fd, enum exec_kind *kind)
 {
     char line[LINE_MAX_ + 1], buf[PATH_BUF], *interp, *arg;
@@ -604,7 +610,7 @@ s64 exec_classify(struct process *p, int fd, enum exec_kind *kind)
         struct elf f;
         struct elf_source src = elf_source_fd(&fd);
         if (n >= 4 && elf_magic(line, (size_t)n) && elf_read(&f, &src, NULL)) {
-            if (isa_by_elf(f.machine, f.class, f.big_endian) == p->isa) {
+            if (is_ours(p, &f)) {
                 *kind = EXEC_GUEST;
                 if (f.interp && access(path_map(p, f.interp, buf, true), R_OK) < 0)
                     r = -errno;

@@ -6,6 +6,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 
+#include "base/log.h"
 #include "user/linux/headers.h"
 #include "user/linux/syscall.h"
 #include "user/process.h"
@@ -56,44 +57,62 @@ s64 sys_sendto(struct thread *t, const u64 *a)
     return r ? r : host_call(t, SYS_sendto, a[0], a[1], a[2], a[3], addr, len);
 }
 
+/* A message as the host is to see it. */
+struct message {
+    struct msghdr header;
+    struct iovec iov[MAX_IOV];
+};
+
 /* A message header may not point into lyre's memory. */
-static s64 check_message(struct thread *t, u64 addr)
+static s64 read_message(struct thread *t, u64 addr, struct message *m)
 {
     struct space *sp = &t->process->space;
-    struct msghdr m;
-    if (!struct_read(t, SYS_STRUCT_msghdr, &m, addr))
+    struct msghdr *h = &m->header;
+    if (!struct_read(t, SYS_STRUCT_msghdr, h, addr))
         return -EFAULT;
-    if ((m.msg_name && !space_ok(sp, (u64)(uintptr_t)m.msg_name, 1)) ||
-        (m.msg_control && !space_ok(sp, (u64)(uintptr_t)m.msg_control, 1)))
+    if ((h->msg_name && !space_ok(sp, (u64)(uintptr_t)h->msg_name, 1)) ||
+        (h->msg_control && !space_ok(sp, (u64)(uintptr_t)h->msg_control, 1)))
         return -EFAULT;
-    if (m.msg_iovlen > 1024)
+    if (h->msg_iovlen > MAX_IOV)
         return -EMSGSIZE;
-    for (size_t i = 0; i < m.msg_iovlen; i++) {
-        struct iovec v;
-        if (!space_read(sp, &v, (u64)(uintptr_t)(m.msg_iov + i), sizeof(v)) ||
-            (v.iov_len && !space_ok(sp, (u64)(uintptr_t)v.iov_base, 1)))
-            return -EFAULT;
+    return iovec_read(t, m->iov, (u64)(uintptr_t)h->msg_iov, (s64)h->msg_iovlen);
+}
+
+/* Where words are of 32 bits, headers of control data differ, too: they are not converted yet. */
+static s64 pass_message(struct thread *t, long number, const u64 *a)
+{
+    struct message m;
+    s64 r = read_message(t, a[1], &m);
+    if (r || t->process->word == 8)
+        return r ? r : host_call(t, number, a[0], a[1], a[2], 0, 0, 0);
+    if (m.header.msg_controllen) {
+        log_print(LOG_UNIMP, "control data of messages with a port of 32 bits\n");
+        return -EOPNOTSUPP;
     }
-    return 0;
+    struct msghdr host = m.header;
+    host.msg_iov = m.iov;
+    r = host_call(t, number, a[0], (u64)(uintptr_t)&host, a[2], 0, 0, 0);
+    host.msg_iov = m.header.msg_iov;
+    return r >= 0 && number == SYS_recvmsg && !struct_write(t, SYS_STRUCT_msghdr, a[1], &host) ? -EFAULT : r;
 }
 
 s64 sys_sendmsg(struct thread *t, const u64 *a)
 {
-    s64 r = check_message(t, a[1]);
-    return r ? r : host_call(t, SYS_sendmsg, a[0], a[1], a[2], 0, 0, 0);
+    return pass_message(t, SYS_sendmsg, a);
 }
 
 s64 sys_recvmsg(struct thread *t, const u64 *a)
 {
-    s64 r = check_message(t, a[1]);
-    return r ? r : host_call(t, SYS_recvmsg, a[0], a[1], a[2], 0, 0, 0);
+    return pass_message(t, SYS_recvmsg, a);
 }
 
+/* Several messages at once: for ports whose headers are the host's. */
 static s64 check_messages(struct thread *t, u64 addr, u32 count)
 {
-    s64 r = 0;
+    struct message m;
+    s64 r = t->process->word == 8 ? 0 : -ENOSYS;
     for (u32 i = 0; !r && i < MIN(count, 1024u); i++)
-        r = check_message(t, addr + i * sizeof(struct mmsghdr));
+        r = read_message(t, addr + i * sizeof(struct mmsghdr), &m);
     return r;
 }
 

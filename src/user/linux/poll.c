@@ -34,7 +34,8 @@ s64 sys_pselect6(struct thread *t, const u64 *a)
         if (a[i] && !space_ok(sp, a[i], 1))
             return -EFAULT;
     }
-    if (a[5] && !space_read(sp, &guest, a[5], sizeof(guest)))
+    if (a[5] && (!process_read_word(t->process, a[5], &guest.set) ||
+                 !process_read_word(t->process, a[5] + t->process->word, &guest.size)))
         return -EFAULT;
     s64 r = signal_wait_begin(t, guest.set, guest.size, &storage, &mask);
     if (r)

@@ -108,7 +108,8 @@ static void write_cpuinfo(struct process *p, FILE *out)
 
 static void write_auxv(struct process *p, FILE *out)
 {
-    fwrite(p->auxv, 8, p->auxv_words, out);
+    for (size_t i = 0; i < p->auxv_words; i++)
+        fwrite(&p->auxv[i], p->word, 1, out);
 }
 
 static void write_cmdline(struct process *p, FILE *out)

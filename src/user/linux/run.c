@@ -173,6 +173,9 @@ static bool start(struct process *p, struct program *prog, enum user_fail *fail,
     if (!p->abi)
         return err_set(e, ENOTSUP, "%s: programs for %s cannot be run in user mode", o->path,
                        p->isa->name);
+    p->word = p->isa->elf_class == 1 ? 4 : 8;
+    if (p->abi->top)
+        space_limit(&p->space, p->abi->top);
     eo.fetch = space_fetch;
     eo.guarded = space_guarded;
     eo.opaque = &p->space;

@@ -281,7 +281,7 @@ static void settle_restart(struct thread *t, bool restart)
     if (restart)
         vcpu_set_pc(t->cpu, vcpu_pc(t->cpu) - t->process->abi->syscall_insn);
     else
-        vcpu_set(t->cpu, t->process->regs.result, (u64)-EINTR);
+        thread_set_word(t, t->process->regs.result, (u64)-EINTR);
 }
 
 static void push_frame(struct thread *t, struct abi_frame *f)

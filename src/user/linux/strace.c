@@ -81,7 +81,7 @@ static void add_strings(struct text *x, struct thread *t, u64 addr)
     add(x, "{");
     for (int i = 0;; i++) {
         u64 p;
-        if (!space_read(&t->process->space, &p, addr + 8 * (u64)i, 8) || !p)
+        if (!process_read_word(t->process, addr + t->process->word * (u64)i, &p) || !p)
             break;
         if (i == 32) {
             add(x, ",...");

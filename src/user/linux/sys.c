@@ -317,17 +317,14 @@ s64 sys_semctl(struct thread *t, const u64 *a)
 
 static s64 vm_copy(struct thread *t, long number, const u64 *a)
 {
-    struct space *sp = &t->process->space;
+    struct iovec v[2][MAX_IOV];
     const u64 lists[2][2] = {{a[1], a[2]}, {a[3], a[4]}};
     for (int k = 0; k < 2; k++) {
-        for (u64 i = 0; i < MIN(lists[k][1], 1024u); i++) {
-            struct iovec v;
-            if (!space_read(sp, &v, lists[k][0] + i * sizeof(v), sizeof(v)) ||
-                (v.iov_len && !space_ok(sp, (u64)(uintptr_t)v.iov_base, 1)))
-                return -EFAULT;
-        }
+        s64 r = iovec_read(t, v[k], lists[k][0], (s64)lists[k][1]);
+        if (r)
+            return r;
     }
-    return host_call(t, number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return host_call(t, number, a[0], (u64)(uintptr_t)v[0], a[2], (u64)(uintptr_t)v[1], a[4], a[5]);
 }
 
 s64 sys_process_vm_readv(struct thread *t, const u64 *a)

@@ -172,19 +172,15 @@ static bool check_pointers(struct thread *t, const struct sys_call *c, const u64
     return true;
 }
 
-/* Kernel limit; a longer list is EINVAL anyway. */
-#define MAX_IOV 1024
-
-static s64 check_iovec(struct thread *t, u64 addr, s64 count)
+s64 iovec_read(struct thread *t, struct iovec *v, u64 addr, s64 count)
 {
-    struct space *sp = &t->process->space;
+    u32 size = struct_guest_size(t->process, SYS_STRUCT_iovec);
     if (count < 0 || count > MAX_IOV)
         return -EINVAL;
     for (s64 i = 0; i < count; i++) {
-        struct iovec v;
-        if (!space_read(sp, &v, addr + (u64)i * sizeof(v), sizeof(v)))
+        if (!struct_read(t, SYS_STRUCT_iovec, &v[i], addr + (u64)i * size))
             return -EFAULT;
-        if (v.iov_len && !space_ok(sp, (u64)(uintptr_t)v.iov_base, 1))
+        if (v[i].iov_len && !space_ok(&t->process->space, (u64)(uintptr_t)v[i].iov_base, 1))
             return -EFAULT;
     }
     return 0;
@@ -192,12 +188,26 @@ static s64 check_iovec(struct thread *t, u64 addr, s64 count)
 
 /* ---- calls that the host's kernel does as they are ---- */
 
+/* Of a call's arguments, in the host's layout: structures and paths, which a call has two of at most, and a
+ * list of buffers. */
 struct scratch {
-    alignas(16) u8 host[MAX_STRUCT];
+    alignas(16) u8 host[2][MAX_STRUCT];
+    char path[2][PATH_BUF];
+    unsigned structs, paths;
+    struct iovec iov[MAX_IOV];
 };
 
+/* Use the next buffer for the structure that argument i points to, if its layout is another. */
+static bool use_struct(struct thread *t, const struct sys_arg *arg, u64 guest, u64 *h, struct scratch *sc)
+{
+    if (!guest || !t->process->abi->layout[arg->type])
+        return false;
+    *h = (u64)(uintptr_t)sc->host[sc->structs++ & 1];
+    return true;
+}
+
 static s64 prepare_arg(struct thread *t, const struct sys_call *c, unsigned i, const u64 *a, u64 *h,
-                       struct scratch *sc, char *path)
+                       struct scratch *sc)
 {
     const struct sys_arg *arg = &c->arg[i];
     s64 err = 0;
@@ -216,41 +226,37 @@ static s64 prepare_arg(struct thread *t, const struct sys_call *c, unsigned i, c
     case ARG_PATH:
         break;
     case ARG_IOVEC:
-        return check_iovec(t, a[i], (s64)(int)a[i + 1]);
+        if (t->process->abi->layout[SYS_STRUCT_iovec])
+            h[i] = (u64)(uintptr_t)sc->iov;
+        return iovec_read(t, sc->iov, a[i], (s64)(int)a[i + 1]);
     case ARG_IN:
     case ARG_INOUT:
-        if (a[i] && t->process->abi->layout[arg->type]) {
-            h[i] = (u64)(uintptr_t)sc->host;
-            return struct_read(t, arg->type, sc->host, a[i]) ? 0 : -EFAULT;
-        }
+        if (use_struct(t, arg, a[i], &h[i], sc) && !struct_read(t, arg->type, (void *)(uintptr_t)h[i], a[i]))
+            return -EFAULT;
         return 0;
     case ARG_OUT:
-        if (a[i] && t->process->abi->layout[arg->type])
-            h[i] = (u64)(uintptr_t)sc->host;
+        use_struct(t, arg, a[i], &h[i], sc);
         return 0;
     default:
         return 0;
     }
     if (a[i]) /* the kernel knows what a null path means */
-        h[i] = (u64)(uintptr_t)path_arg(t, a[i], path, follow, &err);
+        h[i] = (u64)(uintptr_t)path_arg(t, a[i], sc->path[sc->paths++ & 1], follow, &err);
     return err;
 }
 
 static s64 pass(struct thread *t, const struct sys_call *c, const u64 *a)
 {
     u64 h[6];
-    struct scratch sc[2];
-    char path[2][PATH_BUF];
-    unsigned paths = 0, structs = 0;
+    struct scratch sc;
+    sc.structs = sc.paths = 0;
     if (c->host < 0)
         return -ENOSYS;
     memcpy(h, a, sizeof(h));
     for (unsigned i = 0; i < c->args; i++) {
-        s64 r = prepare_arg(t, c, i, a, h, &sc[structs & 1], path[paths & 1]);
+        s64 r = prepare_arg(t, c, i, a, h, &sc);
         if (r)
             return r;
-        paths += h[i] == (u64)(uintptr_t)path[paths & 1];
-        structs += h[i] == (u64)(uintptr_t)sc[structs & 1].host;
     }
     s64 r = host_call(t, c->host, h[0], h[1], h[2], h[3], h[4], h[5]);
     for (unsigned i = 0; r >= 0 && i < c->args; i++) {
@@ -300,7 +306,7 @@ void syscall_run(struct thread *t)
         r = SYS_UNDONE;
     } else if (id) {
         const struct sys_call *c = &sys_calls[id - 1];
-        if (p->isa->elf_class == 1)
+        if (p->word == 4)
             syscall_widen_args(c, a);
         r = log_on(LOG_STRACE) ? run_traced(t, c, a) : run(t, c, a);
         if (r == -ENOSYS && c->deny == ENOSYS)
@@ -318,5 +324,5 @@ void syscall_run(struct thread *t)
     else if (r == SYS_RESTART)
         t->restarting = true;
     else
-        vcpu_set(t->cpu, p->regs.result, (u64)r);
+        thread_set_word(t, p->regs.result, (u64)r);
 }

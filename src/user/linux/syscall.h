@@ -128,6 +128,11 @@ bool struct_read(struct thread *t, enum sys_struct type, void *host, u64 guest);
 bool struct_write(struct thread *t, enum sys_struct type, u64 guest, const void *host);
 u32 struct_guest_size(const struct process *p, enum sys_struct type);
 
+/* A list of `count` buffers of the guest, none of which is lyre's. 0, or -errno. */
+#define MAX_IOV 1024 /* the kernel's limit, beyond which it is EINVAL */
+struct iovec;
+s64 iovec_read(struct thread *t, struct iovec *v, u64 addr, s64 count);
+
 /* strace: the text of a call's arguments, before it runs; then its line. */
 void strace_args(struct thread *t, const struct sys_call *c, const u64 *a, char *text, size_t size);
 void strace_line(const struct sys_call *c, const char *args, s64 result);

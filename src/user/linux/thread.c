@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "accel/engine.h"
+#include "base/bits.h"
 #include "base/current.h"
 #include "base/guard.h"
 #include "base/log.h"
@@ -94,23 +95,26 @@ static void futex_owner_died(struct thread *t, u64 addr, bool pi)
  * thread counts as gone, since its joiner may unmap the list. */
 static void robust_exit(struct thread *t)
 {
-    struct space *sp = &t->process->space;
-    u64 head[3] = {0}, list = 0, size = 0;
-    syscall(SYS_get_robust_list, 0, &list, &size);
-    syscall(SYS_set_robust_list, NULL, 24);
-    if (!list || list >= sp->top || !space_read(sp, head, list, sizeof(head)))
+    struct process *p = t->process;
+    u64 at, offset, pending, list = t->robust_head, size = 0;
+    if (p->word == 8) {
+        syscall(SYS_get_robust_list, 0, &list, &size);
+        syscall(SYS_set_robust_list, NULL, 24);
+    }
+    if (!list || list >= p->space.top || !process_read_word(p, list, &at) ||
+        !process_read_word(p, list + p->word, &offset) || !process_read_word(p, list + 2 * p->word, &pending))
         return;
-    u64 pending = head[2], at = head[0];
+    offset = (u64)sext64(offset, 8 * p->word);
     for (int limit = 0; (at & ~1ull) != list && limit < 2048; limit++) {
         u64 next;
-        if (!space_read(sp, &next, at & ~1ull, 8))
+        if (!process_read_word(p, at & ~1ull, &next))
             return;
         if ((at & ~1ull) != (pending & ~1ull))
-            futex_owner_died(t, (at & ~1ull) + head[1], at & 1);
+            futex_owner_died(t, (at & ~1ull) + offset, at & 1);
         at = next;
     }
     if (pending & ~1ull)
-        futex_owner_died(t, (pending & ~1ull) + head[1], pending & 1);
+        futex_owner_died(t, (pending & ~1ull) + offset, pending & 1);
 }
 
 /* The thread is about to end while others go on: tell those that wait for it. */
@@ -142,6 +146,16 @@ s64 sys_set_tid_address(struct thread *t, const u64 *a)
 {
     t->clear_tid = a[0];
     return t->tid;
+}
+
+s64 sys_set_robust_list(struct thread *t, const u64 *a)
+{
+    if (t->process->word == 8)
+        return host_call(t, SYS_set_robust_list, a[0], a[1], 0, 0, 0, 0);
+    if (a[1] != 3ull * t->process->word)
+        return -EINVAL;
+    t->robust_head = a[0];
+    return 0;
 }
 
 s64 sys_futex(struct thread *t, const u64 *a)
@@ -352,6 +366,7 @@ static void fork_child(struct thread *t, const struct clone *k)
     p->sighand = t->sighand;
     t->tid = gettid();
     atomic_store(&t->sync_pending, 0);
+    t->robust_head = 0;
     t->clear_tid = k->flags & CLONE_CHILD_CLEARTID ? k->ctid : 0;
     fork_unlock(p, t->sighand);
     if (k->flags & CLONE_CHILD_SETTID)

@@ -125,7 +125,7 @@ static void add_headers(struct image *m, u16 machine)
                               .p_filesz = sizeof(m->dynamic), .p_memsz = sizeof(m->dynamic), .p_align = 8};
 }
 
-/* Little-endian and 64 bits wide, as all ports are yet. */
+/* Little-endian and 64 bits wide. */
 static bool build(struct image *m, const struct abi_vdso *v, u16 machine)
 {
     u32 strings = 1;
@@ -152,11 +152,13 @@ bool vdso_make(struct process *p, struct err *e)
                        MAP_IS_VDSO);
     if (r < 0)
         return err_set(e, (int)-r, "no room for its vDSO");
-    p->vdso = (u64)r;
-    p->sigreturn = p->vdso + offsetof(struct image, code) + v->sigreturn;
+    u64 at = (u64)r;
+    p->sigreturn = at + offsetof(struct image, code) + v->sigreturn;
     if (!build(&image, v, p->isa->elf_machine))
         return err_set(e, 0, "its vDSO is larger than a page");
-    space_write(sp, p->vdso, &image, sizeof(image));
-    space_mprotect(sp, p->vdso, SPACE_PAGE, PROT_READ | PROT_EXEC);
+    space_write(sp, at, &image, sizeof(image));
+    space_mprotect(sp, at, SPACE_PAGE, PROT_READ | PROT_EXEC);
+    if (p->word == 8) /* programs of 32 bits are not told of it: they use but the way back from handlers */
+        p->vdso = at;
     return true;
 }

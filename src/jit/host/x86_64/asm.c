@@ -18,8 +18,11 @@ void x64_byte(struct x64_asm *a, u8 b)
 
 void x64_u32(struct x64_asm *a, u32 v)
 {
-    for (unsigned i = 0; i < 4; i++)
-        x64_byte(a, (u8)(v >> 8 * i));
+    a->overflow |= a->end - a->p < (ptrdiff_t)sizeof(v);
+    if (a->overflow)
+        return;
+    memcpy(a->p, &v, sizeof(v));
+    a->p += sizeof(v);
 }
 
 void x64_u64(struct x64_asm *a, u64 v)

@@ -21,37 +21,37 @@ static void condition(struct spec_state *s, u32 i, struct spec_random *r)
 
 static void c_zext_b(struct spec_state *s, u32 i)
 {
-    s->x[c_high(i)] &= 0xff;
+    set_x(s, c_high(i), (u8)s->x[c_high(i)]);
 }
 
 static void c_sext_b(struct spec_state *s, u32 i)
 {
-    s->x[c_high(i)] = (u64)(s8)s->x[c_high(i)];
+    set_x(s, c_high(i), (u64)(s8)s->x[c_high(i)]);
 }
 
 static void c_zext_h(struct spec_state *s, u32 i)
 {
-    s->x[c_high(i)] &= 0xffff;
+    set_x(s, c_high(i), (u16)s->x[c_high(i)]);
 }
 
 static void c_sext_h(struct spec_state *s, u32 i)
 {
-    s->x[c_high(i)] = (u64)(s16)s->x[c_high(i)];
+    set_x(s, c_high(i), (u64)(s16)s->x[c_high(i)]);
 }
 
 static void c_zext_w(struct spec_state *s, u32 i)
 {
-    s->x[c_high(i)] &= 0xffffffff;
+    set_x(s, c_high(i), (u32)s->x[c_high(i)]);
 }
 
 static void c_not(struct spec_state *s, u32 i)
 {
-    s->x[c_high(i)] ^= ~0ull;
+    set_x(s, c_high(i), ~s->x[c_high(i)]);
 }
 
 static void c_mul(struct spec_state *s, u32 i)
 {
-    s->x[c_high(i)] *= s->x[c_low(i)];
+    set_x(s, c_high(i), s->x[c_high(i)] * s->x[c_low(i)]);
 }
 
 #define R_FIELDS (31u << 7 | 31u << 15 | 31u << 20)
@@ -64,7 +64,7 @@ const struct spec_insn spec_integer[] = {
     {"c.sext.b", "zcb", 0x9c65, C_HIGH, 2, NULL, c_sext_b},
     {"c.zext.h", "zcb", 0x9c69, C_HIGH, 2, NULL, c_zext_h},
     {"c.sext.h", "zcb", 0x9c6d, C_HIGH, 2, NULL, c_sext_h},
-    {"c.zext.w", "zcb", 0x9c71, C_HIGH, 2, NULL, c_zext_w},
+    {"c.zext.w", "zcb", 0x9c71, C_HIGH, 2, NULL, c_zext_w, WIDTH_ONLY_64},
     {"c.not", "zcb", 0x9c75, C_HIGH, 2, NULL, c_not},
     {"c.mul", "zcb", 0x9c41, C_HIGH | 7u << 2, 2, NULL, c_mul},
     {0},

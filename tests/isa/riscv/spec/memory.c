@@ -7,8 +7,8 @@
 /* The bytes at an address; NULL and a trap where there are none. */
 static u8 *at(struct spec_state *s, u64 addr, unsigned bytes)
 {
-    if (addr >= SPEC_DATA && addr + bytes <= SPEC_DATA + SPEC_WINDOW)
-        return s->mem + (addr - SPEC_DATA);
+    if (addr >= spec_data && addr + bytes <= spec_data + SPEC_WINDOW)
+        return s->mem + (addr - spec_data);
     s->trap = TRAP_FAULT;
     return NULL;
 }
@@ -51,6 +51,27 @@ static void amocas_d(struct spec_state *s, u32 i)
     set_x(s, rd(i), old);
 }
 
+/* On RV32 a doubleword is a pair of registers, too. */
+static void amocas_d32(struct spec_state *s, u32 i)
+{
+    u32 d = rd(i), n = rs2(i);
+    u64 addr = s->x[rs1(i)], old;
+    if (d % 2 || n % 2) {
+        s->trap = TRAP_ILLEGAL;
+        return;
+    }
+    u8 *p = aligned(s, addr, 8) ? at(s, addr, 8) : NULL;
+    u64 want = d ? s->x[d] | s->x[d + 1] << 32 : 0, new = n ? s->x[n] | s->x[n + 1] << 32 : 0;
+    if (!p)
+        return;
+    memcpy(&old, p, 8);
+    if (old == want)
+        memcpy(p, &new, 8);
+    set_x(s, d, old);
+    if (d)
+        set_x(s, d + 1, old >> 32);
+}
+
 static void amocas_q(struct spec_state *s, u32 i)
 {
     u64 addr = s->x[rs1(i)], old[2], want[2] = {0}, new[2] = {0};
@@ -79,14 +100,18 @@ static void prepare_cas(struct spec_state *s, u32 i, struct spec_random *r, unsi
     u64 offset = spec_next(r) % (SPEC_WINDOW / bytes + 1) * bytes, odd = spec_next(r);
     if (odd % 16 == 0)
         offset += 1 + odd / 16 % (bytes - 1);
-    set_x(s, rs1(i), SPEC_DATA + offset);
+    set_x(s, rs1(i), spec_data + offset);
     if (spec_next(r) & 1 && offset + bytes <= SPEC_WINDOW && rd(i)) {
+        unsigned word = s->xlen / 8;
+        u64 part[2] = {0};
+        memcpy(&part[0], s->mem + offset, MIN(bytes, word));
+        memcpy(&part[1], s->mem + offset + (bytes > word ? word : 0), MIN(bytes, word));
+        if (bytes < word) /* the upper half does not count */
+            part[0] |= spec_next(r) << 32;
         if (rd(i) != rs1(i))
-            memcpy(&s->x[rd(i)], s->mem + offset, MIN(bytes, 8));
-        if (bytes == 4 && rd(i) != rs1(i)) /* the upper half does not count */
-            s->x[rd(i)] = (u32)s->x[rd(i)] | spec_next(r) << 32;
-        if (bytes == 16 && rd(i) + 1 < 32 && rd(i) + 1 != rs1(i))
-            memcpy(&s->x[rd(i) + 1], s->mem + offset + 8, 8);
+            set_x(s, rd(i), part[0]);
+        if (bytes > word && rd(i) + 1 < 32 && rd(i) + 1 != rs1(i))
+            set_x(s, rd(i) + 1, part[1]);
     }
 }
 
@@ -129,19 +154,19 @@ static u64 c_load(struct spec_state *s, u32 i, u64 offset, unsigned bytes, u64 o
 
 static void c_lbu(struct spec_state *s, u32 i)
 {
-    s->x[c_low(i)] = c_load(s, i, c_byte_offset(i), 1, s->x[c_low(i)]);
+    set_x(s, c_low(i), c_load(s, i, c_byte_offset(i), 1, s->x[c_low(i)]));
 }
 
 static void c_lhu(struct spec_state *s, u32 i)
 {
-    s->x[c_low(i)] = c_load(s, i, c_half_offset(i), 2, s->x[c_low(i)]);
+    set_x(s, c_low(i), c_load(s, i, c_half_offset(i), 2, s->x[c_low(i)]));
 }
 
 static void c_lh(struct spec_state *s, u32 i)
 {
     u64 v = c_load(s, i, c_half_offset(i), 2, 0);
     if (s->trap == TRAP_NONE)
-        s->x[c_low(i)] = (u64)(s16)v;
+        set_x(s, c_low(i), (u64)(s16)v);
 }
 
 static void c_store(struct spec_state *s, u32 i, u64 offset, unsigned bytes)
@@ -165,7 +190,7 @@ static void c_sh(struct spec_state *s, u32 i)
 static void prepare_c(struct spec_state *s, u32 i, struct spec_random *r)
 {
     u64 offset = spec_next(r) % (SPEC_WINDOW + 1);
-    s->x[c_high(i)] = SPEC_DATA + (offset > SPEC_WINDOW - 4 ? ALIGN_DOWN(offset, 2) : offset);
+    s->x[c_high(i)] = spec_data + (offset > SPEC_WINDOW - 4 ? ALIGN_DOWN(offset, 2) : offset);
 }
 
 /* ---- cache blocks: 64 bytes ---- */
@@ -187,7 +212,7 @@ static void cbo_other(struct spec_state *s, u32 i)
 
 static void prepare_block(struct spec_state *s, u32 i, struct spec_random *r)
 {
-    set_x(s, rs1(i), SPEC_DATA + spec_next(r) % (SPEC_WINDOW + BLOCK));
+    set_x(s, rs1(i), spec_data + spec_next(r) % (SPEC_WINDOW + BLOCK));
 }
 
 /* Hints: whatever the address, and a wait that may end at any time. */
@@ -204,14 +229,16 @@ static void nothing(struct spec_state *s, u32 i)
 
 const struct spec_insn spec_memory[] = {
     {"amocas.w", "zacas", 0x2800202f, AMO_FIELDS, 4, prepare_cas_w, amocas_w},
-    {"amocas.d", "zacas", 0x2800302f, AMO_FIELDS, 4, prepare_cas_d, amocas_d},
-    {"amocas.q", "zacas", 0x2800402f, AMO_FIELDS, 4, prepare_cas_q, amocas_q},
+    {"amocas.d", "zacas", 0x2800302f, AMO_FIELDS, 4, prepare_cas_d, amocas_d, WIDTH_64},
+    {"amocas.d of pairs", "zacas", 0x2800302f, AMO_FIELDS, 4, prepare_cas_d, amocas_d32, WIDTH_32},
+    {"amocas.q", "zacas", 0x2800402f, AMO_FIELDS, 4, prepare_cas_q, amocas_q, WIDTH_ONLY_64},
     {"c.lbu", "zcb", 0x8000, C_REGS | 3u << 5, 2, prepare_c, c_lbu},
     {"c.lhu", "zcb", 0x8400, C_REGS | 1u << 5, 2, prepare_c, c_lhu},
     {"c.lh", "zcb", 0x8440, C_REGS | 1u << 5, 2, prepare_c, c_lh},
     {"c.sb", "zcb", 0x8800, C_REGS | 3u << 5, 2, prepare_c, c_sb},
     {"c.sh", "zcb", 0x8c00, C_REGS | 1u << 5, 2, prepare_c, c_sh},
     {"cbo.zero", "zicboz", 0x0040200f, RS1, 4, prepare_block, cbo_zero},
+    {"cbo.inval", "zicbom", 0x0000200f, RS1, 4, prepare_block, cbo_other},
     {"cbo.clean", "zicbom", 0x0010200f, RS1, 4, prepare_block, cbo_other},
     {"cbo.flush", "zicbom", 0x0020200f, RS1, 4, prepare_block, cbo_other},
     {"prefetch.i", NULL, 0x00006013, PREFETCH, 4, NULL, nothing},

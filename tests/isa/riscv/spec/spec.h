@@ -6,11 +6,11 @@
 #include "base/bits.h"
 #include "base/types.h"
 
-/* Data that instructions reach: a page of which the last part counts, with nothing behind it. */
-#define SPEC_PAGE   0x7e8000010000ull
+/* Data that instructions reach: the last part of a page, with nothing behind it. Where it is depends on the
+ * width of addresses. */
 #define SPEC_BYTES  4096u
 #define SPEC_WINDOW 512u
-#define SPEC_DATA   (SPEC_PAGE + SPEC_BYTES - SPEC_WINDOW)
+extern u64 spec_data;
 
 enum spec_trap {
     TRAP_NONE,
@@ -20,6 +20,7 @@ enum spec_trap {
 };
 
 struct spec_state {
+    unsigned xlen;    /* 32 or 64; the upper halves of x are zero if it is 32 */
     u64 x[32], f[32];
     u32 fcsr; /* frm in bits 7..5, fflags below */
     enum spec_trap trap;
@@ -33,6 +34,9 @@ struct spec_random {
 
 u64 spec_next(struct spec_random *r);
 
+/* Which widths have an encoding: both, one and the other something else in its place, one and the other nothing. */
+enum spec_width { WIDTH_BOTH, WIDTH_32, WIDTH_64, WIDTH_ONLY_32, WIDTH_ONLY_64 };
+
 /* One encoding: what is fixed, what may vary, how operands are chosen, and what it does. */
 struct spec_insn {
     const char *name;
@@ -41,6 +45,7 @@ struct spec_insn {
     u8 bytes;            /* 2 or 4 */
     void (*prepare)(struct spec_state *s, u32 insn, struct spec_random *r); /* NULL: registers are random */
     void (*define)(struct spec_state *s, u32 insn);
+    enum spec_width width;
 };
 
 extern const struct spec_insn spec_integer[], spec_memory[], spec_zfa[]; /* each ended by a NULL name */
@@ -75,7 +80,7 @@ static inline u32 c_high(u32 insn)
 static inline void set_x(struct spec_state *s, u32 n, u64 v)
 {
     if (n)
-        s->x[n] = v;
+        s->x[n] = v & mask64(s->xlen);
 }
 
 #endif

@@ -270,6 +270,18 @@ static void fltq(struct spec_state *s, u32 i)
     quiet_compare(s, i, false);
 }
 
+/* ---- fmvh.x.d, fmvp.d.x: halves of doubles, as RV32 moves them ---- */
+
+static void fmvh(struct spec_state *s, u32 i)
+{
+    set_x(s, rd(i), s->f[rs1(i)] >> 32);
+}
+
+static void fmvp(struct spec_state *s, u32 i)
+{
+    s->f[rd(i)] = s->x[rs2(i)] << 32 | s->x[rs1(i)];
+}
+
 /* ---- operands ---- */
 
 /* Values at the edges of formats and of integers, and anything; not always boxed. */
@@ -336,5 +348,7 @@ const struct spec_insn spec_zfa[] = {
     FORMATS("fleq", 0xa0004053, RD | RS1 | RS2, prepare_fp, fleq),
     FORMATS("fltq", 0xa0005053, RD | RS1 | RS2, prepare_fp, fltq),
     {"fcvtmod.w.d", "zfa", 0xc2801053, RD | RS1, 4, prepare_fp, fcvtmod},
+    {"fmvh.x.d", "zfa", 0xe2100053, RD | RS1, 4, NULL, fmvh, WIDTH_ONLY_32},
+    {"fmvp.d.x", "zfa", 0xb2000053, RD | RS1 | RS2, 4, NULL, fmvp, WIDTH_ONLY_32},
     {0},
 };
