@@ -189,7 +189,7 @@ int img_resize(struct img *m)
         return 1;
     u64 now = node_size(n);
     if (sign == '+')
-        size += now;
+        size = size > (u64)INT64_MAX - now ? UINT64_MAX : size + now;
     else if (sign == '-')
         size = size < now ? now - size : 0;
     int status = 0;

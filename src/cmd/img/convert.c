@@ -13,7 +13,7 @@
  * Slots go round: each takes the next piece of the source, reads it, waits for its turn, and writes what
  * is not zero. Writing in turn keeps the image in order; -W and -c do without. */
 
-enum { PIECE = 2 << 20, MAX_SLOTS = 16, DEFAULT_SPARSE = 4096, MAX_SPARSE = 16 << 20 };
+enum { PIECE = 1 << 20, MAX_SLOTS = 16, DEFAULT_SPARSE = 4096, MAX_SPARSE = 16 << 20 };
 
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READ, SLOT_WRITING };
 
