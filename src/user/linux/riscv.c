@@ -204,7 +204,8 @@ static s64 get_cpus(const struct probing *q)
         if (!space_read(sp, &pair, q->pairs + i * sizeof(pair), sizeof(pair)))
             return -EFAULT;
         has = probe(q->thread->process, q->isa, pair.key);
-        all &= has.key >= 0 && (is_mask(has.key) ? (has.value & pair.value) == pair.value : has.value == pair.value);
+        all &= has.key >= 0 &&
+               (is_mask(has.key) ? (has.value & pair.value) == pair.value : has.value == pair.value);
         if (has.key < 0 && !space_write(sp, q->pairs + i * sizeof(pair), &has, sizeof(has)))
             return -EFAULT;
     }
