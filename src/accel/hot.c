@@ -29,7 +29,8 @@
 #define BURST       4000000  /* ns, and that much in advance */
 #define FIRST_NAP   8000000  /* ns: many programs are over by then */
 #define SHORT_NAP   1000000  /* ns between samples, when there is something to find */
-#define LONG_NAP    32000000
+#define LONG_NAP    8000000
+#define IDLE_NAP    64000000 /* when no vCPU runs */
 #define EARLY       50       /* samples */
 
 /* A region in the making. */
@@ -95,23 +96,21 @@ static u64 callee(struct lift *l, u64 back, bool second)
 {
     const struct lifting *from = l->opaque;
     const struct hot_callee *c = callee_of(&from->en->hot, back);
-    return c->back == back && c->count[second] >= ENOUGH ? c->pc[second] : 0;
+    return c->back == back ? c->pc[second] : 0;
 }
 
-/* The vCPU was seen at pc, a function that may have been called with a return address of `back`. True when that is
- * news for the code around the call: at most twice, as code is made again for it. */
+/* The vCPU was seen at pc, the start of a leaf that was called with a return address of `back`. True when that is news
+ * for the code around the call: at most twice, as code is made again for it. */
 static bool note_callee(struct hot *h, u64 back, u64 pc)
 {
     struct hot_callee *c = callee_of(h, back);
     if (c->back != back)
         *c = (struct hot_callee){.back = back};
-    for (unsigned i = 0; i < ARRAY_LEN(c->pc); i++) {
-        if (!c->count[i])
-            c->pc[i] = pc;
-        if (c->pc[i] == pc)
-            return ++c->count[i] == ENOUGH;
-    }
-    return false;
+    unsigned i = c->pc[0] && c->pc[0] != pc;
+    if (c->pc[i])
+        return false;
+    c->pc[i] = pc;
+    return true;
 }
 
 /* ---- what a region is made of ---- */
@@ -376,8 +375,10 @@ static void work(struct engine *en)
 
 /* Naps grow longer while samples are in hot code, after the program's start, and soon short again when they are
  * not. */
-static u64 next_nap(const struct hot *h, u64 nap, bool cold)
+static u64 next_nap(const struct hot *h, u64 nap, bool running, bool cold)
 {
+    if (!running)
+        return MIN(nap * 2, (u64)IDLE_NAP);
     if (h->samples[0] + h->samples[1] < EARLY || log_on(LOG_PROFILE))
         return SHORT_NAP;
     return cold ? MAX(nap / 4, (u64)SHORT_NAP) : MIN(nap + nap / 4, (u64)LONG_NAP);
@@ -391,8 +392,8 @@ static void *hot_thread(void *opaque)
     while (!atomic_load(&h->stop)) {
         nanosleep(&(struct timespec){0, (long)nap}, NULL);
         pthread_mutex_lock(&en->lock);
-        bool found = ask(en) && en->opts.hot_after && hottest(h);
-        nap = next_nap(h, nap, h->samples[0] != seen);
+        bool running = ask(en), found = running && en->opts.hot_after && hottest(h);
+        nap = next_nap(h, nap, running, h->samples[0] != seen);
         seen = h->samples[0];
         pthread_mutex_unlock(&en->lock);
         if (found && may_work())
