@@ -655,23 +655,31 @@ s64 space_string(struct space *sp, char *to, size_t size, u64 addr)
     return n >= 0 ? n : n == -1 ? -EFAULT : -ENAMETOOLONG;
 }
 
+/* The other places at which the file behind [start, end) of `m` is mapped, where it is shared. */
+static void aliases_changed(struct space *sp, const struct map *m, u64 start, u64 end)
+{
+    const u64 offset = m->offset + (start - m->start), last = offset + (end - start);
+    for (size_t i = 0; i < sp->tab.count; i++) {
+        const struct map *o = &sp->tab.map[i];
+        u64 from = MAX(offset, o->offset), to = MIN(last, o->offset + (o->end - o->start));
+        if (o->ino == m->ino && o->dev == m->dev && o->prot & MAP_EXEC && o->flags & MAP_IS_FILE && from < to)
+            engine_invalidate(sp->engine, o->start + (from - o->offset), to - from);
+    }
+}
+
 void space_code_changed(struct space *sp, u64 addr, u64 len)
 {
+    const u32 shared = MAP_IS_FILE | MAP_IS_SHARED;
     if (!sp->engine)
         return;
     engine_invalidate(sp->engine, addr, len);
+    if (len >= sp->top) /* that was everything */
+        return;
     pthread_mutex_lock(&sp->lock);
-    const struct map *m = maptab_find(&sp->tab, addr);
-    if (m && m->flags & MAP_IS_FILE && m->flags & MAP_IS_SHARED) {
-        struct map at = *m;
-        u64 offset = at.offset + (addr - at.start);
-        for (size_t i = 0; i < sp->tab.count; i++) {
-            const struct map *o = &sp->tab.map[i];
-            if (o->ino == at.ino && o->dev == at.dev && o->prot & MAP_EXEC &&
-                o->flags & MAP_IS_FILE && offset >= o->offset &&
-                offset - o->offset < o->end - o->start)
-                engine_invalidate(sp->engine, o->start + (offset - o->offset), len);
-        }
+    for (size_t i = maptab_lower(&sp->tab, addr); i < sp->tab.count && sp->tab.map[i].start < addr + len; i++) {
+        const struct map *m = &sp->tab.map[i];
+        if ((m->flags & shared) == shared)
+            aliases_changed(sp, m, MAX(addr, m->start), MIN(addr + len, m->end));
     }
     pthread_mutex_unlock(&sp->lock);
 }

@@ -1,4 +1,4 @@
-/* The A64 decoder, disassembler and lifters take any bytes: text that ends, and IR that verifies. */
+/* The decoder, disassembler and lifters of each guest take any bytes: text that ends, and IR that verifies. */
 #include "fuzz/fuzz.h"
 
 #include <stdio.h>
@@ -6,46 +6,53 @@
 #include <string.h>
 
 #include "cpu/lift.h"
-#include "isa/aarch64/decode.h"
-#include "isa/aarch64/state.h"
+#include "cpu/vcpu.h"
 
 enum { PC = 0x400000 };
 
-static void disassemble(uint32_t insn)
+/* A short buffer must not change how long the instruction is. */
+static void disassemble(const struct isa *isa, const u8 *code, size_t size)
 {
     char text[128], small[8];
-    int n = a64_disas(insn, PC, text, sizeof(text));
-    if (n <= 0 || (size_t)n != strlen(text) || n != a64_disas(insn, PC, small, sizeof(small)))
+    unsigned bytes;
+    for (size_t at = 0; (bytes = isa->disas(code + at, size - at, PC + at, text, sizeof(text))); at += bytes) {
+        if (bytes > size - at || bytes > isa->max_insn || !*text ||
+            bytes != isa->disas(code + at, size - at, PC + at, small, sizeof(small)) ||
+            strncmp(text, small, sizeof(small) - 1))
+            abort();
+    }
+}
+
+static void lift(const struct isa *isa, const u8 *code, size_t size)
+{
+    struct err e = {0};
+    struct ir_region r;
+    struct ir_builder *b = malloc(sizeof(*b));
+    size_t room = ALIGN_UP(sizeof(struct ir_env) + isa->slots.size, (size_t)64);
+    struct vcpu cpu = {.isa = isa, .env = aligned_alloc(64, room)};
+    memset(cpu.env, 0, room);
+    ir_region_init(&r);
+    ir_region_start(&r, &isa->slots, PC);
+    ir_build_start(b, &r);
+    if (!isa->init(&cpu, "max", &e))
         abort();
-    unsigned id = a64_decode_id(insn);
-    if (id && (insn & a64_insns[id].mask) != a64_insns[id].value)
+    struct lift l = {.b = b, .isa = isa, .model = cpu.model, .key = isa->key(&cpu), .start = PC,
+                     .code = code, .code_len = size, .max_insns = 64, .pc = PC};
+    isa->lift(&l);
+    if (!l.ended || !ir_verify(&r, isa->helpers, &e)) {
+        fprintf(stderr, "%s: invalid IR: %s\n", isa->name, e.text);
         abort();
+    }
+    ir_region_free(&r);
+    free(cpu.env);
+    free(b);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    for (size_t i = 0; i + 4 <= size; i += 4) {
-        uint32_t insn;
-        memcpy(&insn, data + i, 4);
-        disassemble(insn);
+    for (unsigned i = 0; isa_list[i]; i++) {
+        disassemble(isa_list[i], data, size);
+        lift(isa_list[i], data, size);
     }
-    struct err e = {0};
-    struct a64_model model;
-    struct ir_region r;
-    struct ir_builder *b = malloc(sizeof(*b));
-    ir_region_init(&r);
-    ir_region_start(&r, &isa_aarch64.slots, PC);
-    ir_build_start(b, &r);
-    if (!a64_model_find("max", &model, &e))
-        abort();
-    struct lift l = {.b = b, .isa = &isa_aarch64, .model = &model, .start = PC,
-                     .code = data, .code_len = size, .max_insns = 64, .pc = PC};
-    isa_aarch64.lift(&l);
-    if (!l.ended || !ir_verify(&r, isa_aarch64.helpers, &e)) {
-        fprintf(stderr, "invalid IR: %s\n", e.text);
-        abort();
-    }
-    ir_region_free(&r);
-    free(b);
     return 0;
 }

@@ -15,18 +15,18 @@ static void to_guest(const struct sys_layout *l, void *guest, size_t size, const
 
 TEST(words_are_cut_and_extended)
 {
-    const struct sys_layout *l = sys_layouts_riscv32[SYS_STRUCT_long];
-    long host = -5;
-    s32 guest;
-    CHECK_EQ(l->size, 4);
-    to_guest(l, &guest, sizeof(guest), &host);
-    CHECK_EQ(guest, -5);
-    host = 7;
-    layout_to_host(l, &host, sizeof(host), &guest);
-    CHECK_EQ(host, -5);
+    const struct sys_layout *l = sys_layouts_riscv32[SYS_STRUCT_timeval];
+    struct timeval host = {-5, 6};
+    s32 guest[2];
+    CHECK_EQ(l->size, sizeof(guest));
+    to_guest(l, guest, sizeof(guest), &host);
+    CHECK(guest[0] == -5 && guest[1] == 6);
+    host.tv_sec = 7;
+    layout_to_host(l, &host, sizeof(host), guest);
+    CHECK(host.tv_sec == -5 && host.tv_usec == 6);
     l = sys_layouts_riscv32[SYS_STRUCT_ulong];
     unsigned long wide;
-    layout_to_host(l, &wide, sizeof(wide), &guest);
+    layout_to_host(l, &wide, sizeof(wide), guest);
     CHECK_EQ(wide, 0xfffffffb);
 }
 

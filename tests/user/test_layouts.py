@@ -39,7 +39,6 @@ typedef long unsigned int size_t;
 #include <linux/resource.h>
 #include <linux/sysinfo.h>
 #include <linux/mqueue.h>
-typedef long as_long;
 typedef unsigned long as_ulong;
 struct msghdr { void *msg_name; int msg_namelen; struct iovec *msg_iov; unsigned long msg_iovlen;
                 void *msg_control; unsigned long msg_controllen; unsigned msg_flags; };
@@ -55,7 +54,7 @@ TYPES = {
     "semid": ("struct semid64_ds", {"sem_perm.__key": "sem_perm.key", "sem_perm.__seq": "sem_perm.seq",
                                     "sem_perm": "sem_perm"}),
     "sigaction": ("struct sigaction", {"handler": "sa_handler", "flags": "sa_flags", "mask": "sa_mask"}),
-    "long": ("as_long", {}), "ulong": ("as_ulong", {}),
+    "ulong": ("as_ulong", {}),
     "iovec": ("struct iovec", {}), "statfs": ("struct statfs64", {}),
     "timeval": ("struct __kernel_old_timeval", {}), "itimerval": ("struct __kernel_old_itimerval", {}),
     "tms": ("struct tms", {}), "siginfo": ("siginfo_t", {}),

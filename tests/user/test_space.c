@@ -130,6 +130,10 @@ TEST(shared_code_has_several_addresses)
     CHECK_EQ(stub_calls.start, x + 128);
     space_code_changed(&sp, w + 3 * P, 64);
     CHECK_EQ(stub_calls.invalidated, 3);
+    /* A long range: the part of it that is mapped there, too. */
+    space_code_changed(&sp, w, 2 * P);
+    CHECK_EQ(stub_calls.invalidated, 5);
+    CHECK(stub_calls.start == x && stub_calls.len == P);
     space_munmap(&sp, w, 4 * P);
     space_munmap(&sp, x, 2 * P);
     space_free(&sp);

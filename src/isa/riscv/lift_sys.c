@@ -173,8 +173,13 @@ bool rv_lift_fence_i(struct lift *l, const struct rv_fence_i *f)
     return true;
 }
 
-/* Caches are coherent; what is left is the fault. Linux lets programs do all of these, an invalidation as a
- * flush. */
+/* Linux lets programs clean and flush (senvcfg.CBCFE), but not invalidate, which loses what others wrote. */
+bool rv_lift_cbo_inval(struct lift *l, const struct rv_cbo *f)
+{
+    return false;
+}
+
+/* Caches are coherent; what is left is the fault. */
 bool rv_lift_cbo(struct lift *l, const struct rv_cbo *f)
 {
     ir_ld(l->b, IR_I32, 0, reg(l, f->rs1), 0, 0);

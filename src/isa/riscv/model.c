@@ -77,8 +77,8 @@ u64 rv_hwcap(const struct rv_model *m)
     return cap;
 }
 
-/* The next in alphabetical order behind `last` of the extensions that the CPU has and whose names begin with 'Z' and
- * this letter; NULL: there is no more. */
+/* The next in alphabetical order behind `last` of the extensions that the CPU has and whose names begin with
+ * 'Z' and this letter; NULL: there is no more. */
 static const char *next_extension(const struct rv_model *m, char category, const char *last)
 {
     const char *next = NULL;

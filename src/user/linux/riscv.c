@@ -7,7 +7,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "accel/engine.h"
 #include "user/linux/syscall.h"
 #include "user/process.h"
 
@@ -205,7 +204,8 @@ static s64 get_cpus(const struct probing *q)
         if (!space_read(sp, &pair, q->pairs + i * sizeof(pair), sizeof(pair)))
             return -EFAULT;
         has = probe(q->thread->process, q->isa, pair.key);
-        all &= has.key >= 0 && (is_mask(has.key) ? (has.value & pair.value) == pair.value : has.value == pair.value);
+        all &= has.key >= 0 &&
+               (is_mask(has.key) ? (has.value & pair.value) == pair.value : has.value == pair.value);
         if (has.key < 0 && !space_write(sp, q->pairs + i * sizeof(pair), &has, sizeof(has)))
             return -EFAULT;
     }
@@ -235,12 +235,17 @@ s64 sys_riscv_hwprobe(struct thread *t, const u64 *a)
 
 #define FLUSH_ICACHE_LOCAL 1 /* this thread alone needs to see it; the others may */
 
-/* The kernel, too, looks at the flags alone and flushes everything. */
+/* Today's kernels look at the flags alone and flush everything, but callers say what they have changed: programs
+ * that make code keep the translations of the rest. An empty range means everything. */
 s64 sys_riscv_flush_icache(struct thread *t, const u64 *a)
 {
+    struct process *p = t->process;
     if (a[2] & ~(u64)FLUSH_ICACHE_LOCAL)
         return -EINVAL;
-    engine_invalidate(t->process->engine, 0, ~0ull);
+    if (a[0] < a[1])
+        space_code_changed(&p->space, a[0], a[1] - a[0]);
+    else
+        space_code_changed(&p->space, 0, ~0ull);
     return 0;
 }
 

@@ -282,11 +282,53 @@ s64 sys_setns(struct thread *t, const u64 *a)
     return r;
 }
 
+/* A port of 32 bits counts memory in larger units if its words do not hold it in bytes, as a kernel of 32 bits. */
+static void scale_memory(struct sysinfo *s)
+{
+    unsigned long *const sizes[] = {&s->totalram, &s->freeram, &s->sharedram, &s->bufferram,
+                                    &s->totalswap, &s->freeswap, &s->totalhigh, &s->freehigh};
+    unsigned shift = 0;
+    while ((s->totalram | s->totalswap) >> shift > UINT32_MAX)
+        shift++;
+    for (size_t i = 0; i < ARRAY_LEN(sizes); i++)
+        *sizes[i] >>= shift;
+    s->mem_unit <<= shift;
+}
+
+s64 sys_sysinfo(struct thread *t, const u64 *a)
+{
+    struct sysinfo info;
+    s64 r = host_call(t, SYS_sysinfo, (u64)(uintptr_t)&info, 0, 0, 0, 0, 0);
+    if (t->process->word == 4)
+        scale_memory(&info);
+    return !r && !struct_write(t, SYS_STRUCT_sysinfo, a[0], &info) ? -EFAULT : r;
+}
+
 /* ---- System V ---- */
 
 #ifndef SEM_STAT_ANY
 #define SEM_STAT_ANY 20
 #endif
+
+/* The structures of these are converted for no port of 32 bits yet; IPC_RMID has none. */
+static s64 ipc_control(struct thread *t, long number, const u64 *a)
+{
+    if (a[2] && t->process->word == 4)
+        return -ENOSYS;
+    if (a[2] && !space_ok(&t->process->space, a[2], 1))
+        return -EFAULT;
+    return host_call(t, number, a[0], a[1], a[2], 0, 0, 0);
+}
+
+s64 sys_msgctl(struct thread *t, const u64 *a)
+{
+    return ipc_control(t, SYS_msgctl, a);
+}
+
+s64 sys_shmctl(struct thread *t, const u64 *a)
+{
+    return ipc_control(t, SYS_shmctl, a);
+}
 
 s64 sys_semctl(struct thread *t, const u64 *a)
 {

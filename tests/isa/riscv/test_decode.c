@@ -20,7 +20,8 @@ static void check_effects(u32 insn, unsigned effects)
 
 TEST(effects)
 {
-    check_effects(0x00c58533, 0);                        /* add */
+    check_effects(0x00c58533, INSN_LIGHT);               /* add */
+    check_effects(0x02c5c533, 0);                        /* div */
     check_effects(0x0085b503, INSN_LOADS);               /* ld */
     check_effects(0x00b53423, INSN_STORES);              /* sd */
     check_effects(0x00b6252f, INSN_LOADS | INSN_STORES); /* amoadd.w */

@@ -14,7 +14,7 @@ enum {
     EXIT = 93, SIGALTSTACK = 132, SIGACTION = 134, SIGPROCMASK = 135, KILL = 129, TIMES = 153, UNAME = 160,
     GETRUSAGE = 165, GETPID = 172, SYSINFO = 179, BRK = 214, MUNMAP = 215, CLONE = 220, EXECVE = 221, MMAP2 = 222,
     MPROTECT = 226, HWPROBE = 258, PRLIMIT64 = 261, MEMFD = 279, STATX = 291, CLOCK_GETTIME64 = 403, FUTEX64 = 422, WAITID = 95,
-    CLOCK_GETTIME = 113, SOCKETPAIR = 199, SENDMSG = 211, RECVMSG = 212, PREAD64 = 67, FTRUNCATE64 = 46, ROBUST = 99,
+    CLOCK_GETTIME = 113, SOCKETPAIR = 199, SENDMSG = 211, RECVMSG = 212, PREAD64 = 67, SENDFILE64 = 71, SHMGET = 194, SHMCTL = 195, FTRUNCATE64 = 46, ROBUST = 99,
 };
 
 static long call(long n, long a, long b, long c, long d, long e, long f)
@@ -85,6 +85,10 @@ static void files(void)
         int pid;
     } lock = {1, 0, 0x100000000ull, 10, 0};
     say("F_SETLK64", CALL(FCNTL, fd, 13, &lock) == 0);
+    int to[2];
+    u64 from = 0x100001000ull;
+    CALL(PIPE2, to, 0);
+    say("sendfile64", CALL(SENDFILE64, to[1], fd, &from, 8) == 8 && from == 0x100001008ull);
     say("brk", CALL(BRK, CALL(BRK, 0) + 5000) > 0);
 }
 
@@ -103,7 +107,10 @@ static void structures(void)
     say("times", CALL(TIMES, tms) != -14 && tms[4] == 0x1234 && tms[0] < 100000);
     u32 info[17];
     info[16] = 0x1234;
-    say("sysinfo", CALL(SYSINFO, info) == 0 && info[16] == 0x1234 && info[13] > 0);
+    say("sysinfo", CALL(SYSINFO, info) == 0 && info[16] == 0x1234 && info[13] > 0 &&
+                       ((u64)info[4] * info[13]) >> 26 != 0); /* more than 64 MiB */
+    long id = CALL(SHMGET, 0, 4096, 0600);
+    say("shmctl", CALL(SHMCTL, id, 2, info) == -38 && CALL(SHMCTL, id, 0, 0) == 0);
     u64 limit[2];
     say("prlimit64", CALL(PRLIMIT64, 0, 7, 0, limit) == 0 && limit[0] <= limit[1] && limit[0] > 2);
     char names[390];

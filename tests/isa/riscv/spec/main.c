@@ -184,7 +184,8 @@ static void show(const char *name, u32 insn, const struct spec_state *in, const 
     for (unsigned i = 0; i < SPEC_WINDOW; i++)
         show_u64("memory byte ", i, want->mem[i], got->mem[i]);
     for (unsigned i = 0; i < 32; i++)
-        printf("#   before: x%u %016llx f%u %016llx\n", i, (unsigned long long)in->x[i], i, (unsigned long long)in->f[i]);
+        printf("#   before: x%u %016llx f%u %016llx\n", i, (unsigned long long)in->x[i], i,
+               (unsigned long long)in->f[i]);
 }
 
 static unsigned try_insn(struct machine *m, const struct spec_insn *k, const struct options *o)
@@ -246,7 +247,8 @@ static bool is_alone(const struct spec_insn *k)
     return k->width == WIDTH_ONLY_32 || k->width == WIDTH_ONLY_64;
 }
 
-static bool run_table(struct machine *m, const struct spec_insn *table, const struct options *o, unsigned *number)
+static bool run_table(struct machine *m, const struct spec_insn *table, const struct options *o,
+                      unsigned *number)
 {
     bool all = true;
     for (const struct spec_insn *k = table; k->name; k++) {
@@ -259,8 +261,8 @@ static bool run_table(struct machine *m, const struct spec_insn *table, const st
         unsigned bad = has ? try_insn(m, k, o) : 0;
         bool gated = has ? is_gated(k, o) : is_illegal(k, o, "max");
         if (bad)
-            printf("# %u of %u differ; repeat with: %s --width %u --seed %#llx --insn '%s'\n", bad, o->count, o->engine,
-                   o->width, (unsigned long long)o->seed, k->name);
+            printf("# %u of %u differ; repeat with: %s --width %u --seed %#llx --insn '%s'\n", bad, o->count,
+                   o->engine, o->width, (unsigned long long)o->seed, k->name);
         if (!gated)
             printf("# it is not illegal where there is no %s\n", has ? k->needs : "such width");
         printf("%s %u %s\n", bad || !gated ? "not ok" : "ok", ++*number, k->name);

@@ -287,9 +287,9 @@ static void fmvp(struct spec_state *s, u32 i)
 /* Values at the edges of formats and of integers, and anything; not always boxed. */
 static u64 operand(const struct format *t, struct spec_random *r)
 {
-    static const double edges[] = {0,      0.5,        1,          1.5,         2.5,          0.49999999,  1e-40,
-                                   2047.5, 8388607.5,  16777216,   2147483647,  2147483648.5, 2147483647.5, 4294967295.0,
-                                   1e10,   1.8446744073709552e19, 4503599627370495.5, 1e300, INFINITY};
+    static const double edges[] = {0, 0.5, 1, 1.5, 2.5, 0.49999999, 1e-40, 2047.5, 8388607.5, 16777216,
+                                   2147483647, 2147483648.5, 2147483647.5, 4294967295.0, 1e10,
+                                   1.8446744073709552e19, 4503599627370495.5, 1e300, INFINITY};
     u64 pick = spec_next(r), v = spec_next(r) & mask64(width(t)), sign = pick >> 32 & 1;
     mpfr_t m;
     switch (pick % 8) {
