@@ -28,7 +28,7 @@ class Nbd(ImageTest):
         env = dict(os.environ, LYRE_AIO=aio)
         server = subprocess.Popen([program, "-k", path, *map(str, args)], cwd=self.dir, env=env, stderr=subprocess.DEVNULL)
         self.servers.append(server)
-        for _ in range(200):
+        for _ in range(1000):
             with socket.socket(socket.AF_UNIX) as probe:
                 try:
                     if os.path.exists(path) and "-t" in args:
@@ -52,7 +52,11 @@ class Nbd(ImageTest):
         for server in self.servers:
             if server.poll() is None:
                 server.terminate()
-            server.wait()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:  # the peer's has been seen to hang when it was to end while it began
+                server.kill()
+                server.wait()
         super().tearDown()
 
     def end(self, server):
