@@ -194,6 +194,7 @@ struct check_result {
     u64 total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
     /* What was found, line by line; NULL: nobody wants to know. */
     void (*report)(struct check_result *c, const char *line);
+    void (*progress)(struct check_result *c, u64 done, u64 total); /* in units of its own; may be NULL */
     void *opaque;
 };
 /* false: the check could not be finished. ENOTSUP: the format has none. */

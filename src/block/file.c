@@ -249,7 +249,7 @@ static void submit_zero(struct node *n, struct blk_req *r)
         node_done_later(r, 0);
         return;
     }
-    if (!discard && r->offset >= n->size && !n->device) { /* a longer file: zeros without room */
+    if (!discard && (r->flags & BLK_MAY_UNMAP) && r->offset >= n->size && !n->device) { /* a longer file: zeros without room */
         int error = ftruncate(s->fd, (off_t)(r->offset + r->len)) ? errno : 0;
         if (!error)
             written(n, r->offset + r->len);

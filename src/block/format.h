@@ -51,8 +51,8 @@ struct format_ops {
     /* The data could not be written: give the room back. */
     void (*release)(struct fmt *f, const struct extent *x);
 
-    /* Make whole units read as zeros, or give them up. *done: bytes dealt with; 0 of `zero` means that
-     * the format has no way to say it, and zeros are to be written. */
+    /* Make whole units read as zeros, or give them up. *done: bytes dealt with; 0 means that the format has no way
+     * to say it: zeros are to be written, or of `discard` made in the data file, which has them at the same place. */
     enum step (*zero)(struct fmt *f, u64 offset, u64 len, u32 flags, u64 *done);
     enum step (*discard)(struct fmt *f, u64 offset, u64 len, u64 *done);
 

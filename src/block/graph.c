@@ -297,7 +297,7 @@ static bool lock_file(struct node *n, struct err *e)
     struct node *file = n->file;
     while (file && file->drv->kind == NODE_FILTER)
         file = file->file;
-    bool is_file = file && !strcmp(file->drv->name, "file");
+    bool is_file = file && (!strcmp(file->drv->name, "file") || !strcmp(file->drv->name, "host_device"));
     return !wants || !is_file || file_set_lock(file, owner, e);
 }
 

@@ -10,15 +10,15 @@
 
 extern const struct driver driver_file, driver_host_device, driver_null_co, driver_null_aio, driver_nbd,
     driver_luks, driver_raw, driver_qcow2, driver_blkdebug, driver_blkverify,
-    driver_compress, driver_copy_on_read, driver_quorum, driver_throttle;
+    driver_compress, driver_copy_on_read, driver_preallocate, driver_quorum, driver_throttle;
 
 const struct driver *const drivers[] = {
     &driver_blkdebug, &driver_blkverify, &driver_compress, &driver_copy_on_read, &driver_file, &driver_host_device, &driver_luks,
-    &driver_nbd, &driver_null_aio, &driver_null_co, &driver_qcow2, &driver_quorum, &driver_raw, &driver_throttle, NULL,
+    &driver_nbd, &driver_null_aio, &driver_null_co, &driver_preallocate, &driver_qcow2, &driver_quorum, &driver_raw, &driver_throttle, NULL,
 };
 
 static const char *const names[] = {"blkdebug", "blkverify", "compress", "copy-on-read", "file", "host_device", "luks", "nbd",
-                                    "null-aio", "null-co", "qcow2", "quorum", "raw", "throttle", NULL};
+                                    "null-aio", "null-co", "preallocate", "qcow2", "quorum", "raw", "throttle", NULL};
 
 const char *const *block_driver_names(void)
 {

@@ -64,6 +64,8 @@ struct nbd_export {
  * none) are an id; with them clients must use TLS. */
 struct nbd_server *nbd_server_new(struct block_graph *g, int fd, unsigned most, const char *tls_creds,
                                   void (*changed)(void *opaque, unsigned clients), void *opaque, struct err *e);
+/* From now on clients must have a certificate (TLS with x509) of this distinguished name, as RFC 4514 writes it. */
+void nbd_server_allow(struct nbd_server *s, const char *name);
 /* Serve a connected socket, which is taken over. */
 void nbd_server_take(struct nbd_server *s, int fd);
 /* The node stays the caller's and outlives the server. */

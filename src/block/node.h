@@ -134,7 +134,8 @@ struct node *node_open_child(struct node *parent, const char *name, const char *
 void tls_creds_free(struct block_graph *g);
 /* From now on the stream's bytes are encrypted; its handshake is part of the first reads and writes. */
 struct stream;
-bool tls_begin(const struct tls_named *t, struct stream *s, const char *hostname, struct err *e);
+/* `peer` as of struct tls_ops. */
+bool tls_begin(const struct tls_named *t, struct stream *s, const char *peer, struct err *e);
 /* The credentials of that id, which must be a server's or a client's. */
 const struct tls_named *tls_find(const struct block_graph *g, const char *id, bool server, struct err *e);
 

@@ -735,6 +735,15 @@ static void step_zero(struct op *op)
     }
 }
 
+/* The data file alone has the bytes, at the place that they have on the disk. */
+static void zero_data_file(struct op *op, u64 at, u64 len)
+{
+    struct piece *p = xmalloc(sizeof(*p));
+    *p = (struct piece){.op = op};
+    p->r = (struct blk_req){.len = len, .flags = BLK_INTERNAL | BLK_MAY_UNMAP};
+    piece_submit(p, op->f->node->data, BLK_ZERO, at);
+}
+
 static void step_discard(struct op *op)
 {
     struct fmt *f = op->f;
@@ -746,7 +755,9 @@ static void step_discard(struct op *op)
         op->finished = true;
     } else if (went(op, f->ops->discard(f, at, stop - at, &done))) {
         unpacked_forget(f);
-        op->at = at + done;
+        if (!done)
+            zero_data_file(op, at, MIN(stop, f->node->size) - at);
+        op->at = done ? at + done : stop;
     }
 }
 

@@ -41,9 +41,9 @@ void tls_creds_free(struct block_graph *g)
     }
 }
 
-bool tls_begin(const struct tls_named *t, struct stream *s, const char *hostname, struct err *e)
+bool tls_begin(const struct tls_named *t, struct stream *s, const char *peer, struct err *e)
 {
-    struct stream_layer *layer = t->ops->layer_new(stream_fd(s), t->creds, hostname, e);
+    struct stream_layer *layer = t->ops->layer_new(stream_fd(s), t->creds, peer, e);
     if (layer)
         stream_set_layer(s, layer);
     return layer;

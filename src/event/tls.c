@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <gnutls/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,8 @@ struct tls_layer {
     struct stream_layer layer;
     gnutls_session_t session;
     bool ready;
-    char *hostname;
+    bool server, x509;
+    char *peer; /* who the other side must be; NULL: anybody */
     char error[200];
 };
 
@@ -134,6 +136,22 @@ static int give_up(struct tls_layer *t, const char *text)
     return -1;
 }
 
+/* Whether the client's certificate is of the name that it must be of. */
+static bool is_peer(const struct tls_layer *t)
+{
+    unsigned count = 0;
+    const gnutls_datum_t *chain = gnutls_certificate_get_peers(t->session, &count);
+    gnutls_x509_crt_t crt;
+    char name[1024];
+    size_t len = sizeof(name);
+    if (!chain || !count || gnutls_x509_crt_init(&crt) < 0)
+        return false;
+    bool same = gnutls_x509_crt_import(crt, &chain[0], GNUTLS_X509_FMT_DER) >= 0 && gnutls_x509_crt_get_dn(crt, name, &len) >= 0 &&
+                !strcmp(name, t->peer);
+    gnutls_x509_crt_deinit(crt);
+    return same;
+}
+
 /* 0: done. -1 with errno: EAGAIN as long as it goes on. */
 static int handshake(struct tls_layer *t)
 {
@@ -142,6 +160,8 @@ static int handshake(struct tls_layer *t)
     if (t->error[0])
         return give_up(t, t->error + 5);
     int code = gnutls_handshake(t->session);
+    if (code == GNUTLS_E_SUCCESS && t->server && t->x509 && t->peer && !is_peer(t))
+        return give_up(t, "the client may not connect: its certificate is of another name");
     if (code == GNUTLS_E_SUCCESS) {
         t->ready = true;
         return 0;
@@ -214,7 +234,7 @@ static void layer_free(struct stream_layer *l)
     if (t->ready)
         gnutls_bye(t->session, GNUTLS_SHUT_WR);
     gnutls_deinit(t->session);
-    free(t->hostname);
+    free(t->peer);
     free(t);
 }
 
@@ -227,12 +247,14 @@ static int set_credentials(gnutls_session_t session, const struct tls_creds *c)
     return gnutls_credentials_set(session, GNUTLS_CRD_ANON, c->c.server ? (void *)c->anon_server : (void *)c->anon_client);
 }
 
-static struct stream_layer *layer_new(int fd, const struct tls_creds *c, const char *hostname, struct err *e)
+static struct stream_layer *layer_new(int fd, const struct tls_creds *c, const char *peer, struct err *e)
 {
     struct tls_layer *t = xcalloc(1, sizeof(*t));
     t->layer = (struct stream_layer){.recv = layer_recv, .send = layer_send, .pending = layer_pending,
                                      .needs_input = layer_needs_input, .error = layer_error, .free = layer_free};
-    t->hostname = hostname ? xstrdup(hostname) : NULL;
+    t->peer = peer ? xstrdup(peer) : NULL;
+    t->server = c->c.server;
+    t->x509 = c->c.kind == TLS_X509;
     int code = gnutls_init(&t->session, (c->c.server ? GNUTLS_SERVER : GNUTLS_CLIENT) | GNUTLS_NONBLOCK | GNUTLS_NO_SIGNAL);
     if (code >= 0)
         code = gnutls_priority_set_direct(t->session, c->priority, NULL);
@@ -241,16 +263,16 @@ static struct stream_layer *layer_new(int fd, const struct tls_creds *c, const c
     if (!failed(code, "TLS", e)) {
         if (t->session)
             gnutls_deinit(t->session);
-        free(t->hostname);
+        free(t->peer);
         free(t);
         return NULL;
     }
     if (c->c.kind == TLS_X509 && c->c.server && c->c.verify)
         gnutls_certificate_server_set_request(t->session, GNUTLS_CERT_REQUIRE);
     if (c->c.kind == TLS_X509 && (c->c.verify || !c->c.server))
-        gnutls_session_set_verify_cert(t->session, c->c.server ? NULL : t->hostname, 0);
-    if (hostname && !c->c.server && c->c.kind == TLS_X509)
-        gnutls_server_name_set(t->session, GNUTLS_NAME_DNS, hostname, strlen(hostname));
+        gnutls_session_set_verify_cert(t->session, c->c.server ? NULL : t->peer, 0);
+    if (peer && !c->c.server && c->c.kind == TLS_X509)
+        gnutls_server_name_set(t->session, GNUTLS_NAME_DNS, peer, strlen(peer));
     gnutls_transport_set_int(t->session, fd);
     return &t->layer;
 }

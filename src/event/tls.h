@@ -19,9 +19,9 @@ struct tls_config {
 struct tls_ops {
     struct tls_creds *(*creds_new)(const struct tls_config *c, struct err *e);
     void (*creds_free)(struct tls_creds *c);
-    /* For a stream on that socket. A client checks that the server is `hostname` (x509; NULL: that it has any
-     * good certificate). */
-    struct stream_layer *(*layer_new)(int fd, const struct tls_creds *c, const char *hostname, struct err *e);
+    /* For a stream on that socket. With x509, who the other side must be (NULL: anybody with a good certificate):
+     * of a server its host name, of a client its distinguished name (RFC 4514). */
+    struct stream_layer *(*layer_new)(int fd, const struct tls_creds *c, const char *peer, struct err *e);
 };
 
 /* NULL: the module or its libraries are not there. */

@@ -10,6 +10,7 @@ from pathlib import Path
 
 LYRE = os.environ.get("LYRE", str(Path(__file__).resolve().parents[2] / "build" / "lyre"))
 AIO_MODES = ("auto", "threads", "io_uring")
+USUAL_AIO = os.environ.get("LYRE_TEST_AIO", "auto")  # where a test does not choose
 PEER = {name: shutil.which(name) for name in ("qemu-img", "qemu-io", "qemu-nbd")}
 TIMEOUT = 60
 
@@ -38,13 +39,13 @@ class ImageTest(unittest.TestCase):
         return Run(subprocess.run([program, *map(str, args)], cwd=self.dir, env=env, text=True, timeout=TIMEOUT,
                                   errors="replace", stdin=subprocess.DEVNULL, capture_output=True))
 
-    def ours(self, *args, aio="auto", status=0, program="qemu-img"):
+    def ours(self, *args, aio=USUAL_AIO, status=0, program="qemu-img"):
         run = self._run(self.dir / f".{program}" / program, args, aio)
         if status is not None:
             self.assertEqual(run.status, status, f"{program} {args}: {run.out}{run.err}")
         return run
 
-    def our_io(self, image, *commands, aio="auto", status=0, options=()):
+    def our_io(self, image, *commands, aio=USUAL_AIO, status=0, options=()):
         words = [x for c in commands for x in ("-c", c)]
         return self.ours(*options, *words, image, aio=aio, status=status, program="qemu-io")
 

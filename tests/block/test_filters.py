@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Filters: what they do to requests, and that the peer's options of the same name mean the same."""
 
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -101,6 +103,31 @@ class Filters(ImageTest):
         self.peer_io("t", "read -P 5 0 64k")
         self.our_io("r", "write -P 6 0 1k", options=("-f", "raw"))
         self.our_io("blkverify:r:t", "read 0 64k", options=("-f", "raw"), status=1)
+
+    def test_preallocate(self):
+        """The file has room ahead while it is open, and is cut to its size when it is closed; the peer's does the same."""
+        for aio in AIO_MODES:
+            for options in ("", ",file.prealloc-size=4M,file.prealloc-align=2M"):
+                self.ours("create", "-f", "qcow2", "a", "64M")
+                spec = f"driver=qcow2,file.driver=preallocate,file.file.driver=file,file.file.filename=a{options}"
+                with subprocess.Popen([self.dir / ".qemu-io" / "qemu-io", "--image-opts", spec], cwd=self.dir, stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True, env=dict(os.environ, LYRE_AIO=aio)) as writer:
+                    writer.stdin.write("write -P 5 0 3M\nflush\n")
+                    writer.stdin.flush()
+                    writer.stdout.readline()
+                    writer.stdout.readline()
+                    room = (self.dir / "a").stat().st_blocks * 512
+                    self.assertGreater(room, (4 if options else 128) << 20)
+                    writer.stdin.write("aio_write -P 6 8M 5M\naio_write -P 7 20M 64k\naio_flush\nquit\n")
+                    writer.stdin.flush()
+                    writer.stdout.read()
+                self.assertEqual(writer.returncode, 0)
+                self.assertLess((self.dir / "a").stat().st_size, 10 << 20)
+                self.peers("check", "a")
+                self.peer_io("a", "read -P 5 0 3M", "read -P 6 8M 5M", "read -P 7 20M 64k", "read -P 0 3M 5M")
+                self.peer_io(spec, "write -P 8 30M 1M", options=("--image-opts",))
+                self.our_io(spec, "read -P 8 30M 1M", "read -P 6 8M 5M", options=("--image-opts",))
+        self.our_io("driver=preallocate,prealloc-align=1000,file.driver=file,file.filename=a", options=("--image-opts",), status=1)
 
     def test_compress(self):
         self.ours("create", "-f", "qcow2", "a", "1M")

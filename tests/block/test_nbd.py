@@ -229,6 +229,18 @@ class Nbd(ImageTest):
                     out = self.ours("--list", "-k", path, *how[:2], "--tls-creds", "t", "--tls-hostname", "localhost", program="qemu-nbd").out
                     self.assertIn("exports available: 1", out)
                     self.end(server)
+        # Only a client of a certain name may connect.
+        creds = kinds["x509"][0]
+        for program, ios in ((self.mine, (self.our_io, self.peer_io)), (PEER["qemu-nbd"], (self.our_io,))):
+            for name, status in (("CN=client", 0), ("CN=somebody", 1)):
+                server, path = self.serve(program, "-t", "-e", "5", "-f", "raw", "--object", f"{creds},endpoint=server",
+                                          "--object", f"authz-simple,id=a0,identity={name}", "--tls-creds", "t", "--tls-authz", "a0", "a")
+                spec = f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={path},file.tls-creds=t,file.tls-hostname=localhost"
+                for io in ios:
+                    io(spec, "read 0 512", options=("--object", f"{creds},endpoint=client", "--image-opts"), status=status)
+                self.end(server)
+        self.ours("--object", f"{creds},endpoint=server", "--tls-creds", "t", "--tls-authz", "nobody", "-k", self.dir / "none", "a",
+                  program="qemu-nbd", status=1)
         # A server with somebody else's certificate, and a client with none.
         (pki / "server-cert.pem").rename(pki / "good-cert.pem")
         (pki / "server-key.pem").rename(pki / "good-key.pem")

@@ -121,6 +121,21 @@ class Raw(ImageTest):
                 self.our_io("b", "write -P 1 0 512", "write -P 2 900 100", aio=aio, options=("-n", "-f", "raw"))
                 self.assertEqual((self.dir / "b").read_bytes(), b"\1" * 512 + bytes(388) + b"\2" * 100)
 
+    def test_what_can_be_done(self):
+        """`lyre img` names the file, the place and a remedy where qemu-img's texts do not."""
+        self.ours("create", "-f", "raw", "a", "8M")
+        self.our_io("a", "write 0 8M", options=("-f", "raw"))
+        broken = "driver=raw,file.driver=blkdebug,file.image.filename=a,file.inject-error.0.event=none,file.inject-error.0.iotype=read,file.inject-error.0.errno=5,file.inject-error.0.sector=4096"
+        run = self._run(LYRE, ("img", "convert", "--image-opts", "-O", "raw", broken, "b"), "auto")
+        self.assertEqual(run.status, 1)
+        self.assertRegex(run.err, r"cannot read '.*a.*' at byte 2097152: Input/output error")
+        self.assertIn("--salvage", run.err)
+        run = self._run(LYRE, ("img", "convert", "--salvage", "--image-opts", "-O", "raw", broken, "b"), "auto")
+        self.assertEqual(run.status, 0, run.err)
+        run = self._run("sh", ("-c", 'ulimit -f 4096; trap "" XFSZ; exec "$0" img convert -f raw -O qcow2 a c', LYRE), "auto")
+        self.assertEqual(run.status, 1)
+        self.assertRegex(run.err, r"cannot write 'c' at byte \d+: .*\n.*not complete")
+
     def test_window(self):
         self.ours("create", "-f", "raw", "a", "1M")
         self.our_io("driver=raw,offset=64k,size=64k,file.filename=a", "write -P 1 0 64k", options=("--image-opts",))

@@ -234,7 +234,7 @@ static void option_tls(struct nbd_client *c)
         return;
     }
     reply(c, REP_ACK, NULL, 0);
-    if (!tls_begin(c->s->tls, c->stream, NULL, &e)) {
+    if (!tls_begin(c->s->tls, c->stream, c->s->allowed, &e)) {
         nbd_client_end(c);
         return;
     }

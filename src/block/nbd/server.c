@@ -400,6 +400,12 @@ struct nbd_server *nbd_server_new(struct block_graph *g, int fd, unsigned most, 
     return NULL;
 }
 
+void nbd_server_allow(struct nbd_server *s, const char *name)
+{
+    free(s->allowed);
+    s->allowed = xstrdup(name);
+}
+
 void nbd_server_add(struct nbd_server *s, const struct nbd_export *x)
 {
     struct nbd_server_export *o = xcalloc(1, sizeof(*o));
@@ -426,5 +432,6 @@ void nbd_server_free(struct nbd_server *s)
         next = o->next;
         free(o);
     }
+    free(s->allowed);
     free(s);
 }

@@ -17,6 +17,7 @@ struct nbd_server {
     struct loop_fd listener;
     struct nbd_server_export *exports;
     const struct tls_named *tls; /* NULL: none */
+    char *allowed;               /* the name that a client's certificate must be of; NULL: any */
     struct nbd_client *clients;
     unsigned count, most;
     void (*changed)(void *opaque, unsigned clients);

@@ -258,6 +258,14 @@ static enum step check_flags(struct qcow2 *q, struct check *c, u64 table, u64 gu
     return STEP_DONE;
 }
 
+/* Each table counts as one; the active one is looked at twice, as a check of its flags takes as long. */
+static void tell_progress(const struct qcow2 *q, const struct check *c, u64 end)
+{
+    u64 tables = q->nsnapshots + 2, now = c->counted ? tables - 1 : (u64)(c->table + 1);
+    if (c->r->progress && end)
+        c->r->progress(c->r, now * end + c->l1_next, tables * end);
+}
+
 /* One L1 table: count what it refers to, or (of the active one) check its flags. */
 static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
 {
@@ -298,6 +306,7 @@ static enum step check_l1(struct qcow2 *q, struct check *c, u64 l1, u32 size)
         } else {
             refer_as(q, c, table, q->cluster_size, KIND_L2);
         }
+        tell_progress(q, c, end);
         if (meta_crowded(m)) {
             c->l1_next++;
             return STEP_BARRIER;

@@ -468,8 +468,11 @@ static enum step discard(struct fmt *f, u64 offset, u64 len, u64 *done)
     enum step s = find_table(q, offset, &table, &copied);
     if (s != STEP_DONE)
         return s;
-    bool raw = has_data_file(q) && (q->autoclear & AUTOCLEAR_DATA_RAW); /* it must go on to show what the disk shows */
-    if (raw || (q->version < 3 && f->node->backing_name) || (!table && !f->node->backing_name)) {
+    if (f->node->data && (q->autoclear & AUTOCLEAR_DATA_RAW)) { /* it must go on to show what the disk shows */
+        *done = 0;
+        return STEP_DONE;
+    }
+    if ((q->version < 3 && f->node->backing_name) || (!table && !f->node->backing_name)) {
         *done = MIN(len, span - (offset & (span - 1)));
         return STEP_DONE;
     }

@@ -89,7 +89,7 @@ int img_create_file(struct img *m, const char *format, const char *filename, boo
     if (m->qemu && !quiet)
         print_formatting(m, format, filename);
     if (!block_create(m->g, format, filename, m->options, &m->e))
-        return !strcmp(m->command, "convert") ? img_fail(m, "%s: error while converting %s: %s", filename, format, m->e.text)
+        return m->qemu && !strcmp(m->command, "convert") ? img_fail(m, "%s: error while converting %s: %s", filename, format, m->e.text)
                                               : img_fail(m, "%s: %s", filename, m->e.text);
     if (!m->qemu && !quiet) {
         char text[32];

@@ -54,11 +54,25 @@ struct convert {
 
 static void write_next(struct slot *s);
 
-static void slot_failed(struct slot *s, const char *what, int error)
+/* What the user can do about it, on a line of its own. */
+static const char *remedy(bool reading, int error)
+{
+    if (reading)
+        return "\n--salvage goes on with zeros in place of what cannot be read.";
+    return error == ENOSPC ? "\nThere is no room left where it lies; make some, or convert to another place. What is there now is not complete."
+                           : "\nWhat is there now is not complete.";
+}
+
+static void slot_failed(struct slot *s, bool reading, int error)
 {
     struct convert *c = s->c;
-    if (!c->status)
-        c->status = img_fail(c->m, "error while %s at byte %" PRIu64 ": %s", what, s->at + s->written, strerror(error));
+    struct node *n = s->r.node;
+    u64 at = s->at + s->written;
+    if (!c->status && c->m->qemu)
+        c->status = img_fail(c->m, "error while %s at byte %" PRIu64 ": %s", reading ? "reading" : "writing", at, strerror(error));
+    else if (!c->status)
+        c->status = img_fail(c->m, "cannot %s '%s' at byte %" PRIu64 ": %s%s%s%s", reading ? "read" : "write", node_filename(n), s->r.offset,
+                             strerror(error), *node_error_text(n) ? "\n" : "", node_error_text(n), remedy(reading, error));
     s->state = SLOT_FREE;
 }
 
@@ -73,7 +87,7 @@ static void write_done(struct blk_req *r)
 {
     struct slot *s = container_of(r, struct slot, r);
     if (r->error) {
-        slot_failed(s, "writing", r->error);
+        slot_failed(s, false, r->error);
         return;
     }
     s->written += r->len;
@@ -151,7 +165,7 @@ static void read_done(struct blk_req *r)
         img_fail(s->c->m, "warning: error while reading offset %" PRIu64 ": %s", s->at, strerror(r->error));
         memset(s->buf, 0, s->len);
     } else if (r->error) {
-        slot_failed(s, "reading", r->error);
+        slot_failed(s, true, r->error);
         return;
     }
     s->state = SLOT_READ;
@@ -485,13 +499,17 @@ static int dd_copy(struct img *m, const struct dd *d, struct node *src, u64 star
         return 1;
     u8 *buf = xmalloc(d->bs);
     int error = 0;
+    struct progress p;
+    progress_start(&p, m, len);
     for (u64 at = 0; at < len && !error;) {
         u64 n = MIN(d->bs, len - at);
         error = node_io(src, BLK_READ, start + at, buf, n, 0);
         if (!error)
             error = node_io(dst, BLK_WRITE, at, buf, n, 0);
         at += n;
+        progress_show(&p, at);
     }
+    progress_clear(&p);
     free(buf);
     return img_close(m, dst, error ? img_fail(m, "error while copying: %s", strerror(error)) : 0);
 }

@@ -103,7 +103,12 @@ void progress_end(struct progress *p)
 {
     if (p->m->qemu && p->m->progress)
         printf("    (100.00/100%%)\n");
-    else if (p->shown_at)
+    progress_clear(p);
+}
+
+void progress_clear(struct progress *p)
+{
+    if (p->shown_at)
         fprintf(stderr, "\r\x1b[K");
 }
 
@@ -191,6 +196,18 @@ static bool add_tls_creds(struct img *m, const struct json *o, const char *id, c
     return block_tls_creds_set(m->g, id, &c, &m->e);
 }
 
+/* "authz-simple,id=...,identity=...": who may connect. */
+static bool add_authz(struct img *m, const struct json *o)
+{
+    const char *id = json_get_string(o, "id"), *identity = json_get_string(o, "identity");
+    if (!id || !identity)
+        return err_set(&m->e, EINVAL, "Parameter '%s' is missing", id ? "identity" : "id");
+    if (!m->authz)
+        m->authz = json_object();
+    json_set_string(m->authz, id, identity);
+    return true;
+}
+
 bool img_add_object(struct img *m, const char *text)
 {
     struct json *o = json_object();
@@ -198,11 +215,14 @@ bool img_add_object(struct img *m, const char *text)
     const char *type = json_get_string(o, "qom-type"), *id = json_get_string(o, "id");
     const char *data = json_get_string(o, "data"), *file = json_get_string(o, "file");
     bool group = type && !strcmp(type, "throttle-group");
+    bool authz = type && !strcmp(type, "authz-simple");
     const char *tls = type && !strncmp(type, "tls-creds-", 10) ? type + 10 : NULL;
     if (good && tls && strcmp(tls, "x509") && strcmp(tls, "psk") && strcmp(tls, "anon"))
         good = err_set(&m->e, EINVAL, "invalid object type: %s", type);
+    else if (good && authz)
+        good = add_authz(m, o);
     else if (good && (!type || (!group && !tls && strcmp(type, "secret"))))
-        good = err_set(&m->e, EINVAL, "the objects that are supported are secret, throttle-group and tls-creds-*");
+        good = err_set(&m->e, EINVAL, "the objects that are supported are secret, throttle-group, tls-creds-* and authz-simple");
     else if (good && !id)
         good = err_set(&m->e, EINVAL, "Parameter 'id' is missing");
     else if (good && tls)
@@ -213,7 +233,7 @@ bool img_add_object(struct img *m, const char *text)
         good = err_set(&m->e, ENOTSUP, "encrypted secrets ('keyid') are not supported");
     else if (good && !data == !file)
         good = err_set(&m->e, EINVAL, "a secret needs either 'data' or 'file'");
-    group |= tls != NULL; /* not a secret, and done */
+    group |= tls || authz; /* not a secret, and done */
     if (good && data && !group) {
         block_secret_set(m->g, id, (const u8 *)data, strlen(data));
     } else if (good && !group) {

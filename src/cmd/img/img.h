@@ -23,6 +23,7 @@ struct img {
     const char *backing, *cache, *src_cache, *output, *snapshot, *repair, *prealloc, *size;
     struct json *options; /* -o, and what other options add */
     struct json *open_options; /* that img_open() adds for its next image; NULL: none */
+    struct json *authz;        /* identities of authz-simple objects, by id; NULL: none */
     bool has_options, options_help;
     bool quiet, progress, share, image_opts, target_image_opts, unsafe, compress, no_create, out_of_order;
     bool chain, shrink, target_is_zero, strict, force, drop, copy_offload, bitmaps, skip_broken, salvage, write;
@@ -81,6 +82,8 @@ struct progress {
 void progress_start(struct progress *p, struct img *m, u64 total);
 void progress_show(struct progress *p, u64 done);
 void progress_end(struct progress *p);
+/* Take a bar away, for something else to be printed, or because what it showed has no percentage. */
+void progress_clear(struct progress *p);
 
 int img_create(struct img *m);
 int img_resize(struct img *m);

@@ -27,7 +27,7 @@ enum { MAX_OBJECTS = 16, SOCKET_ACTIVATION_FD = 3 };
 
 struct nbd_cmd {
     struct img m; /* messages, secrets, opening */
-    const char *file, *port, *bind, *socket, *pid_file, *snapshot, *name, *description, *bitmap, *cache, *tls_creds, *hostname;
+    const char *file, *port, *bind, *socket, *pid_file, *snapshot, *name, *description, *bitmap, *cache, *tls_creds, *tls_authz, *hostname;
     const char *objects[MAX_OBJECTS];
     unsigned nobjects;
     u64 offset, clients_max;
@@ -77,6 +77,7 @@ static void print_help(const struct img *m)
            "      --aio=MODE            threads or io_uring\n"
            "      --object=TYPE,...     a passphrase (secret) or TLS credentials (tls-creds-x509, -psk, -anon)\n"
            "      --tls-creds=ID        clients must use TLS with these credentials\n"
+           "      --tls-authz=ID        ... and a certificate of the name that an object authz-simple has\n"
            "      --image-opts          FILE is a list of options\n"
            "      --fork                go on in the background once clients can connect\n"
            "      --pid-file=PATH       write the process's number there\n"
@@ -183,7 +184,8 @@ static int take_option(struct nbd_cmd *n, int c, const char *arg)
         n->hostname = arg;
         return 0;
     case O_TLS_AUTHZ:
-        return refuse(n, "--tls-authz");
+        n->tls_authz = arg;
+        return 0;
     case O_SELINUX:
         return refuse(n, "--selinux-label");
     default:
@@ -360,6 +362,8 @@ static int serve(struct nbd_cmd *n)
     struct nbd_server *s = NULL;
     if (loop_fd_add(l, &quit.fd, EPOLLIN, e) && write_pid(n))
         s = nbd_server_new(n->m.g, fd, (unsigned)n->clients_max, n->tls_creds, changed, n, e);
+    if (s && n->tls_authz)
+        nbd_server_allow(s, json_get_string(n->m.authz, n->tls_authz));
     if (s) {
         nbd_server_add(s, &(struct nbd_export){.node = n->node, .name = n->name, .description = n->description,
                                                .read_only = n->read_only, .depth = n->depth, .bitmap = n->bitmap,
@@ -397,12 +401,17 @@ static int run(struct nbd_cmd *n, int argc, char **argv)
     int status = 0;
     for (unsigned i = 0; i < n->nobjects && !status; i++)
         status = img_add_object(&n->m, n->objects[i]) ? 0 : img_error(&n->m);
+    if (!status && n->tls_authz && !n->tls_creds)
+        status = img_fail(&n->m, "--tls-authz is not permitted without --tls-creds");
+    else if (!status && n->tls_authz && !(n->m.authz && json_get(n->m.authz, n->tls_authz)))
+        status = img_fail(&n->m, "there is no object authz-simple with the id '%s'", n->tls_authz);
     if (!status && n->list)
         status = list(n);
     else if (!status)
         status = open_node(n) ? serve(n) : 1;
     if (n->node)
         status = img_close(&n->m, n->node, status);
+    json_free(n->m.authz);
     block_graph_free(n->m.g);
     return status;
 }

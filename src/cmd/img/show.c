@@ -345,11 +345,24 @@ int img_map(struct img *m)
 
 /* ---- check ---- */
 
+struct check_show {
+    struct img *m;
+    struct progress bar;
+};
+
 static void check_line(struct check_result *c, const char *line)
 {
-    const struct img *m = c->opaque;
-    if (!m->quiet)
+    struct check_show *s = c->opaque;
+    progress_clear(&s->bar);
+    if (!s->m->quiet)
         fprintf(stderr, "%s\n", line);
+}
+
+/* As if the check went through the disk from front to back. */
+static void check_progress(struct check_result *c, u64 done, u64 total)
+{
+    struct check_show *s = c->opaque;
+    progress_show(&s->bar, (u64)((double)done / (double)total * (double)s->bar.total));
 }
 
 static void check_print(const struct check_result *c, bool repaired)
@@ -420,10 +433,12 @@ int img_check(struct img *m)
                               (fix ? OPEN_WRITE | OPEN_UNMAP : 0) | OPEN_CHECK | OPEN_NO_BACKING | OPEN_NO_IO, m->src_cache);
     if (!n)
         return 1;
-    struct check_result c = {.report = check_line, .opaque = m};
+    struct check_show show = {.m = m};
+    progress_start(&show.bar, m, node_size(n));
+    struct check_result c = {.report = check_line, .progress = check_progress, .opaque = &show};
     bool good = node_check(n, fix, &c, &m->e);
     if (good && fix && (c.corruptions_fixed || c.leaks_fixed)) {
-        struct check_result again = {.report = check_line, .opaque = m};
+        struct check_result again = {.report = check_line, .progress = check_progress, .opaque = &show};
         if (!m->quiet && !img_json(m))
             check_print(&c, true);
         good = node_check(n, 0, &again, &m->e);
@@ -431,6 +446,7 @@ int img_check(struct img *m)
         again.leaks_fixed = c.leaks_fixed;
         c = again;
     }
+    progress_clear(&show.bar);
     int status = 0;
     if (!good && m->e.code == ENOTSUP) {
         img_fail(m, "This image format does not support checks");

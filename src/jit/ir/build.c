@@ -5,14 +5,6 @@
 #include "base/mem.h"
 #include "jit/ir/fold.h"
 
-static void entry_state(struct ir_builder *b)
-{
-    const unsigned count = b->r->slots->count;
-    irv *cur = b->cur;
-    for (unsigned s = 0; s < count; s++)
-        cur[s] = s + 1;
-}
-
 void ir_build_start(struct ir_builder *b, struct ir_region *r)
 {
     b->r = r;
@@ -25,7 +17,6 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->strip = 0;
     b->invalid = false;
     memset(b->known, 0, sizeof(b->known));
-    entry_state(b);
 }
 
 static irv append(struct ir_builder *b, const struct ir_node *n)
@@ -63,7 +54,9 @@ u32 ir_block_start(struct ir_builder *b)
     /* State maps of one block do not build on those of another. */
     b->map = 0;
     b->map_puts = r->nputs;
-    entry_state(b);
+    const unsigned count = r->slots->count;
+    for (unsigned s = 0; s < count; s++)
+        b->cur[s] = s + 1;
     return b->block;
 }
 

@@ -28,7 +28,8 @@ struct work {
     u32 entry_last[IR_MAX_SLOTS]; /* last node whose state has the slot's entry value in another place */
     u16 put_slot[IR_MAX_SLOTS];   /* those that superseded[] has something for */
     u32 nput_slots;
-    struct ra_value entry[IR_MAX_SLOTS]; /* the entry values where a region is entered, for these: */
+    struct ra_value entry[IR_MAX_SLOTS]; /* the entry values where a region is entered, for these; */
+    irv entry_cur[IR_MAX_SLOTS], entry_mem[IR_MAX_SLOTS], entry_reg[RA_REGS]; /* cur, mem_val and reg_val there */
     const struct ir_slots *entry_slots;
     const struct ra_host *entry_host;
     u32 map;                   /* the map that cur[] shows */
@@ -980,18 +981,12 @@ static void start_state(struct ra *ra, bool fresh)
 {
     struct work *w = ra->work;
     const unsigned count = ra->r->slots->count;
-    irv *cur = w->cur, *mem_val = w->mem_val;
-    memset(w->reg_val, 0, sizeof(w->reg_val));
+    memcpy(w->cur, w->entry_cur, count * sizeof(*w->cur));
+    memcpy(w->mem_val, w->entry_mem, count * sizeof(*w->mem_val));
+    memcpy(w->reg_val, w->entry_reg, sizeof(w->reg_val));
     memset(w->watched, 0, sizeof(w->watched));
     w->map = 0;
     w->state_gone = false;
-    for (unsigned s = 0; s < count; s++)
-        cur[s] = mem_val[s] = s + 1;
-    for (u32 i = 0; i < ra->outer.count; i++) {
-        unsigned s = ra->outer.slot[i];
-        mem_val[s] = 0;
-        w->reg_val[ra->outer.reg[s]] = s + 1;
-    }
     for (unsigned s = 0; s < count && !fresh; s++) {
         ra->value[s + 1].slot = w->entry[s].slot;
         ra->value[s + 1].spill = w->entry[s].spill;
@@ -1120,9 +1115,16 @@ static void clear_values(struct ra *ra)
 static void make_entries(struct ra *ra)
 {
     struct work *w = ra->work;
-    for (unsigned s = 0; s < ra->r->slots->count; s++)
-        w->entry[s] = (struct ra_value){.slot = (u16)(s + 1), .reg = ra->outer.reg[s], .hint = RA_NOREG,
+    memset(w->entry_reg, 0, sizeof(w->entry_reg));
+    for (unsigned s = 0; s < ra->r->slots->count; s++) {
+        unsigned reg = ra->outer.reg[s];
+        w->entry[s] = (struct ra_value){.slot = (u16)(s + 1), .reg = (u8)reg, .hint = RA_NOREG,
                                         .state_last = FOREVER, .needed = true};
+        w->entry_cur[s] = s + 1;
+        w->entry_mem[s] = reg == RA_NOREG ? s + 1 : 0;
+        if (reg != RA_NOREG)
+            w->entry_reg[reg] = s + 1;
+    }
     w->entry_slots = ra->r->slots;
     w->entry_host = ra->host;
 }
