@@ -383,7 +383,7 @@ bool qcow2_close(struct node *n, struct err *e)
     if (!n->fmt)
         return true;
     struct qcow2 *q = qcow2_of_node(n);
-    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || (bitmaps_save(q, e) && settle_all(q, e));
+    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || (bitmaps_save(q, e) && refresh_flags(q, e) && settle_all(q, e));
     snapshots_drop(q);
     bitmaps_drop(q);
     qcow2_crypto_close(q);

@@ -110,6 +110,7 @@ struct qcow2 {
     struct snapshot *snapshots;
     size_t snapshot_cap;
     bool frozen; /* shows a snapshot */
+    bool flags_stale; /* a change of snapshots has failed before COPIED was set where a count has become 1 */
     bool damaged; /* found to be while in use: not written any more */
     struct stored_bitmap *bitmaps;
     size_t nbitmaps, bitmap_cap;
@@ -274,6 +275,9 @@ bool l1_copy(struct qcow2 *q, u64 from, u32 size, u32 new_size, bool plain, u64 
 bool store_bytes(struct qcow2 *q, const u8 *bytes, u64 len, u64 *offset, struct err *e);
 /* Write back, uncount what can be, write back. */
 bool settle_all(struct qcow2 *q, struct err *e);
+
+/* Set COPIED wherever the active table alone refers, if that is still to be done. */
+bool refresh_flags(struct qcow2 *q, struct err *e);
 
 /* vmstate.c */
 u64 vmstate_start(const struct qcow2 *q);

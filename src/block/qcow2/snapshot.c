@@ -282,7 +282,8 @@ static u64 table_length(const struct qcow2 *q)
     return len;
 }
 
-/* Write the table to a new place, and the header that names it. `old_len`: of the one before. */
+/* Write the table to a new place, and the header that names it. `old_len`: of the one before. On failure
+ * q->snapshots_offset tells which table the next header will name: what is in memory has to be that one. */
 static bool write_table(struct qcow2 *q, u64 old_len, struct err *e)
 {
     u64 len, offset = 0, old = q->snapshots_offset;
@@ -355,6 +356,14 @@ bool l1_copy(struct qcow2 *q, u64 from, u32 size, u32 new_size, bool plain, u64 
     return good;
 }
 
+bool refresh_flags(struct qcow2 *q, struct err *e)
+{
+    if (q->flags_stale && (!settle_all(q, e) || !walk_run(q, q->l1_offset, q->l1_size, 0, false, e) || !settle_all(q, e)))
+        return false;
+    q->flags_stale = false;
+    return true;
+}
+
 bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
@@ -383,7 +392,11 @@ bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapsh
     u32 cap = (u32)q->snapshot_cap;
     VEC_PUSH(q->snapshots, q->nsnapshots, cap) = s;
     q->snapshot_cap = cap;
-    return write_table(q, old_len, e) && vmstate_drop(q, e) && settle_all(q, e);
+    u64 old = q->snapshots_offset;
+    bool good = write_table(q, old_len, e);
+    if (!good && q->snapshots_offset == old)
+        snapshot_free(&q->snapshots[--q->nsnapshots]);
+    return good && vmstate_drop(q, e) && settle_all(q, e);
 }
 
 bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
@@ -396,13 +409,21 @@ bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
     u64 old_len = table_length(q);
     if (!settle_all(q, e) || !walk_run(q, gone.l1_offset, gone.l1_size, -1, true, e))
         return false;
+    q->flags_stale = true;
+    u64 old = q->snapshots_offset;
     memmove(s, s + 1, (size_t)(&q->snapshots[q->nsnapshots] - (s + 1)) * sizeof(*s));
     q->nsnapshots--;
-    bool good = write_table(q, old_len, e) && walk_run(q, gone.l1_offset, gone.l1_size, -1, false, e);
+    bool good = write_table(q, old_len, e);
+    if (!good && q->snapshots_offset == old) {
+        memmove(s + 1, s, (size_t)(&q->snapshots[q->nsnapshots++] - s) * sizeof(*s));
+        *s = gone;
+        return false;
+    }
+    good = good && walk_run(q, gone.l1_offset, gone.l1_size, -1, false, e);
     if (good && gone.l1_size)
         clusters_free_later(q, gone.l1_offset, 8ull * gone.l1_size);
     snapshot_free(&gone);
-    return good && settle_all(q, e) && walk_run(q, q->l1_offset, q->l1_size, 0, false, e) && settle_all(q, e);
+    return good && refresh_flags(q, e);
 }
 
 bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
@@ -421,13 +442,14 @@ bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
         !walk_run(q, s->l1_offset, s->l1_size, 1, false, e) ||
         !l1_copy(q, s->l1_offset, s->l1_size, new_size, true, &offset, e))
         return false;
+    q->flags_stale = true;
     q->l1_offset = offset;
     q->l1_size = new_size;
     n->size = size;
     if (!header_write_now(q, e) || !walk_run(q, old, old_size, -1, false, e))
         return false;
     clusters_free_later(q, old, 8ull * old_size);
-    return settle_all(q, e) && walk_run(q, q->l1_offset, q->l1_size, 0, false, e) && settle_all(q, e);
+    return refresh_flags(q, e);
 }
 
 bool qcow2_snapshot_load(struct node *n, const char *id, const char *name, struct err *e)
