@@ -2,10 +2,10 @@
 """Mixed guest programs for a long time, two at once, in the hardest way to run them: hot code is optimised, all code
 is freed again and again, and samples of it are compared with the interpreter.
 
-  tests/run_mix.py --minutes 30 [--seed N]
+  tests/run_mix.py --minutes 30 [--seed N] bash lua bash:riscv64 ...
 
-The programs are the cases of tests/programs/ and the stressors of run_suites.py, in random order. Each file of cases
-is one line of the result.
+The programs are the cases of files in tests/programs/, of aarch64 or the guest named, and the stressors of
+run_suites.py, in random order. Each file of cases is one line of the result.
 """
 
 import argparse
@@ -30,11 +30,11 @@ SUITES = "suites"
 
 
 class Mix:
-    def __init__(self, seed, seconds):
+    def __init__(self, seed, seconds, names):
         self.random = random.Random(seed)
         self.end = time.monotonic() + seconds
         self.lock = threading.Lock()
-        self.idle = [*sorted(HERE.glob("programs/*.toml")), SUITES]  # those that nobody runs at the moment
+        self.idle = [*names, SUITES]  # those that nobody runs at the moment
         self.runs, self.failures = {}, {}
 
     def take(self):
@@ -45,21 +45,22 @@ class Mix:
 
     def command(self, job, seed):
         if job != SUITES:
-            return [sys.executable, HERE / "run_programs.py", job]
+            name, _, guest = job.partition(":")
+            cases = HERE / "programs" / f"{name}.toml"
+            return [sys.executable, HERE / "run_programs.py", cases, *(["--guest", guest] if guest else [])]
         from run_suites import STRESSORS
         return [sys.executable, HERE / "run_suites.py", random.Random(seed).choice(STRESSORS).split()[0]]
 
     def run(self, job, way, seed):
-        name = job if job == SUITES else job.stem
         env = dict(os.environ, LYRE_LOCKSTEP=way[0], LYRE_STRESS=way[1])
         done = subprocess.run(self.command(job, seed), env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               text=True, errors="replace")
         with self.lock:
             self.idle.append(job)
-            self.runs[name] = self.runs.get(name, 0) + 1
+            self.runs[job] = self.runs.get(job, 0) + 1
             if done.returncode:
                 lines = [x for x in done.stdout.splitlines() if not x.startswith("ok ")]
-                self.failures.setdefault(name, []).append(f"lockstep {way[0]} stress {way[1]}:\n" +
+                self.failures.setdefault(job, []).append(f"lockstep {way[0]} stress {way[1]}:\n" +
                                                           "\n".join(lines[:60]))
 
     def work(self):
@@ -71,12 +72,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("names", nargs="+")
     args = parser.parse_args()
     _, why = emulator.command("aarch64")
     if why:
         skip_all(why)
     print(f"# seed {args.seed}", flush=True)
-    mix, tap = Mix(args.seed, args.minutes * 60), Tap()
+    mix, tap = Mix(args.seed, args.minutes * 60, args.names), Tap()
     workers = [threading.Thread(target=mix.work) for _ in range(WORKERS)]
     for worker in workers:
         worker.start()
