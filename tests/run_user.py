@@ -160,7 +160,7 @@ def one(command, program, link, options):
         return label, "skip", f"no {program.guest.sysroot}"
     if options.peer and program.peer:
         return label, "skip", program.peer
-    if "lockstep" in options.lyre_args and program.lockstep:
+    if "-engine lockstep" in options.lyre_args and program.lockstep:
         return label, "skip", program.lockstep
     try:
         binary = program.build(link, options.work)
