@@ -18,9 +18,11 @@ void x64_byte(struct x64_asm *a, u8 b)
 
 void x64_u32(struct x64_asm *a, u32 v)
 {
-    a->overflow |= a->end - a->p < (ptrdiff_t)sizeof(v);
-    if (a->overflow)
+    if (a->end - a->p < (ptrdiff_t)sizeof(v)) {
+        a->overflow = true;
+        a->p = a->end;
         return;
+    }
     memcpy(a->p, &v, sizeof(v));
     a->p += sizeof(v);
 }
