@@ -88,7 +88,7 @@ struct hot {
     struct hot_callee {
         u64 back;          /* where a call returns to */
         u64 pc[2];         /* where it went; 0: not seen yet */
-    } callee[256];         /* by `back`, direct-mapped */
+    } callee[1024];        /* by `back`, direct-mapped */
     u64 samples[2];        /* in first translations, in hot regions */
     struct engine_place *profile; /* a hash table by pc, a power of two long; NULL: not wanted */
     size_t profiled, profile_size;
