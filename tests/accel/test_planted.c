@@ -3,16 +3,15 @@
  * runs), and lockstep must report it. Every bug stands for a kind of mistake of a fold rule, of flags,
  * of the register allocator or of exit maps. */
 #include <limits.h>
-#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "accel/engine.h"
-#include "base/guard.h"
 #include "base/mem.h"
 #include "check.h"
+#include "host_signals.h"
 #include "isa/aarch64/state.h"
 #include "jit/cache/cache.h"
 
@@ -392,24 +391,6 @@ static const struct planted {
 struct self {
     const struct planted *bug;
 };
-
-static struct vcpu *running;
-
-static void on_signal(int sig, siginfo_t *info, void *context)
-{
-    if (!guard_fixup(context) && !(running && engine_host_signal(running, sig, info, context)))
-        signal(sig, SIG_DFL);
-}
-
-static void catch_signals(void)
-{
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    static u8 stack[1 << 16];
-    struct sigaction sa = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
-    for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
-        sigaction(signals[i], &sa, NULL);
-}
 
 static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
 {

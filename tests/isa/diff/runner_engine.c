@@ -1,13 +1,13 @@
 /* Run as guests are run: by an engine, here the JIT, with real memory and real faults. */
 #include <errno.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "accel/engine.h"
 #include "base/mem.h"
+#include "host_signals.h"
 #include "isa/diff/runner.h"
 
 struct self {
@@ -16,14 +16,6 @@ struct self {
     const struct guest *g;
     const struct record *now; /* for fetch() */
 };
-
-static struct vcpu *running; /* signal handlers get no argument */
-
-static void on_signal(int sig, siginfo_t *info, void *context)
-{
-    if (!running || !engine_host_signal(running, sig, info, context))
-        signal(sig, SIG_DFL);
-}
 
 static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
 {
@@ -49,16 +41,6 @@ static void engine_close(void *opaque)
         engine_free(s->engine);
     munmap((void *)s->g->data, RECORD_PAGE);
     free(s);
-}
-
-static void catch_signals(void)
-{
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    static u8 stack[1 << 16];
-    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
-    for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
-        sigaction(signals[i], &action, NULL);
 }
 
 static void *open_with(const struct guest *g, unsigned pins, const char *level, struct err *e)

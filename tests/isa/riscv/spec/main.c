@@ -5,7 +5,6 @@
  * ENGINE is interp, jit, or jit-no-pins. Every instruction is also tried on a CPU without its extension, and if
  * only one width has it, on one of the other. */
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +12,7 @@
 #include <time.h>
 
 #include "accel/engine.h"
-#include "base/guard.h"
+#include "host_signals.h"
 #include "spec.h"
 
 #define DISTANCE 0x10000 /* from code to data */
@@ -31,8 +30,6 @@ struct machine {
     int x[32], f[32], fcsr; /* registers */
     u8 code[8];
 };
-
-static struct vcpu *running; /* signal handlers get no argument */
 
 u64 spec_next(struct spec_random *r)
 {
@@ -53,22 +50,6 @@ static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
     len = MIN(len, sizeof(m->code) - offset);
     memcpy(to, m->code + offset, len);
     return len;
-}
-
-static void on_signal(int sig, siginfo_t *info, void *context)
-{
-    if (!guard_fixup(context) && (!running || !engine_host_signal(running, sig, info, context)))
-        signal(sig, SIG_DFL);
-}
-
-static void catch_signals(void)
-{
-    static const int signals[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP};
-    static u8 stack[1 << 16];
-    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO | SA_ONSTACK};
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof(stack)}, NULL);
-    for (unsigned i = 0; i < ARRAY_LEN(signals); i++)
-        sigaction(signals[i], &action, NULL);
 }
 
 static int numbered(const struct isa *isa, char kind, unsigned n)
