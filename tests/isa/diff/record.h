@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 enum { RECORD_PAGE = 0x1000, RECORD_START = 0x800, RECORD_MEM = 256, RECORD_CODE = 32, RECORD_REGS = 72 };
+enum { RECORD_STACK = 1 << 16 };
 
 struct record {
     uint8_t code[RECORD_CODE];

@@ -8,6 +8,10 @@
 #define PLACE_CODE 0x7e8000000000ull
 #define PLACE_DATA 0x7e8000010000ull
 
+/* The server's signal stack. An instruction may leave anything in sp, and an sp that lies in this stack counts
+ * as being on it: so it is where neither small numbers nor the data are. */
+#define PLACE_STACK 0x7e935d6a0000ull
+
 #define PLACE_PC     (PLACE_CODE + RECORD_START)
 #define PLACE_WINDOW (PLACE_DATA + RECORD_PAGE - RECORD_MEM)
 

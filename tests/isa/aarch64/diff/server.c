@@ -88,13 +88,13 @@ static void handler(int sig, siginfo_t *info, void *context)
 
 int main(void)
 {
-    static char stack[1 << 16] __attribute__((aligned(16)));
     const int prot = PROT_READ | PROT_WRITE, flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     static const int signals[] = {SIGILL, SIGSEGV, SIGBUS, SIGTRAP, SIGFPE};
     if (mmap((void *)PLACE_CODE, RECORD_PAGE, prot | PROT_EXEC, flags, -1, 0) == MAP_FAILED ||
-        mmap((void *)PLACE_DATA, RECORD_PAGE, prot, flags, -1, 0) == MAP_FAILED)
+        mmap((void *)PLACE_DATA, RECORD_PAGE, prot, flags, -1, 0) == MAP_FAILED ||
+        mmap((void *)PLACE_STACK, RECORD_STACK, prot, flags, -1, 0) == MAP_FAILED)
         return 1;
-    sigaltstack(&(stack_t){.ss_sp = stack, .ss_size = sizeof stack}, NULL);
+    sigaltstack(&(stack_t){.ss_sp = (void *)PLACE_STACK, .ss_size = RECORD_STACK}, NULL);
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
         sigaction(signals[i], &action, NULL);

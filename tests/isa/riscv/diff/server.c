@@ -8,11 +8,13 @@
 #include "place.h"
 
 #if __riscv_xlen == 64
-#define PLACE_CODE PLACE_CODE64
-#define PLACE_DATA PLACE_DATA64
+#define PLACE_CODE  PLACE_CODE64
+#define PLACE_DATA  PLACE_DATA64
+#define PLACE_STACK PLACE_STACK64
 #else
-#define PLACE_CODE PLACE_CODE32
-#define PLACE_DATA PLACE_DATA32
+#define PLACE_CODE  PLACE_CODE32
+#define PLACE_DATA  PLACE_DATA32
+#define PLACE_STACK PLACE_STACK32
 #endif
 #define PLACE_PC     (PLACE_CODE + RECORD_START)
 #define PLACE_WINDOW (PLACE_DATA + RECORD_PAGE - RECORD_MEM)
@@ -121,13 +123,13 @@ static void handler(int sig, void *info, struct context *c)
 /* Nothing here relies on gp or on a stack that tests could take away. */
 void _start(void)
 {
-    static char stack[1 << 16] __attribute__((aligned(16)));
     static const int signals[] = {4, 5, 7, 8, 11}; /* ILL, TRAP, BUS, FPE, SEGV */
-    const struct stack alternative = {stack, 0, sizeof stack};
+    const struct stack alternative = {(void *)PLACE_STACK, 0, RECORD_STACK};
     const struct action action = {handler, SIGINFO | ONSTACK, {0}};
     const long flags = PRIVATE | ANONYMOUS | FIXED;
     call(CALL_MMAP, (long)PLACE_CODE, RECORD_PAGE, READ | WRITE | EXEC, flags, -1, 0);
     call(CALL_MMAP, (long)PLACE_DATA, RECORD_PAGE, READ | WRITE, flags, -1, 0);
+    call(CALL_MMAP, (long)PLACE_STACK, RECORD_STACK, READ | WRITE, flags, -1, 0);
     call(CALL_ALTSTACK, (long)&alternative, 0, 0, 0, 0, 0);
     for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
         call(CALL_SIGACTION, signals[i], (long)&action, 0, 8, 0, 0);
