@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +25,8 @@ struct file {
     bool dirty;         /* written since the last flush */
     bool cannot_zero, cannot_punch; /* the file system said so */
     bool copy_at_once;
+    u8 *memory;         /* the file as memory; NULL: not mapped */
+    u64 memory_size;
 };
 
 enum {
@@ -345,6 +348,17 @@ static void file_submit(struct node *n, struct blk_req *r)
     }
 }
 
+static const u8 *file_memory(struct node *n, u64 offset, u64 len)
+{
+    struct file *s = n->state;
+    if (!s->memory && !s->direct && !n->device && n->size && n->size <= SIZE_MAX) {
+        void *p = mmap(NULL, n->size, PROT_READ, MAP_SHARED, s->fd, 0);
+        s->memory = p == MAP_FAILED ? NULL : p;
+        s->memory_size = n->size;
+    }
+    return s->memory && offset <= s->memory_size && len <= s->memory_size - offset ? s->memory + offset : NULL;
+}
+
 /* ---- opening ---- */
 
 extern const struct driver driver_host_device;
@@ -432,6 +446,7 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
     s->sector = 1;
     s->cached = -1;
     s->copy_at_once = n->graph->copy_at_once && !direct;
+    n->unseen = !direct;
     s->fd = open(n->filename, (flags & OPEN_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | (direct ? O_DIRECT : 0));
     if (s->fd < 0)
         return err_set(e, errno, "Could not open '%s': %s", n->filename, strerror(errno));
@@ -466,6 +481,8 @@ static bool file_close(struct node *n, struct err *e)
         return true;
     if (s->dirty && !s->no_flush && s->fd >= 0 && fdatasync(s->fd))
         good = err_set(e, errno, "cannot flush '%s': %s", n->filename, strerror(errno));
+    if (s->memory)
+        munmap(s->memory, s->memory_size);
     if (s->fd >= 0)
         close(s->fd);
     if (s->cached >= 0)
@@ -558,6 +575,7 @@ static const struct block_option file_options[] = {
 const struct driver driver_file = {
     .name = "file",
     .kind = NODE_PROTOCOL,
+    .memory = file_memory,
     .open = file_open,
     .close = file_close,
     .submit = file_submit,

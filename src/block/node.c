@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "block/bitmap.h"
+#include "block/format.h"
 
 u64 node_size(const struct node *n)
 {
@@ -56,6 +57,22 @@ bool node_has_bitmaps(const struct node *n)
 const char *node_error_text(const struct node *n)
 {
     return n->error.text;
+}
+
+const u8 *node_memory(struct node *n, u64 offset, u64 len)
+{
+    return n->drv->memory ? n->drv->memory(n, offset, len) : NULL;
+}
+
+bool node_is_plain(const struct node *n)
+{
+    return n->drv->kind == NODE_PROTOCOL || (n->drv->kind == NODE_FORMAT && node_is_plain(n->file) &&
+           (!n->data || node_is_plain(n->data)) && (!n->backing || node_is_plain(n->backing)));
+}
+
+bool node_writes_unseen(const struct node *n)
+{
+    return n->unseen || (n->fmt && !n->fmt->encrypted && node_writes_unseen(n->data ? n->data : n->file));
 }
 
 /* ---- requests ---- */

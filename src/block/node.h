@@ -26,6 +26,7 @@ struct driver {
     void (*submit)(struct node *n, struct blk_req *r);
     void (*cancel)(struct node *n, struct blk_req *r);
     void (*event)(struct node *n, enum blk_event event); /* NULL: of no interest */
+    const u8 *(*memory)(struct node *n, u64 offset, u64 len); /* as node_memory(); NULL: never */
     bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
@@ -60,6 +61,7 @@ struct node {
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
     bool device;   /* its bytes are those of a block device, which hold something before they are written */
+    bool unseen;   /* protocol: the kernel alone reads what is written */
     u64 size;
     struct bitmap *bitmaps;
     struct node *file, *backing, *data; /* children; `data`: external data file */

@@ -2,6 +2,7 @@
 """Raw images: our tools and the peer's see the same bytes, holes and texts."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,23 @@ class Raw(ImageTest):
         self.ours("convert", "-r", "4M", "-f", "raw", "-O", "raw", "a", "b")
         self.assertGreater(time.monotonic() - start, 0.4)
         self.assertEqual((self.dir / "a").read_bytes(), (self.dir / "b").read_bytes())
+
+    def test_source_that_shrinks(self):
+        """A conversion whose source becomes shorter meanwhile ends with zeros there, and not by a signal."""
+        data = os.urandom(6 << 20)
+        (self.dir / "a").write_bytes(data)
+        forms = ("raw", "qcow2")
+        program = self.dir / ".qemu-img" / "qemu-img"
+        runs = [subprocess.Popen([program, "convert", "-m", "1", "-r", "2M", "-f", "raw", "-O", form, "a", form],
+                                 cwd=self.dir, stderr=subprocess.PIPE, text=True) for form in forms]
+        time.sleep(0.2)
+        os.truncate(self.dir / "a", 5 << 20)
+        for form, run in zip(forms, runs):
+            with self.subTest(form=form):
+                self.assertEqual(run.communicate(timeout=60), (None, ""))
+                self.assertEqual(run.returncode, 0)
+                self.peers("convert", "-f", form, "-O", "raw", form, "b")
+                self.assertEqual((self.dir / "b").read_bytes(), data[:5 << 20] + bytes(1 << 20))
 
     def test_errors(self):
         """What is refused is refused in the same words."""
