@@ -131,6 +131,8 @@ struct blk_req {
     u64 offset, len;
     const struct iovec *iov; /* `len` bytes altogether; NULL for zero, discard, flush, status */
     unsigned niov;
+    struct node *from; /* write: in place of `iov` the bytes that lie in this file at `from_at`; ENOTSUP: read them. NULL: no */
+    u64 from_at;
     struct blk_status *status;
     void (*done)(struct blk_req *r);
 

@@ -48,6 +48,7 @@ struct file_op {
     struct iovec iov[];
 };
 
+static bool is_file(const struct node *n);
 static void op_start(struct file_op *op);
 static void write_ended(struct file *s, struct file_op *op);
 
@@ -128,6 +129,46 @@ static bool try_at_once(struct node *n, struct blk_req *r)
         written(n, r->offset + r->len);
     node_done_later(r, 0);
     return true;
+}
+
+/* ---- from file to file ---- */
+
+/* Copy by the kernel, which may let both files have the same blocks; on a worker. */
+static void copy_work(struct pool_job *j)
+{
+    struct file_op *op = container_of(j, struct file_op, aio.job);
+    const struct blk_req *r = op->r;
+    const struct file *from = r->from->state, *to = r->node->state;
+    off_t at = (off_t)r->from_at, where = (off_t)r->offset;
+    u64 left = r->len;
+    int error = 0;
+    while (left && !error) {
+        ssize_t n = copy_file_range(from->fd, &at, to->fd, &where, left, 0);
+        if (n > 0)
+            left -= (u64)n;
+        else if (!n)
+            error = ENOTSUP; /* behind the end of the file are zeros, for who reads */
+        else if (errno != EINTR)
+            error = errno == EXDEV || errno == ENOSYS || errno == EINVAL ? ENOTSUP : errno;
+    }
+    op->aio.result = error ? -error : (s64)r->len;
+}
+
+static void copy_done(struct pool_job *j)
+{
+    rw_done(&container_of(j, struct file_op, aio.job)->aio);
+}
+
+static void submit_copy(struct node *n, struct blk_req *r)
+{
+    if (!is_file(r->from)) {
+        node_done_later(r, ENOTSUP);
+        return;
+    }
+    struct file_op *op = xcalloc(1, sizeof(*op));
+    op->r = r;
+    op->aio.job = (struct pool_job){.work = copy_work, .done = copy_done};
+    pool_submit(n->graph->pool, &op->aio.job);
 }
 
 /* ---- O_DIRECT ---- */
@@ -331,6 +372,10 @@ static void file_submit(struct node *n, struct blk_req *r)
     case BLK_WRITE:
     case BLK_PULL: /* node_submit() answers that */
         break;
+    }
+    if (r->from) {
+        submit_copy(n, r);
+        return;
     }
     bool odd = s->direct && !is_aligned(s, r);
     if (!odd && try_at_once(n, r))
@@ -579,6 +624,7 @@ const struct driver driver_file = {
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
+    .copies = true,
     .make_writable = file_make_writable,
     .create = file_create,
     .create_options = file_options,
@@ -592,7 +638,13 @@ const struct driver driver_host_device = {
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
+    .copies = true,
     .make_writable = file_make_writable,
     .truncate = file_truncate,
     .info = file_info,
 };
+
+static bool is_file(const struct node *n)
+{
+    return n->drv == &driver_file || n->drv == &driver_host_device;
+}

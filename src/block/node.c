@@ -148,6 +148,8 @@ void node_submit(struct node *n, struct blk_req *r)
         node_done_later(r, EPERM);
     else if (r->op == BLK_PULL && n->drv->kind == NODE_PROTOCOL)
         node_done_later(r, 0); /* there is nothing behind it */
+    else if (r->from && !n->drv->copies)
+        node_done_later(r, ENOTSUP);
     else if (!r->len && r->op != BLK_FLUSH)
         node_done_later(r, 0);
     else {

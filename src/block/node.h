@@ -27,6 +27,7 @@ struct driver {
     void (*cancel)(struct node *n, struct blk_req *r);
     void (*event)(struct node *n, enum blk_event event); /* NULL: of no interest */
     const u8 *(*memory)(struct node *n, u64 offset, u64 len); /* as node_memory(); NULL: never */
+    bool copies; /* takes writes with `from` */
     bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);

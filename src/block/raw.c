@@ -85,6 +85,7 @@ const struct driver driver_raw = {
     .open = raw_open,
     .close = raw_close,
     .submit = path_submit,
+    .copies = true,
     .fua = true, /* passed on */
     .create = raw_create,
     .create_options = raw_options,

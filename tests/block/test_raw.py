@@ -51,6 +51,32 @@ class Raw(ImageTest):
         self.assertGreater(time.monotonic() - start, 0.4)
         self.assertEqual((self.dir / "a").read_bytes(), (self.dir / "b").read_bytes())
 
+    def test_copies_by_the_kernel(self):
+        """-C: holes stay, what is zero in between is copied as it is; where files cannot be copied it is read."""
+        data = os.urandom(1 << 20) + bytes(1 << 20) + b"tail" * 1000
+        with open(self.dir / "a", "wb") as f:
+            f.write(data)
+            f.truncate(9 << 20)
+        plain = ["convert", "-C", "-f", "raw", "-O"]
+        for aio in AIO_MODES:
+            with self.subTest(aio=aio):
+                self.ours(*plain, "raw", "a", "b", aio=aio)
+                self.assertTrue((self.dir / "b").read_bytes() == (self.dir / "a").read_bytes())
+                self.assertEqual(os.stat(self.dir / "a").st_blocks, os.stat(self.dir / "b").st_blocks)
+                for options in ("cluster_size=512", "extended_l2=on", "cluster_size=2M", "data_file=d,data_file_raw=on",
+                                "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"):
+                    secret = ["--object", "secret,id=s,data=x"] if "encrypt" in options else []
+                    self.ours(*plain, "qcow2", *secret, "-o", options, "a", "q", aio=aio)
+                    self.peers("check", *secret, *(["--image-opts", "driver=qcow2,file.filename=q,encrypt.key-secret=s"] if secret else ["q"]))
+                    if not secret:
+                        self.peers("compare", "-f", "raw", "-F", "qcow2", "a", "q")
+                        self.ours("convert", "-C", "-f", "qcow2", "-O", "raw", "q", "b", aio=aio)
+                        self.assertTrue((self.dir / "b").read_bytes() == (self.dir / "a").read_bytes())
+                self.ours("convert", "-C", "--image-opts", "-O", "raw", "driver=blkdebug,image.filename=a", "b", aio=aio)
+                self.assertTrue((self.dir / "b").read_bytes() == (self.dir / "a").read_bytes())
+        for words in (("-c",), ("-S", "4k")):
+            self.same("convert", "-C", *words, "-f", "raw", "-O", "qcow2", "a", "q", status=1)
+
     def test_source_that_shrinks(self):
         """A conversion whose source becomes shorter meanwhile ends with zeros there, and not by a signal."""
         data = os.urandom(6 << 20)

@@ -488,6 +488,7 @@ const struct driver driver_qcow2 = {
     .close = qcow2_close,
     .make_writable = qcow2_make_writable,
     .submit = path_submit,
+    .copies = true,
     .create = qcow2_create,
     .create_options = create_options,
     .amend_options = amend_options,

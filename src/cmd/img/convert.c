@@ -29,6 +29,8 @@ struct slot {
     u64 turn, at, len; /* in the target */
     bool zero;         /* write zeros; nothing was read */
     bool lent;         /* `data` is not `buf` but the file's */
+    struct node *from; /* the kernel is to copy it from this file; NULL: no */
+    u64 from_at;
     u8 *buf;
     const u8 *data;
     struct iovec iov;
@@ -48,6 +50,7 @@ struct convert {
     u64 cluster;       /* of the target, for -c */
     bool zero_target, has_backing, in_order;
     bool may_lend;     /* pieces of the source may be memory of its file */
+    bool may_copy;     /* -C: by the kernel, as they are */
     u64 next_turn, write_turn;
     u64 free_at; /* loop_now() from which on the rate allows more */
     struct slot slots[MAX_SLOTS];
@@ -95,7 +98,7 @@ static void read_again(struct slot *s);
 static void write_done(struct blk_req *r)
 {
     struct slot *s = container_of(r, struct slot, r);
-    if (r->error == EFAULT && s->lent) {
+    if ((r->error == EFAULT && s->lent) || (r->error == ENOTSUP && s->from)) {
         read_again(s);
         return;
     }
@@ -135,7 +138,7 @@ static void write_next(struct slot *s)
     while (s->written < s->len) {
         bool zero = s->zero;
         u64 len = s->len - s->written;
-        if (!zero && c->granule)
+        if (!zero && c->granule && !s->from)
             len = run_length(c, s, s->written, &zero);
         if (s->lent && lent_broken()) {
             read_again(s);
@@ -150,7 +153,8 @@ static void write_next(struct slot *s)
         s->iov = (struct iovec){(u8 *)s->data + s->written, len};
         s->r = (struct blk_req){.op = zero ? BLK_ZERO : BLK_WRITE, .offset = s->at + s->written, .len = len,
                                 .flags = zero ? (c->has_backing ? 0 : BLK_MAY_UNMAP) : c->m->compress ? BLK_COMPRESS : 0,
-                                .iov = zero ? NULL : &s->iov, .niov = zero ? 0 : 1, .done = write_done};
+                                .iov = zero || s->from ? NULL : &s->iov, .niov = zero || s->from ? 0 : 1,
+                                .from = s->from, .from_at = s->from_at + s->written, .done = write_done};
         node_submit(c->dst, &s->r);
         return;
     }
@@ -217,6 +221,7 @@ static void slot_read(struct slot *s, void (*done)(struct blk_req *r))
     struct convert *c = s->c;
     int i = source_of(c, s->at);
     s->lent = false;
+    s->from = NULL;
     s->data = s->buf;
     s->iov = (struct iovec){s->buf, s->len};
     s->r = (struct blk_req){.op = BLK_READ, .offset = s->at - c->src_start[i], .len = s->len, .iov = &s->iov,
@@ -224,23 +229,26 @@ static void slot_read(struct slot *s, void (*done)(struct blk_req *r))
     node_submit(c->src[i], &s->r);
 }
 
-/* What was lent cannot be read: a request says why, or reads it after all. */
+/* What was lent cannot be read: a request says why, or reads it after all. Or the kernel cannot copy between these files. */
 static void read_again(struct slot *s)
 {
-    s->c->may_lend = false;
+    s->c->may_lend = s->c->may_copy = false;
     slot_read(s, read_again_done);
 }
 
-/* The piece as memory of the file in which it lies as it is read; false: it has to be read. */
+/* The piece where it lies in a file as it is read: for the kernel to copy, or as memory. False: it has to be read. */
 static bool slot_borrow(struct slot *s)
 {
     struct convert *c = s->c;
     u32 plain = STATUS_DATA | STATUS_OFFSET;
-    if (!c->may_lend || (c->run.flags & (plain | STATUS_COMPRESSED)) != plain || !c->run.file)
+    if ((c->run.flags & (plain | STATUS_COMPRESSED)) != plain || !c->run.file)
         return false;
-    s->data = lent_memory(c->run.file, c->run.host + c->run.len - (c->run_end - s->at), s->len);
+    u64 host = c->run.host + c->run.len - (c->run_end - s->at);
+    s->from = c->may_copy ? c->run.file : NULL;
+    s->from_at = host;
+    s->data = c->may_lend && !s->from ? lent_memory(c->run.file, host, s->len) : NULL;
     s->lent = s->data;
-    return s->lent;
+    return s->lent || s->from;
 }
 
 /* Find out what the source has at c->at. */
@@ -303,6 +311,8 @@ static void slot_start(struct convert *c, struct slot *s)
     s->at = c->at;
     s->len = len;
     s->zero = zero;
+    s->lent = false;
+    s->from = NULL;
     s->written = 0;
     s->turn = c->next_turn++;
     c->at += len;
@@ -338,18 +348,26 @@ static bool sources_plain(const struct convert *c)
     return i == c->nsrc;
 }
 
+/* How many slots work. Copies within the kernel would wait for each other there. */
+static unsigned slots_used(const struct convert *c)
+{
+    return c->may_copy ? 1 : c->nslots;
+}
+
 static void convert_run(struct convert *c)
 {
     struct loop *l = block_graph_loop(c->m->g);
     progress_start(&c->progress, c->m, c->total);
-    c->may_lend = !c->m->compress && !c->m->salvage && node_writes_unseen(c->dst) && sources_plain(c) && lent_begin();
+    bool plain = !c->m->compress && !c->m->salvage && sources_plain(c);
+    c->may_copy = plain && c->m->copy_offload;
+    c->may_lend = plain && node_writes_unseen(c->dst) && lent_begin();
     bool lends = c->may_lend;
     for (unsigned i = 0; i < c->nslots; i++) {
         c->slots[i].c = c;
         c->slots[i].buf = xmalloc(c->m->compress ? c->cluster : PIECE);
     }
     while ((c->at < c->total && !c->status) || busy(c)) {
-        for (unsigned i = 0; i < c->nslots && c->at < c->total && !c->status && may_go(c); i++) {
+        for (unsigned i = 0; i < slots_used(c) && c->at < c->total && !c->status && may_go(c); i++) {
             if (c->slots[i].state == SLOT_FREE)
                 slot_start(c, &c->slots[i]);
         }
