@@ -252,6 +252,36 @@ class Qcow2(ImageTest):
         self.same("amend", "-o", "cluster_size=4k", "a", status=1)
         self.same("amend", "-o", "refcount_bits=8", "a", status=1)
 
+    def test_amend_to_version_2_with_snapshots(self):
+        """Zero clusters go from the tables of snapshots, too, and nothing that lies beside them."""
+        self.ours("create", "-f", "qcow2", "base", "8M")
+        self.our_io("base", "write -P 7 0 8M")
+        for backing in ((), ("-b", "base", "-F", "qcow2")):
+            for size in ("512", "64k"):
+                with self.subTest(backing=backing, size=size):
+                    self.ours("create", "-f", "qcow2", "-o", f"cluster_size={size}", *backing, "a", "8M")
+                    states = (("write -P 1 64k 2M", "write -z 0 64k", "write -z 7M 1M"), ("write -z 1M 512k", "write -P 2 4M 64k"),
+                              ("write -zu 64k 128k", "write -P 3 7M 64k", "write -z 3M 64k"))
+                    for i, commands in enumerate(states):
+                        self.our_io("a", *commands)
+                        self.ours("snapshot", "-c", f"s{i}", "a")
+                        self.ours("convert", "-O", "raw", "a", f"was{i}")
+                    self.our_io("a", "write -z 5M 1M", "write -P 4 0 4k")
+                    self.ours("convert", "-O", "raw", "a", "was")
+                    self.ours("amend", "-o", "compat=0.10", "a")
+                    for check in (self.ours, self.peers):
+                        check("check", "a")
+                        check("compare", "-f", "qcow2", "-F", "raw", "a", "was")
+                        for i in range(3):
+                            check("convert", "-l", f"s{i}", "-O", "raw", "a", "is")
+                            check("compare", "-f", "raw", "-F", "raw", "is", f"was{i}")
+                    self.our_io("a", "write -P 9 0 8M")
+                    self.ours("snapshot", "-d", "s1", "a")
+                    self.peers("check", "a")
+        self.ours("amend", "-o", "compat=1.1", "a")
+        self.ours("resize", "a", "9M")
+        self.same("amend", "-o", "compat=0.10", "a", status=1)
+
     def test_damage_is_noted(self):
         """A table entry over the image's own tables: the write fails, the header says so, nothing else is lost."""
         self.ours("create", "-f", "qcow2", "a", "10M")

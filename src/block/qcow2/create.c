@@ -161,7 +161,7 @@ static bool resize(struct node *n, u64 size, enum prealloc p, struct err *e)
         int error = tail && !has_data_file(q) ? node_io(n, BLK_ZERO, size, NULL, tail, 0) : 0;
         if (error)
             return err_set(e, error, "cannot clear the last cluster of '%s': %s", n->filename, strerror(error));
-        if (!change_range(q, from, ALIGN_UP(old, (u64)q->cluster_size), map_drop, e))
+        if (!change_range(q, from, vmstate_start(q), map_drop, e))
             return false;
     } else if (!grow_l1(q, size, e)) {
         return false;
@@ -199,7 +199,7 @@ bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
 bool qcow2_make_empty(struct node *n, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
-    return change_range(q, 0, ALIGN_UP(n->size, (u64)q->cluster_size), map_drop, e) && settle_all(q, e);
+    return change_range(q, 0, vmstate_start(q), map_drop, e) && settle_all(q, e);
 }
 
 /* ---- creating ---- */

@@ -101,8 +101,8 @@ bool header_bytes(const struct qcow2 *q, u8 *h, u32 room)
     put_be32(h + 20, q->cluster_bits);
     put_be64(h + 24, n->size);
     put_be32(h + 32, q->crypt_method);
-    put_be32(h + 36, q->l1_size);
-    put_be64(h + 40, q->l1_offset);
+    put_be32(h + 36, q->active.size ? q->active.size : q->l1_size);
+    put_be64(h + 40, q->active.size ? q->active.offset : q->l1_offset);
     put_be64(h + 48, q->reftable_offset);
     put_be32(h + 56, q->reftable_clusters);
     put_be32(h + 60, q->nsnapshots);

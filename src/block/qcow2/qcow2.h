@@ -73,6 +73,11 @@ struct snapshot {
     u32 more_len;
 };
 
+struct l1_place {
+    u64 offset;
+    u32 size; /* entries */
+};
+
 /* A bitmap as the directory on disk has it. */
 struct stored_bitmap {
     u64 table;
@@ -110,6 +115,7 @@ struct qcow2 {
     struct snapshot *snapshots;
     size_t snapshot_cap;
     bool frozen; /* shows a snapshot */
+    struct l1_place active; /* while l1_offset is a snapshot's table, to be changed: the active one; size 0: it is not */
     bool flags_stale; /* a change of snapshots has failed before COPIED was set where a count has become 1 */
     bool damaged; /* found to be while in use: not written any more */
     struct stored_bitmap *bitmaps;

@@ -208,6 +208,7 @@ bool overlaps_tables(const struct qcow2 *q, u64 offset, u64 len)
     const u64 ranges[][2] = {
         {0, q->cluster_size},
         {q->l1_offset, (u64)q->l1_size * 8},
+        {q->active.offset, (u64)q->active.size * 8},
         {q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits},
     };
     for (unsigned i = 0; i < ARRAY_LEN(ranges); i++) {
