@@ -221,13 +221,13 @@ static bool expand_snapshot(struct qcow2 *q, const struct snapshot *s, struct er
 
 static bool expand_all(struct qcow2 *q, struct err *e)
 {
-    if (!expand_zeros(q, e) || !settle_all(q, e))
+    if (!expand_zeros(q, e) || !settle_all(q, e) || !counts_begin(q, e))
         return false;
     for (u32 i = 0; i < q->nsnapshots; i++) {
         if (!expand_snapshot(q, &q->snapshots[i], e))
             return false;
     }
-    return refresh_flags(q, e);
+    return counts_end(q, e);
 }
 
 static bool may_be_v2(const struct qcow2 *q, struct err *e)

@@ -284,6 +284,8 @@ bool settle_all(struct qcow2 *q, struct err *e);
 
 /* Set COPIED wherever the active table alone refers, if that is still to be done. */
 bool refresh_flags(struct qcow2 *q, struct err *e);
+bool counts_begin(struct qcow2 *q, struct err *e);
+bool counts_end(struct qcow2 *q, struct err *e);
 
 /* vmstate.c */
 u64 vmstate_start(const struct qcow2 *q);
