@@ -125,6 +125,7 @@ struct qcow2 {
     bool bitmaps_live; /* the node has them, to be saved at the end */
 
     u64 free_hint;  /* no cluster before this one is free */
+    u64 table_seen; /* bytes of the reference count table that load_table() has found in the cache so far */
     u64 packed_at;  /* next free byte for compressed data; 0: none */
     struct freed_list freed; /* since the last write-back began */
     struct freed_list settling; /* by the write-back that runs */
