@@ -536,12 +536,28 @@ static bool file_close(struct node *n, struct err *e)
     return good;
 }
 
+/* What file systems are told of a new file; those that do not know it do without. */
+static void hint(int fd, bool nocow, u64 extent_size)
+{
+    int flags;
+    struct fsxattr a;
+    if (nocow && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
+        flags |= FS_NOCOW_FL;
+        ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+    if (extent_size && !ioctl(fd, FS_IOC_FSGETXATTR, &a)) {
+        a.fsx_xflags |= FS_XFLAG_EXTSIZE;
+        a.fsx_extsize = (u32)MIN(extent_size, (u64)1 << 30);
+        ioctl(fd, FS_IOC_FSSETXATTR, &a);
+    }
+}
+
 static bool file_create(struct block_graph *g, const char *filename, struct json *options, struct err *e)
 {
-    u64 size = 0;
+    u64 size = 0, extent_size = 0;
     bool nocow = false;
     char *text = NULL;
-    if (!opt_size(options, "size", &size, e) || !opt_bool(options, "nocow", &nocow, e) ||
+    if (!opt_size(options, "size", &size, e) || !opt_bool(options, "nocow", &nocow, e) || !opt_size(options, "extent_size_hint", &extent_size, e) ||
         !opt_string(options, "preallocation", &text, e))
         return false;
     enum prealloc p = PREALLOC_OFF;
@@ -555,12 +571,15 @@ static bool file_create(struct block_graph *g, const char *filename, struct json
     struct stat st;
     u64 there = 0;
     good = file_lock(fd, filename, PERM_WRITE | PERM_RESIZE, PERM_RESIZE, e);
-    if (good && !fstat(fd, &st) && S_ISBLK(st.st_mode))
+    bool device = good && !fstat(fd, &st) && S_ISBLK(st.st_mode);
+    if (device)
         good = (!ioctl(fd, BLKGETSIZE64, &there) && size <= there) || err_set(e, ENOSPC, "Cannot grow device files");
     else if (good && ftruncate(fd, 0))
         good = err_set(e, errno, "Could not create '%s': %s", filename, strerror(errno));
-    else if (good)
+    if (good && !device) {
+        hint(fd, nocow, extent_size);
         good = file_grow(fd, filename, 0, size, p, e);
+    }
     close(fd);
     return good;
 }
@@ -611,9 +630,10 @@ static bool file_info(struct node *n, struct image_info *info, struct err *e)
 }
 
 static const struct block_option file_options[] = {
-    {"size", "size", "Virtual disk size"},
-    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
+    {"extent_size_hint", "size", "Extent size hint for the image file, 0 to disable"},
     {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)"},
+    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
+    {"size", "size", "Virtual disk size"},
     {NULL},
 };
 

@@ -168,6 +168,8 @@ void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len);
 
 /* Take the members out whose names begin with "name.", without that. NULL: there are none. */
 struct json *opt_group(struct json *o, const char *name);
+/* Take out what a format passes on to the file that it makes. */
+struct json *opt_of_file(struct json *o);
 bool opt_has_group(const struct json *o, const char *name);
 /* Take a member out of an options object. A missing member leaves *v as it is and is no error. */
 bool opt_string(struct json *o, const char *name, char **v, struct err *e);

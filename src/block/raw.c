@@ -73,7 +73,6 @@ static bool raw_measure(const struct json *options, u64 size, struct node *sourc
 }
 
 static const struct block_option raw_options[] = {
-    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
     {"size", "size", "Virtual disk size"},
     {NULL},
 };

@@ -213,6 +213,28 @@ class Qcow2(ImageTest):
                 self.peer_io("a", "read -P 1 0 3000k", "read -P 0 3000k 10M")
                 self.peers("check", "a")
 
+    def test_preallocation_beside_free_room(self):
+        """Clusters that were given up hold something: those of a preallocation are new."""
+        for mode in ("metadata", "falloc", "full"):
+            with self.subTest(mode=mode):
+                self.ours("create", "-f", "qcow2", "a", "10M")
+                self.our_io("a", "write -P 1 0 4M", "discard 0 3M")
+                self.ours("resize", f"--preallocation={mode}", "a", "20M")
+                self.our_io("a", "write -P 2 4M 1M")
+                self.peers("check", "a")
+                self.peer_io("a", "read -P 0 0 3M", "read -P 1 3M 1M", "read -P 2 4M 1M", "read -P 0 5M 15M")
+                last = json.loads(self.ours("map", "--output=json", "a").out)[-1]
+                self.assertEqual((last["start"], last["length"], last["present"]), (10 << 20, 10 << 20, True))
+                self.same_json("map", "--output=json", "a")
+
+    def test_measure_of_a_snapshot(self):
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.our_io("a", "write -P 1 0 1M")
+        self.ours("snapshot", "-c", "s", "a")
+        self.our_io("a", "write -P 1 2M 3M")
+        self.same("measure", "-l", "s", "-O", "qcow2", "a")
+        self.same("measure", "-l", "nope", "-O", "qcow2", "a", status=1)
+
     def test_amend(self):
         self.ours("create", "-f", "qcow2", "-o", "compat=0.10", "a", "5M")
         self.our_io("a", "write -P 1 0 1M")

@@ -77,6 +77,18 @@ class Raw(ImageTest):
         for words in (("-c",), ("-S", "4k")):
             self.same("convert", "-C", *words, "-f", "raw", "-O", "qcow2", "a", "q", status=1)
 
+    def test_options_of_files(self):
+        """What the file below is made with: named with a file name, taken by every format."""
+        for form in ("raw", "qcow2", "luks"):
+            self.same("create", "-f", form, "-o", "help")
+            self.same("create", "-f", form, "-o", "help", "x")
+        self.same("convert", "-O", "qcow2", "-o", "help", "a", "x")
+        for options in ("nocow=on", "extent_size_hint=1M", "nocow=off,extent_size_hint=0"):
+            for form in ("raw", "qcow2"):
+                self.same("create", "-f", form, "-o", options, "x", "1M")
+        self.same("create", "-f", "raw", "-o", "extent_size_hint=x", "x", "1M", status=1)
+        self.same("create", "-f", "qcow2", "-u", "-b", "nope", "-F", "qcow2", "x", status=1)
+
     def test_source_that_shrinks(self):
         """A conversion whose source becomes shorter meanwhile ends with zeros there, and not by a signal."""
         data = os.urandom(6 << 20)

@@ -30,7 +30,7 @@ static bool parse_dd(struct img *m, struct dd *d)
         else if (n == 2 && !strncmp(word, "of", 2))
             d->out = eq + 1;
         else if (!number)
-            return img_fail(m, "unrecognized operand %.*s", (int)n, word) == 0;
+            return img_fail(m, "unrecognized operand %.*s", eq ? (int)n : (int)strlen(word), word) == 0;
         else if (!size_parse(eq + 1, number))
             return img_fail(m, "Invalid %.*s specified. You may use k, M, G, T, P or E suffixes for\n"
                                "%s: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.", (int)n, word, m->name) == 0;
@@ -168,6 +168,8 @@ int img_bench(struct img *m)
     if (!m->quiet || m->qemu)
         printf("Sending %" PRIu64 " %s requests, %" PRIu64 " bytes each, %" PRIu64 " in parallel (starting at offset %" PRIu64 ", step size %" PRIu64 ")\n",
                m->count, m->write ? "write" : "read", m->buf_size, m->depth, m->start, m->step);
+    if ((!m->quiet || m->qemu) && m->flush_interval)
+        printf("Sending flush every %" PRIu64 " requests\n", m->flush_interval);
     struct bench b = {.m = m, .n = n, .left = m->count, .at = m->start};
     struct bench_slot *slots = xcalloc(m->depth, sizeof(*slots));
     u8 *buf = xmalloc(m->depth * m->buf_size);

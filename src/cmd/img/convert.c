@@ -509,7 +509,7 @@ int img_convert(struct img *m)
 {
     const char *format = m->out_format ? m->out_format : m->qemu ? "raw" : "qcow2";
     if (m->options_help)
-        return img_create(&(struct img){.qemu = m->qemu, .name = m->name, .g = m->g, .format = format, .options = m->options, .options_help = true});
+        return img_create(&(struct img){.qemu = m->qemu, .name = m->name, .g = m->g, .format = format, .options = m->options, .options_help = true, .nfiles = m->nfiles});
     if (m->nfiles < 2)
         return img_fail(m, "Must specify image file name");
     if (!block_create_options(format))

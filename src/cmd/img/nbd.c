@@ -153,7 +153,9 @@ static int take_option(struct nbd_cmd *n, int c, const char *arg)
         return 0;
     case 'c':
     case 'd':
-        return refuse(n, "the kernel's NBD client (-c, -d); use nbd-client, or mount with FUSE");
+        refuse(n, "the kernel's NBD device (-c, -d)");
+        fputs("Serve the image on a socket (-k) and attach it with nbd-client.\n", stderr);
+        return 1;
     case O_OBJECT:
         if (n->nobjects < MAX_OBJECTS)
             n->objects[n->nobjects++] = arg;

@@ -601,6 +601,8 @@ int img_measure(struct img *m)
         n = img_open(m, m->files[0], m->format, m->image_opts, 0, NULL);
         if (!n)
             return 1;
+        if (m->snapshot && !img_load_snapshot(n, m->snapshot, &m->e))
+            return img_close(m, n, img_fail(m, "Failed to load snapshot: %s", m->e.text));
         size = node_size(n);
     }
     int status = 0;
