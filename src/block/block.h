@@ -55,7 +55,6 @@ enum open_flags {
     OPEN_NO_CACHE = 1 << 4,   /* O_DIRECT */
     OPEN_NO_FLUSH = 1 << 5,   /* cache=unsafe */
     OPEN_CHECK = 1 << 6,      /* open what is marked corrupt, too, to check or repair it */
-    OPEN_UNMAP = 1 << 7,      /* a discard of the user frees room */
     OPEN_WRITE_THROUGH = 1 << 8, /* a write has ended when it is on the disk */
 };
 

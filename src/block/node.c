@@ -150,7 +150,7 @@ void node_submit(struct node *n, struct blk_req *r)
         node_done_later(r, 0); /* there is nothing behind it */
     else if (r->from && !n->drv->copies)
         node_done_later(r, ENOTSUP);
-    else if (!r->len && r->op != BLK_FLUSH)
+    else if ((!r->len && r->op != BLK_FLUSH) || (r->op == BLK_DISCARD && n->no_discard))
         node_done_later(r, 0);
     else {
         if (n->bitmaps && on_disk && changes(r))

@@ -62,6 +62,7 @@ struct node {
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
     bool device;   /* its bytes are those of a block device, which hold something before they are written */
+    bool no_discard; /* discards are ignored */
     bool unseen;   /* protocol: the kernel alone reads what is written */
     u64 size;
     struct bitmap *bitmaps;

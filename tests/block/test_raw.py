@@ -213,6 +213,8 @@ class Raw(ImageTest):
         self.assertIn("no address in numbers", run("img", "info", "nbd://nowhere.example/").err)
 
     def test_null(self):
+        for name in ("null-co://", "null-aio://"):
+            self.same("info", name)
         self.our_io("driver=null-co,size=1M,read-zeroes=on", "read -P 0 0 1M", "write 0 1M", "read -P 0 0 4k",
                     options=("--image-opts",))
 

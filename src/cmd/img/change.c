@@ -208,7 +208,7 @@ int img_resize(struct img *m)
                            "and exabytes, respectively.");
     if (m->prealloc && !prealloc_parse(m->prealloc, &p, &m->e))
         return img_fail(m, "Invalid preallocation mode '%s'", m->prealloc);
-    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, NULL);
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE, NULL);
     if (!n)
         return 1;
     u64 now = node_size(n);
@@ -396,7 +396,7 @@ int img_commit(struct img *m)
 {
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
-    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, m->cache);
+    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE, m->cache);
     if (!top)
         return 1;
     struct node *base = find_base(top, m->backing), *root = node_root(node_ref(top));
@@ -463,7 +463,7 @@ int img_compact(struct img *m)
 {
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
-    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, NULL);
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE, NULL);
     if (!n)
         return 1;
     struct image_info before, after;

@@ -483,7 +483,7 @@ static bool open_target(struct convert *c, const char *format, const char *name)
             json_set(secrets, o->key, json_copy(o));
     }
     m->open_options = secrets;
-    c->dst = img_open(m, name, m->target_image_opts ? NULL : format, m->target_image_opts, OPEN_WRITE | OPEN_UNMAP,
+    c->dst = img_open(m, name, m->target_image_opts ? NULL : format, m->target_image_opts, OPEN_WRITE,
                       m->cache ? m->cache : "unsafe");
     json_free(secrets);
     if (!c->dst)

@@ -591,7 +591,7 @@ struct node *img_open_temporary(struct block_graph *g, const char *file, const c
         json_set_string(o, "backing_file", path ? path : file);
         json_set_string(o, "backing_fmt", node_format(base));
         if (block_create(g, "qcow2", name, o, e))
-            over = node_open(g, name, "qcow2", NULL, OPEN_WRITE | OPEN_UNMAP | OPEN_NO_FLUSH, e);
+            over = node_open(g, name, "qcow2", NULL, OPEN_WRITE | OPEN_NO_FLUSH, e);
         json_free(o);
         close(fd);
         unlink(name);

@@ -253,7 +253,7 @@ static int list(struct nbd_cmd *n)
 static bool open_node(struct nbd_cmd *n)
 {
     struct err *e = &n->m.e;
-    u32 flags = n->read_only ? 0 : OPEN_WRITE | OPEN_UNMAP;
+    u32 flags = n->read_only ? 0 : OPEN_WRITE;
     img_cache_flags(&n->m, n->cache, &flags);
     if (n->temporary) {
         n->node = img_open_temporary(n->m.g, n->file, n->m.format, e);

@@ -209,7 +209,7 @@ int img_snapshot(struct img *m)
     int what = m->action ? m->action : 'l';
     bool list_only = what == 'l';
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts,
-                              list_only ? OPEN_NO_BACKING | OPEN_NO_IO : OPEN_WRITE | OPEN_UNMAP, NULL);
+                              list_only ? OPEN_NO_BACKING | OPEN_NO_IO : OPEN_WRITE, NULL);
     if (!n)
         return 1;
     struct snapshot_info *list;
@@ -430,7 +430,7 @@ int img_check(struct img *m)
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts,
-                              (fix ? OPEN_WRITE | OPEN_UNMAP : 0) | OPEN_CHECK | OPEN_NO_BACKING | OPEN_NO_IO, m->src_cache);
+                              (fix ? OPEN_WRITE : 0) | OPEN_CHECK | OPEN_NO_BACKING | OPEN_NO_IO, m->src_cache);
     if (!n)
         return 1;
     struct check_show show = {.m = m};
