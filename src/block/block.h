@@ -253,6 +253,9 @@ bool node_set_backing(struct node *n, const char *file, const char *format, stru
 bool node_amend(struct node *n, const struct json *options, bool force, struct err *e);
 /* Give up all that the image itself holds, so that it shows its backing file. */
 bool node_make_empty(struct node *n, struct err *e);
+/* Give the room of the file that the image does not use back to the host: as holes, and at the end of the file. An image that
+ * is damaged may use more than it counts: check it first. */
+bool node_give_back(struct node *n, struct err *e);
 
 enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE };
 /* Granularity (of a new one; bytes): 0 for the usual. The image has it when the node is closed. */

@@ -47,6 +47,7 @@ struct driver {
     bool (*set_backing)(struct node *n, const char *file, const char *format, struct err *e);
     bool (*amend)(struct node *n, const struct json *options, bool force, struct err *e);
     bool (*make_empty)(struct node *n, struct err *e);
+    bool (*give_back)(struct node *n, struct err *e); /* NULL: it keeps no room that it does not use */
     /* Whether one more bitmap can be stored. The driver saves the persistent ones when it closes. */
     bool (*bitmap_room)(struct node *n, const char *name, struct err *e);
     bool (*measure)(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, LYRE, ImageTest
+from images import AIO_MODES, LYRE, USUAL_AIO, ImageTest
 
 WRITES = ("write -P 1 0 1M", "write -P 2 1000 100", "write -P 3 5M 3M", "write -z 6M 300k", "discard 7M 512k",
           "write -P 4 9M 10k", "write -P 5 9445k 5", "writev -P 6 10M 1k 3k 512", "aio_write -P 7 11M 64k",
@@ -226,6 +226,40 @@ class Qcow2(ImageTest):
                 last = json.loads(self.ours("map", "--output=json", "a").out)[-1]
                 self.assertEqual((last["start"], last["length"], last["present"]), (10 << 20, 10 << 20, True))
                 self.same_json("map", "--output=json", "a")
+
+    def test_compact(self):
+        """What holds zeros or nothing takes no room afterwards, inside of the file and at its end."""
+        def used():
+            return os.stat(self.dir / "a").st_blocks * 512
+        self.ours("create", "-f", "qcow2", "base", "16M")
+        self.our_io("base", "write -P 7 0 16M")
+        for options in (("-f", "raw"), ("-f", "qcow2"), ("-f", "qcow2", "-o", "cluster_size=2M"), ("-f", "qcow2", "-o", "extended_l2=on"),
+                        ("-f", "qcow2", "-b", "base", "-F", "qcow2")):
+            with self.subTest(options=options):
+                self.ours("create", *options, "a", "16M")
+                self.our_io("a", "write -P 1 0 10M", "write -P 0 2M 6M", "write -P 2 15M 64k", options=options[:2])
+                if "qcow2" in options:
+                    self.ours("snapshot", "-c", "gone", "a")
+                    self.our_io("a", "write -P 3 9M 1M")
+                    self.ours("snapshot", "-d", "gone", "a")
+                self.ours("convert", *options[:2], "-O", "raw", "a", "was")
+                before = used()
+                run = self._run(LYRE, ("img", "compact", *options[:2], "a"), USUAL_AIO)
+                self.assertEqual(run.status, 0, run.err)
+                self.assertLess(used(), before - (5 << 20))
+                self.assertLess(used(), (16 if "cluster_size=2M" in options else 9) << 20)
+                self.peers("compare", *options[:2], "-F", "raw", "a", "was")
+                if "qcow2" in options:
+                    self.peers("check", "a")
+                    self.our_io("a", "write -P 9 2M 6M")
+                    self.peers("check", "a")
+                    self.peer_io("a", "read -P 1 0 2M", "read -P 9 2M 6M", "read -P 2 15M 64k")
+        with open(self.dir / "a", "r+b") as f: # the counts cannot be believed
+            f.seek(0x20000)
+            f.write(bytes(64))
+        run = self._run(LYRE, ("img", "compact", "a"), USUAL_AIO)
+        self.assertEqual(run.status, 1)
+        self.assertIn("check -r all", run.err)
 
     def test_measure_of_a_snapshot(self):
         self.ours("create", "-f", "qcow2", "a", "10M")

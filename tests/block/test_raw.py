@@ -192,6 +192,42 @@ class Raw(ImageTest):
         self.assertEqual(run.status, 1)
         self.assertRegex(run.err, r"cannot write 'c' at byte \d+: .*\n.*not complete")
 
+    def test_progress(self):
+        """`lyre img` shows a bar on a terminal for what takes longer than a second, and takes it away."""
+        (self.dir / "a").write_bytes(os.urandom(3 << 20))
+        master, slave = os.openpty()
+        with subprocess.Popen([LYRE, "img", "convert", "-r", "1M", "-f", "raw", "-O", "raw", "a", "b"], cwd=self.dir, stdout=slave,
+                              stderr=slave) as run:
+            os.close(slave)
+            text = b""
+            try:
+                while part := os.read(master, 4096):
+                    text += part
+            except OSError: # how the end of a terminal looks
+                pass
+        os.close(master)
+        self.assertEqual(run.returncode, 0)
+        self.assertRegex(text, rb"\r\[#+ *\] +\d+ %")
+        self.assertTrue(text.endswith(b"\r\x1b[K"), text)
+        run = self._run(LYRE, ("img", "convert", "-f", "raw", "-O", "raw", "a", "b"), "auto")
+        self.assertEqual(run.out + run.err, "")
+
+    def test_info_opens_nothing_else(self):
+        """Names in an image lead nowhere unless asked for: who opened these pipes would wait for ever."""
+        for name in ("base", "data"):
+            self.ours("create", "-f", "raw", name, "1M")
+        self.ours("create", "-f", "qcow2", "-b", "base", "-F", "raw", "a")
+        self.ours("create", "-f", "qcow2", "-o", "data_file=data", "b", "1M")
+        self.ours("create", "-f", "qcow2", "-u", "-b", 'json:{"driver":"raw","file":{"driver":"file","filename":"base"}}', "-F", "raw",
+                  "c", "1M")
+        for name in ("base", "data"):
+            (self.dir / name).unlink()
+            os.mkfifo(self.dir / name)
+        for image in "abc":
+            self.assertIn("file format: qcow2", self.ours("info", image).out)
+        (self.dir / "base").unlink()
+        self.assertIn("'base'", self.ours("info", "--backing-chain", "a", status=1).err)
+
     def test_window(self):
         self.ours("create", "-f", "raw", "a", "1M")
         self.our_io("driver=raw,offset=64k,size=64k,file.filename=a", "write -P 1 0 64k", options=("--image-opts",))

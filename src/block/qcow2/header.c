@@ -506,5 +506,6 @@ const struct driver driver_qcow2 = {
     .bitmap_room = qcow2_bitmap_room,
     .amend = qcow2_amend,
     .make_empty = qcow2_make_empty,
+    .give_back = qcow2_give_back,
     .measure = qcow2_measure,
 };

@@ -311,6 +311,7 @@ bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 bool qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e);
 bool qcow2_amend(struct node *n, const struct json *options, bool force, struct err *e);
 bool qcow2_make_empty(struct node *n, struct err *e);
+bool qcow2_give_back(struct node *n, struct err *e);
 bool qcow2_measure(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
                    u64 *bitmaps, struct err *e);
 

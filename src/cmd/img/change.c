@@ -458,7 +458,55 @@ int img_bitmap(struct img *m)
 
 /* ---- compact ---- */
 
-/* Give back what reads as zeros: punch it out of the file. */
+/* Give up what is zero in a piece that was read, in whole granules. */
+static int drop_zeros(struct node *n, u64 at, const u8 *buf, u64 len, u64 granule)
+{
+    int error = 0;
+    for (u64 i = 0, run; i < len && !error; i += MAX(run, granule)) {
+        for (run = 0; i + run < len && img_is_zero(buf + i + run, MIN(granule, len - i - run));)
+            run += MIN(granule, len - i - run);
+        error = run ? node_io(n, BLK_ZERO, at + i, NULL, run, BLK_MAY_UNMAP) : 0;
+    }
+    return error;
+}
+
+/* Everything that holds zeros. */
+static bool compact(struct img *m, struct node *n, u64 granule)
+{
+    enum { RAW_GRANULE = 4096 };
+    granule = granule ? granule : RAW_GRANULE;
+    u64 chunk = MAX((u64)CHUNK, granule);
+    u8 *buf = xmalloc(chunk);
+    int error = 0;
+    struct progress p;
+    progress_start(&p, m, node_size(n));
+    for (u64 at = 0; at < node_size(n) && !error;) {
+        struct blk_status s;
+        error = node_status(n, at, node_size(n) - at, &s);
+        u64 len = s.len;
+        if (!error && (s.flags & STATUS_DATA)) {
+            len = MIN(len, chunk - at % chunk);
+            error = node_io(n, BLK_READ, at, buf, len, 0);
+            error = error ? error : drop_zeros(n, at, buf, len, granule);
+        }
+        at += len;
+        progress_show(&p, at);
+    }
+    progress_end(&p);
+    free(buf);
+    return !error || err_set(&m->e, error, "'%s': %s", m->files[0], strerror(error));
+}
+
+/* What is free by the counts is given back, so they have to be right. */
+static bool is_sound(struct img *m, struct node *n)
+{
+    struct check_result c = {0};
+    if (!node_check(n, 0, &c, &m->e))
+        return m->e.code == ENOTSUP;
+    return (!c.corruptions && !c.check_errors) ||
+           err_set(&m->e, EIO, "'%s' is damaged\nRepair it first: lyre img check -r all %s", m->files[0], m->files[0]);
+}
+
 int img_compact(struct img *m)
 {
     if (m->nfiles != 1)
@@ -466,39 +514,16 @@ int img_compact(struct img *m)
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE, NULL);
     if (!n)
         return 1;
-    struct image_info before, after;
-    u8 *buf = xmalloc(CHUNK);
-    int error = 0;
-    bool good = node_info(n, &before, &m->e);
-    struct progress p;
-    progress_start(&p, m, node_size(n));
-    for (u64 at = 0; good && at < node_size(n) && !error;) {
-        struct blk_status s;
-        error = node_status(n, at, node_size(n) - at, &s);
-        u64 len = s.len;
-        if (!error && (s.flags & STATUS_DATA)) {
-            len = MIN(len, (u64)CHUNK - at % CHUNK);
-            error = node_io(n, BLK_READ, at, buf, len, 0);
-            if (!error && !buf[0] && !memcmp(buf, buf + 1, len - 1))
-                error = node_io(n, BLK_ZERO, at, NULL, len, BLK_MAY_UNMAP);
-        }
-        at += len;
-        progress_show(&p, at);
-    }
-    progress_end(&p);
-    free(buf);
-    if (!error)
-        error = node_flush(n);
-    good = good && node_info(n, &after, &m->e);
-    int status = !good ? img_error(m) : error ? img_fail(m, "'%s': %s", m->files[0], strerror(error)) : 0;
-    if (!status && !m->quiet) {
+    struct image_info before = {0}, after = {0};
+    bool good = is_sound(m, n) && node_info(n, &before, &m->e) && compact(m, n, before.cluster_size) &&
+                node_give_back(n, &m->e) && node_info(n, &after, &m->e);
+    int status = good ? 0 : img_error(m);
+    if (good && !m->quiet) {
         char a[32], b[32];
         printf("%s: %s on disk, was %s\n", m->files[0], img_size(after.actual_size, a, sizeof(a)),
                img_size(before.actual_size, b, sizeof(b)));
     }
-    if (good) {
-        image_info_free(&before);
-        image_info_free(&after);
-    }
+    image_info_free(&before);
+    image_info_free(&after);
     return img_close(m, n, status);
 }

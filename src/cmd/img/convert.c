@@ -110,18 +110,13 @@ static void write_done(struct blk_req *r)
     write_next(s);
 }
 
-static bool is_zero(const u8 *p, u64 len)
-{
-    return !p[0] && !memcmp(p, p + 1, len - 1);
-}
-
 /* The length of the run at `from` that is all zero, or all to be written. */
 static u64 run_length(const struct convert *c, const struct slot *s, u64 from, bool *zero)
 {
     u64 at = from;
     while (at < s->len) {
         u64 step = MIN(c->granule - (s->at + at) % c->granule, s->len - at);
-        bool z = is_zero(s->data + at, step);
+        bool z = img_is_zero(s->data + at, step);
         if (at == from)
             *zero = z;
         else if (z != *zero)
