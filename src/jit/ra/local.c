@@ -1024,7 +1024,7 @@ static void finish_exit(struct ra *ra, u32 p)
     sync_state(ra, p, &ra->outer, &target, n->a != 0); /* it stays live until it is in its place */
     *emit(ra, RA_OP) = op;
     bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
-    u32 back = call ? ir_block_at(ra->r, ra->r->node[n->b].imm) + 1 : 0;
+    u32 back = call ? ir_return_block(ra->r, n) + 1 : 0;
     if (back)
         enter_block(ra, back - 1);
 }
