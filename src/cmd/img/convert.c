@@ -145,10 +145,12 @@ static void write_next(struct slot *s)
             s->written += len;
             continue;
         }
-        s->iov = (struct iovec){(u8 *)s->data + s->written, len};
+        bool own = !zero && !s->from;
+        if (own)
+            s->iov = (struct iovec){(u8 *)s->data + s->written, len};
         s->r = (struct blk_req){.op = zero ? BLK_ZERO : BLK_WRITE, .offset = s->at + s->written, .len = len,
                                 .flags = zero ? (c->has_backing ? 0 : BLK_MAY_UNMAP) : c->m->compress ? BLK_COMPRESS : 0,
-                                .iov = zero || s->from ? NULL : &s->iov, .niov = zero || s->from ? 0 : 1,
+                                .iov = own ? &s->iov : NULL, .niov = own,
                                 .from = s->from, .from_at = s->from_at + s->written, .done = write_done};
         node_submit(c->dst, &s->r);
         return;
