@@ -65,7 +65,7 @@ class Qcow2(ImageTest):
             self.same_json(*args)
         for args in (("create", "-f", "qcow2", "-o", "cluster_size=3", "x", "1M"), ("create", "-f", "qcow2", "-o", "bar=1", "x", "1M"),
                      ("create", "-f", "qcow2", "-b", "a", "x"), ("create", "-f", "qcow2", "x"), ("resize", "a", "1M"),
-                     ("snapshot", "-d", "nope", "a"), ("rebase", "a"), ("amend", "a")):
+                     ("snapshot", "-d", "nope", "a"), ("snapshot", "-a", "nope", "a"), ("rebase", "a"), ("amend", "a")):
             self.same(*args, status=1)
 
     def test_backing(self):

@@ -226,7 +226,8 @@ int img_snapshot(struct img *m)
         status = m->e.code == ENOTSUP ? img_fail(m, "Could not create snapshot '%s': -95 (Operation not supported)", name)
                                       : img_fail(m, "Could not create snapshot '%s': %s", name, m->e.text);
     } else if (what == 'a' && !node_snapshot_apply(n, name, &m->e)) {
-        status = img_fail(m, "Could not apply snapshot '%s': %s", name, m->e.text);
+        status = img_fail(m, "Could not apply snapshot '%s': %s", name,
+                          m->qemu && m->e.code == ENOENT ? "Failed to load snapshot: No such file or directory" : m->e.text);
     } else if (what == 'd' && !node_snapshot_delete(n, name, &m->e)) {
         status = img_fail(m, "Could not delete snapshot '%s': %s", name, m->e.text);
     }
