@@ -227,7 +227,7 @@ static bool run_sc(struct run *x, const struct ir_node *n, u64 addr, v128 *out)
 
 static bool access_memory(struct run *x, const struct ir_node *n, u64 addr, v128 *out)
 {
-    const struct ir_mem *m = x->in->mem;
+    const struct ir_mem *m = n->aux & IR_MEM_UNPRIV && x->in->mem->unpriv ? x->in->mem->unpriv : x->in->mem;
     unsigned bytes = ir_mem_bytes(n);
     v128 want = {0}, new = {0};
     switch (n->op) {

@@ -15,6 +15,7 @@ struct ir_mem {
     bool (*cas)(void *opaque, u64 addr, const v128 *expected, const v128 *desired, v128 *old,
                 unsigned bytes);
     void *opaque;
+    const struct ir_mem *unpriv; /* for IR_MEM_UNPRIV; NULL: as for others */
 };
 
 /* The accessors for memory that is mapped at guest_addr + 0 and may be touched directly. */

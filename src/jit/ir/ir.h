@@ -81,6 +81,7 @@ enum {
     IR_MEM_SCALE_SHIFT = 8,
     IR_MEM_SEXT32 = 1 << 10,  /* the index is sign-extended from 32 bits */
     IR_MEM_ZEXT32 = 1 << 11,  /* the index is zero-extended from 32 bits */
+    IR_MEM_UNPRIV = 1 << 12,  /* ld, st: as the least privileged mode of a machine would */
 };
 
 enum ir_rmw {
