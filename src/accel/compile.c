@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "accel/engine_impl.h"
+#include "accel/mmu.h"
 #include "base/bits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -118,13 +119,23 @@ static void prepare_log(struct compiler *c, const struct host *host)
         log_warn("%s\n", e.text);
 }
 
+/* Guest code as it is now. */
+static size_t fetch(const struct lifting *from, u64 pc, void *to, size_t len)
+{
+    const struct engine *en = from->en;
+    if (!en->opts.memory)
+        return en->opts.fetch(en->opts.opaque, pc, to, len);
+    unsigned mode = en->isa->system->mode(from->key);
+    return mmu_fetch(engine_cpu(from->cpu)->mmu, mode, pc, to, len);
+}
+
+/* In a machine nobody looks ahead: the interpreter checks no more than the code itself. */
 static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
 {
     const struct lifting *from = l->opaque;
-    const struct engine *en = from->en;
-    if (l->npeeked == LIFT_PEEKS)
+    if (l->npeeked == LIFT_PEEKS || from->en->opts.memory)
         return 0;
-    size_t n = en->opts.fetch(en->opts.opaque, pc, to, len);
+    size_t n = fetch(from, pc, to, len);
     l->peeked[l->npeeked].start = pc;
     l->peeked[l->npeeked++].len = (u32)n;
     return n;
@@ -151,9 +162,8 @@ static void leave_window(struct compiler *c, const struct lift *l, u64 end)
 static bool go_on(struct lift *l, u64 pc)
 {
     struct lifting *from = l->opaque;
-    const struct engine *en = from->en;
     u8 code[FETCH_BYTES];
-    size_t len = en->opts.fetch(en->opts.opaque, pc, code, sizeof(code));
+    size_t len = fetch(from, pc, code, sizeof(code));
     if (!len)
         return false;
     leave_window(from->compiler, l, l->next);
@@ -179,7 +189,7 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns)
 {
     struct engine *en = from->en;
-    size_t len = en->opts.fetch(en->opts.opaque, pc, c->code, FETCH_BYTES);
+    size_t len = fetch(from, pc, c->code, FETCH_BYTES);
     if (!len)
         return 0;
     from->compiler = c;
@@ -207,7 +217,7 @@ bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc)
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
                   const struct ir_lowering *lowering)
 {
-    struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key};
+    struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu};
     compiler_start(c, &from, pc, lowering);
     u32 len = compiler_block(c, &from, pc, max_insns);
     if (len)

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "accel/engine_impl.h"
+#include "cpu/system.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "jit/ir/fl.h"
@@ -194,7 +195,7 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     if (!env)
         abort();
     memset(env, 0, size);
-    *cpu = (struct vcpu){.isa = en->isa, .env = env, .engine = en, .engine_data = ec};
+    *cpu = (struct vcpu){.isa = en->isa, .env = env, .engine = en, .engine_data = ec, .memory = en->opts.memory, .ops = &machine_ops};
     env->cpu = cpu;
     env->helpers = en->helper_fns;
     for (unsigned i = 0; i < IR_HEAT_COUNTERS; i++)
@@ -251,6 +252,9 @@ void vcpu_free(struct vcpu *cpu)
         free(ec->own);
     }
     lockstep_free(ec->lockstep);
+    interp_machine_free(ec);
+    if (cpu->system)
+        cpu->isa->system->free(cpu);
     free(cpu->env->jumps);
     free(cpu->env);
     free(ec);
@@ -382,7 +386,7 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
     case IR_EXIT_RAISE:
         return handle_raise(cpu, exit);
     case IR_EXIT_FAULT:
-        if (met_tag(cpu))
+        if (!cpu->engine->opts.memory && met_tag(cpu))
             return true;
         *exit = engine_cpu(cpu)->fault;
         if (cpu->engine->opts.kind == ENGINE_INTERP)
@@ -400,7 +404,7 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     resync(cpu);
     if (cpu->engine->opts.kind == ENGINE_INTERP)
-        interp_run(cpu, exit);
+        (cpu->engine->opts.memory ? interp_machine_run : interp_run)(cpu, exit);
     else if (cpu->engine->opts.kind == ENGINE_LOCKSTEP)
         lockstep_run(cpu, exit);
     else

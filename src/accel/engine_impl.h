@@ -18,6 +18,7 @@ enum {
     REQUEST_SAMPLE = 4, /* say where you are: hot_sample() */
     REQUEST_CHECK = 8,  /* run some regions in lockstep: sampled_check() */
     REQUEST_PAUSE = 16, /* another vCPU wants to be alone: sampled_wait() */
+    REQUEST_TLB = 32,   /* machines: flush_service() */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
@@ -47,6 +48,7 @@ struct lifting {
     struct engine *en;
     const void *model; /* struct vcpu.model */
     u32 key;
+    struct vcpu *cpu;  /* machines: whose translations of addresses hold */
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
     bool (*joins)(struct lift *l, u64 pc);
@@ -71,6 +73,11 @@ struct engine_cpu {
     } fp_traps[64]; /* by guest instruction, direct-mapped */
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
+    struct mmu *mmu;        /* machines: translations, for C */
+    struct kept_regions *regions; /* machines: the interpreter's */
+    _Atomic bool in_guest;  /* machines: may use translations */
+    bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
+    _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;
     u64 random;             /* state of a generator, for sampled_check() */
 };
@@ -200,6 +207,12 @@ void hot_restart(struct engine *en);
 /* The run loops. */
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void interp_machine_free(struct engine_cpu *ec);
+
+/* Machines: the vCPU is out of guest code, and does what others asked for (flush.c). */
+void flush_service(struct vcpu *cpu);
+extern const struct vcpu_ops machine_ops;
 void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
 
 /* Run one region as host code, from the vCPU's state back to it: nothing is linked. False when the

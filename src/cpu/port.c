@@ -26,6 +26,7 @@ void cpu_port_destroy(struct cpu_port *port)
 
 void cpu_port_kick(struct cpu_port *port)
 {
+    atomic_store(&port->kicked, true);
     vcpu_kick(port->cpu);
     pthread_mutex_lock(&port->lock);
     if (port->waits)
@@ -67,13 +68,12 @@ static struct timespec after(u64 ns)
     return (struct timespec){t.tv_sec + (time_t)(ns / 1000000000), (long)(ns % 1000000000)};
 }
 
-/* A kick that came before `waits` was set is in the vCPU's request word. */
 void cpu_port_sleep(struct cpu_port *port, bool (*wakes)(const struct vcpu *cpu), u64 ns)
 {
     struct timespec until = after(ns);
     pthread_mutex_lock(&port->lock);
     port->waits = true;
-    while (port->waits && !atomic_load(&port->cpu->env->request) && !wakes(port->cpu)) {
+    while (port->waits && !atomic_exchange(&port->kicked, false) && !wakes(port->cpu)) {
         int e = ns ? pthread_cond_timedwait(&port->wake, &port->lock, &until)
                    : pthread_cond_wait(&port->wake, &port->lock);
         if (e == ETIMEDOUT)

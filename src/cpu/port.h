@@ -41,6 +41,7 @@ struct cpu_power {
     void (*system_off)(void *opaque);           /* asked for; the vCPU goes on until it is paused */
     void (*system_reset)(void *opaque);
     void *opaque;
+    void (*send_event)(void *opaque);           /* to all CPUs (Arm SEV) */
     unsigned count; /* of CPUs */
     enum cpu_conduit conduit;
 };
@@ -57,6 +58,7 @@ struct cpu_port {
     struct vcpu *cpu;
     unsigned index;           /* of the CPU in its machine */
     _Atomic u32 lines;        /* a bit for each enum cpu_line that is high */
+    _Atomic bool kicked;      /* since the vCPU slept last */
     _Atomic bool event;       /* somebody sent an event, and nobody waited for it yet */
     pthread_mutex_t lock;     /* leaf: for sleepers */
     pthread_cond_t wake;

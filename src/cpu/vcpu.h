@@ -24,11 +24,13 @@ struct vcpu_exit {
 };
 
 struct engine; /* accel/engine.h */
+struct vcpu_ops;
 
 struct vcpu {
     const struct isa *isa;
     struct ir_env *env;
     struct engine *engine;
+    const struct vcpu_ops *ops; /* the engine's, for machines */
     void *engine_data; /* the engine's own part of this vCPU */
     void *owner;       /* struct thread in user mode */
     const void *model; /* the isa's CPU model */
@@ -58,7 +60,7 @@ void vcpu_set_pc(struct vcpu *cpu, u64 pc);
  * signal handlers. The request stays until vcpu_run() returns VCPU_EXIT_REQUEST. The engine has it. */
 void vcpu_kick(struct vcpu *cpu);
 
-/* ---- machines: the guest changed what addresses mean; engines implement these ---- */
+/* ---- machines: the guest changed what addresses mean; what engines do about it ---- */
 
 enum vcpu_flush_scope {
     VCPU_FLUSH_ALL,
@@ -74,15 +76,20 @@ struct vcpu_flush {
     unsigned context; /* what struct isa_system.context gave */
 };
 
-/* Forget translations of addresses, on this vCPU at once. all_cpus: also on the others, which do it before they run
- * another instruction behind vcpu_flush_wait(). Called on the vCPU's thread, out of translated code. */
-void vcpu_flush(struct vcpu *cpu, const struct vcpu_flush *f, bool all_cpus);
-void vcpu_flush_wait(struct vcpu *cpu);
-
-/* struct isa_system.context changed. */
-void vcpu_switch_context(struct vcpu *cpu);
-
-/* Instructions in [phys, phys + bytes) of physical memory may have changed; 0 bytes: all of memory. All vCPUs. */
-void vcpu_code_changed(struct vcpu *cpu, u64 phys, u64 bytes);
+/* Called on the vCPU's thread, out of translated code but for what helpers call. */
+struct vcpu_ops {
+    /* Forget translations of addresses, on this vCPU at once. all_cpus: also on the others, which do it before they run
+     * another instruction behind flush_wait(). */
+    void (*flush)(struct vcpu *cpu, const struct vcpu_flush *f, bool all_cpus);
+    void (*flush_wait)(struct vcpu *cpu);
+    /* From a helper: leave translated code at the next poll, and do flush_wait() there. */
+    void (*ask_flush_wait)(struct vcpu *cpu);
+    /* From a helper: leave translated code at the next poll. */
+    void (*ask_leave)(struct vcpu *cpu);
+    /* struct isa_system.context changed. */
+    void (*switch_context)(struct vcpu *cpu);
+    /* Instructions in [phys, phys + bytes) of physical memory may have changed; 0 bytes: all of memory. All vCPUs. */
+    void (*code_changed)(struct vcpu *cpu, u64 phys, u64 bytes);
+};
 
 #endif
