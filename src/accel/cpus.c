@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "base/current.h"
 #include "base/mem.h"
 #include "cpu/system.h"
 #include "event/vclock.h"
@@ -87,6 +88,7 @@ static void *thread(void *opaque)
 {
     struct one *o = opaque;
     struct cpus *c = o->of;
+    current_set(&o->port); /* whose access a device sees */
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
         if (!may_run(o)) {

@@ -22,6 +22,7 @@ enum isa_fault_kind {
     ISA_FAULT_BUS,         /* nothing answers, or something refuses */
     ISA_FAULT_UNALIGNED,   /* in memory that takes no such access */
     ISA_FAULT_UNSUPPORTED, /* an exclusive or atomic access to such memory */
+    ISA_FAULT_PC,          /* of fetches: struct isa_system.exit puts the pc right, and it goes on */
 };
 
 struct isa_fault {

@@ -135,7 +135,7 @@ static bool is_legal(u64 spsr)
 /* Bits of SPSR that the CPU has in PSTATE. */
 static u64 pstate_bits(const struct a64_model *m)
 {
-    return (15ull << 28) | A64_PSTATE_IL | A64_PSTATE_DAIF | 15 |
+    return (15ull << 28) | A64_PSTATE_IL | A64_PSTATE_DAIF | A64_PSTATE_EL | A64_PSTATE_SP |
            (a64_has(m, A64_FEAT_PAN) ? A64_PSTATE_PAN : 0) | (a64_has(m, A64_FEAT_UAO) ? A64_PSTATE_UAO : 0) |
            (a64_has(m, A64_FEAT_DIT) ? A64_PSTATE_DIT : 0) | (a64_has(m, A64_FEAT_SSBS) ? A64_PSTATE_SSBS : 0);
 }

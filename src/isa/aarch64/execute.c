@@ -59,6 +59,13 @@ static bool move_outside(struct vcpu *cpu, u32 key, unsigned rt, bool read)
     return true;
 }
 
+/* With FEAT_IDST reads of ID registers by EL0 trap as such, so that they can be emulated. */
+static bool is_identification(const struct a64_state *s, u32 key, bool read)
+{
+    u32 op1 = key >> 11 & 7, crn = key >> 7 & 15;
+    return read && a64_has(&s->model, A64_FEAT_IDST) && key >> 14 == 3 && !crn && (op1 < 2 || op1 == 3);
+}
+
 /* SP_EL0 cannot be named where it is the stack pointer in use. */
 static bool is_hidden(const struct a64_state *s, u32 key)
 {
@@ -83,6 +90,10 @@ void a64_execute_move(struct vcpu *cpu, u32 insn)
     const struct a64_register *r = a64_register(&s->model, key);
     if (!r && move_outside(cpu, key, rt, read)) {
         s->pc += 4;
+        return;
+    }
+    if ((!r || !(r->rights & right)) && !el1 && is_identification(s, key, read)) {
+        take_register_trap(cpu, key, rt, read);
         return;
     }
     if (!r || !(r->rights & right) || is_hidden(s, key)) {
@@ -134,14 +145,16 @@ static enum isa_next wait(struct vcpu *cpu, unsigned id)
 {
     struct a64_state *s = a64_of(cpu);
     bool for_event = id == A64_WFE;
+    if (for_event && atomic_exchange(&cpu->port->event, false)) { /* it has come already */
+        s->pc += 4;
+        return ISA_NEXT_RUN;
+    }
     if (!a64_at_el1(s) && !(s->sctlr_el1 & (for_event ? SCTLR_NTWE : SCTLR_NTWI))) {
         a64_take(cpu, A64_EC_WAIT, 0x1e00000 | (u32)for_event);
         return ISA_NEXT_RUN;
     }
     s->pc += 4;
-    if (!for_event)
-        return ISA_NEXT_WAIT;
-    return atomic_exchange(&cpu->port->event, false) ? ISA_NEXT_RUN : ISA_NEXT_PAUSE;
+    return for_event ? ISA_NEXT_PAUSE : ISA_NEXT_WAIT;
 }
 
 static enum isa_next call(struct vcpu *cpu, enum cpu_conduit by)

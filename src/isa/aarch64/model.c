@@ -20,7 +20,7 @@
     (V8_2 | HAS(SHA512) | HAS(SHA3) | HAS(SM3) | HAS(SM4) | HAS(FHM) | HAS(LRCPC2) | HAS(JSCVT) |   \
      HAS(FCMA) | HAS(FRINTTS) | HAS(FlagM) | HAS(FlagM2) | HAS(PAuth) | HAS(I8MM) | HAS(BF16) |    \
      HAS(SB) | HAS(XS) | HAS(HBC) | HAS(SSBS) | HAS(DIT) | HAS(DPB2) | HAS(BTI) |     \
-     HAS(E0PD) | HAS(TLBIOS) | HAS(TLBIRANGE))
+     HAS(E0PD) | HAS(IDST) | HAS(TLBIOS) | HAS(TLBIRANGE))
 #define OPTIONAL HAS(LSE2)
 
 /* A64FX comes after the others: it is not offered as it is. */

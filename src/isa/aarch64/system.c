@@ -144,7 +144,10 @@ static void unaligned(struct vcpu *cpu, u64 addr)
 static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
 {
     struct isa_fault f = {.addr = x->addr, .kind = x->fault, .level = x->level};
-    if (x->access == IR_ACCESS_EXEC)
+    struct a64_state *s = a64_of(cpu);
+    if (x->fault == ISA_FAULT_PC)
+        s->pc = a64_plain_pc(s, s->pc);
+    else if (x->access == IR_ACCESS_EXEC)
         a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(&f), f.addr);
     else
         a64_take_data_abort(cpu, &f, x->access == IR_ACCESS_WRITE ? A64_ISS_WRITE : 0);

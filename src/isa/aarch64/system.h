@@ -119,6 +119,8 @@ bool a64_translate(struct vcpu *cpu, u64 addr, enum ir_access access, unsigned m
 bool a64_translate_for_at(struct vcpu *cpu, u64 addr, enum ir_access access, unsigned mode, struct isa_page *page,
                           u64 *attr, struct isa_fault *fault);
 unsigned a64_context(const struct vcpu *cpu);
+/* Instructions are fetched by addresses without a tag: a branch puts the sign in its place. */
+u64 a64_plain_pc(const struct a64_state *s, u64 pc);
 /* Bits of physical addresses by ID_AA64MMFR0_EL1.PARange or TCR_EL1.IPS. */
 unsigned a64_physical_bits(unsigned range);
 

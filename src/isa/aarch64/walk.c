@@ -9,6 +9,7 @@
 #define TCR_HD     (1ull << 40)
 #define TCR_HPD0   41
 #define TCR_E0PD0  55
+#define TCR_TBID0  51
 
 #define DESC_VALID   1
 #define DESC_TABLE   2 /* or a page, at the last level */
@@ -98,6 +99,13 @@ static bool fail(struct walk *w, enum isa_fault_kind kind, unsigned level)
     w->fault->kind = (u8)kind;
     w->fault->level = (u8)level;
     return false;
+}
+
+u64 a64_plain_pc(const struct a64_state *s, u64 pc)
+{
+    bool upper = pc >> 55 & 1, pauth = a64_has(&s->model, A64_FEAT_PAuth);
+    bool ignored = s->tcr_el1 >> (TCR_TBI0 + upper) & 1 && !(pauth && s->tcr_el1 >> (TCR_TBID0 + upper) & 1);
+    return ignored ? (u64)sext64(pc, 56) : pc;
 }
 
 /* The 64 bits at a physical address, which is aligned. */
@@ -251,6 +259,8 @@ static bool translate(struct walk *w, u64 addr, struct isa_page *page)
     bool upper = addr >> 55 & 1;
     *w->fault = (struct isa_fault){.addr = addr};
     w->out_bits = cpu_bits;
+    if (w->access == IR_ACCESS_EXEC && a64_plain_pc(s, addr) != addr)
+        return fail(w, ISA_FAULT_PC, 0);
     if (!(s->sctlr_el1 & SCTLR_M))
         return flat(w, addr, page);
     w->out_bits = MIN(cpu_bits, a64_physical_bits(s->tcr_el1 >> 32 & 7));
