@@ -6,10 +6,12 @@
 #include <stdlib.h>
 
 #include "base/current.h"
+#include "base/current.h"
 #include "base/mem.h"
 #include "cpu/system.h"
 #include "event/vclock.h"
 
+#define SIGNAL_STACK 65536
 #define PAUSE_NS 50000 /* a guest that spins waiting for an event gives its host CPU away for so long */
 
 struct one {
@@ -19,6 +21,7 @@ struct one {
     pthread_t thread;
     bool has_thread;
     bool waits; /* the guest does, for an interrupt; the thread's own */
+    u8 signal_stack[SIGNAL_STACK]; /* translated code has none that handlers could run on */
     _Atomic bool leave; /* out of guest code: something below has changed */
 
     /* Under the lock. */
@@ -202,6 +205,7 @@ static bool start_one(struct cpus *c, unsigned i, struct err *e)
     sigdelset(&all, SIGFPE); /* what translated code may raise */
     sigdelset(&all, SIGSEGV);
     sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGILL);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     o->has_thread = !pthread_create(&o->thread, NULL, thread, o);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
