@@ -14,6 +14,7 @@ struct kept {
     struct ir_region ir;
     u64 pc;
     u32 key, len; /* len 0: none */
+    u64 reads[IR_MAX_SLOTS / 64];
     u8 code[FETCH_BYTES];
 };
 
@@ -53,13 +54,13 @@ static struct kept *place(struct kept_regions *r, u64 pc, u32 key)
 }
 
 /* The region at the vCPU's pc; NULL: it cannot be fetched. */
-static const struct ir_region *region(struct vcpu *cpu, unsigned mode)
+static const struct kept *region(struct vcpu *cpu, unsigned mode)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
     u64 pc = vcpu_pc(cpu);
     struct kept *k = place(ec->regions, pc, cpu->env->key);
     if (k->len && k->pc == pc && k->key == cpu->env->key && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
-        return &k->ir;
+        return k;
     k->len = 0;
     u32 len = compiler_lift(ec->own, cpu, pc, cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS, NULL);
     if (!len)
@@ -70,7 +71,8 @@ static const struct ir_region *region(struct vcpu *cpu, unsigned mode)
     k->pc = pc;
     k->key = cpu->env->key;
     k->len = (u32)mmu_fetch(ec->mmu, mode, pc, k->code, len);
-    return &k->ir;
+    ir_interp_reads(&k->ir, cpu->isa->helpers, k->reads);
+    return k;
 }
 
 /* False: the instruction at pc cannot be fetched. */
@@ -78,11 +80,12 @@ static bool run_region(struct vcpu *cpu)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
     unsigned mode = cpu->isa->system->mode(cpu->env->key);
-    const struct ir_region *r = region(cpu, mode);
-    if (!r)
+    const struct kept *k = region(cpu, mode);
+    if (!k)
         return false;
     ec->interp.mem = mmu_mem(ec->mmu, mode);
-    ir_interp_run(&ec->interp, r, cpu->env, cpu->isa->helpers, 0);
+    ec->interp.reads = k->reads;
+    ir_interp_run(&ec->interp, &k->ir, cpu->env, cpu->isa->helpers, 0);
     return true;
 }
 
