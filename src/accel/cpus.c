@@ -92,6 +92,7 @@ static void *thread(void *opaque)
     struct one *o = opaque;
     struct cpus *c = o->of;
     current_set(&o->port); /* whose access a device sees */
+    sigaltstack(&(stack_t){.ss_sp = o->signal_stack, .ss_size = sizeof(o->signal_stack)}, NULL);
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
         if (!may_run(o)) {

@@ -15,8 +15,8 @@ static void crash(int sig, const siginfo_t *info)
 
 static void on_signal(int sig, siginfo_t *info, void *context)
 {
-    struct vcpu *cpu = current_get();
-    if (!guard_fixup(context) && !(cpu && engine_host_signal(cpu, sig, info, context)))
+    const struct cpu_port *port = current_get();
+    if (!guard_fixup(context) && !(port && engine_host_signal(port->cpu, sig, info, context)))
         crash(sig, info);
 }
 

@@ -73,16 +73,17 @@ static void fill(struct vcpu *cpu, unsigned mode, u64 addr, const struct mmu_pag
     };
 }
 
-/* In one page of memory: compiled code may do it, this time and the next. */
+/* In one page of memory: compiled code may do it, this time, and the next if the guest takes it for memory, too. */
 static bool find_host(struct vcpu *cpu, unsigned mode, unsigned bytes, bool write)
 {
     struct ir_mmu *x = &cpu->env->mmu;
     struct mmu_page p;
     if ((x->addr & (PAGE - 1)) + bytes > PAGE ||
         !mmu_page(engine_cpu(cpu)->mmu, mode, x->addr, write ? IR_ACCESS_WRITE : IR_ACCESS_READ, &p) || !p.host ||
-        p.device || (write && !p.writable))
+        (p.device && x->addr & (bytes - 1)) || (write && !p.writable))
         return false;
-    fill(cpu, mode, x->addr, &p);
+    if (!p.device)
+        fill(cpu, mode, x->addr, &p);
     x->host = (u64)(uintptr_t)(p.host + (x->addr & (PAGE - 1)));
     return true;
 }
