@@ -139,11 +139,18 @@ static void try_all(u64 va)
     put("\n");
 }
 
+/* Without SH where memory is not cached: there it is outer shareable whatever the entry says, which the peer does not
+ * know. */
+static u64 comparable(u64 par)
+{
+    return !(par & 1) && par >> 56 != 0xff ? par & ~0x180ul : par;
+}
+
 static void translate_all(u64 va)
 {
 #define AT(op)                                                                                     \
     __asm__ volatile("at " #op ", %0\nisb" ::"r"(va) : "memory");                                  \
-    put_value(#op, READ(par_el1))
+    put_value(#op, comparable(READ(par_el1)))
     AT(s1e1r);
     AT(s1e1w);
     AT(s1e0r);
