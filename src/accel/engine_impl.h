@@ -7,6 +7,7 @@
 #include "accel/engine.h"
 #include "accel/perf.h"
 #include "cpu/lift.h"
+#include "cpu/system.h"
 #include "jit/cache/cache.h"
 #include "jit/host/disas.h"
 #include "jit/ir/interp.h"
@@ -38,9 +39,10 @@ struct compiler {
     struct host_buf buf;
     struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
-    struct jit_range *range; /* guest code that the region depends on */
+    u64 phys;                /* machines: the physical address of the region's pc; else 0 */
+    struct jit_range *range; /* guest code that the region depends on, by physical address in machines */
     u32 nranges, range_cap;
-    bool inlines; /* a function stands in the place of its call */
+    bool inlines; /* a function stands in the place of a call to it */
 };
 
 /* What guest code is lifted for. */
@@ -54,7 +56,19 @@ struct lifting {
     bool (*joins)(struct lift *l, u64 pc);
     bool (*need)(struct lift *l, u64 pc);
     u64 (*callee)(struct lift *l, u64 back, bool second);
+    u32 (*inlines)(struct lift *l, u64 to, u64 back);
+    u32 copy; /* that the next block is of, where that returns to, and which copy that is in */
+    u64 copy_back;
+    u32 copy_caller;
     void *opaque;
+};
+
+/* Machines: the inline look-ups of code of one mode, with one key. */
+struct exec_jumps {
+    struct ir_jump *jumps; /* NULL: there was no such code yet */
+    u32 key;
+    bool used, local;      /* it has entries, and some of pages that are not of all contexts */
+    u64 pages[4];          /* a bit for each page with entries, several share one */
 };
 
 /* The engine's part of a vCPU. */
@@ -66,6 +80,7 @@ struct engine_cpu {
     u8 *stack;            /* prediction stack with its guard pages */
     struct vcpu_exit fault; /* host signal of the last fault */
     bool polled_in_hot;     /* the last poll that left was inside a hot region */
+    u8 watched;             /* say so often more where polls are */
     u32 polls;              /* the poll to leave at, the next one being 1; 0: the next, too */
     struct fp_traps {
         u64 pc;
@@ -74,12 +89,13 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct mmu *mmu;        /* machines: translations, for C */
+    struct exec_jumps exec[ISA_MODES];
     struct kept_regions *regions; /* machines: the interpreter's */
     _Atomic bool in_guest;  /* machines: may use translations */
     bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
     _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;
-    u64 random;             /* state of a generator, for sampled_check() */
+    u64 random;             /* state of engine_random_below() */
 };
 
 /* The second translation of hot code (hot.c). */
@@ -92,6 +108,8 @@ struct hot {
         bool again;        /* though it is hot code already */
         const void *model; /* struct vcpu.model */
     } place[256];          /* by pc, direct-mapped */
+    struct hot_place next[64]; /* a queue: what hot code leads to, for when nothing is known to be hot */
+    u32 next_first, nexts;
     struct hot_callee {
         u64 back;          /* where a call returns to */
         u64 pc[2];         /* where it went; 0: not seen yet */
@@ -144,6 +162,12 @@ static inline struct engine_cpu *engine_cpu(const struct vcpu *cpu)
     return cpu->engine_data;
 }
 
+static inline u32 engine_random_below(struct engine_cpu *ec, u32 n)
+{
+    ec->random = ec->random * 6364136223846793005u + 1442695040888963407u;
+    return (u32)(ec->random >> 33) % n;
+}
+
 void compiler_init(struct compiler *c);
 void compiler_free(struct compiler *c);
 
@@ -160,11 +184,12 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
 void compiler_verify(const struct compiler *c, const struct engine *en);
 bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc);
+u64 compiler_call_before(struct vcpu *cpu, u64 back);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc);
+/* A region for pc; NULL when its code cannot be read. Called with the lock held. phys: struct jit_region's. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, u64 phys);
 
 /* The counter in env->heat for entries at pc. */
 static inline u32 heat_index(const struct engine *en, u64 pc)
@@ -182,6 +207,12 @@ static inline struct ir_jump *engine_jump(const struct engine *en, struct ir_env
 static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 pc)
 {
     env->heat[heat_index(en, pc)] = (s32)en->threshold;
+}
+
+/* What is known of the indirect, or often taken, call that returns to `back`; or of another one. */
+static inline struct hot_callee *hot_callee_of(struct hot *h, u64 back)
+{
+    return &h->callee[(back >> 1) % ARRAY_LEN(h->callee)];
 }
 
 /* Lift the code around pc into a region for hot code. False when there is none. Called with the lock held. */
@@ -208,6 +239,9 @@ void hot_restart(struct engine *en);
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+/* Of a machine's exit by a fault: say more of it. */
+void machine_fill_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_machine_free(struct engine_cpu *ec);
 
 /* Machines: the vCPU is out of guest code, and does what others asked for (flush.c). */
@@ -253,8 +287,9 @@ void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);
 /* Have every vCPU do engine_cpu_flush() at its next safepoint. Called with the lock held. */
 void engine_ask_flush(struct engine *en);
-/* Forget everything that leads into code: predictions and inline look-ups. */
+/* Forget everything that leads into code: predictions and inline look-ups; predictions alone. */
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
+void engine_drop_predictions(struct vcpu *cpu);
 
 /* Memory as the interpreter may touch it: faults come back as false. */
 extern const struct ir_mem guarded_mem;

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "accel/cpus.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
@@ -546,6 +547,7 @@ static int run(struct boot *b)
     sigaddset(&ends, SIGHUP);
     sigprocmask(SIG_BLOCK, &ends, NULL); /* before there are threads */
     signal(SIGPIPE, SIG_IGN);
+    cpus_take_signals();
     int signals = signalfd(-1, &ends, SFD_CLOEXEC);
     struct machine *m = machine_new(&b->machine, &e);
     bool good = m && run_machine(b, m, signals, &e);

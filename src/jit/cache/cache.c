@@ -92,10 +92,10 @@ static struct jit_region **bucket(const struct jit_cache *c, u64 pc, u32 key)
     return &c->hash[h & ((1u << JIT_HASH_BITS) - 1)];
 }
 
-struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
+struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key, u64 phys)
 {
     struct jit_region *r = *bucket(c, pc, key);
-    while (r && (r->pc != pc || r->key != key))
+    while (r && (r->pc != pc || r->key != key || r->phys != phys))
         r = r->hash_next;
     return r;
 }
@@ -103,7 +103,7 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
 struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than)
 {
     struct jit_region *r = *bucket(c, than->pc, than->key);
-    while (r && (r == than || r->pc != than->pc || r->key != than->key))
+    while (r && (r == than || r->pc != than->pc || r->key != than->key || r->phys != than->phys))
         r = r->hash_next;
     return r;
 }
@@ -309,12 +309,13 @@ static void append(struct jit_cache *c, struct jit_region *r)
 }
 
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             const struct jit_range *range, u32 nranges)
+                             const struct jit_range *range, u32 nranges, u64 phys)
 {
     const struct ir_region *ir = ra->r;
     struct jit_region *r = make_region(buf, nranges, count_pages(range, nranges));
     r->pc = ir->pc;
     r->key = ir->key;
+    r->phys = phys;
     r->insns = ir->insns;
     r->off = (u32)(buf->rx - c->rx);
     r->size = (u32)buf->used;
@@ -354,16 +355,17 @@ static bool overlaps(const struct jit_region *r, u64 start, u64 last)
     return false;
 }
 
-struct jit_region *cache_region_over(const struct jit_cache *c, u64 addr, unsigned tier)
+unsigned cache_regions_over(const struct jit_cache *c, u64 addr, unsigned tier, struct jit_region **out, unsigned max)
 {
-    struct jit_region *best = NULL;
+    unsigned n = 0;
     struct jit_page_ref *ref = c->pages[addr >> 12 & ((1 << JIT_PAGE_BITS) - 1)];
-    for (; ref; ref = ref->next) {
+    for (; ref && n < max; ref = ref->next) {
         struct jit_region *r = ref->region;
-        if (r->tier == tier && overlaps(r, addr, addr) && (!best || addr - r->pc < addr - best->pc))
-            best = r;
+        bool listed = n && out[n - 1] == r; /* references of one region stand together */
+        if (r->tier == tier && overlaps(r, addr, addr) && !listed)
+            out[n++] = r;
     }
-    return best;
+    return n;
 }
 
 static unsigned invalidate_chain(struct jit_cache *c, struct jit_page_ref *ref, u64 start, u64 last)
