@@ -96,7 +96,9 @@ static bool tlbi(struct vcpu *cpu, u32 op, u64 arg)
 
 /* ---- address translation ---- */
 
-static bool translate(struct vcpu *cpu, u32 op, u64 addr)
+enum outcome { UNDEFINED, DONE, TAKEN };
+
+static enum outcome translate(struct vcpu *cpu, u32 op, u64 addr)
 {
     struct a64_state *s = a64_of(cpu);
     bool pan = op == A64_OP_AT_S1E1RP || op == A64_OP_AT_S1E1WP;
@@ -108,14 +110,18 @@ static bool translate(struct vcpu *cpu, u32 op, u64 addr)
     struct isa_fault f;
     u64 attr;
     if (pan && !a64_has(&s->model, A64_FEAT_PAN2))
-        return false;
+        return UNDEFINED;
     if (!a64_translate_for_at(cpu, addr, write ? IR_ACCESS_WRITE : IR_ACCESS_READ, mode, &page, &attr, &f)) {
+        if (f.kind == ISA_FAULT_WALK) { /* the one that is not reported in PAR_EL1 */
+            a64_take_data_abort(cpu, &f, A64_ISS_MAINTENANCE | A64_ISS_WRITE);
+            return TAKEN;
+        }
         s->par_el1 = 1 | a64_fault_status(&f) << 1 | 1 << 11;
-        return true;
+        return DONE;
     }
     u64 phys = page.phys + (addr & (page.bytes - 1) & ~4095ull);
     s->par_el1 = attr | phys | 1 << 11 | 1 << 9; /* not secure */
-    return true;
+    return DONE;
 }
 
 /* ---- what is what ---- */
@@ -137,8 +143,6 @@ static u64 gate_of(u32 op)
         return 0;
     }
 }
-
-enum outcome { UNDEFINED, DONE, TAKEN };
 
 static enum outcome outcome(bool done)
 {
@@ -175,7 +179,7 @@ static enum outcome sys(struct vcpu *cpu, u32 op, u64 arg)
     case A64_OP_AT_S1E0W:
     case A64_OP_AT_S1E1RP:
     case A64_OP_AT_S1E1WP:
-        return translate(cpu, op, arg) ? DONE : UNDEFINED;
+        return translate(cpu, op, arg);
     default: /* TLBI of EL1: op1 0, CRn 8, CRm 1, 2, 3, 5, 6, 7 */
         return op >> 7 == 8 && 0xee >> (op >> 3 & 15) & 1 && tlbi(cpu, op, arg) ? DONE : UNDEFINED;
     }

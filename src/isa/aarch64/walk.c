@@ -252,7 +252,7 @@ static bool flat(struct walk *w, u64 addr, struct isa_page *page)
     return true;
 }
 
-static bool translate(struct walk *w, u64 addr, struct isa_page *page)
+static bool walk(struct walk *w, u64 addr, struct isa_page *page)
 {
     const struct a64_state *s = w->s;
     unsigned cpu_bits = model_bits(&s->model);
@@ -277,6 +277,16 @@ static bool translate(struct walk *w, u64 addr, struct isa_page *page)
         if (o != AGAIN)
             return o == FOUND;
     }
+}
+
+/* A tag is for data. */
+static bool translate(struct walk *w, u64 addr, struct isa_page *page)
+{
+    if (!walk(w, addr, page))
+        return false;
+    if (a64_plain_pc(w->s, addr) != addr)
+        page->rights &= (u8)~(1u << IR_ACCESS_EXEC);
+    return true;
 }
 
 bool a64_translate(struct vcpu *cpu, u64 addr, enum ir_access access, unsigned mode, struct isa_page *page,

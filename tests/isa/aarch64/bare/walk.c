@@ -16,6 +16,8 @@ static u64 tables[4][8192] __attribute__((aligned(65536)));
 static u64 page[8192] __attribute__((aligned(65536)));
 
 static u64 used[4]; /* the entry of each */
+static u64 *leaf;
+static u64 has_marks, has_pan, has_e0pd; /* by the ID registers */
 static u64 state = 0x123456789;
 
 static u64 random_bits(void)
@@ -70,6 +72,7 @@ static void build(const struct shape *s, u64 va, u64 leaf_level)
             out |= 1ul << 45; /* beyond many CPUs' addresses */
         u64 end = level == leaf_level || level == 3;
         used[level] = index;
+        leaf = &tables[level][index];
         tables[level][index] = end ? random_leaf(out, level == 3) : random_table((u64)tables[level + 1]);
         if (end)
             break;
@@ -87,6 +90,27 @@ static void synchronise(void)
     __asm__ volatile("dsb sy\ntlbi vmalle1\ndsb sy\nisb" ::: "memory");
 }
 
+/* FEAT_HAFDBS, FEAT_E0PD, FEAT_HPDS where they are, for the upper half. */
+static u64 random_controls(void)
+{
+    u64 tcr = 0;
+    if (has_marks)
+        tcr |= random_bits() & 3ul << 39;
+    if (has_e0pd && chance(6))
+        tcr |= 1ul << 56;
+    if (has_pan && chance(4))
+        tcr |= 1ul << 42;
+    return tcr;
+}
+
+static void set_pan(u64 on)
+{
+    if (on)
+        __asm__ volatile(".inst 0xd500419f" ::: "memory");
+    else if (has_pan)
+        __asm__ volatile(".inst 0xd500409f" ::: "memory");
+}
+
 #define ACCESS(name, text)                                                                         \
     void name(u64 arg);                                                                            \
     __asm__(".text\n.balign 64\n.globl " #name "\n" #name ":\n" text "\nret\n")
@@ -98,6 +122,10 @@ ACCESS(store_user, "sttr x0, [x0]");
 ACCESS(load_odd, "ldr x1, [x0, #1]");
 ACCESS(clean, "dc cvau, x0");
 ACCESS(jump, "br x0");
+ACCESS(at_s1e1r, "at s1e1r, x0\nisb");
+ACCESS(at_s1e1w, "at s1e1w, x0\nisb");
+ACCESS(at_s1e0r, "at s1e0r, x0\nisb");
+ACCESS(at_s1e0w, "at s1e0w, x0\nisb");
 
 /* The page holds `ret`, then `svc #0`, at the start of each 4 KiB. */
 static void fill_page(void)
@@ -123,6 +151,7 @@ static void outcome(const char *what, u64 va, u64 trapped)
 
 static void try_all(u64 va)
 {
+    u64 pan = has_pan && chance(3);
     static const struct {
         const char *name;
         void (*f)(u64);
@@ -131,23 +160,37 @@ static void try_all(u64 va)
     fill_page();
     synchronise();
     for (u64 i = 0; i < sizeof(el1) / sizeof(el1[0]); i++) {
-        outcome(el1[i].name, va, call_el1(el1[i].f, va));
+        set_pan(pan);
+        u64 trapped = call_el1(el1[i].f, va);
+        set_pan(0);
+        outcome(el1[i].name, va, trapped);
         fill_page();
     }
+    put_value("entry", *leaf & (AF | 1ul << 7));
     /* from EL0: what is there is fetched */
     outcome("el0", va, call_el0(va + 4, 0, EL0_MASKED));
     put("\n");
 }
 
+/* Without SH where memory is not cached: there it is outer shareable whatever the entry says, which the peer does not
+ * know. */
+static u64 comparable(u64 par)
+{
+    return !(par & 1) && par >> 56 != 0xff ? par & ~0x180ul : par;
+}
+
 static void translate_all(u64 va)
 {
-#define AT(op)                                                                                     \
-    __asm__ volatile("at " #op ", %0\nisb" ::"r"(va) : "memory");                                  \
-    put_value(#op, READ(par_el1))
-    AT(s1e1r);
-    AT(s1e1w);
-    AT(s1e0r);
-    AT(s1e0w);
+    static const struct {
+        const char *name;
+        void (*f)(u64);
+    } at[] = {{"s1e1r", at_s1e1r}, {"s1e1w", at_s1e1w}, {"s1e0r", at_s1e0r}, {"s1e0w", at_s1e0w}};
+    for (u64 i = 0; i < sizeof(at) / sizeof(at[0]); i++) {
+        if (call_el1(at[i].f, va))
+            outcome(at[i].name, va, 1);
+        else
+            put_value(at[i].name, comparable(READ(par_el1)));
+    }
 }
 
 static void one(const struct shape *s)
@@ -157,12 +200,14 @@ static void one(const struct shape *s)
     va |= ~((1ul << (64 - s->size)) - 1); /* the upper half: the program is in the lower one */
     va = (va & ~0xffful) ^ tags;
     u64 tcr = s->size << 16 | s->tg1 << 30 | 25;
-    clear();
     u64 first = 4 - s->levels, leaf_level = chance(3) ? 3 - random_bits() % 2 : 3;
     if (leaf_level < first)
         leaf_level = 3;
+    u64 block = (1ul << (s->lsb + (3 - leaf_level) * (s->lsb - 3))) - 1;
+    va = (va & ~block) | ((u64)page & block); /* whatever the size, there is something known to run */
+    clear();
     build(s, va, leaf_level);
-    tcr |= 5ul << 32 | (chance(2) ? 1ul << 38 : 0) | (chance(8) ? TCR_EPD1 : 0);
+    tcr |= 5ul << 32 | (chance(2) ? 1ul << 38 : 0) | (chance(8) ? TCR_EPD1 : 0) | random_controls();
     u64 ttbr = (u64)tables[first];
     put("size");
     put_hex(s->size);
@@ -184,6 +229,9 @@ void main(void)
     WRITE(ttbr0_el1, (u64)flat);
     WRITE(tcr_el1, 25ul | 25ul << 16 | 2ul << 30 | 5ul << 32);
     synchronise();
+    has_marks = READ(id_aa64mmfr1_el1) & 15;
+    has_pan = READ(id_aa64mmfr1_el1) >> 20 & 15;
+    has_e0pd = READ(s3_0_c0_c7_2) >> 60;
     u64 has_16k = READ(id_aa64mmfr0_el1) >> 20 & 15;
     WRITE(sctlr_el1, sctlr | 1 | 1 << 26);
     for (u64 i = 0; i < ROUNDS; i++) {
