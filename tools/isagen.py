@@ -951,6 +951,12 @@ class Writer:
         out += [f'enum {p}_id {{', f'    {P}_UNDEFINED,']
         out += [f'    {self.enum(n)},' for n in self.t.insns]
         out += [f'    {P}_INSNS', '};', '']
+        for kind, rows in (('reg', self.t.sysregs), ('op', self.t.sysops)):
+            names = {n.upper().replace(' ', '_'): key for key, n, _, _ in rows}
+            if names:
+                out += [f'enum {p}_{kind}_key {{']
+                out += [f'    {P}_{kind.upper()}_{n} = {key:#06x},' for n, key in names.items()]
+                out += ['};', '']
         for cls in self.t.classes.values():
             by_type = {}
             for f in cls.struct_fields():

@@ -33,6 +33,10 @@ struct engine_opts {
     bool (*guarded)(void *opaque, u64 addr);
     void *opaque;
 
+    /* Of a machine: what physical addresses are of; guest addresses are translated by struct isa.system. Then fetch is
+     * not called. NULL: programs, whose addresses are the host's. */
+    struct mem_space *memory;
+
     bool one_insn;         /* one guest instruction per region, for debugging (-singlestep) */
     bool perf_map, jitdump;
     bool count_insns;      /* say in engine_stats() how many guest instructions ran in which kind of code */

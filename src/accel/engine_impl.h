@@ -7,6 +7,7 @@
 #include "accel/engine.h"
 #include "accel/perf.h"
 #include "cpu/lift.h"
+#include "cpu/system.h"
 #include "jit/cache/cache.h"
 #include "jit/host/disas.h"
 #include "jit/ir/interp.h"
@@ -18,6 +19,7 @@ enum {
     REQUEST_SAMPLE = 4, /* say where you are: hot_sample() */
     REQUEST_CHECK = 8,  /* run some regions in lockstep: sampled_check() */
     REQUEST_PAUSE = 16, /* another vCPU wants to be alone: sampled_wait() */
+    REQUEST_TLB = 32,   /* machines: flush_service() */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
@@ -37,7 +39,8 @@ struct compiler {
     struct host_buf buf;
     struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
-    struct jit_range *range; /* guest code that the region depends on */
+    u64 phys;                /* machines: the physical address of the region's pc; else 0 */
+    struct jit_range *range; /* guest code that the region depends on, by physical address in machines */
     u32 nranges, range_cap;
     bool inlines; /* a function stands in the place of a call to it */
 };
@@ -47,6 +50,7 @@ struct lifting {
     struct engine *en;
     const void *model; /* struct vcpu.model */
     u32 key;
+    struct vcpu *cpu;  /* machines: whose translations of addresses hold */
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
     bool (*joins)(struct lift *l, u64 pc);
@@ -57,6 +61,14 @@ struct lifting {
     u64 copy_back;
     u32 copy_caller;
     void *opaque;
+};
+
+/* Machines: the inline look-ups of code of one mode, with one key. */
+struct exec_jumps {
+    struct ir_jump *jumps; /* NULL: there was no such code yet */
+    u32 key;
+    bool used, local;      /* it has entries, and some of pages that are not of all contexts */
+    u64 pages[4];          /* a bit for each page with entries, several share one */
 };
 
 /* The engine's part of a vCPU. */
@@ -76,6 +88,12 @@ struct engine_cpu {
     } fp_traps[64]; /* by guest instruction, direct-mapped */
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
+    struct mmu *mmu;        /* machines: translations, for C */
+    struct exec_jumps exec[ISA_MODES];
+    struct kept_regions *regions; /* machines: the interpreter's */
+    _Atomic bool in_guest;  /* machines: may use translations */
+    bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
+    _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;
     u64 random;             /* state of engine_random_below() */
 };
@@ -170,8 +188,8 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc);
+/* A region for pc; NULL when its code cannot be read. Called with the lock held. phys: struct jit_region's. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, u64 phys);
 
 /* The counter in env->heat for entries at pc. */
 static inline u32 heat_index(const struct engine *en, u64 pc)
@@ -220,6 +238,15 @@ void hot_restart(struct engine *en);
 /* The run loops. */
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+/* Of a machine's exit by a fault: say more of it. */
+void machine_fill_fault(struct vcpu *cpu, struct vcpu_exit *exit);
+void interp_machine_free(struct engine_cpu *ec);
+
+/* Machines: the vCPU is out of guest code, and does what others asked for (flush.c). */
+void flush_service(struct vcpu *cpu);
+extern const struct vcpu_ops machine_ops;
 void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
 
 /* Run one region as host code, from the vCPU's state back to it: nothing is linked. False when the
@@ -260,8 +287,9 @@ void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);
 /* Have every vCPU do engine_cpu_flush() at its next safepoint. Called with the lock held. */
 void engine_ask_flush(struct engine *en);
-/* Forget everything that leads into code: predictions and inline look-ups. */
+/* Forget everything that leads into code: predictions and inline look-ups; predictions alone. */
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
+void engine_drop_predictions(struct vcpu *cpu);
 
 /* Memory as the interpreter may touch it: faults come back as false. */
 extern const struct ir_mem guarded_mem;

@@ -55,6 +55,7 @@ enum open_flags {
     OPEN_NO_CACHE = 1 << 4,   /* O_DIRECT */
     OPEN_NO_FLUSH = 1 << 5,   /* cache=unsafe */
     OPEN_CHECK = 1 << 6,      /* open what is marked corrupt, too, to check or repair it */
+    OPEN_NO_DISCARD = 1 << 7, /* ignore discards, unless the option `discard` says otherwise */
     OPEN_WRITE_THROUGH = 1 << 8, /* a write has ended when it is on the disk */
 };
 

@@ -357,8 +357,10 @@ static bool take_common(struct json *options, u32 *flags, bool *no_discard, stru
     bool good = opt_string(options, "node-name", &node_name, e) && opt_bool(options, "read-only", &read_only, e) &&
                 opt_bool(options, "force-share", &share, e) && opt_string(options, "discard", &discard, e) &&
                 opt_string(options, "detect-zeroes", &detect, e);
-    *no_discard = discard && (!strcmp(discard, "ignore") || !strcmp(discard, "off"));
-    if (good && discard && !*no_discard && strcmp(discard, "unmap") && strcmp(discard, "on"))
+    bool ignore = discard && (!strcmp(discard, "ignore") || !strcmp(discard, "off"));
+    *no_discard = discard ? ignore : *flags & OPEN_NO_DISCARD;
+    *flags &= ~(u32)OPEN_NO_DISCARD; /* of this node alone */
+    if (good && discard && !ignore && strcmp(discard, "unmap") && strcmp(discard, "on"))
         good = err_set(e, EINVAL, "Invalid discard option");
     if (good && detect && strcmp(detect, "off"))
         good = err_set(e, ENOTSUP, "detect-zeroes=%s is not supported; 'off' is", detect);

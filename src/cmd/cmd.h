@@ -12,6 +12,9 @@ int cmd_run(const char *self, int argc, char **argv);
 /* The same under the name qemu-<isa>. */
 int cmd_qemu_user(const struct isa *isa, int argc, char **argv);
 
+/* `lyre boot ...`: args[0] is "boot", and isa NULL; or the same under the name qemu-system-<isa>. */
+int cmd_boot(const char *isa, int argc, char **argv);
+
 /* `lyre img ...` (args[0] is "img"), or the same under the name qemu-img. */
 int cmd_img(bool qemu, int argc, char **argv);
 

@@ -11,14 +11,16 @@ static int help(FILE *to)
           "\n"
           "  lyre run PROGRAM [ARGS]   run a program made for another computer\n"
           "  lyre run --help           its options\n"
+          "  lyre boot KERNEL          run a whole machine\n"
+          "  lyre boot --help          its options\n"
           "  lyre img COMMAND FILE     make, look at, check, change and convert disk images\n"
           "  lyre img --help           its commands\n"
           "  lyre nbd FILE             serve a disk image over the network\n"
           "  lyre nbd --help           its options\n"
           "  lyre --version            the version\n"
           "\n"
-          "Called as qemu-aarch64, qemu-riscv64, qemu-riscv32, qemu-img, qemu-io or qemu-nbd (make a link\n"
-          "of that name), lyre takes that program's options.\n",
+          "Called as qemu-aarch64, qemu-riscv64, qemu-riscv32, qemu-system-aarch64, qemu-img, qemu-io or\n"
+          "qemu-nbd (make a link of that name), lyre takes that program's options.\n",
           to);
     return to == stdout ? 0 : 2;
 }
@@ -53,6 +55,8 @@ int main(int argc, char **argv)
     const struct isa *isa = isa_of_name(base);
     if (isa)
         return cmd_qemu_user(isa, argc, argv);
+    if (!strncmp(base, "qemu-system-", 12) && isa_by_name(base + 12))
+        return cmd_boot(base + 12, argc, argv);
     if (!strcmp(base, "qemu-img"))
         return cmd_img(true, argc, argv);
     if (!strcmp(base, "qemu-io"))
@@ -64,6 +68,8 @@ int main(int argc, char **argv)
     const char *command = argv[1];
     if (!strcmp(command, "run"))
         return cmd_run(name, argc - 1, argv + 1);
+    if (!strcmp(command, "boot"))
+        return cmd_boot(NULL, argc - 1, argv + 1);
     if (!strcmp(command, "img"))
         return cmd_img(false, argc - 1, argv + 1);
     if (!strcmp(command, "nbd"))

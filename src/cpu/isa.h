@@ -11,6 +11,7 @@
 struct lift;
 struct vcpu;
 struct ir_helper;
+struct isa_system;
 
 /* A register that is not one slot but is computed from several: a flags word, a status register. */
 struct isa_reg {
@@ -32,6 +33,7 @@ enum isa_raise {
     ISA_RAISE_CACHE,      /* instruction cache maintenance of the line at arg */
     ISA_RAISE_CACHE_ALL,  /* the same for all addresses */
     ISA_RAISE_RESYNC,     /* a mode bit changed: compute the region key again and go on */
+    ISA_RAISE_INSN,       /* machines: struct isa_system.exit carries out the instruction at pc; arg: its encoding */
 };
 
 /* How a guest with condition flags has them treated where blocks end. */
@@ -85,6 +87,8 @@ struct isa {
 
     /* Linux HWCAP words of the model, for AT_HWCAP and AT_HWCAP2. */
     void (*hwcap)(const struct vcpu *cpu, u64 cap[2]);
+
+    const struct isa_system *system; /* what machines need (cpu/system.h); NULL: programs only */
 };
 
 extern const struct isa isa_aarch64, isa_riscv32, isa_riscv64;

@@ -22,12 +22,17 @@ def command(guest):
         argv = shlex.split(os.environ["EMULATOR"])
         found = shutil.which(argv[0])
         return ([found, *argv[1:]], None) if found else (None, f"no {argv[0]}, which EMULATOR asks for")
+    argv = command_named(f"qemu-{guest}")
+    return (argv, None) if argv else (None, f"lyre is not built; EMULATOR=qemu-{guest} tests the tests")
+
+
+def command_named(name):
+    """lyre under the name of another program, as an argv; None when it is not built."""
     lyre = Path(os.environ.get("LYRE") or build_dir() / "lyre").absolute()
     if not lyre.exists():
-        return None, f"{lyre} is not built; EMULATOR=qemu-{guest} tests the tests"
-    name = f"qemu-{guest}"
+        return None
     if lyre.name == name:
-        return [str(lyre)], None
+        return [str(lyre)]
     link = build_dir() / "programs" / name
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink() or os.readlink(link) != str(lyre):
@@ -35,7 +40,7 @@ def command(guest):
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(lyre)
         fresh.replace(link)
-    return [str(link)], None
+    return [str(link)]
 
 
 def is_peer(argv):

@@ -9,12 +9,14 @@
 #include "isa/aarch64/helper.h"
 #include "isa/aarch64/lift.h"
 #include "isa/aarch64/state.h"
+#include "isa/aarch64/system.h"
 
 #define EM_AARCH64 183
 
 #define X(n, pin)       {"x" #n, IR_I64, offsetof(struct a64_state, x[n]), pin}
 #define V(n, pin)       {"v" #n, IR_V128, offsetof(struct a64_state, v[n]), pin}
 #define R(name, member) {name, IR_I64, offsetof(struct a64_state, member), -1}
+#define S(member)       R(#member, member)
 #define KEY(name, k)                                                                               \
     R(name "keylo_el1", pauth_key[A64_KEY_##k][0]), R(name "keyhi_el1", pauth_key[A64_KEY_##k][1])
 
@@ -29,28 +31,30 @@ static const struct ir_slot slots[A64_NSLOTS] = {
     {"nzcv", IR_FL, offsetof(struct a64_state, nzcv), -1},
     R("tpidr_el0", tpidr_el0),
     R("tpidrro_el0", tpidrro_el0),
-    R("dit_ssbs", dit_ssbs),
+    R("pstate_bits", pstate),
     KEY("apia", IA), KEY("apib", IB), KEY("apda", DA), KEY("apdb", DB), KEY("apga", GA),
     {"qc", IR_V128, offsetof(struct a64_state, qc_lanes), -1},
     V(0, 0), V(1, 1), V(2, 2), V(3, 3), V(4, 4), V(5, 5), V(6, 6), V(7, 7),
     V(8, -1), V(9, -1), V(10, -1), V(11, -1), V(12, -1), V(13, -1), V(14, -1), V(15, -1),
     V(16, -1), V(17, -1), V(18, -1), V(19, -1), V(20, -1), V(21, -1), V(22, -1), V(23, -1),
     V(24, -1), V(25, -1), V(26, -1), V(27, -1), V(28, -1), V(29, -1), V(30, -1), V(31, -1),
+    S(sp_el0), S(sp_el1),
+    S(elr_el1), S(spsr_el1), S(esr_el1), S(far_el1), S(vbar_el1), S(tpidr_el1),
+    S(sctlr_el1), S(tcr_el1), S(ttbr0_el1), S(ttbr1_el1), S(mair_el1),
+    S(cpacr_el1), S(contextidr_el1), S(cntkctl_el1), S(mdscr_el1), S(par_el1),
 };
 
-/* PSTATE as debuggers and signal frames hold it: N Z C V in bits 31..28, DIT, SSBS; what else there is
- * reads as 0 at EL0. */
+/* PSTATE as debuggers and signal frames hold it: N Z C V in bits 31..28, and what a program may set besides. */
 static void get_pstate(struct vcpu *cpu, v128 *value)
 {
-    const struct a64_state *s = a64_state(cpu->env);
-    value->d[0] = (u64)ir_flags_eval(cpu->env->slots, &s->nzcv) << 28 | s->dit_ssbs;
+    value->d[0] = a64_get_pstate(cpu->env);
 }
 
 static void set_pstate(struct vcpu *cpu, const v128 *value)
 {
     struct a64_state *s = a64_state(cpu->env);
-    s->nzcv = (struct ir_flags){.kind = IR_FLK_BITS, .a = value->d[0] >> 28 & 15};
-    s->dit_ssbs = value->d[0] & (A64_PSTATE_DIT | A64_PSTATE_SSBS);
+    const u64 free = A64_PSTATE_DIT | A64_PSTATE_SSBS;
+    a64_set_pstate(cpu->env, (value->d[0] & ~A64_PSTATE_BITS) | (s->pstate & ~free) | (value->d[0] & free));
 }
 
 static void get_fpcr(struct vcpu *cpu, v128 *value)
@@ -98,7 +102,7 @@ static void reset(struct vcpu *cpu)
     const struct a64_model model = s->model;
     memset(s, 0, sizeof(*s));
     s->model = model;
-    s->dit_ssbs = a64_has(&model, A64_FEAT_SSBS) ? A64_PSTATE_SSBS : 0;
+    s->pstate = a64_has(&model, A64_FEAT_SSBS) ? A64_PSTATE_SSBS : 0;
     cpu->env->fp = &s->fp;
     cpu->env->excl.size = 0;
     a64_set_fpcr(cpu->env, 0);
@@ -117,7 +121,8 @@ static bool init(struct vcpu *cpu, const char *cpu_name, struct err *e)
 static u32 key(const struct vcpu *cpu)
 {
     const struct a64_state *s = a64_state(cpu->env);
-    return (s->fpcr & A64_FPCR_KEY) | (s->fpsr_written ? A64_KEY_TINY : 0);
+    u32 fp = (s->fpcr & A64_FPCR_KEY) | (s->fpsr_written ? A64_KEY_TINY : 0);
+    return s->el1.machine ? fp | a64_machine_key(s) : fp;
 }
 
 static unsigned disas(const u8 *code, size_t len, u64 pc, char *text, size_t size)
@@ -156,4 +161,5 @@ const struct isa isa_aarch64 = {
     .disas = disas,
     .model_name = a64_model_name,
     .hwcap = hwcap,
+    .system = &a64_system,
 };

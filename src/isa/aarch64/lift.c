@@ -66,7 +66,9 @@ static bool lift_one(struct lift *l)
         return false;
     memcpy(&insn, code, 4);
     lift_insn_start(l, 4);
-    if (!lift_insn(l, insn))
+    if (for_machine(l) && !a64_lift_prepare(l, insn))
+        a64_lift_in_c(l);
+    else if (!lift_insn(l, insn))
         lift_undefined(l, insn);
     return true;
 }

@@ -111,6 +111,25 @@ enum a64_btype { A64_BTYPE_NONE, A64_BTYPE_TAIL, A64_BTYPE_CALL, A64_BTYPE_JUMP 
 /* The address that BR (or BLR, if call) by register rn goes on at, its target being `to`. */
 irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to);
 
+/* ---- code for a machine (lift_machine.c) ---- */
+
+static inline bool for_machine(const struct lift *l)
+{
+    return l->key & A64_KEY_MACHINE;
+}
+
+/* Leave the instruction at hand to C: the block ends before it. True. */
+bool a64_lift_in_c(struct lift *l);
+/* Before an instruction is lifted. False: it is left to C, whatever it is. */
+bool a64_lift_prepare(struct lift *l, u32 insn);
+/* MRS and MSR; `common`: the register is as a program has it, and nothing was done. */
+bool a64_machine_mrs(struct lift *l, const struct a64_sysreg_move *f, bool *common);
+bool a64_machine_msr(struct lift *l, const struct a64_sysreg_move *f, bool *common);
+bool a64_machine_msr_imm(struct lift *l, const struct a64_msr_imm *f);
+void a64_machine_dsb(struct lift *l);
+/* The base register of an access, its alignment checked if it is the stack pointer. */
+irv a64_base(struct lift *l, unsigned rn);
+
 /* For struct isa. */
 extern const struct isa_flags a64_flags;
 bool a64_is_small_leaf(struct lift *l, u64 pc);

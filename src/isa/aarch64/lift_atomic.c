@@ -19,7 +19,7 @@ void a64_check_aligned(struct lift *l, irv addr, unsigned size)
 
 static irv aligned(struct lift *l, unsigned rn, unsigned size)
 {
-    irv addr = reg_sp(l, rn);
+    irv addr = a64_base(l, rn);
     a64_check_aligned(l, addr, size);
     return addr;
 }
@@ -63,7 +63,8 @@ bool a64_lift_store_excl(struct lift *l, const struct a64_exclusive *f)
 {
     unsigned size = f->size + f->pair;
     unsigned order = f->o0 ? IR_MEM_REL | IR_MEM_SC : 0;
-    l->b->strip = (u8)l->isa->tag_bits;
+    if (!for_machine(l))
+        l->b->strip = (u8)l->isa->tag_bits;
     irv addr = aligned(l, f->rn, size);
     irv v = f->pair ? a64_join(l, f->size, f->rt, f->rt2) : reg(l, f->rt);
     put_reg(l, f->rs, ir_sc(l->b, size | order, addr, v));

@@ -91,10 +91,10 @@ bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
     return true;
 }
 
-/* EL1 and above only. */
+/* EL1 and above only; DRPS is for debuggers. */
 bool a64_lift_eret(struct lift *l, const struct a64_b_reg *f)
 {
-    return false;
+    return l->key & A64_KEY_EL1 && f->id == A64_ERET && a64_lift_in_c(l);
 }
 
 bool a64_lift_svc(struct lift *l, const struct a64_exception *f)
@@ -108,7 +108,7 @@ bool a64_lift_svc(struct lift *l, const struct a64_exception *f)
 bool a64_lift_exception(struct lift *l, const struct a64_exception *f)
 {
     if (f->id != A64_BRK)
-        return false;
+        return l->key & A64_KEY_EL1 && (f->id == A64_HVC || f->id == A64_SMC) && a64_lift_in_c(l);
     ir_raise(l->b, ISA_RAISE_BREAK, ir_const(l->b, IR_I64, f->imm16), l->pc);
     l->ended = true;
     return true;

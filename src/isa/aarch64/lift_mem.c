@@ -8,12 +8,30 @@ struct address {
     unsigned aux;
 };
 
+/* SCTLR_EL1.A: every access is aligned to the size of its elements, 1 << size bytes. */
+static void check_aligned(struct lift *l, unsigned size, const struct address *a)
+{
+    struct ir_builder *b = l->b;
+    if (!(l->key & A64_KEY_ALIGN) || !size)
+        return;
+    irv at = ir_addi(b, IR_I64, a->base, a->disp), index = a->index;
+    if (index) {
+        if (a->aux & (IR_MEM_ZEXT32 | IR_MEM_SEXT32))
+            index = a->aux & IR_MEM_ZEXT32 ? ir_ubfx(b, IR_I64, index, 0, 32) : ir_sext(b, IR_I64, index, 32);
+        irv scale = ir_const(b, IR_I64, (a->aux & IR_MEM_SCALE) >> IR_MEM_SCALE_SHIFT);
+        index = ir_shl(b, IR_I64, index, scale);
+        at = ir_add(b, IR_I64, at, index);
+    }
+    ir_chkalign(b, at, 1u << size);
+}
+
 /* Load into or store from a general register. size: log2 of bytes; opc: 0 store, 1 load, 2 load
  * with sign extension to 64 bits, 3 to 32 bits. The value of a load is returned, not put. */
 static irv access_gpr(struct lift *l, unsigned size, unsigned opc, const struct address *a,
                       unsigned rt)
 {
     unsigned aux = size | a->aux;
+    check_aligned(l, size, a);
     if (!opc) {
         ir_st(l->b, aux, a->base, a->index, a->disp, reg(l, rt));
         return 0;
@@ -30,6 +48,7 @@ static irv access_vec(struct lift *l, unsigned size, bool load, const struct add
 {
     static const u8 type[] = {IR_I32, IR_F16, IR_F32, IR_F64, IR_V128};
     unsigned aux = size | a->aux;
+    check_aligned(l, size, a);
     if (load) {
         irv v = ir_ld(l->b, type[size], aux, a->base, a->index, a->disp);
         return size ? v : ir_fmov(l->b, IR_F32, v);
@@ -46,7 +65,7 @@ enum { POST_INDEX = 1, PRE_INDEX = 3 };
 /* [rn + offset] by mode: only a post-indexed access is at rn itself. */
 static struct address at_offset(struct lift *l, unsigned rn, s32 offset, unsigned mode)
 {
-    return (struct address){.base = reg_sp(l, rn), .disp = mode == POST_INDEX ? 0 : offset};
+    return (struct address){.base = a64_base(l, rn), .disp = mode == POST_INDEX ? 0 : offset};
 }
 
 /* After the access, so that a fault finds the base unchanged, and after the put of what was
@@ -107,17 +126,23 @@ bool a64_lift_ldst_imm9_v(struct lift *l, const struct a64_ldst_imm9 *f)
     return ldst_vec(l, vec_size(f->size, f->opc), f->opc & 1, f->rn, f->imm9, f->mode, f->rt);
 }
 
-/* As EL0 would do it: a program is there. */
+/* As EL0 would do it, unless PSTATE.UAO is set. */
 bool a64_lift_ldst_unpriv(struct lift *l, const struct a64_ldst_imm9 *f)
 {
-    return ldst_gpr(l, f->size, f->opc, f->rn, f->imm9, 0, f->rt);
+    struct address a = at_offset(l, f->rn, f->imm9, 0);
+    if ((l->key & (A64_KEY_EL1 | A64_KEY_UAO)) == A64_KEY_EL1)
+        a.aux = IR_MEM_UNPRIV;
+    irv v = access_gpr(l, f->size, f->opc, &a, f->rt);
+    if (f->opc)
+        put_reg(l, f->rt, v);
+    return true;
 }
 
 /* [rn + rm], the index extended by option and scaled if s. */
 static struct address at_index(struct lift *l, unsigned rn, unsigned rm, unsigned option,
                                unsigned scale)
 {
-    struct address a = {.base = reg_sp(l, rn), .index = reg(l, rm)};
+    struct address a = {.base = a64_base(l, rn), .index = reg(l, rm)};
     if (option == 2)
         a.aux = IR_MEM_ZEXT32;
     if (option == 6)
@@ -245,7 +270,7 @@ bool a64_lift_prfm_reg(struct lift *l, const struct a64_ldst_reg *f)
 static bool ordered(struct lift *l, unsigned size, unsigned opc, unsigned order, unsigned rn, s32 offset,
                     unsigned rt)
 {
-    struct address a = {.base = reg_sp(l, rn), .disp = offset, .aux = order};
+    struct address a = {.base = a64_base(l, rn), .disp = offset, .aux = order};
     a64_check_aligned(l, ir_addi(l->b, IR_I64, a.base, offset), size);
     irv v = access_gpr(l, size, opc, &a, rt);
     if (opc)

@@ -32,10 +32,18 @@ static irv strip(struct lift *l, irv x)
     return ir_bfi(l->b, IR_I64, x, ir_sbfx(l->b, IR_I64, x, 55, 1), CODE_LSB, CODE_BITS);
 }
 
+/* SCTLR_EL1 switches each key of addresses for EL1 and EL0. */
+static bool is_enabled(const struct lift *l, unsigned key)
+{
+    return !for_machine(l) || l->key >> (A64_KEY_PAUTH_LSB + key) & 1;
+}
+
 /* What was no address gets a code that will not be accepted. */
 static irv sign(struct lift *l, unsigned key, irv x, irv modifier)
 {
     struct ir_builder *b = l->b;
+    if (!is_enabled(l, key))
+        return x;
     irv plain = strip(l, x), code = code_of(l, key, plain, modifier);
     irv spoil = ir_select(b, IR_I64, ir_icmp(b, IR_NE, 64, plain, x),
                           ir_const(b, IR_I64, 1ull << 54), ir_const(b, IR_I64, 0));
@@ -48,6 +56,8 @@ static irv sign(struct lift *l, unsigned key, irv x, irv modifier)
 static irv authenticate(struct lift *l, unsigned key, irv x, irv modifier)
 {
     struct ir_builder *b = l->b;
+    if (!is_enabled(l, key))
+        return x;
     irv plain = strip(l, x), code = code_of(l, key, plain, modifier);
     irv bad = ir_bfi(b, IR_I64, plain, ir_const(b, IR_I64, key & 1 ? 2 : 1), 53, 2);
     irv good = ir_icmp(b, IR_EQ, 64, ir_ubfx(b, IR_I64, code, CODE_LSB, CODE_BITS),
@@ -127,7 +137,7 @@ bool a64_lift_eret_pauth(struct lift *l, const struct a64_b_reg_pauth *f)
 
 bool a64_lift_ldra(struct lift *l, const struct a64_ldra *f)
 {
-    irv base = authenticate(l, f->m ? A64_KEY_DB : A64_KEY_DA, reg_sp(l, f->rn),
+    irv base = authenticate(l, f->m ? A64_KEY_DB : A64_KEY_DA, a64_base(l, f->rn),
                             ir_const(l->b, IR_I64, 0));
     irv v = ir_ld(l->b, IR_I64, 3, base, 0, f->imm * 8);
     put_reg(l, f->rt, v);

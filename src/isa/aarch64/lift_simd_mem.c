@@ -111,7 +111,7 @@ bool a64_lift_simd_ldst_multi(struct lift *l, const struct a64_simd_ldst_multi *
     static const u8 regs[16] = {[0] = 4, [2] = 4, [4] = 3, [6] = 3, [7] = 1, [8] = 2, [10] = 2};
     unsigned n = regs[f->op], bytes = 8u << f->q, access = 3u + f->q;
     bool split = !(f->op & 2);
-    irv base = reg_sp(l, f->rn), v[4];
+    irv base = a64_base(l, f->rn), v[4];
     for (unsigned i = 0; i < n; i++)
         v[i] = f->l ? ir_ld(l->b, vec_type(f->q), access, base, 0, (s32)(i * bytes))
                     : vreg(l, next_reg(f->rt, i));
@@ -135,7 +135,7 @@ bool a64_lift_simd_ldst_one(struct lift *l, const struct a64_simd_ldst_one *f)
 {
     unsigned size = f->op == 2 && f->hl & 1 ? 3 : f->op, lane = size | (f->hl >> size) << 4;
     unsigned type = gpr_type(size == 3), n = f->count + 1u;
-    irv base = reg_sp(l, f->rn), v[4];
+    irv base = a64_base(l, f->rn), v[4];
     for (unsigned i = 0; i < n; i++) {
         irv old = vreg(l, next_reg(f->rt, i));
         s32 disp = (s32)(i << size);
@@ -154,7 +154,7 @@ bool a64_lift_simd_ldst_one(struct lift *l, const struct a64_simd_ldst_one *f)
 bool a64_lift_simd_ld_rep(struct lift *l, const struct a64_simd_ldst_one *f)
 {
     unsigned size = f->hl & 3, q = f->hl >> 3, n = f->count + 1u;
-    irv base = reg_sp(l, f->rn), v[4];
+    irv base = a64_base(l, f->rn), v[4];
     for (unsigned i = 0; i < n; i++) {
         irv x = ir_ld(l->b, gpr_type(size == 3), size, base, 0, (s32)(i << size));
         v[i] = ir_v1(l->b, IR_VSPLAT, vec_type(q), size, x);

@@ -1,24 +1,9 @@
-/* System registers, maintenance, hints and barriers, as a program at EL0 under Linux sees them. */
+/* System registers, maintenance, hints and barriers, as a program at EL0 under Linux sees them; in a machine what is
+ * the same there. */
 #include "isa/aarch64/lift.h"
 
-/* op0:op1:CRn:CRm:op2; bit 15 is set in all and not part of the encoding. */
-enum {
-    CTR_EL0 = 0xd801,
-    DCZID_EL0 = 0xd807,
-    NZCV = 0xda10,
-    DIT = 0xda15,
-    SSBS = 0xda16,
-    FPCR = 0xda20,
-    FPSR = 0xda21,
-    TPIDR_EL0 = 0xde82,
-    TPIDRRO_EL0 = 0xde83,
-    CNTFRQ_EL0 = 0xdf00,
-    CNTPCT_EL0 = 0xdf01,
-    CNTVCT_EL0 = 0xdf02,
-    /* Ours, among those that are left to implementations: nanoseconds, for the code of the vDSO. */
-    LYRE_REALTIME = 0xdfe0,
-    LYRE_MONOTONIC = 0xdfe1,
-};
+/* Ours, among those that are left to implementations: nanoseconds, for the code of the vDSO. */
+enum { LYRE_REALTIME = 0xdfe0, LYRE_MONOTONIC = 0xdfe1 };
 
 static irv helper(struct lift *l, enum a64_helper h)
 {
@@ -28,16 +13,16 @@ static irv helper(struct lift *l, enum a64_helper h)
 /* PSTATE.DIT and PSTATE.SSBS: the bit, 0 if the CPU does not have it. */
 static u32 pstate_bit(const struct lift *l, u32 key)
 {
-    if (key == DIT && has_feature(l, A64_FEAT_DIT))
+    if (key == A64_REG_DIT && has_feature(l, A64_FEAT_DIT))
         return A64_PSTATE_DIT;
-    return key == SSBS && has_feature(l, A64_FEAT_SSBS) ? A64_PSTATE_SSBS : 0;
+    return key == A64_REG_SSBS && has_feature(l, A64_FEAT_SSBS) ? A64_PSTATE_SSBS : 0;
 }
 
 static void put_pstate_bit(struct lift *l, u32 bit, irv v)
 {
-    irv others = ir_and(l->b, IR_I64, ir_get(l->b, A64_DIT_SSBS), ir_const(l->b, IR_I64, ~(u64)bit));
+    irv others = ir_and(l->b, IR_I64, ir_get(l->b, A64_PSTATE_SLOT), ir_const(l->b, IR_I64, ~(u64)bit));
     v = ir_and(l->b, IR_I64, v, ir_const(l->b, IR_I64, bit));
-    ir_put(l->b, A64_DIT_SSBS, ir_or(l->b, IR_I64, others, v));
+    ir_put(l->b, A64_PSTATE_SLOT, ir_or(l->b, IR_I64, others, v));
 }
 
 /* FPSR.QC as far as the slot says. */
@@ -53,37 +38,40 @@ static irv saturated(struct lift *l)
 
 bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
 {
-    u32 key = f->reg | 0x8000;
+    u32 key = f->reg | A64_REG_OP0;
+    bool common = true, done = for_machine(l) && a64_machine_mrs(l, f, &common);
     u64 value;
     irv v;
+    if (!common)
+        return done;
     switch (key) {
-    case CTR_EL0:
+    case A64_REG_CTR_EL0:
         v = ir_const(l->b, IR_I64, A64_CTR);
         break;
-    case DCZID_EL0:
+    case A64_REG_DCZID_EL0:
         v = ir_const(l->b, IR_I64, A64_DCZID);
         break;
-    case NZCV:
+    case A64_REG_NZCV:
         v = ir_emit(l->b, IR_FL_GET, IR_I64, 0, get_flags(l), 0, 0, 0);
         v = ir_shl(l->b, IR_I64, v, ir_const(l->b, IR_I64, 28));
         break;
-    case FPCR:
+    case A64_REG_FPCR:
         v = helper(l, A64_HELPER_GET_FPCR);
         break;
-    case FPSR:
+    case A64_REG_FPSR:
         v = saturated(l);
         v = ir_or(l->b, IR_I64, helper(l, A64_HELPER_GET_FPSR), v);
         break;
-    case TPIDR_EL0:
+    case A64_REG_TPIDR_EL0:
         v = ir_get(l->b, A64_TPIDR);
         break;
-    case TPIDRRO_EL0:
+    case A64_REG_TPIDRRO_EL0:
         v = ir_get(l->b, A64_TPIDRRO);
         break;
-    case CNTFRQ_EL0:
+    case A64_REG_CNTFRQ_EL0:
         v = ir_const(l->b, IR_I64, A64_CNTFRQ);
         break;
-    case CNTVCT_EL0:
+    case A64_REG_CNTVCT_EL0:
         v = helper(l, A64_HELPER_COUNTER);
         break;
     case LYRE_REALTIME:
@@ -92,11 +80,11 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
     case LYRE_MONOTONIC:
         v = helper(l, A64_HELPER_MONOTONIC);
         break;
-    case DIT:
-    case SSBS:
+    case A64_REG_DIT:
+    case A64_REG_SSBS:
         if (!pstate_bit(l, key))
             return false;
-        v = ir_and(l->b, IR_I64, ir_get(l->b, A64_DIT_SSBS),
+        v = ir_and(l->b, IR_I64, ir_get(l->b, A64_PSTATE_SLOT),
                    ir_const(l->b, IR_I64, pstate_bit(l, key)));
         break;
     default: /* Linux emulates reads of ID registers */
@@ -110,18 +98,21 @@ bool a64_lift_mrs(struct lift *l, const struct a64_sysreg_move *f)
 
 bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
 {
+    u32 key = f->reg | A64_REG_OP0;
+    bool common = true, done = for_machine(l) && a64_machine_msr(l, f, &common);
+    if (!common)
+        return done;
     irv v = reg(l, f->rt);
-    u32 key = f->reg | 0x8000;
     switch (key) {
-    case NZCV:
+    case A64_REG_NZCV:
         put_flags(l, ir_fl(l->b, IR_FL_BITS, 0, ir_ubfx(l->b, IR_I64, v, 28, 4), 0, 0));
         return true;
-    case FPCR: /* code after it may have to be translated anew */
+    case A64_REG_FPCR: /* code after it may have to be translated anew */
         ir_helper(l->b, A64_HELPER_SET_FPCR, IR_VOID, v, 0, 0);
         ir_raise(l->b, ISA_RAISE_RESYNC, 0, next_pc(l));
         l->ended = true;
         return true;
-    case FPSR:
+    case A64_REG_FPSR:
         ir_put(l->b, A64_QC, ir_const(l->b, IR_V128, 0)); /* the helper keeps the bit */
         ir_helper(l->b, A64_HELPER_SET_FPSR, IR_VOID, v, 0, 0);
         if (!(l->key & A64_KEY_TINY)) { /* code from here on is another translation */
@@ -129,11 +120,11 @@ bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
             l->ended = true;
         }
         return true;
-    case TPIDR_EL0:
+    case A64_REG_TPIDR_EL0:
         ir_put(l->b, A64_TPIDR, v);
         return true;
-    case DIT:
-    case SSBS:
+    case A64_REG_DIT:
+    case A64_REG_SSBS:
         if (!pstate_bit(l, key))
             return false;
         put_pstate_bit(l, pstate_bit(l, key), v);
@@ -146,8 +137,8 @@ bool a64_lift_msr(struct lift *l, const struct a64_sysreg_move *f)
 bool a64_lift_msr_imm(struct lift *l, const struct a64_msr_imm *f)
 {
     u32 bit = f->id == A64_DIT ? A64_PSTATE_DIT : f->id == A64_SSBS ? A64_PSTATE_SSBS : 0;
-    if (!bit)
-        return false; /* what a program may not touch */
+    if (!bit) /* what a program may not touch */
+        return for_machine(l) && a64_machine_msr_imm(l, f);
     put_pstate_bit(l, bit, ir_const(l->b, IR_I64, f->crm & 1 ? bit : 0));
     return true;
 }
@@ -169,37 +160,28 @@ bool a64_lift_flag_op(struct lift *l, const struct a64_msr_imm *f)
     return true;
 }
 
-/* op1:CRn:CRm:op2 */
-enum {
-    DC_ZVA = 0x1ba1,
-    IC_IVAU = 0x1ba9,
-    DC_CVAC = 0x1bd1,
-    DC_CVAU = 0x1bd9,
-    DC_CVAP = 0x1be1,
-    DC_CVADP = 0x1be9,
-    DC_CIVAC = 0x1bf1,
-};
-
 bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
 {
+    if (for_machine(l) && !(f->op == A64_OP_DC_ZVA && l->key & A64_KEY_ZVA))
+        return a64_lift_in_c(l);
     if (f->l)
         return false; /* SYSL: nothing at EL0 */
     irv addr = reg(l, f->rt);
     switch (f->op) {
-    case DC_ZVA:
+    case A64_OP_DC_ZVA:
         lift_clear(l, addr, 64);
         return true;
-    case DC_CVAP:
-    case DC_CVADP:
-        if (!has_feature(l, f->op == DC_CVAP ? A64_FEAT_DPB : A64_FEAT_DPB2))
+    case A64_OP_DC_CVAP:
+    case A64_OP_DC_CVADP:
+        if (!has_feature(l, f->op == A64_OP_DC_CVAP ? A64_FEAT_DPB : A64_FEAT_DPB2))
             return false;
         FALLTHROUGH;
-    case DC_CVAC:
-    case DC_CVAU:
-    case DC_CIVAC: /* caches are coherent; what is left is the fault */
+    case A64_OP_DC_CVAC:
+    case A64_OP_DC_CVAU:
+    case A64_OP_DC_CIVAC: /* caches are coherent; what is left is the fault */
         ir_ld(l->b, IR_I32, 0, addr, 0, 0);
         return true;
-    case IC_IVAU:
+    case A64_OP_IC_IVAU:
         ir_raise(l->b, ISA_RAISE_CACHE, addr, next_pc(l));
         l->ended = true;
         return true;
@@ -214,10 +196,10 @@ bool a64_lift_hint(struct lift *l, const struct a64_hint *f)
     return true;
 }
 
-/* Waiting for an event may end at any time; at EL0 it ends at once. */
+/* Waiting for an event may end at any time; for a program it ends at once. */
 bool a64_lift_wait(struct lift *l, const struct a64_hint *f)
 {
-    return true;
+    return !for_machine(l) || f->id == A64_YIELD || a64_lift_in_c(l);
 }
 
 bool a64_lift_clrex(struct lift *l, const struct a64_barrier *f)
@@ -235,6 +217,8 @@ bool a64_lift_barrier(struct lift *l, const struct a64_barrier *f)
     if (f->id == A64_DMB && (f->crm & 3) == 2)
         kind = IR_FENCE_STORE;
     ir_fence(l->b, kind);
+    if (for_machine(l) && f->id != A64_DMB)
+        a64_machine_dsb(l);
     return true;
 }
 

@@ -10,14 +10,17 @@
 
 /* What models have in common. LSE2 is only for who asks: docs/decisions/0007-lse2-is-off-by-default.md. */
 #define V8_0 (HAS(BASE) | HAS(FP) | HAS(AdvSIMD))
+#define V8_1_SYSTEM (HAS(PAN) | HAS(PAN2) | HAS(HAFDBS))
 #define CRYPTO (HAS(AES) | HAS(PMULL) | HAS(SHA1) | HAS(SHA256))
 #define V8_0_CRYPTO (V8_0 | HAS(CRC32) | CRYPTO)
 #define V8_2                                                                                       \
-    (V8_0_CRYPTO | HAS(LSE) | HAS(LOR) | HAS(RDM) | HAS(FP16) | HAS(DotProd) | HAS(LRCPC) | HAS(DPB))
+    (V8_0_CRYPTO | V8_1_SYSTEM | HAS(UAO) | HAS(LSE) | HAS(LOR) | HAS(RDM) | HAS(FP16) | HAS(DotProd) |      \
+     HAS(LRCPC) | HAS(DPB))
 #define MAX_                                                                                       \
     (V8_2 | HAS(SHA512) | HAS(SHA3) | HAS(SM3) | HAS(SM4) | HAS(FHM) | HAS(LRCPC2) | HAS(JSCVT) |   \
      HAS(FCMA) | HAS(FRINTTS) | HAS(FlagM) | HAS(FlagM2) | HAS(PAuth) | HAS(I8MM) | HAS(BF16) |    \
-     HAS(SB) | HAS(XS) | HAS(HBC) | HAS(SSBS) | HAS(DIT) | HAS(DPB2) | HAS(BTI))
+     HAS(SB) | HAS(XS) | HAS(HBC) | HAS(SSBS) | HAS(DIT) | HAS(DPB2) | HAS(BTI) |     \
+     HAS(E0PD) | HAS(IDST) | HAS(TLBIOS) | HAS(TLBIRANGE))
 #define OPTIONAL HAS(LSE2)
 
 /* A64FX comes after the others: it is not offered as it is. */
@@ -33,7 +36,7 @@ static const struct a64_model models[] = {
 };
 static const struct a64_model a64fx = {
     "a64fx",
-    V8_0_CRYPTO | HAS(LSE) | HAS(LOR) | HAS(RDM) | HAS(FP16) | HAS(FCMA) | HAS(DPB),
+    V8_0_CRYPTO | HAS(PAN) | HAS(PAN2) | HAS(UAO) | HAS(LSE) | HAS(LOR) | HAS(RDM) | HAS(FP16) | HAS(FCMA) | HAS(DPB),
     0x461f0010,
 };
 
@@ -43,11 +46,12 @@ static const u8 needs[][2] = {
     {A64_FEAT_SHA512, A64_FEAT_SHA256},  {A64_FEAT_SHA3, A64_FEAT_SHA512},
     {A64_FEAT_FHM, A64_FEAT_FP16},       {A64_FEAT_LRCPC2, A64_FEAT_LRCPC},
     {A64_FEAT_FlagM2, A64_FEAT_FlagM},   {A64_FEAT_DPB2, A64_FEAT_DPB},
-    {A64_FEAT_LSE2, A64_FEAT_LSE},
+    {A64_FEAT_LSE2, A64_FEAT_LSE},       {A64_FEAT_PAN2, A64_FEAT_PAN},
+    {A64_FEAT_TLBIRANGE, A64_FEAT_TLBIOS},
 };
 
 /* Names of features that come later; as yet they can only be off. */
-static const char *const later[] = {"sve", "sve2", "sme", "mte"};
+static const char *const later[] = {"sve", "sve2", "sme", "mte", "el2", "el3"};
 
 const char *a64_model_name(unsigned i)
 {

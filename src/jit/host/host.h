@@ -15,7 +15,7 @@ struct host_link {
     bool polls; /* must go to the target's polling entry: calls and backward jumps */
 };
 
-enum host_leave { HOST_LEAVE_ACCESS, HOST_LEAVE_ALIGN, HOST_LEAVE_POLL };
+enum host_leave { HOST_LEAVE_ACCESS, HOST_LEAVE_ALIGN, HOST_LEAVE_POLL, HOST_LEAVE_MMU };
 
 /* Host code [start, end) that may leave: a signal there means what `what` says, with the guest's
  * state as ra->state[state]. */
@@ -61,6 +61,10 @@ struct host_buf {
     bool want_marks; /* for people who read the code */
     struct host_mark *mark;
     u32 nmarks, mark_cap;
+};
+
+struct host_context {
+    alignas(16) u8 bytes[2048];
 };
 
 /* Options and what was found out about the machine. */
@@ -111,6 +115,8 @@ struct host {
     void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
     void (*context_pass)(void *ucontext);
     void (*context_reset_stack)(void *ucontext, u64 sp);
+    /* In env->c_call[IR_CALL_MMU]: a context of the code that called, and its pc. Lives in `room`. */
+    const void *(*call_context)(const struct ir_env *env, struct host_context *room);
     /* The word at the bottom of a prediction stack. */
     const u8 *(*return_base)(const struct host_cpu *cpu);
 };

@@ -109,8 +109,22 @@ static void leave(struct run *x, u32 map, u64 pc, enum ir_exit why)
     x->next = UINT32_MAX;
 }
 
+static void load_some(struct run *x, const u64 *reads)
+{
+    for (unsigned i = 0; i < IR_MAX_SLOTS / 64; i++) {
+        for (u64 left = reads[i]; left; left &= left - 1) {
+            unsigned s = i * 64 + ctz64(left);
+            ir_slot_load(&x->r->slots->slot[s], x->env, &x->in->value[s + 1]);
+        }
+    }
+}
+
 static void load_state(struct run *x)
 {
+    if (x->in->reads) {
+        load_some(x, x->in->reads);
+        return;
+    }
     for (unsigned s = 0; s < x->r->slots->count; s++)
         ir_slot_load(&x->r->slots->slot[s], x->env, &x->in->value[s + 1]);
 }
@@ -227,7 +241,7 @@ static bool run_sc(struct run *x, const struct ir_node *n, u64 addr, v128 *out)
 
 static bool access_memory(struct run *x, const struct ir_node *n, u64 addr, v128 *out)
 {
-    const struct ir_mem *m = x->in->mem;
+    const struct ir_mem *m = n->aux & IR_MEM_UNPRIV && x->in->mem->unpriv ? x->in->mem->unpriv : x->in->mem;
     unsigned bytes = ir_mem_bytes(n);
     v128 want = {0}, new = {0};
     switch (n->op) {
@@ -430,6 +444,31 @@ void ir_interp_free(struct ir_interp *in)
     free(in->value);
     in->value = NULL;
     in->cap = 0;
+}
+
+static void add_read(u64 *reads, irv v)
+{
+    if (ir_is_entry(v))
+        reads[ir_entry_slot(v) / 64] |= 1ull << (ir_entry_slot(v) % 64);
+}
+
+void ir_interp_reads(const struct ir_region *r, const struct ir_helper *helpers, u64 reads[IR_MAX_SLOTS / 64])
+{
+    bool all = false;
+    memset(reads, 0, IR_MAX_SLOTS / 8);
+    for (u32 v = IR_FIRST_NODE; v < r->count; v++) {
+        const struct ir_node *n = &r->node[v];
+        const irv arg[] = {n->a, n->b, n->c};
+        for (unsigned i = 0; i < ir_info(n->op).nargs; i++)
+            add_read(reads, arg[i]);
+        all |= n->op == IR_HELPER && helpers[(u32)n->imm].flags & (IR_HELPER_READS | IR_HELPER_WRITES);
+    }
+    for (u32 i = 0; i < r->nputs; i++)
+        add_read(reads, r->put[i].value);
+    for (u32 i = 0; i < r->nargs; i++)
+        add_read(reads, r->args[i]);
+    for (unsigned s = 0; all && s < r->slots->count; s++)
+        add_read(reads, s + 1);
 }
 
 void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_env *env,

@@ -81,6 +81,7 @@ enum {
     IR_MEM_SCALE_SHIFT = 8,
     IR_MEM_SEXT32 = 1 << 10,  /* the index is sign-extended from 32 bits */
     IR_MEM_ZEXT32 = 1 << 11,  /* the index is zero-extended from 32 bits */
+    IR_MEM_UNPRIV = 1 << 12,  /* ld, st: as the least privileged mode of a machine would */
 };
 
 enum ir_rmw {
@@ -155,6 +156,7 @@ struct ir_region {
     u32 key;
     bool by_state; /* blocks hand state on through slots alone: an exit to a block's pc goes there, and entry
                     * values are those at the start of the block */
+    u8 mmu;       /* 0: addresses are the host's; else 1 + the mode that they are translated in */
     bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
 

@@ -11,6 +11,7 @@ const char *const ir_cc_names[14] = {"eq", "ne", "cs", "cc", "mi", "pl", "vs",
 const struct ir_mem_flag ir_mem_flags[IR_MEM_FLAGS] = {
     {"s", IR_MEM_SIGNED}, {"acq", IR_MEM_ACQ},     {"rel", IR_MEM_REL},
     {"sc", IR_MEM_SC},    {"sx32", IR_MEM_SEXT32}, {"zx32", IR_MEM_ZEXT32},
+    {"unpriv", IR_MEM_UNPRIV},
 };
 
 enum ir_text_form ir_text_form(unsigned op)

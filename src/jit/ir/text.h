@@ -12,7 +12,7 @@ struct ir_mem_flag {
     u16 bit;
 };
 
-#define IR_MEM_FLAGS 6
+#define IR_MEM_FLAGS 7
 extern const struct ir_mem_flag ir_mem_flags[IR_MEM_FLAGS];
 
 /* How a terminator's fields stand in the text. */

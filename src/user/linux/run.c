@@ -97,6 +97,7 @@ static void raised(struct thread *t, const struct vcpu_exit *x)
         space_code_changed(&t->process->space, 0, UINT64_MAX);
         break;
     case ISA_RAISE_RESYNC:
+    case ISA_RAISE_INSN: /* machines only */
         break;
     }
 }

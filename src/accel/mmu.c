@@ -1,0 +1,299 @@
+#include "accel/mmu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "mem/mem.h"
+
+#define PAGE_BITS 12
+#define PAGE      (1ull << PAGE_BITS)
+#define ENTRIES   256
+#define NOWHERE   1 /* no page starts there */
+
+/* A page of 4 KiB, by virtual address. */
+struct entry {
+    u64 virt;     /* or NOWHERE */
+    u64 phys;
+    u8 *host;     /* NULL: accesses are calls */
+    u8 rights;    /* 1 << enum ir_access */
+    bool global, device;
+    bool host_writable;
+};
+
+struct port {
+    struct mmu *mmu;
+    unsigned mode;
+    struct ir_mem mem;
+};
+
+struct mmu {
+    struct vcpu *cpu;
+    struct isa_fault fault;
+    struct port port[ISA_MODES];
+    struct entry entry[ISA_MODES][ENTRIES];
+};
+
+static void forget_all(struct mmu *m, bool global)
+{
+    for (unsigned mode = 0; mode < ISA_MODES; mode++) {
+        for (unsigned i = 0; i < ENTRIES; i++) {
+            if (global || !m->entry[mode][i].global)
+                m->entry[mode][i].virt = NOWHERE;
+        }
+    }
+}
+
+static bool fail(struct mmu *m, u64 addr, enum isa_fault_kind kind)
+{
+    m->fault = (struct isa_fault){.addr = addr, .kind = (u8)kind};
+    return false;
+}
+
+static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum ir_access access)
+{
+    struct vcpu *cpu = m->cpu;
+    struct isa_page p;
+    u64 len;
+    bool writable = false;
+    if (!cpu->isa->system->translate(cpu, addr, access, mode, &p, &m->fault))
+        return false;
+    u64 virt = addr & ~(PAGE - 1), phys = p.phys + (virt & (p.bytes - 1));
+    u8 *host = mem_host(cpu->memory, phys, &len, &writable);
+    *t = (struct entry){
+        .virt = virt,
+        .phys = phys,
+        .host = host && len >= PAGE ? host : NULL,
+        .rights = p.rights,
+        .global = p.global,
+        .device = p.device,
+        .host_writable = writable,
+    };
+    return true;
+}
+
+/* The page of addr, or NULL with the fault. */
+static struct entry *find(struct mmu *m, unsigned mode, u64 addr, enum ir_access access)
+{
+    struct entry *t = &m->entry[mode][addr >> PAGE_BITS & (ENTRIES - 1)];
+    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1)
+        return t;
+    return fill(m, t, mode, addr, access) ? t : NULL;
+}
+
+static bool answered(struct mmu *m, u64 addr, enum mem_result r)
+{
+    return r == MEM_OK || fail(m, addr, ISA_FAULT_BUS);
+}
+
+/* Within a page that has no host memory. 16 bytes are two accesses. */
+static bool call(struct mmu *m, const struct entry *t, u64 addr, void *data, unsigned bytes, bool write)
+{
+    struct mem_space *s = m->cpu->memory;
+    u64 phys = t->phys + (addr & (PAGE - 1));
+    if (addr & (bytes - 1) && t->device)
+        return fail(m, addr, ISA_FAULT_UNALIGNED);
+    unsigned step = MIN(bytes, 8u);
+    for (unsigned i = 0; i < bytes; i += step) {
+        u64 v = 0;
+        if (write)
+            memcpy(&v, (u8 *)data + i, step);
+        if (!answered(m, addr, write ? mem_write(s, phys + i, step, v) : mem_read(s, phys + i, step, &v)))
+            return false;
+        if (!write)
+            memcpy((u8 *)data + i, &v, step);
+    }
+    return true;
+}
+
+/* At once where the host can: an access that is aligned is single-copy atomic up to 8 bytes. */
+static void copy(void *to, const void *from, unsigned bytes)
+{
+    switch (bytes) {
+    case 1:
+        __atomic_store_n((u8 *)to, __atomic_load_n((const u8 *)from, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+        break;
+    case 2:
+        __atomic_store_n((u16 *)to, __atomic_load_n((const u16 *)from, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+        break;
+    case 4:
+        __atomic_store_n((u32 *)to, __atomic_load_n((const u32 *)from, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+        break;
+    case 8:
+        __atomic_store_n((u64 *)to, __atomic_load_n((const u64 *)from, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
+        break;
+    default:
+        memcpy(to, from, bytes);
+    }
+}
+
+/* A part of an access, inside of one page that is known. */
+static bool access_page(struct mmu *m, const struct entry *t, u64 addr, void *data, unsigned bytes, bool write)
+{
+    u8 *host = t->host ? t->host + (addr & (PAGE - 1)) : NULL;
+    if (!host || (write && !t->host_writable))
+        return call(m, t, addr, data, bytes, write);
+    if (write)
+        copy(host, data, bytes);
+    else
+        copy(data, host, bytes);
+    return true;
+}
+
+/* Both pages are there before either is touched. Bytes of a device are never part of this. */
+static bool access_two_pages(struct mmu *m, unsigned mode, u64 addr, void *data, unsigned bytes, bool write)
+{
+    enum ir_access access = write ? IR_ACCESS_WRITE : IR_ACCESS_READ;
+    u64 second = (addr | (PAGE - 1)) + 1;
+    const struct entry *t = find(m, mode, addr, access);
+    if (!t)
+        return false;
+    if (t->device)
+        return fail(m, addr, ISA_FAULT_UNALIGNED);
+    const struct entry low = *t, *high = find(m, mode, second, access);
+    if (!high)
+        return false;
+    if (high->device)
+        return fail(m, second, ISA_FAULT_UNALIGNED);
+    for (unsigned i = 0; i < bytes; i++) {
+        const struct entry *at = addr + i < second ? &low : high;
+        if (!access_page(m, at, addr + i, (u8 *)data + i, 1, write))
+            return false;
+    }
+    return true;
+}
+
+static bool access(struct port *p, u64 addr, void *data, unsigned bytes, bool write)
+{
+    struct mmu *m = p->mmu;
+    if ((addr & (PAGE - 1)) + bytes > PAGE)
+        return access_two_pages(m, p->mode, addr, data, bytes, write);
+    const struct entry *t = find(m, p->mode, addr, write ? IR_ACCESS_WRITE : IR_ACCESS_READ);
+    if (!t)
+        return false;
+    if (t->device && addr & (bytes - 1))
+        return fail(m, addr, ISA_FAULT_UNALIGNED);
+    return access_page(m, t, addr, data, bytes, write);
+}
+
+static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
+{
+    return access(opaque, addr, to, bytes, false);
+}
+
+static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
+{
+    v128 data;
+    memcpy(&data, from, bytes);
+    return access(opaque, addr, &data, bytes, true);
+}
+
+/* Only memory takes these. They are aligned. */
+static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desired, v128 *old, unsigned bytes)
+{
+    struct port *p = opaque;
+    const struct entry *t = find(p->mmu, p->mode, addr, IR_ACCESS_WRITE);
+    if (!t)
+        return false;
+    if (!t->host || !t->host_writable)
+        return fail(p->mmu, addr, ISA_FAULT_UNSUPPORTED);
+    u64 host = (u64)(uintptr_t)(t->host + (addr & (PAGE - 1)));
+    return ir_mem_direct.cas(NULL, host, expected, desired, old, bytes);
+}
+
+bool mmu_page(struct mmu *m, unsigned mode, u64 addr, enum ir_access access, struct mmu_page *out)
+{
+    const struct entry *t = find(m, mode, addr, access);
+    if (t)
+        *out = (struct mmu_page){t->host, t->phys, t->rights, t->global, t->device, t->host_writable};
+    return t != NULL;
+}
+
+bool mmu_refuse_atomic(struct mmu *m, unsigned mode, u64 addr)
+{
+    return find(m, mode, addr, IR_ACCESS_WRITE) && fail(m, addr, ISA_FAULT_UNSUPPORTED);
+}
+
+struct mmu *mmu_new(struct vcpu *cpu)
+{
+    struct mmu *m = xcalloc(1, sizeof(*m));
+    m->cpu = cpu;
+    for (unsigned mode = 0; mode < ISA_MODES; mode++) {
+        struct port *p = &m->port[mode];
+        *p = (struct port){m, mode, {load, store, cas, p, &m->port[0].mem}};
+    }
+    forget_all(m, true);
+    return m;
+}
+
+void mmu_free(struct mmu *m)
+{
+    free(m);
+}
+
+const struct ir_mem *mmu_mem(struct mmu *m, unsigned mode)
+{
+    return &m->port[mode].mem;
+}
+
+const struct isa_fault *mmu_fault(const struct mmu *m)
+{
+    return &m->fault;
+}
+
+size_t mmu_fetch(struct mmu *m, unsigned mode, u64 addr, void *to, size_t len)
+{
+    size_t done = 0;
+    while (done < len) {
+        u64 at = addr + done;
+        const struct entry *t = find(m, mode, at, IR_ACCESS_EXEC);
+        if (t && !t->host)
+            fail(m, at, ISA_FAULT_BUS);
+        if (!t || !t->host)
+            break;
+        size_t part = MIN(len - done, (size_t)(PAGE - (at & (PAGE - 1))));
+        memcpy((u8 *)to + done, t->host + (at & (PAGE - 1)), part);
+        done += part;
+    }
+    return done;
+}
+
+bool mmu_same_code(struct mmu *m, unsigned mode, u64 addr, const void *code, size_t len)
+{
+    const u8 *bytes = code;
+    while (len) {
+        const struct entry *t = find(m, mode, addr, IR_ACCESS_EXEC);
+        size_t part = MIN(len, (size_t)(PAGE - (addr & (PAGE - 1))));
+        if (!t || !t->host || memcmp(t->host + (addr & (PAGE - 1)), bytes, part))
+            return false;
+        addr += part;
+        bytes += part;
+        len -= part;
+    }
+    return true;
+}
+
+void mmu_flush(struct mmu *m, const struct vcpu_flush *f)
+{
+    unsigned tag = m->cpu->isa->tag_bits;
+    if (f->scope == VCPU_FLUSH_ALL || f->scope == VCPU_FLUSH_LOCAL || f->scope == VCPU_FLUSH_CONTEXT) {
+        forget_all(m, f->scope == VCPU_FLUSH_ALL);
+        return;
+    }
+    if (f->bytes > ENTRIES * PAGE) {
+        forget_all(m, true);
+        return;
+    }
+    for (u64 at = f->addr & ~(PAGE - 1); at - (f->addr & ~(PAGE - 1)) < f->bytes; at += PAGE) {
+        for (unsigned mode = 0; mode < ISA_MODES; mode++) {
+            struct entry *t = &m->entry[mode][at >> PAGE_BITS & (ENTRIES - 1)];
+            if (!((t->virt ^ at) << tag))
+                t->virt = NOWHERE;
+        }
+    }
+}
+
+void mmu_switch_context(struct mmu *m)
+{
+    forget_all(m, false);
+}

@@ -1,0 +1,370 @@
+/* A back end is a descriptor to read from and one to write to, each perhaps absent. Bytes to be written wait
+ * in a queue, which any thread fills and the loop empties; bytes that come are read when somebody has room. */
+#include "back/char.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "back/char_host.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+enum {
+    BUSY = 4096,             /* bytes that wait, from which on the user should */
+    QUEUE_MAX = 1 << 20,     /* from where on they are lost */
+    CHUNK = 4096,            /* what a pipe that can be written to takes without waiting */
+    DRAIN_MS = 2000,         /* how long the end waits for a reader */
+    CTRL_A = 1,
+};
+
+struct chardev {
+    struct loop *loop;
+    struct char_host host;
+    struct loop_fd in, out, listen;
+    bool in_watched, out_watched, in_asks; /* in_asks: a file, which is always ready */
+    u32 in_events;
+    struct loop_task task; /* posted by other threads */
+
+    pthread_mutex_t lock; /* for what follows */
+    u8 *queue;
+    size_t head, len, cap; /* bytes [head, head + len) of it wait */
+    bool posted, lost;
+
+    struct char_user *users, *focus;
+    bool mux, escape, started;
+    char *id;
+    void (*quit)(void *opaque);
+    void *opaque;
+};
+
+/* ---- out ---- */
+
+static void post(struct chardev *c)
+{
+    if (c->posted)
+        return;
+    c->posted = true;
+    loop_post(c->loop, &c->task);
+}
+
+/* Under the lock. */
+static void enqueue(struct chardev *c, const void *data, size_t len)
+{
+    if (c->len + len > QUEUE_MAX) {
+        if (!c->lost)
+            log_warn("chardev %s: nobody reads; output is lost", c->id);
+        c->lost = true;
+        return;
+    }
+    if (c->head + c->len + len > c->cap) {
+        memmove(c->queue, c->queue + c->head, c->len);
+        c->head = 0;
+        if (c->len + len > c->cap) {
+            c->cap = MAX(2 * c->cap, ALIGN_UP(c->len + len, CHUNK));
+            c->queue = xrealloc(c->queue, c->cap);
+        }
+    }
+    memcpy(c->queue + c->head + c->len, data, len);
+    c->len += len;
+}
+
+void char_write(struct chardev *c, const void *data, size_t len)
+{
+    pthread_mutex_lock(&c->lock);
+    if (c->host.out >= 0) {
+        enqueue(c, data, len);
+        post(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+}
+
+bool char_busy(struct chardev *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool busy = c->len >= BUSY;
+    pthread_mutex_unlock(&c->lock);
+    return busy;
+}
+
+void char_accept(struct chardev *c)
+{
+    pthread_mutex_lock(&c->lock);
+    post(c);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Write what goes without waiting; under the lock. False: the other side is gone. */
+static bool flush(struct chardev *c, int timeout)
+{
+    while (c->len && c->host.out >= 0) {
+        struct pollfd p = {c->host.out, POLLOUT, 0};
+        if (poll(&p, 1, timeout) <= 0)
+            return true;
+        ssize_t n = write(c->host.out, c->queue + c->head, MIN(c->len, (size_t)CHUNK));
+        if (n < 0 && errno != EINTR && errno != EAGAIN)
+            return false;
+        if (n > 0) {
+            c->head += (size_t)n;
+            c->len -= (size_t)n;
+        }
+    }
+    if (!c->len)
+        c->head = 0;
+    return true;
+}
+
+static void hang_up(struct chardev *c);
+
+static void watch_out(struct chardev *c, bool on)
+{
+    if (c->host.kind == CHAR_SOCKET || on == c->out_watched)
+        return; /* a socket's one descriptor is watched for both */
+    c->out.fd = c->host.out;
+    if (on && !loop_fd_add(c->loop, &c->out, EPOLLOUT, NULL))
+        return; /* a file is always ready, and this never asked for */
+    if (!on)
+        loop_fd_remove(c->loop, &c->out);
+    c->out_watched = on;
+}
+
+static void tell(struct chardev *c, enum char_event event)
+{
+    for (struct char_user *u = c->users; u; u = u->next) {
+        if (u->event)
+            u->event(u->opaque, event);
+    }
+}
+
+/* ---- in ---- */
+
+static size_t room(const struct chardev *c)
+{
+    const struct char_user *u = c->focus;
+    return u && u->room ? u->room(u->opaque) : 0;
+}
+
+static void send_to_focus(struct chardev *c, const u8 *data, size_t len)
+{
+    if (c->focus && len)
+        c->focus->receive(c->focus->opaque, data, len);
+}
+
+static const char mux_help[] = "\r\nC-a h    print this help\r\n"
+                               "C-a x    exit emulator\r\n"
+                               "C-a b    send break (magic sysrq)\r\n"
+                               "C-a c    switch between console and monitor\r\n"
+                               "C-a C-a  sends C-a\r\n";
+
+static void mux_command(struct chardev *c, u8 key)
+{
+    if (key == CTRL_A) {
+        send_to_focus(c, &key, 1);
+    } else if (key == 'x') {
+        c->quit(c->opaque);
+    } else if (key == 'b' && c->focus && c->focus->event) {
+        c->focus->event(c->focus->opaque, CHAR_BREAK);
+    } else if (key == 'c' && c->focus) {
+        c->focus = c->focus->next ? c->focus->next : c->users;
+    } else if (key == 'h' || key == '?') {
+        char_write(c, mux_help, sizeof(mux_help) - 1);
+    }
+}
+
+static void received(struct chardev *c, const u8 *data, size_t len)
+{
+    if (!c->mux) {
+        send_to_focus(c, data, len);
+        return;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (c->escape) {
+            c->escape = false;
+            mux_command(c, data[i]);
+        } else if (data[i] == CTRL_A) {
+            c->escape = true;
+        } else {
+            send_to_focus(c, data + i, 1);
+        }
+    }
+}
+
+/* Read once; false: there is nothing more to come now, or the other side is gone. */
+static bool read_some(struct chardev *c)
+{
+    u8 data[CHUNK];
+    size_t most = MIN(room(c), sizeof(data));
+    if (!most)
+        return false;
+    ssize_t n = read(c->host.in, data, most);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n <= 0) {
+        hang_up(c);
+        return false;
+    }
+    received(c, data, (size_t)n);
+    return true;
+}
+
+/* Ask for what can be dealt with. `waits`: there are bytes that could not be written yet. */
+static void watch_in(struct chardev *c, bool waits)
+{
+    if (!c->started || c->host.in < 0)
+        return;
+    u32 events = room(c) ? EPOLLIN : 0;
+    if (c->host.kind == CHAR_SOCKET && waits)
+        events |= EPOLLOUT;
+    if (c->in_asks) {
+        while (read_some(c)) {
+        }
+    } else if (!c->in_watched) {
+        c->in.fd = c->host.in;
+        c->in_events = events;
+        c->in_watched = loop_fd_add(c->loop, &c->in, events, NULL);
+        c->in_asks = !c->in_watched;
+        if (c->in_asks)
+            loop_defer(c->loop, &c->task);
+    } else if (events != c->in_events) {
+        c->in_events = events;
+        loop_fd_change(c->loop, &c->in, events);
+    }
+}
+
+/* ---- both ---- */
+
+/* The other side of a connection is gone; a server waits for the next. */
+static void hang_up(struct chardev *c)
+{
+    if (c->in_watched)
+        loop_fd_remove(c->loop, &c->in);
+    c->in_watched = false;
+    watch_out(c, false);
+    pthread_mutex_lock(&c->lock);
+    char_host_close(&c->host, c->host.kind != CHAR_STDIO);
+    c->len = c->head = 0;
+    pthread_mutex_unlock(&c->lock);
+    tell(c, CHAR_CLOSED);
+}
+
+static void run(struct loop_task *t)
+{
+    struct chardev *c = container_of(t, struct chardev, task);
+    pthread_mutex_lock(&c->lock);
+    c->posted = false;
+    bool was_busy = c->len >= BUSY;
+    bool gone = !flush(c, 0);
+    bool busy = c->len >= BUSY, waits = c->len;
+    pthread_mutex_unlock(&c->lock);
+    if (gone) {
+        hang_up(c);
+        return;
+    }
+    watch_out(c, waits);
+    watch_in(c, waits);
+    for (struct char_user *u = c->users; u && was_busy && !busy; u = u->next) {
+        if (u->drained)
+            u->drained(u->opaque);
+    }
+}
+
+static void in_ready(struct loop_fd *f, u32 events)
+{
+    struct chardev *c = container_of(f, struct chardev, in);
+    if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        read_some(c);
+    if (c->host.in >= 0)
+        run(&c->task);
+}
+
+static void out_ready(struct loop_fd *f, u32 events)
+{
+    run(&container_of(f, struct chardev, out)->task);
+}
+
+static void accept_ready(struct loop_fd *f, u32 events)
+{
+    struct chardev *c = container_of(f, struct chardev, listen);
+    int fd = accept4(f->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    if (c->host.in >= 0) { /* one at a time */
+        close(fd);
+        return;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->host.in = c->host.out = fd;
+    pthread_mutex_unlock(&c->lock);
+    tell(c, CHAR_OPENED);
+    watch_in(c, false);
+}
+
+struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)(void *opaque), void *opaque,
+                         struct err *e)
+{
+    struct char_host host;
+    if (!char_host_open(&host, o, e))
+        return NULL;
+    struct chardev *c = xcalloc(1, sizeof(*c));
+    c->loop = l;
+    c->host = host;
+    c->task.run = run;
+    c->in.ready = in_ready;
+    c->out.ready = out_ready;
+    c->listen = (struct loop_fd){host.listen, accept_ready};
+    c->mux = o->mux;
+    c->id = xstrdup(o->id ? o->id : "serial");
+    c->quit = quit;
+    c->opaque = opaque;
+    pthread_mutex_init(&c->lock, NULL);
+    return c;
+}
+
+void char_free(struct chardev *c)
+{
+    if (!c)
+        return;
+    if (c->in_watched)
+        loop_fd_remove(c->loop, &c->in);
+    watch_out(c, false);
+    flush(c, DRAIN_MS);
+    char_host_end(&c->host);
+    pthread_mutex_destroy(&c->lock);
+    free(c->queue);
+    free(c->id);
+    free(c);
+}
+
+const char *char_id(const struct chardev *c)
+{
+    return c->id;
+}
+
+bool char_attach(struct chardev *c, struct char_user *u)
+{
+    if (c->users && !c->mux)
+        return false;
+    struct char_user **last = &c->users;
+    while (*last)
+        last = &(*last)->next;
+    *last = u;
+    u->next = NULL;
+    if (!c->focus)
+        c->focus = u;
+    return true;
+}
+
+void char_start(struct chardev *c)
+{
+    c->started = true;
+    if (c->host.listen >= 0)
+        loop_fd_add(c->loop, &c->listen, EPOLLIN, NULL);
+    if (c->host.in >= 0 || c->host.out >= 0)
+        tell(c, CHAR_OPENED);
+    watch_in(c, false);
+}

@@ -1,0 +1,62 @@
+/* Character back ends: where the bytes of a serial line, a console or a monitor come from and go to. */
+#ifndef LYRE_BACK_CHAR_H
+#define LYRE_BACK_CHAR_H
+
+#include "base/err.h"
+#include "event/loop.h"
+
+struct chardev;
+
+enum char_event { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK };
+
+/* Who uses a back end: a device, a monitor. Called on the loop's thread; members may be NULL. */
+struct char_user {
+    size_t (*room)(void *opaque); /* bytes that it takes now; NULL: none, ever */
+    void (*receive)(void *opaque, const u8 *data, size_t len); /* at most as much */
+    void (*drained)(void *opaque); /* char_busy() does not hold any more */
+    void (*event)(void *opaque, enum char_event event);
+    void *opaque;
+    struct char_user *next; /* the back end's */
+};
+
+enum char_kind { CHAR_NULL, CHAR_STDIO, CHAR_FILE, CHAR_PIPE, CHAR_PTY, CHAR_SOCKET };
+
+/* Strings belong to whoever filled this in (char_opts_free()). */
+struct char_opts {
+    enum char_kind kind;
+    char *id;
+    char *path;       /* file, pipe; a socket: as socket_listen() takes it */
+    bool append;      /* file */
+    bool server, wait; /* socket */
+    bool mux;         /* several users, of which Ctrl-a c chooses one; Ctrl-a x quits */
+    bool signal;      /* stdio: the terminal's keys for signals stay what they are */
+};
+
+/* "null", "stdio", "mon:stdio", "file:PATH", "pipe:PATH", "pty", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...":
+ * what -serial takes; and "socket,id=ID,path=PATH,...": what -chardev takes. */
+bool char_opts_serial(struct char_opts *o, const char *text, struct err *e);
+bool char_opts_chardev(struct char_opts *o, const char *text, struct err *e);
+void char_opts_free(struct char_opts *o);
+
+/* NULL on failure. `quit` is called on the loop's thread when the user of a mux asks for the end. */
+struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)(void *opaque), void *opaque,
+                         struct err *e);
+/* Writes what is left, and gives the terminal back. NULL is allowed. */
+void char_free(struct chardev *c);
+
+const char *char_id(const struct chardev *c);
+
+/* False: it has a user, and is no mux. */
+bool char_attach(struct chardev *c, struct char_user *u);
+
+/* Begin to receive: once, when those that are attached are ready. */
+void char_start(struct chardev *c);
+
+/* From any thread. Bytes are kept until they can be written, but not without end: while char_busy() a user
+ * that knows how to wait does. */
+void char_write(struct chardev *c, const void *data, size_t len);
+bool char_busy(struct chardev *c);
+/* room() has become larger. From any thread. */
+void char_accept(struct chardev *c);
+
+#endif

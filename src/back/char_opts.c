@@ -1,0 +1,153 @@
+/* Character back ends as command lines name them. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "back/char.h"
+#include "base/mem.h"
+
+static const struct {
+    const char *name;
+    enum char_kind kind;
+    bool path; /* needs one */
+} kinds[] = {
+    {"null", CHAR_NULL, false},
+    {"stdio", CHAR_STDIO, false},
+    {"file", CHAR_FILE, true},
+    {"pipe", CHAR_PIPE, true},
+    {"pty", CHAR_PTY, false},
+    {"socket", CHAR_SOCKET, false},
+};
+
+static bool parse_switch(const char *name, const char *value, bool *to, struct err *e)
+{
+    if (!strcmp(value, "on") || !strcmp(value, "yes"))
+        *to = true;
+    else if (!strcmp(value, "off") || !strcmp(value, "no"))
+        *to = false;
+    else
+        return err_set(e, EINVAL, "Parameter '%s' expects 'on' or 'off'", name);
+    return true;
+}
+
+static void replace(char **to, char *by)
+{
+    free(*to);
+    *to = by;
+}
+
+/* One of "server=on", "server", "nowait", "id=con" ...; host and port are joined to an address. */
+static bool parse_one(struct char_opts *o, char *word, char **host, char **port, struct err *e)
+{
+    char *value = strchr(word, '=');
+    if (value)
+        *value++ = 0;
+    const struct {
+        const char *name;
+        bool *to;
+    } switches[] = {{"server", &o->server}, {"wait", &o->wait}, {"mux", &o->mux}, {"signal", &o->signal},
+                    {"append", &o->append}};
+    const char *name = !strncmp(word, "no", 2) && !value ? word + 2 : word;
+    for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {
+        if (!strcmp(name, switches[i].name))
+            return parse_switch(name, value ? value : name == word ? "on" : "off", switches[i].to, e);
+    }
+    if (value && !strcmp(word, "id"))
+        replace(&o->id, xstrdup(value));
+    else if (value && !strcmp(word, "path"))
+        replace(&o->path, o->kind == CHAR_SOCKET ? xprintf("unix:%s", value) : xstrdup(value));
+    else if (value && !strcmp(word, "host"))
+        *host = value;
+    else if (value && !strcmp(word, "port"))
+        *port = value;
+    else
+        return err_set(e, EINVAL, "Invalid parameter '%s'", word);
+    return true;
+}
+
+static bool parse_rest(struct char_opts *o, char *rest, struct err *e)
+{
+    char *host = NULL, *port = NULL, *save = NULL;
+    for (char *w = rest ? strtok_r(rest, ",", &save) : NULL; w; w = strtok_r(NULL, ",", &save)) {
+        if (!parse_one(o, w, &host, &port, e))
+            return false;
+    }
+    if (port)
+        replace(&o->path, xprintf("%s:%s", host ? host : "", port));
+    return true;
+}
+
+static bool complete(const struct char_opts *o, struct err *e)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (kinds[i].kind == o->kind && kinds[i].path && !o->path)
+            return err_set(e, EINVAL, "chardev: %s: no filename given", kinds[i].name);
+    }
+    return o->kind != CHAR_SOCKET || o->path || err_set(e, EINVAL, "chardev: socket: path or port is missing");
+}
+
+bool char_opts_chardev(struct char_opts *o, const char *text, struct err *e)
+{
+    *o = (struct char_opts){.wait = true, .signal = true};
+    char *copy = xstrdup(text), *rest = strchr(copy, ',');
+    if (rest)
+        *rest++ = 0;
+    const char *kind = !strncmp(copy, "backend=", 8) ? copy + 8 : copy;
+    bool good = false;
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!strcmp(kind, kinds[i].name)) {
+            o->kind = kinds[i].kind;
+            good = true;
+        }
+    }
+    if (!good)
+        err_set(e, EINVAL, "'%s' is not a valid char driver name", kind);
+    else
+        good = parse_rest(o, rest, e) && complete(o, e);
+    if (good && !o->id)
+        good = err_set(e, EINVAL, "chardev: no id specified");
+    free(copy);
+    return good;
+}
+
+static bool starts(const char *text, const char *with)
+{
+    return !strncmp(text, with, strlen(with));
+}
+
+bool char_opts_serial(struct char_opts *o, const char *text, struct err *e)
+{
+    *o = (struct char_opts){.wait = true, .signal = true};
+    if (starts(text, "mon:")) {
+        o->mux = true;
+        o->signal = false;
+        text += 4;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        size_t len = strlen(kinds[i].name);
+        bool plain = !strcmp(text, kinds[i].name) && !kinds[i].path && kinds[i].kind != CHAR_SOCKET;
+        if (plain || (kinds[i].path && starts(text, kinds[i].name) && text[len] == ':')) {
+            o->kind = kinds[i].kind;
+            o->path = plain ? NULL : xstrdup(text + len + 1);
+            return true;
+        }
+    }
+    bool local = starts(text, "unix:");
+    if (!local && !starts(text, "tcp:"))
+        return err_set(e, EINVAL, "'%s' is not a valid character device; there are: null, stdio, mon:stdio, file:PATH, "
+                                  "pipe:PATH, pty, unix:PATH, tcp:HOST:PORT", text);
+    o->kind = CHAR_SOCKET;
+    char *copy = xstrdup(local ? text : text + 4), *rest = strchr(copy, ',');
+    if (rest)
+        *rest++ = 0;
+    o->path = xstrdup(copy);
+    bool good = parse_rest(o, rest, e);
+    free(copy);
+    return good;
+}
+
+void char_opts_free(struct char_opts *o)
+{
+    free(o->id);
+    free(o->path);
+}

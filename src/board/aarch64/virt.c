@@ -1,0 +1,180 @@
+/* aarch64/virt: a machine that exists nowhere but in emulators, and that Linux knows by its device tree alone.
+ * Its addresses and interrupts are those that QEMU's board of this name shows to guests. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "board/list.h"
+
+#define GIB (1ull << 30)
+#define MIB (1ull << 20)
+
+/* Interrupts as the GIC's binding writes them: the kind, the number, the trigger. */
+enum { GIC_SPI, GIC_PPI };
+enum { EDGE = 1, LEVEL = 4, PPI_CPUS_SHIFT = 8 };
+#define SPI(n, trigger) .wired = true, .irq = {GIC_SPI, n, trigger}, .input = n
+
+enum { GIC_IRQS = 288, GIC_SPIS = GIC_IRQS - 32, MSI_FIRST = 48, MSI_COUNT = 64 };
+
+/* The CPU's own interrupts. */
+enum { PPI_PMU = 23, PPI_TIMER_HYP = 26, PPI_TIMER_VIRT = 27, PPI_TIMER_SECURE = 29, PPI_TIMER_PHYS = 30 };
+
+static const struct board_part parts[] = {
+    {"gic", "arm_gic", {0x08000000, 0x08010000}, .props = "num-irq=288"},
+    {"v2m", "arm-gicv2m", {0x08020000}, .inside = "intc@8000000", .props = "base-spi=80,num-spi=64"},
+    {"uart0", "pl011", {0x09000000}, SPI(1, LEVEL), .serial = 1},
+    {"rtc", "pl031", {0x09010000}, SPI(2, LEVEL)},
+    {"gpio", "pl061", {0x09030000}, SPI(7, LEVEL)},
+    {"power", "gpio-key"},
+    {"virtio-mmio", "virtio-mmio", {0x0a000000}, SPI(16, EDGE), .count = 32, .step = 0x200},
+    {NULL},
+};
+
+static const struct board_wire wires[] = {
+    {"power", 0, "gpio", 3, 1},
+    {"v2m", 0, "gic", MSI_FIRST, MSI_COUNT},
+    {NULL},
+};
+
+static bool virt_part(const struct board_setup *s, struct dev *d, struct err *e)
+{
+    return strcmp(d->name, "gic") || dev_set_number(d, "num-cpu", s->cpus, e);
+}
+
+static void virt_connect(const struct board_setup *s)
+{
+    static const struct {
+        enum cpu_output out;
+        unsigned ppi;
+    } timers[] = {
+        {CPU_TIMER_PHYSICAL, PPI_TIMER_PHYS}, {CPU_TIMER_VIRTUAL, PPI_TIMER_VIRT},
+        {CPU_TIMER_HYPERVISOR, PPI_TIMER_HYP}, {CPU_TIMER_SECURE, PPI_TIMER_SECURE}, {CPU_PERFORMANCE, PPI_PMU},
+    };
+    struct dev *gic = board_dev(s, "gic");
+    for (unsigned i = 0; s->cpu && i < s->cpus; i++) {
+        dev_connect(gic, i, cpu_port_wire(s->cpu[i], CPU_LINE_IRQ));
+        dev_connect(gic, s->cpus + i, cpu_port_wire(s->cpu[i], CPU_LINE_FIQ));
+        for (unsigned t = 0; t < ARRAY_LEN(timers); t++)
+            s->cpu[i]->output[timers[t].out] = dev_input(gic, GIC_SPIS + 32 * i + timers[t].ppi);
+    }
+}
+
+/* ---- the device tree ---- */
+
+static void describe_cpus(const struct board_setup *s)
+{
+    char compatible[64];
+    size_t len = strcspn(s->cpu_model, ",");
+    bool max = len == 3 && !strncmp(s->cpu_model, "max", len); /* which is an A57 with more */
+    snprintf(compatible, sizeof(compatible), "arm,%.*s", (int)(max ? 10 : len), max ? "cortex-a57" : s->cpu_model);
+    struct fw_node *cpus = fw_child(s->tree, "cpus");
+    fw_cell(cpus, "#address-cells", 1);
+    fw_cell(cpus, "#size-cells", 0);
+    struct fw_node *cluster = fw_child(fw_child(fw_child(cpus, "cpu-map"), "socket0"), "cluster0");
+    for (unsigned i = 0; i < s->cpus; i++) {
+        struct fw_node *n = fw_child_at(cpus, "cpu", i);
+        fw_string(n, "device_type", "cpu");
+        fw_string(n, "compatible", compatible);
+        if (s->cpus > 1)
+            fw_string(n, "enable-method", "psci");
+        fw_cell(n, "reg", i);
+        fw_cell(fw_child(cluster, "core%u", i), "cpu", fw_phandle(n));
+    }
+}
+
+static void describe_psci(struct fw_node *root)
+{
+    struct fw_node *n = fw_child(root, "psci");
+    fw_strings(n, "compatible", "arm,psci-1.0\0arm,psci-0.2\0arm,psci");
+    fw_string(n, "method", "hvc");
+    fw_cell(n, "cpu_suspend", 0xc4000001);
+    fw_cell(n, "cpu_off", 0x84000002);
+    fw_cell(n, "cpu_on", 0xc4000003);
+    fw_cell(n, "migrate", 0xc4000005);
+}
+
+/* A PPI: its trigger, and for GICv2 the CPUs that have it. */
+#define PPI_CELLS(s, n) GIC_PPI, (n) - 16, (((1u << (s)->cpus) - 1) << PPI_CPUS_SHIFT) | LEVEL
+
+static void describe_timers(const struct board_setup *s)
+{
+    struct fw_node *n = fw_child(s->tree, "timer");
+    fw_strings(n, "compatible", "arm,armv8-timer\0arm,armv7-timer");
+    fw_empty(n, "always-on");
+    FW_CELLS(n, "interrupts", PPI_CELLS(s, PPI_TIMER_SECURE), PPI_CELLS(s, PPI_TIMER_PHYS),
+             PPI_CELLS(s, PPI_TIMER_VIRT), PPI_CELLS(s, PPI_TIMER_HYP));
+    n = fw_child(s->tree, "pmu");
+    fw_string(n, "compatible", "arm,armv8-pmuv3");
+    FW_CELLS(n, "interrupts", PPI_CELLS(s, PPI_PMU));
+}
+
+static void describe_chosen(const struct board_setup *s)
+{
+    struct fw_node *n = fw_child(s->tree, "chosen");
+    const u32 *r = (const u32 *)s->random;
+    fw_string(n, "stdout-path", s->board->console);
+    fw_cells(n, "kaslr-seed", r, 2);
+    fw_cells(n, "rng-seed", r + 2, 8);
+}
+
+static void describe_power_key(struct fw_node *root)
+{
+    struct fw_node *keys = fw_child(root, "gpio-keys"), *off = fw_child(keys, "poweroff");
+    fw_string(keys, "compatible", "gpio-keys");
+    fw_string(off, "label", "GPIO Key Poweroff");
+    fw_cell(off, "linux,code", 116); /* KEY_POWER */
+    FW_CELLS(off, "gpios", fw_phandle(fw_child_at(root, "pl061", 0x9030000)), 3, 0);
+}
+
+static void virt_describe(const struct board_setup *s)
+{
+    struct fw_node *root = s->tree;
+    fw_string(root, "model", "linux,dummy-virt");
+    fw_string(root, "compatible", "linux,dummy-virt");
+    fw_cell(root, "#address-cells", 2);
+    fw_cell(root, "#size-cells", 2);
+    fw_cell(root, "interrupt-parent", fw_phandle(fw_child(root, "intc@8000000")));
+    describe_chosen(s);
+    struct fw_node *clock = fw_child(root, "apb-pclk");
+    fw_string(clock, "compatible", "fixed-clock");
+    fw_cell(clock, "#clock-cells", 0);
+    fw_cell(clock, "clock-frequency", 24000000);
+    fw_string(clock, "clock-output-names", "clk24mhz");
+    describe_timers(s);
+    describe_cpus(s);
+    describe_psci(root);
+    struct fw_node *memory = fw_child_at(root, "memory", s->board->ram_at);
+    fw_string(memory, "device_type", "memory");
+    fw_reg(memory, "reg", (const u64[]){s->board->ram_at, s->ram}, 1);
+    describe_power_key(root);
+}
+
+/* ---- options ---- */
+
+static bool set_gic_version(struct board_setup *s, const char *value, struct err *e)
+{
+    return !strcmp(value, "2") || !strcmp(value, "max") || !strcmp(value, "host") ||
+           err_set(e, EINVAL, "gic-version=%s is not supported; there is: 2", value);
+}
+
+static bool set_off(struct board_setup *s, const char *value, struct err *e)
+{
+    return !strcmp(value, "off") || err_set(e, EINVAL, "it is not supported, and can only be off");
+}
+
+
+static const struct board_option options[] = {
+    {"gic-version", "version of the interrupt controller: 2", set_gic_version},
+    {"secure", "exception level 3: off", set_off},
+    {"virtualization", "exception level 2: off", set_off},
+    {"mte", "memory tags: off", set_off},
+    {NULL},
+};
+
+const struct board board_aarch64_virt = {
+    .name = "virt", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
+    .max_cpus = 8, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
+    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .power_key = "power", .console = "/pl011@9000000",
+    .parts = parts, .wires = wires, .options = options, .part = virt_part, .connect = virt_connect,
+    .describe = virt_describe, .boot = fw_boot_arm64,
+};

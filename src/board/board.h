@@ -1,0 +1,86 @@
+/* Machines as tables: parts, where they are, how they are wired. What is odd about a board is a hook. */
+#ifndef LYRE_BOARD_BOARD_H
+#define LYRE_BOARD_BOARD_H
+
+#include "cpu/port.h"
+#include "dev/dev.h"
+#include "fw/boot.h"
+
+struct chardev;
+
+enum { BOARD_WINDOWS = 4, BOARD_NO_SERIAL = 0 };
+
+/* A device, or `count` of them in a row (0: one); their names then are "NAME0", "NAME1" ... */
+struct board_part {
+    const char *name, *class;
+    u64 at[BOARD_WINDOWS];    /* of its windows; the last is followed by 0 */
+    unsigned serial;          /* its line is the so manieth that the user gave; BOARD_NO_SERIAL: none */
+    bool wired;               /* its output 0 is an interrupt: */
+    u32 irq[3];               /* cells that say so in the device tree ... */
+    unsigned input;           /* ... and the input of the interrupt controller */
+    const char *inside;       /* its node is within this one of the root's */
+    unsigned count;
+    u64 step;                 /* from one to the next; interrupts follow each other */
+    const char *props;        /* "name=value,..." */
+};
+
+/* An output of a part, and those behind it, to inputs of another. */
+struct board_wire {
+    const char *from;
+    unsigned out;
+    const char *to;
+    unsigned in, count;
+};
+
+/* A machine being built. */
+struct board_setup {
+    const struct board *board;
+    unsigned cpus;
+    u64 ram;                  /* bytes */
+    const char *cpu_model;    /* as the user says it: "cortex-a57,pauth=off" */
+    struct cpu_port **cpu;    /* NULL: there are none (tests) */
+    struct dev *devs;
+    struct fw_node *tree;
+    u64 random[5];            /* fresh bits for the guest */
+    void *choices;            /* of the board's options */
+};
+
+/* What a user may set with -M BOARD,NAME=VALUE. */
+struct board_option {
+    const char *name, *help;
+    bool (*set)(struct board_setup *s, const char *value, struct err *e);
+};
+
+struct board {
+    const char *name;   /* "virt"; the full name has the guest before it */
+    const char *isa, *help, *default_cpu;
+    unsigned max_cpus;
+    u64 ram_at, default_ram, max_ram;
+    enum cpu_conduit conduit;
+    const char *controller; /* the part that interrupts go to */
+    const char *power_key;  /* the part whose input 0 asks the guest to power off; NULL: none */
+    const char *console;    /* the node that firmware and kernels print to */
+    const struct board_part *parts; /* ended by a NULL name */
+    const struct board_wire *wires;
+    const struct board_option *options;
+
+    /* Hooks; may be NULL. */
+    bool (*part)(const struct board_setup *s, struct dev *d, struct err *e);  /* a part was made: more properties */
+    void (*connect)(const struct board_setup *s); /* all parts are there: CPUs and the interrupt controller */
+    void (*describe)(const struct board_setup *s); /* what is in the tree before the parts are */
+    bool (*boot)(struct fw_boot *b, struct mem_space *memory, struct err *e);
+};
+
+/* The board called "aarch64/virt", or "virt" where `isa` is given; NULL lists those that there are in the message. */
+const struct board *board_find(const char *name, const char *isa, struct err *e);
+const struct board *board_at(unsigned i);
+
+struct dev *board_dev(const struct board_setup *s, const char *name);
+
+/* For who builds the machine, in this order: all parts, made and put into `root`; their wires; the tree. */
+bool board_make(struct board_setup *s, const struct dev_env *env, struct mem_range *root,
+                struct chardev *const *serial, unsigned serials, struct err *e);
+void board_wire(const struct board_setup *s);
+void board_describe(const struct board_setup *s);
+
+#endif

@@ -1,0 +1,595 @@
+/* Machines: `lyre boot` and the names qemu-system-<isa>. The options are one table for both. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "accel/cpus.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cmd/cmd.h"
+#include "cmd/system/parts.h"
+#include "machine/machine.h"
+
+struct boot {
+    const char *isa;  /* the name says it; NULL: lyre boot */
+    const char *name; /* for messages */
+    struct machine_opts machine;
+    size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap;
+    unsigned drives; /* of -drive, for their names */
+    unsigned serials;
+    const char *board;
+    bool nographic, headless, qtest;
+    char *qtest_chardev;
+    const char *dumpdtb;
+};
+
+enum answer { GO_ON, DONE, FAILED };
+
+struct option {
+    const char *name; /* without dashes */
+    const char *arg;  /* name of its argument; NULL: it takes none */
+    enum answer (*set)(struct boot *b, const struct option *o, const char *arg);
+    const char *help; /* NULL: not listed */
+};
+
+static enum answer complain(struct boot *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static enum answer complain(struct boot *b, const char *fmt, ...)
+{
+    char text[600];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "%s: %s\n", b->name, text);
+    return FAILED;
+}
+
+static bool is_help(const char *arg)
+{
+    return !strcmp(arg, "help") || !strcmp(arg, "?");
+}
+
+/* ---- the machine ---- */
+
+static enum answer list_boards(struct boot *b)
+{
+    printf("Supported machines are:\n");
+    for (unsigned i = 0; board_at(i); i++) {
+        const struct board *k = board_at(i);
+        if (!b->isa)
+            printf("%s/%-12s %s\n", k->isa, k->name, k->help);
+        else if (!strcmp(b->isa, k->isa))
+            printf("%-20s %s\n", k->name, k->help);
+    }
+    return DONE;
+}
+
+static enum answer set_machine_word(struct boot *b, char *word, bool first)
+{
+    if (first && !strchr(word, '='))
+        b->board = word;
+    else if (!strncmp(word, "type=", 5))
+        b->board = word + 5;
+    else if (!strncmp(word, "dumpdtb=", 8))
+        b->dumpdtb = word + 8;
+    else
+        VEC_PUSH(b->machine.board_options, b->machine.board_option_count, b->board_option_cap) = word;
+    return GO_ON;
+}
+
+static enum answer opt_machine(struct boot *b, const struct option *o, const char *arg)
+{
+    if (is_help(arg))
+        return list_boards(b);
+    bool first = true;
+    for (char *w; (w = next_word(&arg)); first = false)
+        set_machine_word(b, w, first);
+    return GO_ON;
+}
+
+static enum answer opt_cpu(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.cpu = arg;
+    return GO_ON;
+}
+
+static const struct {
+    const char *name, *help;
+    enum engine_kind kind;
+} engines[] = {
+    {"tcg", "translation to host code (also: jit)", ENGINE_JIT},
+    {"jit", NULL, ENGINE_JIT},
+    {"interp", "interpretation, for comparison", ENGINE_INTERP},
+    {"lockstep", "translation, each step compared with interpretation", ENGINE_LOCKSTEP},
+};
+
+static enum answer list_engines(void)
+{
+    printf("Accelerators supported in QEMU binary:\n");
+    for (unsigned i = 0; i < ARRAY_LEN(engines); i++) {
+        if (engines[i].help)
+            printf("%-10s %s\n", engines[i].name, engines[i].help);
+    }
+    printf("%-10s %s\n", "qtest", "no CPU runs: tests of devices (-qtest)");
+    return DONE;
+}
+
+static enum answer opt_accel(struct boot *b, const struct option *o, const char *arg)
+{
+    if (is_help(arg))
+        return list_engines();
+    size_t len = strcspn(arg, ",");
+    if (!strncmp(arg, "accel=", 6)) {
+        arg += 6;
+        len -= 6;
+    }
+    if (len == 5 && !strncmp(arg, "qtest", 5)) {
+        b->qtest = true;
+        return GO_ON;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(engines); i++) {
+        if (strlen(engines[i].name) == len && !strncmp(engines[i].name, arg, len)) {
+            b->machine.engine.kind = engines[i].kind;
+            return arg[len] && strcmp(arg + len, ",thread=multi")
+                       ? complain(b, "-accel %s: only thread=multi is supported", arg) : GO_ON;
+        }
+    }
+    return complain(b, "invalid accelerator %s; there are: tcg, interp, lockstep, qtest", arg);
+}
+
+/* A number of MiB, or with K, M, G or T. */
+static enum answer opt_memory(struct boot *b, const struct option *o, const char *arg)
+{
+    static const char units[] = "KMGT";
+    const char *text = !strncmp(arg, "size=", 5) ? arg + 5 : arg;
+    char *end;
+    errno = 0;
+    u64 v = strtoull(text, &end, 10);
+    const char *unit = *end ? strchr(units, *end & ~32) : units + 1;
+    unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+    if (errno || end == text || !v || !shift || (*end && end[1]) || v > ~0ull >> shift)
+        return complain(b, "-m %s: it wants a size, such as 512M or 2G", arg);
+    b->machine.ram = v << shift;
+    return GO_ON;
+}
+
+/* "4", "cpus=4", and how they are grouped, which must come to as many. */
+static enum answer opt_smp(struct boot *b, const struct option *o, const char *arg)
+{
+    u64 cpus = 0, product = 1, v;
+    const char *at = arg;
+    bool grouped = false;
+    for (char *w; (w = next_word(&at)); free(w)) {
+        char *value = strchr(w, '='), *end;
+        const char *number = value ? value + 1 : w;
+        v = strtoull(number, &end, 10);
+        if (end == number || *end || !v || v > 1024)
+            return complain(b, "-smp %s: it wants numbers of CPUs", arg);
+        size_t len = value ? (size_t)(value - w) : 4;
+        if (!value || !strncmp(w, "cpus", len))
+            cpus = v;
+        else if (!strncmp(w, "maxcpus", len))
+            cpus = cpus ? cpus : v;
+        else if (!strncmp(w, "sockets", len) || !strncmp(w, "clusters", len) || !strncmp(w, "cores", len) ||
+                 !strncmp(w, "threads", len)) {
+            product *= v;
+            grouped = true;
+        } else {
+            return complain(b, "-smp: there is no '%s'", w);
+        }
+    }
+    if (grouped && cpus && product != cpus)
+        return complain(b, "-smp %s: groups of %llu are not %llu CPUs", arg, (unsigned long long)product,
+                        (unsigned long long)cpus);
+    b->machine.cpus = (unsigned)(cpus ? cpus : product);
+    return GO_ON;
+}
+
+static enum answer opt_kernel(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.kernel = arg;
+    return GO_ON;
+}
+
+static enum answer opt_initrd(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.initrd = arg;
+    return GO_ON;
+}
+
+static enum answer opt_append(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.append = arg;
+    return GO_ON;
+}
+
+static enum answer opt_dtb(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.dtb = arg;
+    return GO_ON;
+}
+
+static enum answer opt_no_reboot(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.no_reboot = true;
+    return GO_ON;
+}
+
+/* "base=utc", "base=localtime", "base=2026-11-21T22:00:00"; "clock=" says what it follows, which is the machine's. */
+static enum answer opt_rtc(struct boot *b, const struct option *o, const char *arg)
+{
+    const char *at = arg;
+    for (char *w; (w = next_word(&at)); free(w)) {
+        struct tm tm = {0};
+        time_t now = time(NULL);
+        if (!strcmp(w, "base=localtime"))
+            b->machine.epoch = now + (localtime_r(&now, &tm) ? tm.tm_gmtoff : 0);
+        else if (!strncmp(w, "base=", 5) && (strptime(w + 5, "%Y-%m-%dT%H:%M:%S", &tm) || strptime(w + 5, "%Y-%m-%d", &tm)))
+            b->machine.epoch = timegm(&tm);
+        else if (strcmp(w, "base=utc") && strcmp(w, "clock=vm") && strcmp(w, "clock=host"))
+            return complain(b, "-rtc %s is not supported; there are base=utc, base=localtime, base=DATE, clock=vm", w);
+    }
+    return GO_ON;
+}
+
+/* ---- what is connected ---- */
+
+static struct char_opts *new_chardev(struct boot *b)
+{
+    struct char_opts *c = &VEC_PUSH(b->machine.chardevs, b->machine.chardev_count, b->chardev_cap);
+    *c = (struct char_opts){0};
+    return c;
+}
+
+static enum answer opt_chardev(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    return char_opts_chardev(new_chardev(b), arg, &e) ? GO_ON : complain(b, "-chardev %s: %s", arg, e.text);
+}
+
+/* What -serial and its like say: "chardev:ID" or a back end of its own, which gets the name `id`. NULL on failure. */
+static char *connect(struct boot *b, const char *option, const char *arg, char *id)
+{
+    struct err e;
+    if (!strncmp(arg, "chardev:", 8)) {
+        free(id);
+        return xstrdup(arg + 8);
+    }
+    struct char_opts *c = new_chardev(b);
+    if (!char_opts_serial(c, arg, &e)) {
+        complain(b, "-%s %s: %s", option, arg, e.text);
+        b->machine.chardev_count--;
+        free(id);
+        return NULL;
+    }
+    c->id = xstrdup(id);
+    return id;
+}
+
+static enum answer add_serial(struct boot *b, const char *arg)
+{
+    if (b->serials == MACHINE_SERIALS)
+        return complain(b, "-serial: there are at most %u", MACHINE_SERIALS);
+    unsigned n = b->serials++;
+    if (!strcmp(arg, "none"))
+        return GO_ON;
+    b->machine.serial[n] = connect(b, "serial", arg, xprintf("serial%u", n));
+    return b->machine.serial[n] ? GO_ON : FAILED;
+}
+
+static enum answer opt_serial(struct boot *b, const struct option *o, const char *arg)
+{
+    return add_serial(b, arg);
+}
+
+static enum answer opt_device(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct machine_device *d = &VEC_PUSH(b->machine.devices, b->machine.device_count, b->device_cap);
+    return parse_device(d, arg, &e) ? GO_ON : complain(b, "-device %s: %s", arg, e.text);
+}
+
+/* A property of all devices of a class. */
+static enum answer opt_global(struct boot *b, const struct option *o, const char *arg)
+{
+    const char *dot = strrchr(arg, '.');
+    if (!dot || dot == arg || !strchr(dot, '='))
+        return complain(b, "-global %s: it wants CLASS.PROPERTY=VALUE", arg);
+    VEC_PUSH(b->machine.globals, b->machine.global_count, b->global_cap) = arg;
+    return GO_ON;
+}
+
+static enum answer opt_drive(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    bool virtio;
+    struct machine_drive *d = &VEC_PUSH(b->machine.drives, b->machine.drive_count, b->drive_cap);
+    if (!parse_drive(d, arg, b->drives++, &virtio, &e))
+        return complain(b, "-drive %s: %s", arg, e.text);
+    char *device = xprintf("virtio-blk-device,drive=%s", d->id);
+    enum answer a = virtio ? opt_device(b, o, device) : GO_ON;
+    free(device);
+    return a;
+}
+
+static enum answer opt_blockdev(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct machine_drive *d = &VEC_PUSH(b->machine.drives, b->machine.drive_count, b->drive_cap);
+    return parse_blockdev(d, arg, &e) ? GO_ON : complain(b, "-blockdev %s: %s", arg, e.text);
+}
+
+static enum answer opt_qtest(struct boot *b, const struct option *o, const char *arg)
+{
+    b->qtest_chardev = connect(b, "qtest", arg, xstrdup("qtest"));
+    return b->qtest_chardev ? GO_ON : FAILED;
+}
+
+static enum answer opt_nographic(struct boot *b, const struct option *o, const char *arg)
+{
+    b->nographic = true;
+    return GO_ON;
+}
+
+static enum answer opt_display(struct boot *b, const struct option *o, const char *arg)
+{
+    if (strcmp(arg, "none"))
+        return complain(b, "-display %s: there is no display yet, only none", arg);
+    b->headless = true;
+    return GO_ON;
+}
+
+/* What can only be none. */
+static enum answer opt_none(struct boot *b, const struct option *o, const char *arg)
+{
+    return strcmp(arg, "none") ? complain(b, "-%s %s is not supported yet, only none", o->name, arg) : GO_ON;
+}
+
+/* What says that nothing is to be there which is not. */
+static enum answer opt_nothing(struct boot *b, const struct option *o, const char *arg)
+{
+    return GO_ON;
+}
+
+/* ---- logs and help ---- */
+
+static enum answer opt_log(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    u32 mask;
+    if (is_help(arg)) {
+        log_list(stdout);
+        return DONE;
+    }
+    if (!log_parse(arg, &mask, &e))
+        return complain(b, "%s", e.text);
+    log_enable(mask);
+    return GO_ON;
+}
+
+static enum answer opt_logfile(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    return log_open(arg, &e) ? GO_ON : complain(b, "%s", e.text);
+}
+
+static enum answer opt_version(struct boot *b, const struct option *o, const char *arg)
+{
+    if (b->isa)
+        printf("QEMU emulator version 7.2.0 (Lyrebird " LYRE_VERSION ")\n");
+    else
+        printf("lyre " LYRE_VERSION "\n");
+    return DONE;
+}
+
+static enum answer opt_help(struct boot *b, const struct option *o, const char *arg);
+
+static const struct option options[] = {
+    {"h", NULL, opt_help, "this help"},
+    {"help", NULL, opt_help, NULL},
+    {"version", NULL, opt_version, "the version"},
+    {"machine", "name[,prop=value...]", opt_machine, NULL},
+    {"M", "name[,prop=value...]", opt_machine, "the machine ('-M help' lists them)"},
+    {"cpu", "model[,feature=on|off...]", opt_cpu, "the CPU ('-cpu help' lists them)"},
+    {"accel", "name", opt_accel, "how CPUs run ('-accel help' lists the ways)"},
+    {"smp", "n", opt_smp, "number of CPUs"},
+    {"m", "size", opt_memory, "memory, in MiB or with K, M, G, T"},
+    {"kernel", "file", opt_kernel, "the kernel: for arm64 an Image, perhaps compressed by gzip, or an ELF file"},
+    {"initrd", "file", opt_initrd, "its initial file system"},
+    {"append", "text", opt_append, "its command line"},
+    {"dtb", "file", opt_dtb, "a device tree in place of the machine's own"},
+    {"rtc", "base=utc|localtime|date", opt_rtc, "what the clock shows first"},
+    {"nographic", NULL, opt_nographic, "the first serial line is on the terminal; Ctrl-a h lists its keys"},
+    {"display", "none", opt_display, "no display"},
+    {"serial", "where", opt_serial,
+     "a serial line: stdio, mon:stdio, null, none, file:PATH, pipe:PATH, pty, unix:PATH, tcp:HOST:PORT, chardev:ID"},
+    {"chardev", "kind,id=ID[,...]", opt_chardev, "a character device: null, stdio, file, pipe, pty, socket"},
+    {"drive", "file=PATH[,...]", opt_drive, "a disk: format=, readonly=on, cache=, discard=unmap; if=none,id=ID for -device"},
+    {"blockdev", "driver=KIND,node-name=ID,...", opt_blockdev, "an image for -device, also as JSON"},
+    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; also as JSON"},
+    {"global", "class.prop=value", opt_global, "a property of all devices of a class"},
+    {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
+    {"monitor", "none", opt_none, NULL},
+    {"parallel", "none", opt_none, NULL},
+    {"net", "none", opt_none, NULL},
+    {"nic", "none", opt_none, NULL},
+    {"vga", "none", opt_none, NULL},
+    {"nodefaults", NULL, opt_nothing, NULL},
+    {"no-user-config", NULL, opt_nothing, NULL},
+    {"name", "text", opt_nothing, NULL},
+    {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
+    {"d", "list", opt_log, "log what is in the list ('-d help' says what there is)"},
+    {"D", "file", opt_logfile, "write logs there"},
+};
+
+static enum answer opt_help(struct boot *b, const struct option *o, const char *arg)
+{
+    printf("usage: %s [options]%s\nRun a machine.\n\n", b->name, b->isa ? "" : " [KERNEL]");
+    for (size_t i = 0; i < ARRAY_LEN(options); i++) {
+        char left[64];
+        const struct option *k = &options[i];
+        if (!k->help)
+            continue;
+        snprintf(left, sizeof(left), "-%s %s", k->name, k->arg ? k->arg : "");
+        printf("%-32s %s\n", left, k->help);
+    }
+    return DONE;
+}
+
+static enum answer parse_one(struct boot *b, int argc, char **argv, int *i)
+{
+    const char *text = argv[*i];
+    if (*text != '-') {
+        if (b->isa || b->machine.kernel)
+            return complain(b, "%s: what is this? Disks and further files are not supported yet", text);
+        b->machine.kernel = text;
+        return GO_ON;
+    }
+    text += 1 + (text[1] == '-');
+    for (size_t k = 0; k < ARRAY_LEN(options); k++) {
+        const struct option *o = &options[k];
+        if (strcmp(o->name, text))
+            continue;
+        if (o->arg && *i + 1 >= argc)
+            return complain(b, "-%s: requires an argument", text);
+        return o->set(b, o, o->arg ? argv[++*i] : NULL);
+    }
+    return complain(b, "-%s: invalid option", text);
+}
+
+/* ---- running ---- */
+
+static enum answer list_cpus(const struct board *board)
+{
+    const struct isa *isa = isa_by_name(board->isa);
+    printf("Available CPUs:\n");
+    for (unsigned i = 0; isa->model_name(i); i++)
+        printf("  %s\n", isa->model_name(i));
+    return DONE;
+}
+
+/* What is not said, and what does not go together. */
+static enum answer complete(struct boot *b)
+{
+    struct machine_opts *m = &b->machine;
+    struct err e;
+    if (!b->board && b->isa && !b->qtest && !(m->cpu && is_help(m->cpu)))
+        return complain(b, "No machine specified, and there is no default\n"
+                           "Use -machine help to list supported machines");
+    m->board = board_find(b->board ? b->board : "virt", b->isa, &e);
+    if (!m->board)
+        return complain(b, "unsupported machine type: %s", e.text);
+    if (m->cpu && is_help(m->cpu))
+        return list_cpus(m->board);
+    m->ram = m->ram ? m->ram : m->board->default_ram;
+    if (b->qtest != (b->qtest_chardev != NULL))
+        return complain(b, "-accel qtest and -qtest go together");
+    m->qtest = b->qtest_chardev;
+    m->without_cpus = b->qtest || b->dumpdtb;
+    if (b->isa && !b->nographic && !b->headless && !b->qtest && !b->dumpdtb)
+        return complain(b, "there is no display yet; say -nographic, or -display none");
+    if (!b->serials && (b->nographic || !b->isa) && !b->headless && !b->qtest && !b->dumpdtb)
+        return add_serial(b, "mon:stdio");
+    return GO_ON;
+}
+
+/* The host asks for the end. */
+struct signals {
+    struct loop_fd fd;
+    struct machine *machine;
+};
+
+static void signalled(struct loop_fd *f, u32 events)
+{
+    struct signalfd_siginfo info;
+    if (read(f->fd, &info, sizeof(info)) == sizeof(info))
+        fprintf(stderr, "lyre: terminating on signal %u from pid %u\n", info.ssi_signo, info.ssi_pid);
+    machine_request(container_of(f, struct signals, fd)->machine, MACHINE_QUIT);
+}
+
+static bool write_fdt(struct boot *b, struct machine *m, struct err *e)
+{
+    size_t len;
+    u8 *fdt = machine_fdt(m, &len, e);
+    FILE *f = fdt ? fopen(b->dumpdtb, "wb") : NULL;
+    bool good = f && fwrite(fdt, 1, len, f) == len;
+    good = (f && !fclose(f)) && good;
+    free(fdt);
+    return good || err_set(e, errno, "cannot write '%s': %s", b->dumpdtb, strerror(errno));
+}
+
+static bool run_machine(struct boot *b, struct machine *m, int signals, struct err *e)
+{
+    struct signals s = {{signals, signalled}, m};
+    if (b->dumpdtb)
+        return write_fdt(b, m, e);
+    if (!loop_fd_add(machine_loop(m), &s.fd, EPOLLIN, e))
+        return false;
+    bool good = machine_run(m, e);
+    loop_fd_remove(machine_loop(m), &s.fd);
+    return good;
+}
+
+static int run(struct boot *b)
+{
+    struct err e = {0};
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ends, NULL); /* before there are threads */
+    signal(SIGPIPE, SIG_IGN);
+    cpus_take_signals();
+    int signals = signalfd(-1, &ends, SFD_CLOEXEC);
+    struct machine *m = machine_new(&b->machine, &e);
+    bool good = m && run_machine(b, m, signals, &e);
+    good = machine_free(m, &e) && good;
+    close(signals);
+    if (!good)
+        complain(b, "%s", e.text);
+    return good ? 0 : 1;
+}
+
+static void free_options(struct boot *b)
+{
+    struct machine_opts *m = &b->machine;
+    for (size_t i = 0; i < m->chardev_count; i++)
+        char_opts_free(&m->chardevs[i]);
+    free(m->chardevs);
+    for (size_t i = 0; i < m->drive_count; i++)
+        drive_free(&m->drives[i]);
+    free(m->drives);
+    for (size_t i = 0; i < m->device_count; i++)
+        device_free(&m->devices[i]);
+    free(m->devices);
+    free(m->globals);
+    free(m->board_options);
+    free(b->qtest_chardev);
+    for (unsigned i = 0; i < MACHINE_SERIALS; i++)
+        free((char *)(uintptr_t)m->serial[i]);
+}
+
+int cmd_boot(const char *isa, int argc, char **argv)
+{
+    struct boot b = {.isa = isa, .name = isa ? argv[0] : "lyre"};
+    b.machine.cpus = 1;
+    b.machine.epoch = time(NULL);
+    b.machine.engine.pins = ~0u;
+    b.machine.engine.hot_after = ENGINE_HOT_AFTER;
+    enum answer a = GO_ON;
+    for (int i = 1; i < argc && a == GO_ON; i++)
+        a = parse_one(&b, argc, argv, &i);
+    if (a == GO_ON)
+        a = complete(&b);
+    int status = a == GO_ON ? run(&b) : a == DONE ? 0 : 1;
+    free_options(&b);
+    return status;
+}

@@ -1,0 +1,25 @@
+/* All device models that are built in. */
+#include "dev/list.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct dev_class *const classes[] = {
+    &dev_pl011, &dev_gicv2, &dev_gicv2m, &dev_pl031, &dev_pl061, &dev_gpio_key, &dev_virtio_mmio, &dev_virtio_blk,
+};
+
+const struct dev_class *dev_class_at(unsigned i)
+{
+    return i < ARRAY_LEN(classes) ? classes[i] : NULL;
+}
+
+const struct dev_class *dev_class_find(const char *name, struct err *e)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(classes); i++) {
+        if (!strcmp(classes[i]->name, name))
+            return classes[i];
+    }
+    err_set(e, ENOENT, "'%s' is not a valid device model name", name);
+    return NULL;
+}

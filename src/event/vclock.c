@@ -1,0 +1,205 @@
+#include "event/vclock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+struct vclock {
+    bool by_hand, running, ending;
+    u64 base;  /* by_hand or stopped: the time; else what the host's clock is behind it by */
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* the first timer, or whether the clock runs */
+    pthread_cond_t fired;   /* a timer's function has returned */
+    struct vtimer *first, *firing;
+    pthread_t firing_on; /* while firing is not NULL */
+    pthread_t thread;
+};
+
+static u64 host_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+static u64 now_locked(const struct vclock *c)
+{
+    return c->running && !c->by_hand ? host_now() + c->base : c->base;
+}
+
+/* Run the first timer's function without the lock. */
+static void fire_first(struct vclock *c)
+{
+    struct vtimer *t = c->first;
+    c->first = t->next;
+    if (t->next)
+        t->next->prev = &c->first;
+    t->prev = NULL;
+    c->firing = t;
+    c->firing_on = pthread_self();
+    pthread_mutex_unlock(&c->lock);
+    t->fire(t);
+    pthread_mutex_lock(&c->lock);
+    c->firing = NULL;
+    pthread_cond_broadcast(&c->fired);
+}
+
+static void wait_for(struct vclock *c, u64 ns)
+{
+    u64 until = host_now() + ns;
+    struct timespec t = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
+    pthread_cond_timedwait(&c->changed, &c->lock, &t);
+}
+
+static void *run(void *opaque)
+{
+    struct vclock *c = opaque;
+    pthread_mutex_lock(&c->lock);
+    while (!c->ending) {
+        u64 now = now_locked(c);
+        if (!c->running || !c->first)
+            pthread_cond_wait(&c->changed, &c->lock);
+        else if (c->first->when > now)
+            wait_for(c, c->first->when - now);
+        else
+            fire_first(c);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+static bool start_thread(struct vclock *c)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = pthread_create(&c->thread, NULL, run, c);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return !failed;
+}
+
+struct vclock *vclock_new(bool by_hand, struct err *e)
+{
+    struct vclock *c = xcalloc(1, sizeof(*c));
+    pthread_condattr_t attr;
+    c->by_hand = by_hand;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->changed, &attr);
+    pthread_cond_init(&c->fired, &attr);
+    pthread_condattr_destroy(&attr);
+    if (by_hand || start_thread(c))
+        return c;
+    c->by_hand = true; /* no thread to join */
+    vclock_free(c);
+    err_set(e, EAGAIN, "cannot start a thread for the machine's clock");
+    return NULL;
+}
+
+void vclock_free(struct vclock *c)
+{
+    if (!c)
+        return;
+    if (!c->by_hand) {
+        pthread_mutex_lock(&c->lock);
+        c->ending = true;
+        pthread_cond_signal(&c->changed);
+        pthread_mutex_unlock(&c->lock);
+        pthread_join(c->thread, NULL);
+    }
+    pthread_cond_destroy(&c->changed);
+    pthread_cond_destroy(&c->fired);
+    pthread_mutex_destroy(&c->lock);
+    free(c);
+}
+
+u64 vclock_now(struct vclock *c)
+{
+    pthread_mutex_lock(&c->lock);
+    u64 now = now_locked(c);
+    pthread_mutex_unlock(&c->lock);
+    return now;
+}
+
+/* What vclock_now() gives does not jump. */
+static void set_running(struct vclock *c, bool running)
+{
+    pthread_mutex_lock(&c->lock);
+    u64 now = now_locked(c);
+    c->running = running;
+    c->base = running && !c->by_hand ? now - host_now() : now;
+    pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void vclock_start(struct vclock *c)
+{
+    set_running(c, true);
+}
+
+void vclock_stop(struct vclock *c)
+{
+    set_running(c, false);
+}
+
+static void take_out(struct vtimer *t)
+{
+    if (!t->prev)
+        return;
+    *t->prev = t->next;
+    if (t->next)
+        t->next->prev = t->prev;
+    t->prev = NULL;
+}
+
+void vtimer_set(struct vclock *c, struct vtimer *t, u64 when)
+{
+    pthread_mutex_lock(&c->lock);
+    take_out(t);
+    t->when = when;
+    struct vtimer **at = &c->first;
+    while (*at && (*at)->when <= when)
+        at = &(*at)->next;
+    t->next = *at;
+    t->prev = at;
+    *at = t;
+    if (t->next)
+        t->next->prev = &t->next;
+    if (c->first == t)
+        pthread_cond_signal(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void vtimer_cancel(struct vclock *c, struct vtimer *t)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->firing == t && !pthread_equal(c->firing_on, pthread_self()))
+        pthread_cond_wait(&c->fired, &c->lock);
+    take_out(t);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void vclock_step(struct vclock *c, u64 when)
+{
+    pthread_mutex_lock(&c->lock);
+    while (c->first && c->first->when <= when) {
+        c->base = MAX(c->base, c->first->when);
+        fire_first(c);
+    }
+    c->base = MAX(c->base, when);
+    pthread_mutex_unlock(&c->lock);
+}
+
+u64 vclock_next(struct vclock *c)
+{
+    pthread_mutex_lock(&c->lock);
+    u64 when = c->first ? c->first->when : UINT64_MAX;
+    pthread_mutex_unlock(&c->lock);
+    return when;
+}

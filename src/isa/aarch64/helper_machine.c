@@ -1,0 +1,32 @@
+/* C functions for a machine's code. */
+#include <stdatomic.h>
+
+#include "isa/aarch64/helper.h"
+#include "isa/aarch64/system.h"
+
+void a64_machine_counter(struct ir_env *env)
+{
+    env->helper_ret.d[0] = a64_counter(env->cpu);
+}
+
+/* The argument is PSTATE, whose slot need not hold it yet. */
+void a64_unmasked(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    u64 pstate = env->helper_arg[0].d[0];
+    u32 lines = atomic_load(&cpu->port->lines);
+    u32 open = (pstate & A64_PSTATE_I ? 0 : 1u << CPU_LINE_IRQ) | (pstate & A64_PSTATE_F ? 0 : 1u << CPU_LINE_FIQ) |
+               (pstate & A64_PSTATE_A ? 0 : 1u << CPU_LINE_ERROR);
+    if (lines & open)
+        cpu->ops->ask_leave(cpu);
+}
+
+void a64_synchronise(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    struct a64_cpu *c = cpu->system;
+    if (!c->unsynchronised)
+        return;
+    c->unsynchronised = false;
+    cpu->ops->ask_flush_wait(cpu);
+}

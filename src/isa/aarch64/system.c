@@ -1,0 +1,203 @@
+/* What a machine asks of AArch64 (cpu/system.h): reset, exits, interrupts. */
+#include "isa/aarch64/system.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "mem/mem.h"
+
+/* ---- modes ---- */
+
+static bool traps_fp(const struct a64_state *s)
+{
+    unsigned fpen = s->cpacr_el1 >> 20 & 3;
+    return !(fpen & 1) || (fpen == 1 && !a64_at_el1(s));
+}
+
+/* Software step exceptions are not masked where the CPU is. */
+static bool steps(const struct a64_state *s)
+{
+    return s->mdscr_el1 & MDSCR_SS && !s->el1.os_lock &&
+           (!a64_at_el1(s) || (s->mdscr_el1 & MDSCR_KDE && !(s->pstate & A64_PSTATE_D)));
+}
+
+static u32 key_if(bool condition, u32 bit)
+{
+    return condition ? bit : 0;
+}
+
+u32 a64_machine_key(const struct a64_state *s)
+{
+    const u64 c = s->sctlr_el1;
+    bool el1 = a64_at_el1(s);
+    u32 pauth = key_if(c & SCTLR_ENIA, 1) | key_if(c & SCTLR_ENIB, 2) | key_if(c & SCTLR_ENDA, 4) |
+                key_if(c & SCTLR_ENDB, 8);
+    return A64_KEY_MACHINE | key_if(el1, A64_KEY_EL1) | key_if(el1 && s->pstate & A64_PSTATE_PAN, A64_KEY_PAN) |
+           key_if(el1 && s->pstate & A64_PSTATE_UAO, A64_KEY_UAO) |
+           key_if(s->pstate & A64_PSTATE_IL, A64_KEY_ILLEGAL) | key_if(traps_fp(s), A64_KEY_NO_FP) |
+           key_if(c & SCTLR_A, A64_KEY_ALIGN) | key_if(c & (el1 ? SCTLR_SA : SCTLR_SA0), A64_KEY_SP_ALIGN) |
+           key_if(el1 || c & SCTLR_DZE, A64_KEY_ZVA) |
+           key_if(el1 || a64_gate_open(s, A64_GATE_COUNTER_V, false), A64_KEY_COUNTER) |
+           key_if(steps(s), A64_KEY_STEP) | key_if(el1 && !(s->pstate & A64_PSTATE_SP), A64_KEY_SP0) |
+           key_if(pauth, pauth << A64_KEY_PAUTH_LSB);
+}
+
+static unsigned mode(u32 key)
+{
+    return !(key & A64_KEY_EL1) ? A64_MODE_EL0 : key & A64_KEY_PAN ? A64_MODE_EL1_PAN : A64_MODE_EL1;
+}
+
+/* ---- life ---- */
+
+static void reset(struct vcpu *cpu, unsigned index)
+{
+    struct a64_cpu *c = cpu->system;
+    cpu->isa->reset(cpu);
+    if (!c) {
+        c = cpu->system = xcalloc(1, sizeof(*c));
+        c->cpu = cpu;
+        a64_timers_init(c);
+    }
+    c->unsynchronised = false;
+    struct a64_state *s = a64_of(cpu);
+    s->pstate = A64_PSTATE_EL1 | A64_PSTATE_SP | A64_PSTATE_DAIF;
+    s->sctlr_el1 = 0x00c50838; /* as Cortex-A57 */
+    s->cpacr_el1 = 0;
+    s->el1 = (struct a64_el1){
+        .machine = 1,
+        .mpidr = 1ull << 31 | (u64)(index / 16) << 8 | index % 16,
+        .os_lock = 1,
+        .pmcr = (s->model.midr >> 24) << 24 | (s->model.midr >> 4 & 0xff) << 16,
+    };
+    a64_timers_reset(c);
+    cpu->ops->flush(cpu, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL}, false);
+}
+
+static void free_system(struct vcpu *cpu)
+{
+    if (!cpu->system)
+        return;
+    a64_timers_free(cpu->system);
+    free(cpu->system);
+    cpu->system = NULL;
+}
+
+/* Also what PSCI says of CPU_ON: interrupts are masked, translation is off. */
+static void start(struct vcpu *cpu, u64 pc, u64 arg)
+{
+    struct a64_state *s = a64_of(cpu);
+    s->pc = pc;
+    s->x[0] = arg;
+}
+
+/* ---- exits ---- */
+
+static bool wakes(const struct vcpu *cpu)
+{
+    return atomic_load(&cpu->port->lines) != 0;
+}
+
+static u32 insn_at_pc(struct vcpu *cpu)
+{
+    struct isa_page page;
+    struct isa_fault f;
+    const struct a64_state *s = a64_of(cpu);
+    u64 len;
+    bool writable;
+    if (!a64_translate(cpu, s->pc, IR_ACCESS_EXEC, a64_at_el1(s) ? A64_MODE_EL1 : A64_MODE_EL0, &page, &f))
+        return 0;
+    const void *host = mem_host(cpu->memory, page.phys + (s->pc & (page.bytes - 1)), &len, &writable);
+    u32 insn = 0;
+    if (host)
+        memcpy(&insn, host, sizeof(insn));
+    return insn;
+}
+
+/* A load or store that has the stack pointer for a base: the field is where all of them have it. */
+static bool based_on_sp(u32 insn)
+{
+    bool literal = (insn >> 27 & 7) == 3 && !(insn >> 24 & 3);
+    return (insn >> 25 & 5) == 4 && (insn >> 5 & 31) == 31 && !literal;
+}
+
+static void unaligned(struct vcpu *cpu, u64 addr)
+{
+    const struct a64_state *s = a64_of(cpu);
+    u32 insn = insn_at_pc(cpu);
+    if (cpu->env->key & A64_KEY_STEP && addr == 1) { /* a64_lift_prepare() */
+        a64_take(cpu, A64_EC_STEP, 1 << 24 | 0x22);
+        return;
+    }
+    if (cpu->env->key & A64_KEY_SP_ALIGN && s->sp & 15 && based_on_sp(insn)) {
+        a64_take(cpu, A64_EC_SP_ALIGN, 0);
+        return;
+    }
+    const struct insn *e = a64_decode(insn);
+    bool write = e && e->effects & INSN_STORES;
+    struct isa_fault f = {.addr = addr, .kind = ISA_FAULT_UNALIGNED};
+    a64_take_data_abort(cpu, &f, write ? A64_ISS_WRITE : 0);
+}
+
+static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
+{
+    struct isa_fault f = {.addr = x->addr, .kind = x->fault, .level = x->level};
+    struct a64_state *s = a64_of(cpu);
+    if (x->fault == ISA_FAULT_PC)
+        s->pc = a64_plain_pc(s, s->pc);
+    else if (x->access == IR_ACCESS_EXEC)
+        a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(&f), f.addr);
+    else
+        a64_take_data_abort(cpu, &f, x->access == IR_ACCESS_WRITE ? A64_ISS_WRITE : 0);
+}
+
+static enum isa_next raised(struct vcpu *cpu, const struct vcpu_exit *x)
+{
+    struct a64_state *s = a64_of(cpu);
+    switch ((enum isa_raise)x->code) {
+    case ISA_RAISE_SYSCALL:
+        a64_take(cpu, A64_EC_SVC, (u32)x->arg);
+        break;
+    case ISA_RAISE_BREAK:
+        a64_take(cpu, A64_EC_BRK, (u32)x->arg);
+        break;
+    case ISA_RAISE_UNALIGNED:
+        unaligned(cpu, x->arg);
+        break;
+    case ISA_RAISE_PC_ALIGN:
+        a64_take_at(cpu, A64_EC_PC_ALIGN, 0, s->pc);
+        break;
+    case ISA_RAISE_INSN:
+        return a64_execute(cpu, (u32)x->arg);
+    default:
+        log_print(LOG_UNIMP, "undefined instruction %#llx at %#llx\n", (unsigned long long)x->arg,
+                  (unsigned long long)s->pc);
+        a64_take_undefined(cpu);
+        break;
+    }
+    return ISA_NEXT_RUN;
+}
+
+static enum isa_next handle_exit(struct vcpu *cpu, const struct vcpu_exit *x)
+{
+    if (x->kind == VCPU_EXIT_RAISE)
+        return raised(cpu, x);
+    if (x->kind == VCPU_EXIT_FAULT)
+        fault(cpu, x);
+    return ISA_NEXT_RUN;
+}
+
+const struct isa_system a64_system = {
+    .modes = A64_MODES,
+    .mode = mode,
+    .reset = reset,
+    .free = free_system,
+    .start = start,
+    .translate = a64_translate,
+    .context = a64_context,
+    .exit = handle_exit,
+    .interrupt = a64_take_interrupt,
+    .wakes = wakes,
+};

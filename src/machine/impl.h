@@ -1,0 +1,51 @@
+/* Inside src/machine. */
+#ifndef LYRE_MACHINE_IMPL_H
+#define LYRE_MACHINE_IMPL_H
+
+#include "accel/cpus.h"
+#include "machine/machine.h"
+
+struct qtest;
+
+struct machine {
+    const struct machine_opts *opts;
+    struct block_graph *graph;
+    struct loop *loop; /* the graph's */
+    struct node **drives; /* as opts->drives */
+    struct vclock *clock;
+    struct mem_range *root, *ram;
+    struct mem_space *memory;
+    struct chardev **chardevs; /* as opts->chardevs */
+    struct dev_env env;
+    struct board_setup setup;
+    struct cpu_port *ports[64];
+    struct engine *engine; /* NULL: nothing runs */
+    struct cpus *cpus;
+    struct qtest *qtest;
+
+    _Atomic u32 requests;
+    struct loop_task wake; /* posted when a request was made */
+    _Atomic bool woken;
+    bool over;
+};
+
+struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
+
+/* Images, and what users add. */
+bool machine_make_drives(struct machine *m, struct err *e);
+bool machine_free_drives(struct machine *m, struct err *e);
+bool machine_make_devices(struct machine *m, struct err *e);
+
+/* CPUs and their engine; a machine without them does nothing here. */
+bool machine_make_cpus(struct machine *m, struct err *e);
+void machine_free_cpus(struct machine *m);
+void machine_resume_cpus(struct machine *m);
+void machine_pause_cpus(struct machine *m);
+/* While paused: the first goes to `entry` when they are resumed, the others are off. */
+void machine_restart_cpus(struct machine *m, u64 entry, u64 arg);
+
+/* Speak the tests' protocol. */
+struct qtest *qtest_new(struct machine *m, struct chardev *c, struct err *e);
+void qtest_free(struct qtest *q);
+
+#endif

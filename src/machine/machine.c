@@ -1,0 +1,277 @@
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/mem.h"
+#include "fw/fdt.h"
+#include "machine/impl.h"
+
+/* ---- requests ---- */
+
+void machine_request(struct machine *m, enum machine_request r)
+{
+    atomic_fetch_or(&m->requests, r);
+    if (!atomic_exchange(&m->woken, true))
+        loop_post(m->loop, &m->wake);
+}
+
+static void woken(struct loop_task *t)
+{
+    atomic_store(&container_of(t, struct machine, wake)->woken, false);
+}
+
+static void dev_request(void *opaque, enum dev_request r)
+{
+    machine_request(opaque, r == DEV_REQUEST_OFF ? MACHINE_OFF : MACHINE_RESET);
+}
+
+static void mux_quits(void *opaque)
+{
+    machine_request(opaque, MACHINE_QUIT);
+}
+
+/* ---- building ---- */
+
+struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e)
+{
+    for (size_t i = 0; i < m->opts->chardev_count; i++) {
+        if (!strcmp(m->opts->chardevs[i].id, id))
+            return m->chardevs[i];
+    }
+    err_set(e, ENOENT, "chardev \"%s\" not found", id);
+    return NULL;
+}
+
+static bool make_chardevs(struct machine *m, struct err *e)
+{
+    const struct machine_opts *o = m->opts;
+    m->chardevs = xcalloc(o->chardev_count + 1, sizeof(struct chardev *));
+    for (size_t i = 0; i < o->chardev_count; i++) {
+        m->chardevs[i] = char_new(m->loop, &o->chardevs[i], mux_quits, m, e);
+        if (!m->chardevs[i])
+            return false;
+    }
+    return true;
+}
+
+static bool make_memory(struct machine *m, struct err *e)
+{
+    const struct board *b = m->opts->board;
+    u64 ram = m->opts->ram;
+    if (!ram || ram > b->max_ram)
+        return err_set(e, EINVAL, "machine '%s' takes up to %llu MiB of memory", b->name,
+                       (unsigned long long)(b->max_ram >> 20));
+    m->root = mem_container_new("system", 0);
+    m->ram = mem_ram_new("ram", ram, e);
+    if (!m->ram)
+        return false;
+    mem_range_add(m->root, b->ram_at, 0, m->ram);
+    m->memory = mem_space_new(m->root);
+    return true;
+}
+
+static bool set_board_option(struct machine *m, const char *text, struct err *e)
+{
+    const struct board *b = m->opts->board;
+    const char *equals = strchr(text, '=');
+    size_t len = equals ? (size_t)(equals - text) : strlen(text);
+    for (const struct board_option *o = b->options; o && o->name; o++) {
+        if (strlen(o->name) == len && !strncmp(o->name, text, len))
+            return o->set(&m->setup, equals ? equals + 1 : "on", e) || err_prefix(e, "%s.%s", b->name, o->name);
+    }
+    return err_set(e, EINVAL, "Property '%s-machine.%.*s' not found", b->name, (int)len, text);
+}
+
+static bool make_board(struct machine *m, struct err *e)
+{
+    const struct machine_opts *o = m->opts;
+    struct chardev *serial[MACHINE_SERIALS] = {NULL};
+    for (size_t i = 0; i < o->board_option_count; i++) {
+        if (!set_board_option(m, o->board_options[i], e))
+            return false;
+    }
+    for (unsigned i = 0; i < MACHINE_SERIALS; i++) {
+        if (o->serial[i] && !(serial[i] = machine_chardev(m, o->serial[i], e)))
+            return false;
+    }
+    return board_make(&m->setup, &m->env, m->root, serial, MACHINE_SERIALS, e);
+}
+
+static void fill_env(struct machine *m)
+{
+    m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop, .request = dev_request,
+                              .epoch = m->opts->epoch, .globals = m->opts->globals,
+                              .global_count = m->opts->global_count, .opaque = m};
+}
+
+static bool check_cpus(const struct machine_opts *o, struct err *e)
+{
+    return (o->cpus && o->cpus <= o->board->max_cpus) ||
+           err_set(e, EINVAL, "Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u", o->cpus,
+                   o->board->name, o->board->max_cpus);
+}
+
+static bool make_all(struct machine *m, struct err *e)
+{
+    m->graph = block_graph_new(BLOCK_AIO_URING, e);
+    if (!m->graph)
+        m->graph = block_graph_new(BLOCK_AIO_THREADS, e);
+    m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
+    m->clock = m->loop ? vclock_new(m->opts->qtest, e) : NULL;
+    if (!m->clock || !check_cpus(m->opts, e) || !make_memory(m, e) || !make_chardevs(m, e) ||
+        !machine_make_drives(m, e))
+        return false;
+    fill_env(m);
+    if (!make_board(m, e) || !machine_make_devices(m, e))
+        return false;
+    mem_space_update(m->memory);
+    if (m->opts->qtest) {
+        struct chardev *c = machine_chardev(m, m->opts->qtest, e);
+        m->qtest = c ? qtest_new(m, c, e) : NULL;
+        if (!m->qtest)
+            return false;
+    }
+    if (!m->opts->without_cpus && !machine_make_cpus(m, e))
+        return false;
+    board_wire(&m->setup);
+    return true;
+}
+
+struct machine *machine_new(const struct machine_opts *o, struct err *e)
+{
+    struct machine *m = xcalloc(1, sizeof(*m));
+    m->opts = o;
+    m->wake.run = woken;
+    m->setup.board = o->board;
+    m->setup.cpus = o->cpus;
+    m->setup.ram = o->ram;
+    m->setup.cpu_model = o->cpu ? o->cpu : o->board->default_cpu;
+    if (make_all(m, e))
+        return m;
+    machine_free(m, NULL);
+    return NULL;
+}
+
+bool machine_free(struct machine *m, struct err *e)
+{
+    if (!m)
+        return true;
+    machine_free_cpus(m);
+    qtest_free(m->qtest);
+    bool good = machine_free_drives(m, e);
+    for (struct dev *d = m->setup.devs, *next; d; d = next) {
+        next = d->next;
+        dev_free(d);
+    }
+    for (size_t i = 0; m->chardevs && i < m->opts->chardev_count; i++)
+        char_free(m->chardevs[i]);
+    free(m->chardevs);
+    mem_space_free(m->memory);
+    mem_tree_free(m->root);
+    fw_tree_free(m->setup.tree);
+    vclock_free(m->clock);
+    block_graph_free(m->graph);
+    free(m);
+    return good;
+}
+
+/* ---- the device tree ---- */
+
+static bool make_tree(struct machine *m, struct err *e)
+{
+    fw_tree_free(m->setup.tree);
+    m->setup.tree = fw_tree_new();
+    if (getrandom(m->setup.random, sizeof(m->setup.random), 0) != sizeof(m->setup.random))
+        return err_set(e, errno, "the host gives no random numbers: %s", strerror(errno));
+    board_describe(&m->setup);
+    return true;
+}
+
+u8 *machine_fdt(struct machine *m, size_t *len, struct err *e)
+{
+    return make_tree(m, e) ? fdt_flatten(m->setup.tree, 0, len, e) : NULL;
+}
+
+/* ---- running ---- */
+
+/* Memory as a kernel finds it, and the first CPU at its entry. */
+static bool load(struct machine *m, struct err *e)
+{
+    const struct machine_opts *o = m->opts;
+    if (!o->kernel)
+        return err_set(e, EINVAL, "which kernel? say -kernel FILE; firmware (-bios, -pflash) is not supported yet");
+    struct fw_boot b = {.kernel = o->kernel, .initrd = o->initrd, .dtb = o->dtb, .append = o->append,
+                        .ram = o->board->ram_at, .ram_size = o->ram};
+    if (!make_tree(m, e))
+        return false;
+    b.tree = m->setup.tree;
+    if (!o->board->boot(&b, m->memory, e))
+        return false;
+    machine_restart_cpus(m, b.entry, b.arg);
+    return true;
+}
+
+/* From the beginning: power-on, or a reset. */
+static bool start(struct machine *m, struct err *e)
+{
+    machine_pause_cpus(m);
+    mem_space_reclaim(m->memory);
+    for (struct dev *d = m->setup.devs; d; d = d->next)
+        dev_reset(d);
+    if (!m->opts->without_cpus && !load(m, e))
+        return false;
+    machine_resume_cpus(m);
+    return true;
+}
+
+static void press_power_key(struct machine *m)
+{
+    struct dev *key = m->opts->board->power_key ? machine_dev(m, m->opts->board->power_key) : NULL;
+    if (key) {
+        struct wire w = dev_input(key, 0);
+        wire_set(&w, true);
+    }
+}
+
+/* Do what was asked for. */
+static bool serve(struct machine *m, struct err *e)
+{
+    u32 r = atomic_exchange(&m->requests, 0);
+    if (r & (MACHINE_OFF | MACHINE_QUIT) || (r & MACHINE_RESET && m->opts->no_reboot)) {
+        m->over = true;
+        return true;
+    }
+    if (r & MACHINE_POWER_KEY)
+        press_power_key(m);
+    return !(r & MACHINE_RESET) || start(m, e);
+}
+
+bool machine_run(struct machine *m, struct err *e)
+{
+    bool good = start(m, e);
+    for (size_t i = 0; good && i < m->opts->chardev_count; i++)
+        char_start(m->chardevs[i]);
+    while (!m->over && good) {
+        loop_turn(m->loop, true);
+        good = serve(m, e);
+    }
+    machine_pause_cpus(m);
+    return good;
+}
+
+struct loop *machine_loop(struct machine *m)
+{
+    return m->loop;
+}
+
+struct dev *machine_dev(struct machine *m, const char *name)
+{
+    return board_dev(&m->setup, name);
+}
+
+struct mem_space *machine_memory(struct machine *m)
+{
+    return m->memory;
+}

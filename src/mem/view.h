@@ -1,0 +1,58 @@
+/* Inside src/mem: ranges, and the flat view that threads read. */
+#ifndef LYRE_MEM_VIEW_H
+#define LYRE_MEM_VIEW_H
+
+#include "mem/mem.h"
+
+enum mem_kind { MEM_CONTAINER, MEM_RAM, MEM_ROM, MEM_IO, MEM_ALIAS };
+
+struct mem_range {
+    char *name;
+    enum mem_kind kind;
+    u64 last; /* size - 1 */
+    bool disabled;
+
+    struct mem_range *in; /* the container; its ranges are a list, those seen first coming first */
+    struct mem_range *next, *first;
+    u64 at;
+    int priority;
+
+    u8 *host; /* RAM, ROM */
+    int fd;
+    const struct mem_io *io; /* IO */
+    void *opaque;
+    struct mem_range *of; /* alias */
+    u64 offset;
+};
+
+struct mem_flat {
+    u64 start, last;
+    struct mem_range *range; /* RAM, ROM or IO */
+    u64 offset;              /* of `start` in the range */
+};
+
+/* In order of addresses, without overlap. */
+struct mem_view {
+    struct mem_view *older; /* retired before this one */
+    struct mem_flat *flat;
+    size_t count, cap;
+};
+
+struct mem_space {
+    struct mem_range *root;
+    struct mem_view *view; /* atomic; owned, with the retired ones behind it */
+    struct mem_listener *listeners;
+};
+
+struct mem_view *mem_view_new(struct mem_range *root);
+/* A view and all that are older; NULL is allowed. */
+void mem_view_free(struct mem_view *v);
+/* What is at `addr`, or NULL. */
+const struct mem_flat *mem_view_find(const struct mem_view *v, u64 addr);
+
+static inline const struct mem_view *mem_view_now(const struct mem_space *s)
+{
+    return __atomic_load_n(&s->view, __ATOMIC_ACQUIRE);
+}
+
+#endif

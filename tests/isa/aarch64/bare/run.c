@@ -1,0 +1,42 @@
+/* Runs a bare program on the board and prints what it prints:
+ *
+ *     a64_bare ENGINE MODEL CPUS SECONDS FILE
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "board.h"
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: a64_bare interp|jit MODEL CPUS SECONDS FILE\n");
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    struct engine_opts opts = {.pins = UINT32_MAX};
+    struct err e;
+    u64 entry;
+    u32 mask = 0;
+    const char *log = getenv("LYRE_LOG");
+    if (argc != 6)
+        return usage();
+    if (log && log_parse(log, &mask, &e))
+        log_enable(mask);
+    cpus_take_signals();
+    opts.kind = strcmp(argv[1], "jit") ? ENGINE_INTERP : ENGINE_JIT;
+    struct board *b = board_new(argv[2], (unsigned)atoi(argv[3]), &opts, &e);
+    if (!b || !board_load(b, argv[5], &entry, &e)) {
+        fprintf(stderr, "a64_bare: %s\n", e.text);
+        return 2;
+    }
+    bool off = board_run(b, entry, (unsigned)atoi(argv[4]));
+    fputs(board_output(b), stdout);
+    board_free(b);
+    if (!off)
+        fprintf(stderr, "a64_bare: the program did not end in time\n");
+    return !off;
+}

@@ -1,0 +1,78 @@
+"""Command lines of machines: what is refused, and what is said about it."""
+
+import subprocess
+import sys
+import tempfile
+import unittest
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from lib import emulator, qtest, tap  # noqa: E402
+
+
+def run(*options, name=qtest.PEER):
+    return subprocess.run([*emulator.command_named(name), *options], capture_output=True, text=True, timeout=60,
+                          stdin=subprocess.DEVNULL)
+
+
+class Refusals(unittest.TestCase):
+    def refused(self, text, *options):
+        r = run(*options)
+        self.assertEqual(r.returncode, 1, r)
+        self.assertIn(text, r.stderr)
+
+    def test_options(self):
+        self.refused("-frobnicate: invalid option", "-frobnicate")
+        self.refused("-m: requires an argument", "-M", "virt", "-m")
+        self.refused("No machine specified", "-nographic")
+        self.refused("unsupported machine type", "-M", "toaster", "-nographic")
+        self.refused("Property 'virt-machine.colour' not found", "-M", "virt,colour=red", "-nographic")
+        self.refused("gic-version", "-M", "virt,gic-version=7", "-nographic")
+        self.refused("invalid accelerator", "-M", "virt", "-accel", "steam")
+        self.refused("no display yet", "-M", "virt")
+        self.refused("-display gtk", "-M", "virt", "-display", "gtk")
+        self.refused("what is this?", "-M", "virt", "disk.img")
+
+    def test_numbers(self):
+        self.refused("-m 12X", "-m", "12X")
+        self.refused("-m 0", "-m", "0")
+        self.refused("-smp 0", "-smp", "0")
+        self.refused("groups of 4 are not 3", "-smp", "3,cores=2,threads=2")
+        self.refused("Invalid SMP CPUs 9", "-M", "virt", "-nographic", "-smp", "9", "-kernel", "x")
+        self.refused("takes up to", "-M", "virt", "-nographic", "-m", "300G", "-kernel", "x")
+
+    def test_character_devices(self):
+        self.refused("not a valid character device", "-M", "virt", "-serial", "smoke")
+        self.refused("not a valid char driver", "-M", "virt", "-chardev", "smoke,id=a")
+        self.refused("no id specified", "-M", "virt", "-chardev", "null")
+        self.refused("no filename given", "-M", "virt", "-chardev", "file,id=a")
+        self.refused("Invalid parameter 'colour=red'".split("=")[0], "-M", "virt", "-chardev", "null,id=a,colour=red")
+        self.refused('chardev "b" not found', "-M", "virt", "-nographic", "-serial", "chardev:b", "-kernel", "x")
+        with tempfile.TemporaryDirectory() as scratch:
+            self.refused("cannot open", "-M", "virt", "-nographic", "-serial", f"file:{scratch}/no/such", "-kernel", "x")
+
+    def test_one_line_for_two_devices(self):
+        self.refused("is in use", "-M", "virt", "-display", "none", "-chardev", "null,id=a", "-serial", "chardev:a",
+                     "-accel", "qtest", "-qtest", "chardev:a")
+
+
+class Lists(unittest.TestCase):
+    def test_help(self):
+        for options, text in ((("-M", "help"), "virt"), (("-cpu", "help"), "cortex-a57"), (("-accel", "help"), "tcg"),
+                              (("-d", "help"), "guest_errors"), (("-help",), "-kernel"),
+                              (("-version",), "QEMU emulator version 7.2")):
+            r = run(*options)
+            self.assertEqual((r.returncode, r.stderr), (0, ""), options)
+            self.assertIn(text, r.stdout)
+
+    def test_lyre_boot(self):
+        r = run("boot", "--help", name="lyre")
+        self.assertEqual(r.returncode, 0)
+        self.assertIn("usage: lyre", r.stdout)
+        r = run("boot", "-M", "help", name="lyre")
+        self.assertIn("aarch64/virt", r.stdout)
+
+
+if __name__ == "__main__":
+    tap.run_unittests()
