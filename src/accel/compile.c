@@ -196,9 +196,12 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
     struct lift l = {.b = &c->builder, .isa = en->isa, .model = from->model, .key = from->key,
                      .start = pc, .pc = pc, .code = c->code, .code_len = len,
                      .max_insns = max_insns, .peek = peek, .follow = from->follow,
-                     .joins = from->joins, .need = from->need, .callee = from->callee, .go_on = go_on, .opaque = from, .tagged = &en->tagged,
+                     .joins = from->joins, .need = from->need, .callee = from->callee, .go_on = go_on,
+                     .inlines = from->inlines, .copy_back = from->copy_back,
+                     .copy_caller = from->copy_caller, .opaque = from, .tagged = &en->tagged,
                      .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
     c->builder.pc = pc;
+    c->builder.copy = from->copy;
     ir_block_start(&c->builder);
     en->isa->lift(&l);
     leave_window(c, &l, l.pc);
@@ -207,11 +210,25 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
     return (u32)(l.pc - l.start);
 }
 
+/* To look at code with, not to lift it. */
+static struct lift look(struct vcpu *cpu, struct lifting *from)
+{
+    from->en = cpu->engine;
+    return (struct lift){.isa = cpu->isa, .model = cpu->model, .key = cpu->env->key, .peek = peek, .opaque = from};
+}
+
 bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc)
 {
-    struct lifting from = {.en = cpu->engine};
-    struct lift l = {.isa = cpu->isa, .model = cpu->model, .key = cpu->env->key, .peek = peek, .opaque = &from};
+    struct lifting from;
+    struct lift l = look(cpu, &from);
     return cpu->isa->is_small_leaf(&l, pc);
+}
+
+u64 compiler_call_before(struct vcpu *cpu, u64 back)
+{
+    struct lifting from;
+    struct lift l = look(cpu, &from);
+    return cpu->isa->call_before(&l, back);
 }
 
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
@@ -285,7 +302,7 @@ static bool comes_round(const struct compiler *c)
     for (u32 b = 0; b < c->ir.nblocks && !found; b++) {
         const struct ir_node *n = &c->ir.node[c->ir.block[b].end - 1];
         bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
-        found = c->ra.block[b].heads || (call && ir_block_at(&c->ir, c->ir.node[n->b].imm) != UINT32_MAX);
+        found = c->ra.block[b].heads || (call && ir_return_block(&c->ir, n) != UINT32_MAX);
     }
     return found;
 }

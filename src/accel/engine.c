@@ -1,5 +1,6 @@
 #include "accel/engine.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
@@ -130,6 +131,10 @@ static void collect_flags(struct engine *en)
 
 struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts, struct err *e)
 {
+    if (opts->memory && opts->kind != ENGINE_INTERP) {
+        err_set(e, ENOTSUP, "machines run with the interpreter alone as yet (-accel interp)");
+        return NULL;
+    }
     struct engine *en = xcalloc(1, sizeof(*en));
     en->isa = isa;
     en->opts = *opts;

@@ -40,7 +40,7 @@ struct compiler {
     u8 code[FETCH_BYTES];
     struct jit_range *range; /* guest code that the region depends on */
     u32 nranges, range_cap;
-    bool inlines; /* a function stands in the place of its call */
+    bool inlines; /* a function stands in the place of a call to it */
 };
 
 /* What guest code is lifted for. */
@@ -54,6 +54,10 @@ struct lifting {
     bool (*joins)(struct lift *l, u64 pc);
     bool (*need)(struct lift *l, u64 pc);
     u64 (*callee)(struct lift *l, u64 back, bool second);
+    u32 (*inlines)(struct lift *l, u64 to, u64 back);
+    u32 copy; /* that the next block is of, where that returns to, and which copy that is in */
+    u64 copy_back;
+    u32 copy_caller;
     void *opaque;
 };
 
@@ -66,6 +70,7 @@ struct engine_cpu {
     u8 *stack;            /* prediction stack with its guard pages */
     struct vcpu_exit fault; /* host signal of the last fault */
     bool polled_in_hot;     /* the last poll that left was inside a hot region */
+    u8 watched;             /* say so often more where polls are */
     u32 polls;              /* the poll to leave at, the next one being 1; 0: the next, too */
     struct fp_traps {
         u64 pc;
@@ -79,7 +84,7 @@ struct engine_cpu {
     bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
     _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;
-    u64 random;             /* state of a generator, for sampled_check() */
+    u64 random;             /* state of engine_random_below() */
 };
 
 /* The second translation of hot code (hot.c). */
@@ -92,6 +97,8 @@ struct hot {
         bool again;        /* though it is hot code already */
         const void *model; /* struct vcpu.model */
     } place[256];          /* by pc, direct-mapped */
+    struct hot_place next[64]; /* a queue: what hot code leads to, for when nothing is known to be hot */
+    u32 next_first, nexts;
     struct hot_callee {
         u64 back;          /* where a call returns to */
         u64 pc[2];         /* where it went; 0: not seen yet */
@@ -144,6 +151,12 @@ static inline struct engine_cpu *engine_cpu(const struct vcpu *cpu)
     return cpu->engine_data;
 }
 
+static inline u32 engine_random_below(struct engine_cpu *ec, u32 n)
+{
+    ec->random = ec->random * 6364136223846793005u + 1442695040888963407u;
+    return (u32)(ec->random >> 33) % n;
+}
+
 void compiler_init(struct compiler *c);
 void compiler_free(struct compiler *c);
 
@@ -160,6 +173,7 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
 void compiler_verify(const struct compiler *c, const struct engine *en);
 bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc);
+u64 compiler_call_before(struct vcpu *cpu, u64 back);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
@@ -182,6 +196,12 @@ static inline struct ir_jump *engine_jump(const struct engine *en, struct ir_env
 static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 pc)
 {
     env->heat[heat_index(en, pc)] = (s32)en->threshold;
+}
+
+/* What is known of the indirect, or often taken, call that returns to `back`; or of another one. */
+static inline struct hot_callee *hot_callee_of(struct hot *h, u64 back)
+{
+    return &h->callee[(back >> 1) % ARRAY_LEN(h->callee)];
 }
 
 /* Lift the code around pc into a region for hot code. False when there is none. Called with the lock held. */

@@ -22,8 +22,6 @@
 #include "base/mem.h"
 #include "jit/opt/legalise.h"
 
-#define HOT_BLOCKS  IR_MAX_STATE_BLOCKS
-#define HOT_INSNS   1000
 #define ENOUGH      2        /* samples that make code hot */
 #define SHARE       40       /* the thread gets one part in so many of the processor time, */
 #define BURST       4000000  /* ns, and that much in advance */
@@ -32,131 +30,8 @@
 #define LONG_NAP    8000000
 #define IDLE_NAP    64000000 /* when no vCPU runs */
 #define EARLY       50       /* samples */
-
-/* A region in the making. */
-struct former {
-    struct lifting from;
-    struct compiler *c;
-    u64 todo[HOT_BLOCKS]; /* blocks to come, the last one first */
-    unsigned ntodo;
-};
-
-static bool is_todo(const struct former *f, u64 pc)
-{
-    for (unsigned i = 0; i < f->ntodo; i++) {
-        if (f->todo[i] == pc)
-            return true;
-    }
-    return false;
-}
-
-static bool joins(struct lift *l, u64 pc)
-{
-    const struct former *f = ((struct lifting *)l->opaque)->opaque;
-    return ir_block_at(&f->c->ir, pc) != UINT32_MAX || is_todo(f, pc);
-}
-
-static bool want_block(struct former *f, u64 pc)
-{
-    if (ir_block_at(&f->c->ir, pc) != UINT32_MAX)
-        return true;
-    for (unsigned i = 0; i < f->ntodo; i++) {
-        if (f->todo[i] == pc) { /* now it comes next */
-            memmove(&f->todo[i], &f->todo[i + 1], (f->ntodo - i - 1) * sizeof(*f->todo));
-            f->todo[f->ntodo - 1] = pc;
-            return true;
-        }
-    }
-    if (f->ntodo + f->c->ir.nblocks >= HOT_BLOCKS || f->c->ir.insns >= HOT_INSNS)
-        return false;
-    f->todo[f->ntodo++] = pc;
-    return true;
-}
-
-/* Code without a translation has not run, or only as the middle of a block. */
-static bool follow(struct lift *l, u64 pc)
-{
-    struct former *f = ((struct lifting *)l->opaque)->opaque;
-    return (joins(l, pc) || cache_find(&f->from.en->cache, pc, f->from.key)) && want_block(f, pc);
-}
-
-static bool need(struct lift *l, u64 pc)
-{
-    return want_block(((struct lifting *)l->opaque)->opaque, pc);
-}
-
-/* ---- calls by pointer ---- */
-
-static struct hot_callee *callee_of(struct hot *h, u64 back)
-{
-    return &h->callee[(back >> 1) % ARRAY_LEN(h->callee)];
-}
-
-static u64 callee(struct lift *l, u64 back, bool second)
-{
-    const struct lifting *from = l->opaque;
-    const struct hot_callee *c = callee_of(&from->en->hot, back);
-    return c->back == back ? c->pc[second] : 0;
-}
-
-/* The vCPU was seen at pc, the start of a leaf that was called with a return address of `back`. True when that is news
- * for the code around the call: at most twice, as code is made again for it. */
-static bool note_callee(struct hot *h, u64 back, u64 pc)
-{
-    struct hot_callee *c = callee_of(h, back);
-    if (c->back != back)
-        *c = (struct hot_callee){.back = back};
-    unsigned i = c->pc[0] && c->pc[0] != pc;
-    if (c->pc[i])
-        return false;
-    c->pc[i] = pc;
-    return true;
-}
-
-/* ---- what a region is made of ---- */
-
-/* Where the block goes on that has just been lifted. */
-static void follow_end(struct former *f)
-{
-    const struct ir_region *r = &f->c->ir;
-    const struct ir_block *b = &r->block[r->nblocks - 1];
-    const struct ir_node *n = &r->node[b->end - 1];
-    if (n->op == IR_EXIT_LINK)
-        want_block(f, n->imm);
-    if (n->op != IR_CALL && n->op != IR_CALL_IND)
-        return;
-    u64 back = r->node[n->b].imm;
-    if (cache_find(&f->from.en->cache, back, f->from.key))
-        want_block(f, back);
-}
-
-/* Lift the region. False when there is no code at its entry. */
-static bool form(struct former *f, u64 pc, const struct ir_lowering *lowering)
-{
-    compiler_start(f->c, &f->from, pc, lowering);
-    f->c->ir.by_state = true;
-    f->todo[f->ntodo++] = pc;
-    while (f->ntodo) {
-        u64 next = f->todo[--f->ntodo];
-        if (!compiler_block(f->c, &f->from, next, BLOCK_INSNS)) {
-            if (next == pc)
-                return false;
-            continue; /* its jumps leave the region */
-        }
-        follow_end(f);
-    }
-    return true;
-}
-
-bool hot_form(struct engine *en, struct compiler *c, const struct hot_place *at,
-              const struct ir_lowering *lowering)
-{
-    struct former f = {.from = {.en = en, .model = at->model, .key = at->key, .follow = follow,
-                                .joins = joins, .need = need, .callee = callee},
-                       .c = c};
-    f.from.opaque = &f;
-    return form(&f, at->pc, lowering);
-}
+#define WATCHED     6        /* polls in a row that calls are looked for at */
+#define MAX_CALLERS 8        /* regions that are made again for one call */
 
 /* ---- one region ---- */
 
@@ -208,14 +83,39 @@ struct jit_region *hot_install(struct engine *en, struct compiler *c, unsigned t
     return r;
 }
 
+static void queue(struct hot *h, const struct hot_place *p)
+{
+    const u32 size = ARRAY_LEN(h->next);
+    for (u32 i = 0; i < h->nexts; i++) {
+        if (h->next[(h->next_first + i) % size].pc == p->pc && h->next[(h->next_first + i) % size].key == p->key)
+            return;
+    }
+    if (h->nexts < size)
+        h->next[(h->next_first + h->nexts++) % size] = *p;
+}
+
+/* What hot code calls, or goes on with, is likely hot, too, even if no vCPU is found there: where polls are near each
+ * other, the next one is seldom it. */
+static void queue_next(struct engine *en, const struct hot_place *from, u64 pc)
+{
+    const struct jit_region *r = cache_find(&en->cache, pc, from->key);
+    if (r && !r->tier)
+        queue(&en->hot, &(struct hot_place){.pc = pc, .key = from->key, .model = from->model});
+}
+
 /* Put it in the place of what is there, under the lock. */
-static void finish(struct engine *en)
+static void finish(struct engine *en, const struct hot_place *p)
 {
     struct compiler *c = &en->hot.compiler;
     if (!hot_install(en, c, 1))
         return;
     en->hot.stat_regions++;
     en->hot.stat_insns += c->ir.insns;
+    for (u32 b = 0; b < c->ir.nblocks; b++) {
+        const struct ir_node *n = &c->ir.node[c->ir.block[b].end - 1];
+        if (n->op == IR_CALL || (n->op == IR_EXIT_LINK && ir_exit_block(&c->ir, n) == UINT32_MAX))
+            queue_next(en, p, n->imm);
+    }
 }
 
 /* ---- the thread ---- */
@@ -289,18 +189,48 @@ static struct hot_place *place_of(struct engine *en, u64 pc)
     return &en->hot.place[hash % ARRAY_LEN(en->hot.place)];
 }
 
-/* The vCPU is at a function whose call is in a hot region that does not know yet where that call goes. */
-static bool find_caller(struct vcpu *cpu, struct hot_place *caller)
+/* The vCPU was seen at pc, the start of a function that was called with a return address of `back`. True when that
+ * is news for the code around the call: at most twice, as code is made again for it. */
+static bool note_callee(struct hot *h, u64 back, u64 pc)
+{
+    struct hot_callee *c = hot_callee_of(h, back);
+    if (c->back != back)
+        *c = (struct hot_callee){.back = back};
+    unsigned i = c->pc[0] && c->pc[0] != pc;
+    if (c->pc[i])
+        return false;
+    c->pc[i] = pc;
+    return true;
+}
+
+/* The vCPU may be at a function whose call is in hot regions that do not know yet that it is taken often, or where it
+ * goes: have them made again. */
+static void queue_callers(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
+    u64 pc = vcpu_pc(cpu);
     v128 back;
     ir_slot_load(&en->isa->slots.slot[en->isa->link], cpu->env, &back);
-    if (!compiler_is_small_leaf(cpu, vcpu_pc(cpu)) || !note_callee(&en->hot, back.d[0], vcpu_pc(cpu)))
-        return false;
-    const struct jit_region *r = cache_region_over(&en->cache, back.d[0] - 1, 1);
-    if (r)
-        *caller = (struct hot_place){.pc = r->pc, .key = r->key, .model = cpu->model, .again = true};
-    return r != NULL;
+    if (compiler_call_before(cpu, back.d[0]) != pc && !compiler_is_small_leaf(cpu, pc))
+        return;
+    if (!note_callee(&en->hot, back.d[0], pc))
+        return;
+    struct jit_region *caller[MAX_CALLERS];
+    unsigned n = cache_regions_over(&en->cache, back.d[0] - 1, 1, caller, MAX_CALLERS);
+    for (unsigned i = 0; i < n; i++)
+        queue(&en->hot, &(struct hot_place){.pc = caller[i]->pc, .key = caller[i]->key, .model = cpu->model, .again = true});
+}
+
+/* A poll is the first one behind a request as often as much code is run before it. For a function with little before
+ * its call that is seldom: calls are looked for at a few polls in a row. */
+static bool go_on_watching(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    bool first = !ec->watched;
+    ec->watched = first ? WATCHED : ec->watched - 1;
+    if (ec->watched)
+        atomic_fetch_or(&cpu->env->request, REQUEST_SAMPLE);
+    return !first;
 }
 
 void hot_sample(struct vcpu *cpu, bool in_hot)
@@ -309,6 +239,11 @@ void hot_sample(struct vcpu *cpu, bool in_hot)
     struct hot *h = &en->hot;
     const struct hot_place at = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .count = 1, .model = cpu->model};
     pthread_mutex_lock(&en->lock);
+    queue_callers(cpu);
+    if (go_on_watching(cpu)) {
+        pthread_mutex_unlock(&en->lock);
+        return;
+    }
     const struct jit_region *r = cache_find(&en->cache, at.pc, at.key);
     in_hot |= r && r->tier;
     h->samples[in_hot]++;
@@ -321,11 +256,6 @@ void hot_sample(struct vcpu *cpu, bool in_hot)
         p->count--; /* what is there wears off */
     else if (!in_hot)
         *p = at;
-    struct hot_place caller;
-    if (find_caller(cpu, &caller)) {
-        caller.count = ENOUGH;
-        *place_of(en, caller.pc) = caller;
-    }
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -352,25 +282,40 @@ static bool may_work(void)
     return nanoseconds(CLOCK_THREAD_CPUTIME_ID) <= earned();
 }
 
-/* `busy` is held while the compiler is at work: a fork waits for that. */
-static void work(struct engine *en)
+/* What to compile. False when there is nothing. */
+static bool choose(struct hot *h, struct hot_place *p)
+{
+    struct hot_place *best = hottest(h);
+    if (best) {
+        *p = *best;
+        best->count = 0;
+    } else if (h->nexts) {
+        *p = h->next[h->next_first];
+        h->next_first = (h->next_first + 1) % ARRAY_LEN(h->next);
+        h->nexts--;
+        return true;
+    }
+    return best != NULL;
+}
+
+/* `busy` is held while the compiler is at work: a fork waits for that. False when there was nothing to do. */
+static bool work(struct engine *en)
 {
     struct hot *h = &en->hot;
+    struct hot_place p;
     pthread_mutex_lock(&h->busy);
     pthread_mutex_lock(&en->lock);
     u64 changes = en->cache.changes;
-    struct hot_place *best = hottest(h), p = best ? *best : (struct hot_place){0};
-    if (best)
-        best->count = 0;
-    bool ok = best && begin(en, &p);
+    bool chosen = choose(h, &p), ok = chosen && begin(en, &p);
     pthread_mutex_unlock(&en->lock);
     ok = ok && allocate(en);
     pthread_mutex_lock(&en->lock);
     if (ok && changes == en->cache.changes)
-        finish(en);
+        finish(en, &p);
     pthread_mutex_unlock(&en->lock);
     pthread_mutex_unlock(&h->busy);
     h->stat_ns = nanoseconds(CLOCK_THREAD_CPUTIME_ID);
+    return chosen;
 }
 
 /* Naps grow longer while samples are in hot code, after the program's start, and soon short again when they are
@@ -392,12 +337,13 @@ static void *hot_thread(void *opaque)
     while (!atomic_load(&h->stop)) {
         nanosleep(&(struct timespec){0, (long)nap}, NULL);
         pthread_mutex_lock(&en->lock);
-        bool running = ask(en), found = running && en->opts.hot_after && hottest(h);
+        bool running = ask(en);
         nap = next_nap(h, nap, running, h->samples[0] != seen);
         seen = h->samples[0];
         pthread_mutex_unlock(&en->lock);
-        if (found && may_work())
-            work(en);
+        bool more = running && en->opts.hot_after;
+        while (more && may_work() && !atomic_load(&h->stop))
+            more = work(en);
     }
     return NULL;
 }
@@ -495,13 +441,13 @@ void hot_fork_child(struct engine *en)
 void hot_entry(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
-    const struct hot_place p = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
-    struct hot_place caller;
+    struct hot_place p = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
     heat_reset(en, cpu->env, p.pc);
     pthread_mutex_lock(&en->lock);
-    if (begin(en, &p) && allocate(en))
-        finish(en);
-    if (find_caller(cpu, &caller) && begin(en, &caller) && allocate(en))
-        finish(en);
+    queue_callers(cpu);
+    do {
+        if (begin(en, &p) && allocate(en))
+            finish(en, &p);
+    } while (choose(&en->hot, &p));
     pthread_mutex_unlock(&en->lock);
 }

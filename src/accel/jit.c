@@ -81,8 +81,8 @@ static void lock_when_allowed(struct engine *en, struct engine_cpu *ec)
     }
 }
 
-/* The entry for pc, with in_code set; NULL when the code cannot be read. `stub`: the exit that led
- * here, to be linked. */
+/* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
+ * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
 {
     struct ir_env *env = ec->vcpu->env;
@@ -99,12 +99,13 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     }
     safepoint(en, ec);
     const u8 *entry = r ? region_entry(&en->cache, r) : NULL;
+    const u8 *body = ec->watched ? entry + r->body : entry;
     atomic_store(&ec->seen, en->cache.epoch);
     atomic_store(&ec->in_code, entry != NULL);
     pthread_mutex_unlock(&en->lock);
     if (entry)
         remember_entry(en, env, pc, entry);
-    return entry;
+    return body;
 }
 
 /* The same without the lock when the inline table knows. */
@@ -161,7 +162,7 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
     const u8 *stub = NULL;
     for (;;) {
         u64 pc = vcpu_pc(cpu);
-        const u8 *entry = stub ? NULL : quick_entry(en, ec, pc);
+        const u8 *entry = stub || ec->watched ? NULL : quick_entry(en, ec, pc);
         if (!entry)
             entry = find_entry(en, ec, pc, stub);
         if (!entry) {

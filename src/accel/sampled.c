@@ -54,12 +54,6 @@ void sampled_wait(struct vcpu *cpu)
 
 /* ---- one region ---- */
 
-static u32 random_below(struct engine_cpu *ec, u32 n)
-{
-    ec->random = ec->random * 6364136223846793005u + 1442695040888963407u;
-    return (u32)(ec->random >> 33) % n;
-}
-
 static bool form(struct vcpu *cpu, struct compiler *c, bool hot, const struct ir_lowering *lowering)
 {
     const struct hot_place at = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
@@ -86,8 +80,8 @@ static bool step(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
-    bool hot = random_below(ec, FLAT_ONE_IN);
-    u32 polls = 1 + random_below(ec, MAX_POLLS);
+    bool hot = engine_random_below(ec, FLAT_ONE_IN);
+    u32 polls = 1 + engine_random_below(ec, MAX_POLLS);
     pthread_mutex_lock(&en->lock);
     const struct jit_region *r = form(cpu, ec->own, hot, NULL) ? translate(cpu, hot) : NULL;
     if (!r) {

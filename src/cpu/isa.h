@@ -72,6 +72,8 @@ struct isa {
     const struct isa_flags *flags; /* NULL: there are none */
     /* Is the function at pc so short and simple that a hot call becomes a copy of it? */
     bool (*is_small_leaf)(struct lift *l, u64 pc);
+    /* Where the direct call goes that returns to `back`; 0: there is none. */
+    u64 (*call_before)(struct lift *l, u64 back);
 
     /* Bytes of the instruction at `code` and its text; 0 bytes when `len` is too short. */
     unsigned (*disas)(const u8 *code, size_t len, u64 pc, char *text, size_t size);

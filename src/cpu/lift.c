@@ -110,6 +110,14 @@ static bool go_on(struct lift *l, u64 pc)
     return true;
 }
 
+/* Direct exits from now on lead to that copy. Returns which it was before. */
+static u32 switch_copy(struct lift *l, u32 copy)
+{
+    u32 old = l->b->copy;
+    l->b->copy = copy;
+    return old;
+}
+
 void lift_call(struct lift *l, u64 to)
 {
     u64 back = l->next;
@@ -118,8 +126,15 @@ void lift_call(struct lift *l, u64 to)
         l->returns_to = back;
         return;
     }
+    u32 copy = hot ? l->inlines(l, to, back) : 0;
     lift_end_flags(l, to, to);
-    ir_call(l->b, to, back);
+    if (copy) {
+        u32 own = switch_copy(l, copy);
+        ir_exit(l->b, to);
+        switch_copy(l, own);
+    } else {
+        ir_call(l->b, to, back);
+    }
     l->ended = true;
 }
 
@@ -139,6 +154,17 @@ u64 lift_known_callee(struct lift *l, irv to)
     return pc;
 }
 
+/* From a copy, go on where it was called. True if that may not be where control returns to. */
+static bool leave_copy(struct lift *l, irv to)
+{
+    irv back = ir_const(l->b, IR_I64, l->copy_back);
+    irv here = ir_icmp(l->b, IR_EQ, 64, to, back);
+    u32 own = switch_copy(l, l->copy_caller);
+    bool goes_on = hot_exit_if(l, here, true, l->copy_back, false);
+    switch_copy(l, own);
+    return goes_on;
+}
+
 void lift_return(struct lift *l, irv to)
 {
     u64 back = l->returns_to;
@@ -146,8 +172,9 @@ void lift_return(struct lift *l, irv to)
         l->returns_to = 0;
         return;
     }
-    ir_ret(l->b, to);
     l->ended = true;
+    if (!l->copy_back || leave_copy(l, to))
+        ir_ret(l->b, to);
 }
 
 irv lift_join(struct lift *l, unsigned size, irv low, irv high)

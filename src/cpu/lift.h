@@ -72,6 +72,11 @@ struct lift {
     /* Have a block at pc, even if no control was seen to go there. False when there is no room. */
     bool (*need)(struct lift *l, u64 pc);
     u64 returns_to;  /* where the inlined function that is being lifted was called from; 0: none is */
+    /* Have a copy of the function at `to` in the place of the direct call at hand, which comes back to `back`.
+     * Returns its number; 0: no. */
+    u32 (*inlines)(struct lift *l, u64 to, u64 back);
+    u64 copy_back;   /* the block is of such a copy, which returns to here; 0: it is not */
+    u32 copy_caller; /* and which copy that is in */
     void *opaque;    /* for the functions */
 };
 

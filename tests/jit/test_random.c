@@ -710,22 +710,24 @@ static void random_blocks(struct machine *m, unsigned fault_at)
 
 /* ---- regions whose blocks hand on state through slots ---- */
 
-static u64 block_pc(unsigned i)
+/* Two blocks at each address, in two copies. What is built next is block i, or leads to it. */
+static u64 block_pc(struct ir_builder *b, unsigned i)
 {
-    return 0x1000 + 0x100 * i;
+    b->copy = i & 1;
+    return 0x1000 + 0x100 * (i >> 1);
 }
 
 /* A block that comes later, or the outside. */
-static u64 forward_pc(unsigned i, unsigned count)
+static u64 forward_pc(struct ir_builder *b, unsigned i, unsigned count)
 {
-    return i + 1 < count && below(5) ? block_pc(i + 1 + below(count - i - 1)) : 0x9000 + 8 * below(4);
+    return i + 1 < count && below(5) ? block_pc(b, i + 1 + below(count - i - 1)) : 0x9000 + 8 * below(4);
 }
 
 static void state_block(struct machine *m, unsigned i, unsigned count)
 {
     struct ir_builder *b = &m->b;
     struct pool p = {0};
-    b->pc = block_pc(i);
+    b->pc = block_pc(b, i);
     ir_block_start(b);
     start_pool(m, &p);
     for (unsigned parts = 1 + below(3); parts; parts--) {
@@ -733,7 +735,7 @@ static void state_block(struct machine *m, unsigned i, unsigned count)
         irv cond = pick(p.bools, p.nbools);
         if (!ir_is_const(&m->ir, cond)) {
             bool want = below(2);
-            u64 pc = forward_pc(i, count);
+            u64 pc = forward_pc(b, i, count);
             if (below(4))
                 ir_exit_if(b, cond, want, pc);
             else
@@ -745,21 +747,24 @@ static void state_block(struct machine *m, unsigned i, unsigned count)
         return;
     }
     if (below(3)) {
-        ir_exit(b, forward_pc(i, count));
+        u64 pc = forward_pc(b, i, count);
+        ir_exit(b, pc);
         return;
     }
     irv left = ir_addi(b, IR_I64, ir_get(b, M_X0 + COUNTER), -1);
     ir_put(b, M_X0 + COUNTER, left);
     irv more = ir_icmp(b, IR_SGT, 64, left, ir_const(b, IR_I64, 0));
     ir_poll(b);
-    ir_exit_if(b, more, false, forward_pc(i, count));
-    ir_exit(b, block_pc(below(i + 1)));
+    u64 on = forward_pc(b, i, count);
+    ir_exit_if(b, more, false, on);
+    u64 back = block_pc(b, below(i + 1));
+    ir_exit(b, back);
 }
 
 static void random_state_blocks(struct machine *m, unsigned fault_at)
 {
     unsigned count = 2 + below(7);
-    ir_region_start(&m->ir, &m_slots, block_pc(0));
+    ir_region_start(&m->ir, &m_slots, block_pc(&m->b, 0));
     m->ir.by_state = true;
     ir_build_start(&m->b, &m->ir);
     fault.at = fault_at;

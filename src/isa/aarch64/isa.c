@@ -157,6 +157,7 @@ const struct isa isa_aarch64 = {
     .lift = a64_lift_block,
     .flags = &a64_flags,
     .is_small_leaf = a64_is_small_leaf,
+    .call_before = a64_call_before,
     .disas = disas,
     .model_name = a64_model_name,
     .hwcap = hwcap,

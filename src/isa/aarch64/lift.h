@@ -133,6 +133,7 @@ irv a64_base(struct lift *l, unsigned rn);
 /* For struct isa. */
 extern const struct isa_flags a64_flags;
 bool a64_is_small_leaf(struct lift *l, u64 pc);
+u64 a64_call_before(struct lift *l, u64 back);
 void a64_lift_block(struct lift *l);
 
 /* Does the CPU model have a feature? */

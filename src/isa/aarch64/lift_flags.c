@@ -219,3 +219,10 @@ bool a64_is_small_leaf(struct lift *l, u64 pc)
     }
     return false;
 }
+
+u64 a64_call_before(struct lift *l, u64 back)
+{
+    u32 insn;
+    bool call = l->peek(l, back - 4, &insn, sizeof(insn)) == sizeof(insn) && insn >> 26 == 0x25; /* BL */
+    return call ? back - 4 + ((u64)sext64(insn, 26) << 2) : 0;
+}

@@ -108,7 +108,7 @@ static void describe(const struct vcpu *cpu, char *text, size_t size)
     .elf_machine = EM_RISCV, .insn_align = 1, .max_insn = 4,                                       \
     .slots = {slots, RV_NSLOTS, RV_PC, sizeof(struct rv_state)}, .regs = regs, .helpers = rv_helpers, \
     .init = init, .reset = reset, .key = key, .lift = rv_lift_block, .is_small_leaf = rv_is_small_leaf, \
-    .hwcap = hwcap, .describe = describe, .link = RV_X0 + 1
+    .call_before = rv_call_before, .hwcap = hwcap, .describe = describe, .link = RV_X0 + 1
 
 const struct isa isa_riscv64 = {
     COMMON,

@@ -66,6 +66,21 @@ void rv_lift_block(struct lift *l)
     lift_block(l, lift_one);
 }
 
+/* jal ra, or auipc ra with jalr ra behind it, which goes farther. */
+u64 rv_call_before(struct lift *l, u64 back)
+{
+    u32 code[2];
+    if (l->peek(l, back - 8, code, sizeof(code)) < sizeof(code))
+        return 0;
+    s64 upper = (s32)(code[0] & ~0xfffu), lower = (s32)code[1] >> 20;
+    u32 imm = bits32(code[1], 31, 1) << 20 | bits32(code[1], 12, 8) << 12 | bits32(code[1], 20, 1) << 11 |
+              bits32(code[1], 21, 10) << 1;
+    if ((code[1] & 0xfff) == 0x0ef)
+        return back - 4 + (u64)sext64(imm, 21);
+    bool far = (code[0] & 0xfff) == 0x097 && (code[1] & 0xfffff) == 0x080e7;
+    return far ? (back - 8 + (u64)(upper + lower)) & ~1ull : 0;
+}
+
 /* May the instruction write the register ra? Fields of what does not write one say nothing. */
 static bool may_write_ra(u32 insn, const struct insn *e)
 {

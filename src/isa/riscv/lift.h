@@ -70,5 +70,6 @@ irv rv_arith(struct lift *l, unsigned type, unsigned funct3, bool alternate, irv
 /* For struct isa. */
 void rv_lift_block(struct lift *l);
 bool rv_is_small_leaf(struct lift *l, u64 pc);
+u64 rv_call_before(struct lift *l, u64 back);
 
 #endif

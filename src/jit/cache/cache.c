@@ -354,16 +354,17 @@ static bool overlaps(const struct jit_region *r, u64 start, u64 last)
     return false;
 }
 
-struct jit_region *cache_region_over(const struct jit_cache *c, u64 addr, unsigned tier)
+unsigned cache_regions_over(const struct jit_cache *c, u64 addr, unsigned tier, struct jit_region **out, unsigned max)
 {
-    struct jit_region *best = NULL;
+    unsigned n = 0;
     struct jit_page_ref *ref = c->pages[addr >> 12 & ((1 << JIT_PAGE_BITS) - 1)];
-    for (; ref; ref = ref->next) {
+    for (; ref && n < max; ref = ref->next) {
         struct jit_region *r = ref->region;
-        if (r->tier == tier && overlaps(r, addr, addr) && (!best || addr - r->pc < addr - best->pc))
-            best = r;
+        bool listed = n && out[n - 1] == r; /* references of one region stand together */
+        if (r->tier == tier && overlaps(r, addr, addr) && !listed)
+            out[n++] = r;
     }
-    return best;
+    return n;
 }
 
 static unsigned invalidate_chain(struct jit_cache *c, struct jit_page_ref *ref, u64 start, u64 last)

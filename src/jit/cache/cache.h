@@ -125,9 +125,8 @@ bool cache_fork_child(struct jit_cache *c, struct err *e);
 struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
 struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than);
 
-/* Of the regions of that tier that depend on the guest's byte at addr, the one that starts next before it; or
- * NULL. */
-struct jit_region *cache_region_over(const struct jit_cache *c, u64 addr, unsigned tier);
+/* The regions of that tier that depend on the guest's byte at addr, at most max of them: how many. */
+unsigned cache_regions_over(const struct jit_cache *c, u64 addr, unsigned tier, struct jit_region **out, unsigned max);
 
 /* Set buf up for at least JIT_MAX_CODE bytes. May evict regions: code is removed when c->epoch has
  * changed. */

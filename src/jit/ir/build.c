@@ -12,6 +12,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->map = 0;
     b->map_puts = 0;
     b->block = UINT32_MAX;
+    b->copy = 0;
     b->raw = false;
     b->lowering = NULL;
     b->strip = 0;
@@ -50,7 +51,7 @@ u32 ir_block_start(struct ir_builder *b)
     b->block = r->nblocks;
     b->count = 0;
     VEC_PUSH(r->block, r->nblocks, r->block_cap) =
-        (struct ir_block){.pc = b->pc, .first = r->count, .end = r->count};
+        (struct ir_block){.pc = b->pc, .copy = b->copy, .first = r->count, .end = r->count};
     /* State maps of one block do not build on those of another. */
     b->map = 0;
     b->map_puts = r->nputs;
@@ -264,8 +265,10 @@ static void end_block(struct ir_builder *b, struct ir_node n)
 
 static void end_region(struct ir_builder *b, unsigned op, irv x, irv y, u64 imm, u64 pc)
 {
+    bool direct = op == IR_EXIT_LINK || op == IR_CALL || op == IR_CALL_IND; /* or comes back directly */
+    u16 aux = (u16)(direct ? b->copy << IR_EXIT_COPY_SHIFT : 0);
     u32 map = ir_state_map(b, pc);
-    end_block(b, (struct ir_node){.op = (u8)op, .a = x, .b = y, .c = map, .imm = imm});
+    end_block(b, (struct ir_node){.op = (u8)op, .aux = aux, .a = x, .b = y, .c = map, .imm = imm});
 }
 
 void ir_exit(struct ir_builder *b, u64 next)
@@ -292,11 +295,12 @@ static bool is_choice(const struct ir_region *r, irv cond, struct choice *c)
     return true;
 }
 
-static bool exit_if(struct ir_builder *b, irv cond, bool want, u64 pc, unsigned out)
+/* aux: what is in that of the exit besides its conditions. */
+static bool exit_if(struct ir_builder *b, irv cond, bool want, u64 pc, unsigned aux)
 {
     const struct ir_region *r = b->r;
     struct choice c;
-    struct ir_node n = {.op = IR_EXIT_IF, .aux = (u16)(out | (unsigned)!want), .a = cond, .imm = pc};
+    struct ir_node n = {.op = IR_EXIT_IF, .aux = (u16)(aux | (unsigned)!want), .a = cond, .imm = pc};
     if (ir_is_const(r, cond)) {
         bool leaves = r->node[cond].imm == want;
         if (leaves)
@@ -305,11 +309,11 @@ static bool exit_if(struct ir_builder *b, irv cond, bool want, u64 pc, unsigned 
     }
     if (!b->raw && is_choice(r, cond, &c)) {
         if (c.other == want)
-            return exit_if(b, c.a, !c.when, pc, out) && exit_if(b, c.x, want, pc, out);
+            return exit_if(b, c.a, !c.when, pc, aux) && exit_if(b, c.x, want, pc, aux);
         if (r->node[c.x].op == IR_ICMP) { /* that may be left undone */
             n.a = c.a;
             n.b = c.x;
-            n.aux = (u16)(out | (unsigned)!want << 1 | (unsigned)!c.when);
+            n.aux = (u16)(aux | (unsigned)!want << 1 | (unsigned)!c.when);
         }
     }
     n.c = ir_state_map(b, pc);
@@ -320,7 +324,7 @@ static bool exit_if(struct ir_builder *b, irv cond, bool want, u64 pc, unsigned 
 
 bool ir_exit_if(struct ir_builder *b, irv cond, bool want, u64 pc)
 {
-    return exit_if(b, cond, want, pc, 0);
+    return exit_if(b, cond, want, pc, b->copy << IR_EXIT_COPY_SHIFT);
 }
 
 bool ir_leave_if(struct ir_builder *b, irv cond, bool want, u64 pc)

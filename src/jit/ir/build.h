@@ -30,6 +30,7 @@ struct ir_builder {
     u32 map;      /* the newest state map of this block */
     u32 map_puts; /* r->nputs when it was made */
     u32 block;    /* the open block; UINT32_MAX when none */
+    u32 copy;     /* that blocks are of, and direct exits lead to */
     const struct ir_lowering *lowering; /* NULL: any operation will do */
     u8 strip;     /* so many top bits of each address are ignored: this instruction met a tagged one */
     bool invalid; /* this instruction's floating point raises `invalid` often */

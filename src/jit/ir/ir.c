@@ -137,10 +137,10 @@ void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc)
     VEC_PUSH(r->map, r->nmaps, r->map_cap) = (struct ir_map){.pc = pc};
 }
 
-u32 ir_block_at(const struct ir_region *r, u64 pc)
+u32 ir_block_at(const struct ir_region *r, u64 pc, u32 copy)
 {
     for (u32 b = 0; r->by_state && b < r->nblocks; b++) {
-        if (r->block[b].pc == pc)
+        if (r->block[b].pc == pc && r->block[b].copy == copy)
             return b;
     }
     return UINT32_MAX;
@@ -149,7 +149,12 @@ u32 ir_block_at(const struct ir_region *r, u64 pc)
 u32 ir_exit_block(const struct ir_region *r, const struct ir_node *n)
 {
     bool out = n->op == IR_EXIT_IF && n->aux & IR_EXIT_OUT;
-    return out ? UINT32_MAX : ir_block_at(r, n->imm);
+    return out ? UINT32_MAX : ir_block_at(r, n->imm, n->aux >> IR_EXIT_COPY_SHIFT);
+}
+
+u32 ir_return_block(const struct ir_region *r, const struct ir_node *call)
+{
+    return ir_block_at(r, r->node[call->b].imm, call->aux >> IR_EXIT_COPY_SHIFT);
 }
 
 void ir_mark_insn(struct ir_region *r, u64 pc)

@@ -40,7 +40,7 @@ struct ir_node {
 };
 
 #define IR_RECIPE_ARGS 4
-#define IR_MAX_STATE_BLOCKS 64 /* of a by_state region */
+#define IR_MAX_STATE_BLOCKS 128 /* of a by_state region */
 #define IR_FIRST_NODE (1 + IR_MAX_SLOTS)
 
 /* aux of FP-class results: what lies above the type's width is known to be zero. */
@@ -91,6 +91,11 @@ enum ir_rmw {
 
 #define IR_EXIT_OUT 4 /* in the aux of exit.if: out of the region */
 
+/* In the aux of direct exits and of calls within by_state regions: of which copy the block is that they lead to, or
+ * come back to. */
+#define IR_EXIT_COPY_SHIFT 3
+#define IR_MAX_COPIES      64
+
 enum ir_fence { IR_FENCE_LOAD = 1, IR_FENCE_STORE = 2, IR_FENCE_FULL = 3 };
 
 /* aux of fma. */
@@ -133,6 +138,7 @@ struct ir_edge {
 
 struct ir_block {
     u64 pc;             /* of its first instruction; matters when by_state */
+    u32 copy;           /* 0: the code itself; others: of a function in the place of a call to it */
     u32 first, end; /* its nodes; parameters come first */
     u32 nparams;
     u32 preds;      /* how many edges lead here */
@@ -174,10 +180,12 @@ void ir_region_init(struct ir_region *r);
 void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc);
 void ir_region_free(struct ir_region *r);
 
-/* The block of a by_state region that starts at pc; UINT32_MAX: none. */
-u32 ir_block_at(const struct ir_region *r, u64 pc);
-/* The same for the way out that a direct exit, or the jump of a conditional one, has at its imm. */
+/* The block of a by_state region that starts at pc in that copy; UINT32_MAX: none. */
+u32 ir_block_at(const struct ir_region *r, u64 pc, u32 copy);
+/* The same for the way out that a direct exit, or the jump of a conditional one, has at its imm, and for where a
+ * call comes back. */
 u32 ir_exit_block(const struct ir_region *r, const struct ir_node *n);
+u32 ir_return_block(const struct ir_region *r, const struct ir_node *call);
 
 /* The nodes that follow are made for the guest instruction at pc; the instruction of a node. */
 void ir_mark_insn(struct ir_region *r, u64 pc);

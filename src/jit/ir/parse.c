@@ -21,6 +21,7 @@ struct parser {
     bool failed;
     irv *ids; /* the text's value numbers to ours; parameters may be used before they are defined */
     u32 nids;
+    u32 map; /* the last one of the block so far; 0: none */
 };
 
 static void fail(struct parser *ps, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -226,6 +227,35 @@ static u32 parse_edge(struct parser *ps)
     return r->nedges - 1;
 }
 
+static const struct ir_put *find_put(const struct ir_put *put, unsigned count, unsigned slot)
+{
+    for (unsigned i = 0; i < count; i++) {
+        if (put[i].slot == slot)
+            return &put[i];
+    }
+    return NULL;
+}
+
+/* Have the map say what is new since the last one, as the builder does, if it names all of that one's slots. */
+static void chain_map(struct parser *ps, struct ir_map *m)
+{
+    struct ir_region *r = ps->r;
+    struct ir_put old[IR_MAX_SLOTS], *put = r->put + m->first;
+    unsigned n = ir_map_resolve(r, ps->map, old);
+    for (unsigned i = 0; i < n; i++) {
+        if (!find_put(put, m->count, old[i].slot))
+            return;
+    }
+    u32 kept = 0;
+    for (u32 i = 0; i < m->count; i++) {
+        const struct ir_put *same = find_put(old, n, put[i].slot);
+        if (!same || same->value != put[i].value)
+            put[kept++] = put[i];
+    }
+    *m = (struct ir_map){.pc = m->pc, .parent = ps->map, .first = m->first, .count = kept};
+    r->nputs = m->first + kept;
+}
+
 static u32 parse_map(struct parser *ps)
 {
     struct ir_region *r = ps->r;
@@ -247,8 +277,10 @@ static u32 parse_map(struct parser *ps)
         m.count++;
     }
     expect(ps, "}");
+    chain_map(ps, &m);
     VEC_PUSH(r->map, r->nmaps, r->map_cap) = m;
-    return r->nmaps - 1;
+    ps->map = r->nmaps - 1;
+    return ps->map;
 }
 
 static void operands(struct parser *ps, struct ir_node *n, unsigned count)
@@ -406,14 +438,17 @@ static void parse_line(struct parser *ps)
     }
     const char *start = ps->p;
     if (accept(ps, "b") && isdigit((unsigned char)*ps->p)) {
-        u64 n = number(ps), pc = 0;
+        u64 n = number(ps), pc = 0, copy = 0;
         if (r->by_state)
             pc = number(ps);
+        if (r->by_state && accept(ps, "#"))
+            copy = number(ps);
         if (accept(ps, ":")) {
             if (n != r->nblocks)
                 fail(ps, "expected block b%u", r->nblocks);
+            ps->map = 0;
             VEC_PUSH(r->block, r->nblocks, r->block_cap) =
-                (struct ir_block){.pc = pc, .first = r->count, .end = r->count};
+                (struct ir_block){.pc = pc, .copy = (u32)MIN(copy, (u64)IR_MAX_COPIES), .first = r->count, .end = r->count};
             return;
         }
     }

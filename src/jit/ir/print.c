@@ -210,7 +210,7 @@ char *ir_print(const struct ir_region *r)
     fprintf(f, "region %#" PRIx64 "%s\n", r->pc, r->by_state ? " by_state" : "");
     for (u32 i = 0; i < r->nblocks; i++) {
         if (r->by_state)
-            fprintf(f, "b%u %#" PRIx64 ":\n", i, r->block[i].pc);
+            fprintf(f, "b%u %#" PRIx64 "%s%.0u:\n", i, r->block[i].pc, r->block[i].copy ? " #" : "", r->block[i].copy);
         else
             fprintf(f, "b%u:\n", i);
         for (irv v = r->block[i].first; v < r->block[i].end; v++)

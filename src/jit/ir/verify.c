@@ -13,7 +13,7 @@
  * 6. Helpers exist. Behind one that writes state come pure operations alone, and then an exit whose map
  *    lists nothing that the helper's own did not.
  * 7. Undefined values are named by state maps alone.
- * 8. Blocks of a by_state region have no edges and no parameters, each an address of its own; there are not
+ * 8. Blocks of a by_state region have no edges and no parameters, each an address and copy of its own; there are not
  *    too many.
  * 9. aux and imm are in range for those operations that would otherwise read out of bounds. */
 #include <errno.h>
@@ -73,8 +73,10 @@ static bool check_state_blocks(struct verifier *v)
     RULE(r->block[0].pc == r->pc, "b0 is not where the region starts");
     for (u32 b = 0; b < r->nblocks; b++) {
         unsigned op = r->node[r->block[b].end - 1].op;
+        RULE(r->block[b].copy < IR_MAX_COPIES, "b%u: there are not so many copies", b);
         RULE(!r->block[b].nparams && op != IR_JMP && op != IR_BR, "b%u has an edge or parameters", b);
-        RULE(ir_block_at(r, r->block[b].pc) == b, "b%u: another block has its address", b);
+        RULE(ir_block_at(r, r->block[b].pc, r->block[b].copy) == b,
+             "b%u: another block has its address", b);
     }
     return true;
 }

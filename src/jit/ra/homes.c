@@ -38,10 +38,27 @@ static void outer_homes(struct ra *ra, struct ra_homes *h)
 
 /* ---- loops ---- */
 
+__extension__ typedef unsigned __int128 block_set; /* IR_MAX_STATE_BLOCKS bits */
+
+static block_set set_of(u32 block)
+{
+    return (block_set)1 << block;
+}
+
+static u32 first_block(block_set s)
+{
+    return (u64)s ? ctz64((u64)s) : 64 + ctz64((u64)(s >> 64));
+}
+
+static int count_blocks(block_set s)
+{
+    return __builtin_popcountll((u64)s) + __builtin_popcountll((u64)(s >> 64));
+}
+
 /* A natural loop: what can reach a jump back to a block that is passed on every way in. Loop 0 is
  * the whole region, which is none. */
 struct loop {
-    u64 body; /* a set of blocks */
+    block_set body;
     u32 head, parent;
     s64 used[IR_MAX_SLOTS]; /* accesses to memory per turn that a register would save */
     s64 crossed;            /* times per turn that control leaves the region and comes back */
@@ -52,7 +69,7 @@ struct loops {
     const struct ir_region *r;
     struct loop *loop; /* outer ones first */
     u32 count, cap;
-    u64 pred[IR_MAX_STATE_BLOCKS], dom[IR_MAX_STATE_BLOCKS]; /* by block: sets of blocks */
+    block_set pred[IR_MAX_STATE_BLOCKS], dom[IR_MAX_STATE_BLOCKS]; /* by block */
     ra_slot_set *put;  /* by block */
     ra_slot_set *dirty;
 };
@@ -69,7 +86,7 @@ static void each_successor(const struct ir_region *r, u32 b,
         if (n->op == IR_EXIT_IF || n->op == IR_EXIT_LINK || n->op == IR_EXIT_BR)
             to = ir_exit_block(r, n);
         if (n->op == IR_EXIT_BR || call)
-            other = ir_block_at(r, r->node[n->b].imm);
+            other = ir_return_block(r, n);
         if (to != UINT32_MAX)
             visit(opaque, b, to, call);
         if (other != UINT32_MAX)
@@ -80,7 +97,7 @@ static void each_successor(const struct ir_region *r, u32 b,
 static void note_pred(void *opaque, u32 from, u32 to, bool call)
 {
     struct loops *l = opaque;
-    l->pred[to] |= 1ull << from;
+    l->pred[to] |= set_of(from);
 }
 
 /* Block d is in the set of b if each way from the region's entry to b leads through d. */
@@ -89,14 +106,14 @@ static void find_dominators(struct loops *l)
     u32 n = l->r->nblocks;
     l->dom[0] = 1;
     for (u32 b = 1; b < n; b++)
-        l->dom[b] = ~0ull;
+        l->dom[b] = ~(block_set)0;
     for (bool changed = true; changed;) {
         changed = false;
         for (u32 b = 1; b < n; b++) {
-            u64 dom = ~0ull;
-            for (u64 left = l->pred[b]; left; left &= left - 1)
-                dom &= l->dom[ctz64(left)];
-            dom |= 1ull << b;
+            block_set dom = ~(block_set)0;
+            for (block_set left = l->pred[b]; left; left &= left - 1)
+                dom &= l->dom[first_block(left)];
+            dom |= set_of(b);
             changed |= dom != l->dom[b];
             l->dom[b] = dom;
         }
@@ -104,14 +121,14 @@ static void find_dominators(struct loops *l)
 }
 
 /* The head, and everything that leads to the jump back without passing it. */
-static u64 body_of(const struct loops *l, u32 head, u32 latch)
+static block_set body_of(const struct loops *l, u32 head, u32 latch)
 {
-    u64 body = 1ull << head, todo = 1ull << latch & ~body;
+    block_set body = set_of(head), todo = set_of(latch) & ~body;
     while (todo) {
         body |= todo;
-        u64 next = 0;
-        for (u64 left = todo; left; left &= left - 1)
-            next |= l->pred[ctz64(left)];
+        block_set next = 0;
+        for (block_set left = todo; left; left &= left - 1)
+            next |= l->pred[first_block(left)];
         todo = next & ~body;
     }
     return body;
@@ -119,11 +136,11 @@ static u64 body_of(const struct loops *l, u32 head, u32 latch)
 
 /* Several jumps back to one head make one loop. But all that leads to the region's entry seems to have it
  * for its head, as control got in there: loops within loops, if they look like it. */
-static void add_loop(struct loops *l, u32 head, u64 body)
+static void add_loop(struct loops *l, u32 head, block_set body)
 {
     for (u32 i = 1; i < l->count; i++) {
         struct loop *x = &l->loop[i];
-        u64 both = x->body & body;
+        block_set both = x->body & body;
         bool nested = !head && both != 1 && (both == body || both == x->body) && x->body != body;
         if (x->head == head && !nested) {
             x->body |= body;
@@ -136,7 +153,7 @@ static void add_loop(struct loops *l, u32 head, u64 body)
 static int by_size(const void *a, const void *b)
 {
     const struct loop *x = a, *y = b;
-    int p = __builtin_popcountll(x->body), q = __builtin_popcountll(y->body);
+    int p = count_blocks(x->body), q = count_blocks(y->body);
     return p != q ? q - p : (int)x->head - (int)y->head;
 }
 
@@ -152,14 +169,14 @@ static u32 loop_of(const struct loops *l, u32 block, u32 count)
 static void find_loops(struct loops *l)
 {
     const struct ir_region *r = l->r;
-    VEC_PUSH(l->loop, l->count, l->cap) = (struct loop){.body = ~0ull};
+    VEC_PUSH(l->loop, l->count, l->cap) = (struct loop){.body = ~(block_set)0};
     for (u32 b = 0; b < r->nblocks; b++)
         each_successor(r, b, note_pred, l);
     find_dominators(l);
     for (u32 head = 0; head < r->nblocks; head++) {
-        for (u64 left = l->pred[head]; left; left &= left - 1) {
-            if (l->dom[ctz64(left)] >> head & 1)
-                add_loop(l, head, body_of(l, head, ctz64(left)));
+        for (block_set left = l->pred[head]; left; left &= left - 1) {
+            if (l->dom[first_block(left)] >> head & 1)
+                add_loop(l, head, body_of(l, head, first_block(left)));
         }
     }
     qsort(l->loop + 1, l->count - 1, sizeof(*l->loop), by_size);
@@ -180,7 +197,7 @@ static bool crosses(const struct ir_region *r, const struct ir_node *n)
     case IR_HELPER:
         return true;
     case IR_EXIT_LINK:
-        return ir_block_at(r, n->imm) == UINT32_MAX;
+        return ir_exit_block(r, n) == UINT32_MAX;
     default:
         return false;
     }

@@ -286,15 +286,16 @@ static bool slot_writable(const struct ra *ra, unsigned s, u32 p)
     return !u || dead_after(ra, u, p) || ra->value[u].reg != RA_NOREG || ra->value[u].spill;
 }
 
-/* Make sure that the value of a register survives its loss: p is the node at hand. */
-static void save_reg(struct ra *ra, unsigned reg, u32 p)
+/* Make sure that the value of a register survives its loss, unless it is dead after `limit`. p is the node at hand,
+ * whose state map may rely already on what slots hold. */
+static void save_reg(struct ra *ra, unsigned reg, u32 limit, u32 p)
 {
     struct work *w = ra->work;
     irv v = w->reg_val[reg];
-    if (!v || dead_after(ra, v, p) || ra->value[v].reg != reg || has_other_copy(ra, v))
+    if (!v || dead_after(ra, v, limit) || ra->value[v].reg != reg || has_other_copy(ra, v))
         return;
     u32 s = ra->value[v].slot;
-    if (s && w->cur[s - 1] == v && slot_writable(ra, s - 1, p)) {
+    if (s && w->cur[s - 1] == v && slot_writable(ra, s - 1, p - 1)) {
         store(ra, loc(RA_IN_SLOT, s - 1), v);
         w->mem_val[s - 1] = v;
     } else {
@@ -346,7 +347,7 @@ static unsigned take_reg(struct ra *ra, unsigned class, u32 avoid, u32 p, bool b
         w->failed = true;
         return class ? RA_VEC : 0;
     }
-    save_reg(ra, reg, limit);
+    save_reg(ra, reg, limit, p);
     drop_reg(ra, reg);
     return reg;
 }
@@ -501,7 +502,7 @@ static void vacate(struct ra *ra, u32 regs, u32 p)
                 bind_reg(ra, to, v);
                 continue;
             }
-            save_reg(ra, reg, p - 1);
+            save_reg(ra, reg, p - 1, p);
         }
         drop_reg(ra, reg);
     }
@@ -627,7 +628,7 @@ static void move_into(struct ra *ra, unsigned dst, irv v, u32 p)
     struct work *w = ra->work;
     irv u = w->reg_val[dst];
     if (u && u != v)
-        save_reg(ra, dst, p);
+        save_reg(ra, dst, p, p);
     if (ra->value[v].reg == RA_NOREG) {
         load_value(ra, dst, v);
         return;
@@ -1024,7 +1025,7 @@ static void finish_exit(struct ra *ra, u32 p)
     sync_state(ra, p, &ra->outer, &target, n->a != 0); /* it stays live until it is in its place */
     *emit(ra, RA_OP) = op;
     bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
-    u32 back = call ? ir_block_at(ra->r, ra->r->node[n->b].imm) + 1 : 0;
+    u32 back = call ? ir_return_block(ra->r, n) + 1 : 0;
     if (back)
         enter_block(ra, back - 1);
 }

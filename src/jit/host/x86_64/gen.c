@@ -453,8 +453,9 @@ u8 *x64_probe(struct x64_asm *a, const struct host_cpu *cpu)
 }
 
 /* Where a call comes back: is it what the guest returns to? */
-static void return_site(struct x64_gen *g, u64 pc)
+static void return_site(struct x64_gen *g, const struct ir_node *call)
 {
+    u64 pc = x64_const(g, call->b);
     if (pc == (u32)pc && (s32)pc >= 0) {
         x64_alu_ri(&g->a, XALU_CMP, true, RAX, (s32)pc);
     } else {
@@ -463,18 +464,18 @@ static void return_site(struct x64_gen *g, u64 pc)
     }
     u8 *miss = x64_jcc(&g->a, XCC_NE, false);
     x64_cold_from(x64_cold_add(g, X64_COLD_MISS), miss);
-    if (ir_block_at(g->r, pc) == UINT32_MAX)
+    if (ir_return_block(g->r, call) == UINT32_MAX)
         x64_add_link(g, x64_jmp(&g->a, true), pc, false);
 }
 
-static void indirect_call(struct x64_gen *g, u64 ret)
+static void indirect_call(struct x64_gen *g, const struct ir_node *n)
 {
     u8 *miss = x64_probe(&g->a, g->cpu);
     x64_call_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
     struct x64_cold *c = x64_cold_add(g, X64_COLD_CALL_MISS);
     x64_cold_from(c, miss);
     c->back = g->a.p;
-    return_site(g, ret);
+    return_site(g, n);
 }
 
 static void store_pc(struct x64_gen *g, u64 pc)
@@ -622,11 +623,11 @@ void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
     case IR_CALL: {
         u8 *rel = x64_call(&g->a, true);
         x64_add_link(g, rel, n->imm, true);
-        return_site(g, x64_const(g, n->b));
+        return_site(g, n);
         break;
     }
     case IR_CALL_IND:
-        indirect_call(g, x64_const(g, n->b));
+        indirect_call(g, n);
         break;
     case IR_EXIT_IND: {
         u8 *miss = x64_probe(&g->a, g->cpu);
