@@ -126,7 +126,8 @@ static size_t fetch(const struct lifting *from, u64 pc, void *to, size_t len)
     if (!en->opts.memory)
         return en->opts.fetch(en->opts.opaque, pc, to, len);
     unsigned mode = en->isa->system->mode(from->key);
-    return mmu_fetch(engine_cpu(from->cpu)->mmu, mode, pc, to, len);
+    size_t page = (1u << IR_PAGE_BITS) - (pc & ((1u << IR_PAGE_BITS) - 1)); /* regions of machines lie in one */
+    return mmu_fetch(engine_cpu(from->cpu)->mmu, mode, pc, to, MIN(len, page));
 }
 
 /* In a machine nobody looks ahead: the interpreter checks no more than the code itself. */
@@ -149,7 +150,8 @@ static bool guarded(struct lift *l, u64 pc)
 
 static void depends_on(struct compiler *c, u64 start, u32 len)
 {
-    VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start, len};
+    u64 moved = c->phys ? c->phys - c->ir.pc : 0;
+    VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start + moved, len};
 }
 
 static void leave_window(struct compiler *c, const struct lift *l, u64 end)
@@ -179,6 +181,7 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
 {
     ir_region_start(&c->ir, &from->en->isa->slots, pc);
     c->ir.key = from->key;
+    c->ir.mmu = from->en->opts.memory && lowering ? 1 + from->en->isa->system->mode(from->key) : 0;
     c->nranges = 0;
     c->inlines = false;
     ir_build_start(&c->builder, &c->ir);
@@ -318,7 +321,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
     if (log_on(LOG_OUT_ASM))
         log_host_code(c, en);
-    struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges);
+    struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges, c->phys);
     if (en->turn || en->opts.lockstep_ms)
         r->sum = lockstep_sum(en, r->range, r->nranges);
     mutate(en, ENGINE_CODE, r);
@@ -326,9 +329,10 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     return r;
 }
 
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc)
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, u64 phys)
 {
     struct compiler *c = &en->compiler;
+    c->phys = phys;
     unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     c->buf.heat = en->threshold ? 1 + heat_index(en, pc) : 0;

@@ -6,10 +6,12 @@
 #include <stdlib.h>
 
 #include "base/current.h"
+#include "base/current.h"
 #include "base/mem.h"
 #include "cpu/system.h"
 #include "event/vclock.h"
 
+#define SIGNAL_STACK 65536
 #define PAUSE_NS 50000 /* a guest that spins waiting for an event gives its host CPU away for so long */
 
 struct one {
@@ -19,6 +21,7 @@ struct one {
     pthread_t thread;
     bool has_thread;
     bool waits; /* the guest does, for an interrupt; the thread's own */
+    u8 signal_stack[SIGNAL_STACK]; /* translated code has none that handlers could run on */
     _Atomic bool leave; /* out of guest code: something below has changed */
 
     /* Under the lock. */
@@ -89,6 +92,7 @@ static void *thread(void *opaque)
     struct one *o = opaque;
     struct cpus *c = o->of;
     current_set(&o->port); /* whose access a device sees */
+    sigaltstack(&(stack_t){.ss_sp = o->signal_stack, .ss_size = sizeof(o->signal_stack)}, NULL);
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
         if (!may_run(o)) {
@@ -202,6 +206,7 @@ static bool start_one(struct cpus *c, unsigned i, struct err *e)
     sigdelset(&all, SIGFPE); /* what translated code may raise */
     sigdelset(&all, SIGSEGV);
     sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGILL);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     o->has_thread = !pthread_create(&o->thread, NULL, thread, o);
     pthread_sigmask(SIG_SETMASK, &old, NULL);

@@ -23,6 +23,9 @@ struct cpus_opts {
 struct cpus *cpus_new(struct engine *en, const struct cpus_opts *opts, struct err *e);
 void cpus_free(struct cpus *c);
 
+/* Translated code needs handlers of SIGSEGV, SIGBUS, SIGFPE and SIGILL that know of it: install them. */
+void cpus_take_signals(void);
+
 struct cpu_port *cpus_port(struct cpus *c, unsigned index);
 
 /* Have a CPU go to `pc` with one argument; it runs when the CPUs do. False when it is on. */

@@ -1,6 +1,5 @@
 #include "accel/engine.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +10,8 @@
 #include <unistd.h>
 
 #include "accel/engine_impl.h"
+#include "accel/mmu.h"
+#include "accel/tlb.h"
 #include "cpu/system.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -131,10 +132,6 @@ static void collect_flags(struct engine *en)
 
 struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts, struct err *e)
 {
-    if (opts->memory && opts->kind != ENGINE_INTERP) {
-        err_set(e, ENOTSUP, "machines run with the interpreter alone as yet (-accel interp)");
-        return NULL;
-    }
     struct engine *en = xcalloc(1, sizeof(*en));
     en->isa = isa;
     en->opts = *opts;
@@ -191,12 +188,20 @@ void engine_free(struct engine *en)
     free(en);
 }
 
+static void prepare_machine(struct vcpu *cpu)
+{
+    engine_cpu(cpu)->mmu = mmu_new(cpu);
+    tlb_init(cpu);
+    tlb_select_jumps(cpu);
+}
+
 struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
 {
     struct vcpu *cpu = xcalloc(1, sizeof(*cpu));
     struct engine_cpu *ec = xcalloc(1, sizeof(*ec));
-    size_t size = ALIGN_UP(sizeof(struct ir_env) + en->isa->slots.size, (size_t)64);
-    struct ir_env *env = aligned_alloc(64, size);
+    size_t size = sizeof(struct ir_env) + ir_tlb_at(en->isa->slots.size) +
+                  (en->opts.memory ? sizeof(struct ir_tlb) : 0);
+    struct ir_env *env = aligned_alloc(64, ALIGN_UP(size, (size_t)64));
     if (!env)
         abort();
     memset(env, 0, size);
@@ -205,7 +210,9 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     env->helpers = en->helper_fns;
     for (unsigned i = 0; i < IR_HEAT_COUNTERS; i++)
         env->heat[i] = (s32)en->threshold;
-    env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+    if (!en->opts.memory)
+        env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+    env->c_call[IR_CALL_MMU] = tlb_access;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     env->fp_push = en->opts.kind != ENGINE_INTERP ? en->host->fp_push : fp_nothing;
@@ -223,6 +230,8 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     en->host->fp_setup(env);
     en->isa->reset(cpu);
     env->key = en->isa->key(cpu);
+    if (en->opts.memory && en->opts.kind != ENGINE_INTERP)
+        prepare_machine(cpu);
     engine_cpu_flush(en, ec);
     pthread_mutex_lock(&en->lock);
     ec->next = en->cpus;
@@ -260,7 +269,10 @@ void vcpu_free(struct vcpu *cpu)
     interp_machine_free(ec);
     if (cpu->system)
         cpu->isa->system->free(cpu);
-    free(cpu->env->jumps);
+    if (cpu->engine->opts.memory)
+        tlb_free_jumps(ec);
+    else
+        free(cpu->env->jumps);
     free(cpu->env);
     free(ec);
     free(cpu);
@@ -294,7 +306,10 @@ static void resync(struct vcpu *cpu)
     if (key == cpu->env->key)
         return;
     cpu->env->key = key;
-    engine_cpu_flush(cpu->engine, engine_cpu(cpu));
+    if (!cpu->engine->opts.memory)
+        engine_cpu_flush(cpu->engine, engine_cpu(cpu));
+    else if (cpu->engine->opts.kind != ENGINE_INTERP && tlb_select_jumps(cpu))
+        engine_drop_predictions(cpu);
 }
 
 /* Have the instruction translated again, by another recipe. False when it was known already. */
@@ -374,6 +389,8 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
         settle_flags(cpu);
     switch (env->exit) {
     case IR_EXIT_REQUEST:
+        if (atomic_load(&env->request) & REQUEST_TLB)
+            flush_service(cpu);
         if (atomic_load(&env->request) & REQUEST_SAMPLE) {
             atomic_fetch_and(&env->request, ~(u32)REQUEST_SAMPLE);
             hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
@@ -410,6 +427,8 @@ void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
     resync(cpu);
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         (cpu->engine->opts.memory ? interp_machine_run : interp_run)(cpu, exit);
+    else if (cpu->engine->opts.memory)
+        jit_machine_run(cpu, exit);
     else if (cpu->engine->opts.kind == ENGINE_LOCKSTEP)
         lockstep_run(cpu, exit);
     else

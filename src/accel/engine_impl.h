@@ -7,6 +7,7 @@
 #include "accel/engine.h"
 #include "accel/perf.h"
 #include "cpu/lift.h"
+#include "cpu/system.h"
 #include "jit/cache/cache.h"
 #include "jit/host/disas.h"
 #include "jit/ir/interp.h"
@@ -38,7 +39,8 @@ struct compiler {
     struct host_buf buf;
     struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
-    struct jit_range *range; /* guest code that the region depends on */
+    u64 phys;                /* machines: the physical address of the region's pc; else 0 */
+    struct jit_range *range; /* guest code that the region depends on, by physical address in machines */
     u32 nranges, range_cap;
     bool inlines; /* a function stands in the place of a call to it */
 };
@@ -61,6 +63,14 @@ struct lifting {
     void *opaque;
 };
 
+/* Machines: the inline look-ups of code of one mode, with one key. */
+struct exec_jumps {
+    struct ir_jump *jumps; /* NULL: there was no such code yet */
+    u32 key;
+    bool used, local;      /* it has entries, and some of pages that are not of all contexts */
+    u64 pages[4];          /* a bit for each page with entries, several share one */
+};
+
 /* The engine's part of a vCPU. */
 struct engine_cpu {
     struct vcpu *vcpu;
@@ -79,6 +89,7 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct mmu *mmu;        /* machines: translations, for C */
+    struct exec_jumps exec[ISA_MODES];
     struct kept_regions *regions; /* machines: the interpreter's */
     _Atomic bool in_guest;  /* machines: may use translations */
     bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
@@ -177,8 +188,8 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc);
+/* A region for pc; NULL when its code cannot be read. Called with the lock held. phys: struct jit_region's. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, u64 phys);
 
 /* The counter in env->heat for entries at pc. */
 static inline u32 heat_index(const struct engine *en, u64 pc)
@@ -228,6 +239,9 @@ void hot_restart(struct engine *en);
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+/* Of a machine's exit by a fault: say more of it. */
+void machine_fill_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_machine_free(struct engine_cpu *ec);
 
 /* Machines: the vCPU is out of guest code, and does what others asked for (flush.c). */
@@ -273,8 +287,9 @@ void prediction_stack_make(struct engine *en, struct engine_cpu *ec);
 void prediction_stack_free(struct engine_cpu *ec);
 /* Have every vCPU do engine_cpu_flush() at its next safepoint. Called with the lock held. */
 void engine_ask_flush(struct engine *en);
-/* Forget everything that leads into code: predictions and inline look-ups. */
+/* Forget everything that leads into code: predictions and inline look-ups; predictions alone. */
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec);
+void engine_drop_predictions(struct vcpu *cpu);
 
 /* Memory as the interpreter may touch it: faults come back as false. */
 extern const struct ir_mem guarded_mem;

@@ -4,6 +4,7 @@
 
 #include "accel/engine_impl.h"
 #include "accel/mmu.h"
+#include "accel/tlb.h"
 
 /* Others forget all: what for is not worth a queue. */
 static void ask_others(struct vcpu *cpu)
@@ -19,6 +20,20 @@ static void ask_others(struct vcpu *cpu)
     pthread_mutex_unlock(&en->lock);
 }
 
+static bool compiles(const struct vcpu *cpu)
+{
+    return cpu->engine->opts.kind != ENGINE_INTERP;
+}
+
+static void forget(struct vcpu *cpu, const struct vcpu_flush *f)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (ec->mmu)
+        mmu_flush(ec->mmu, f);
+    if (ec->mmu && compiles(cpu))
+        tlb_flush(cpu, f);
+}
+
 static void flush_wait(struct vcpu *cpu);
 
 void flush_service(struct vcpu *cpu)
@@ -27,7 +42,7 @@ void flush_service(struct vcpu *cpu)
     atomic_fetch_and(&cpu->env->request, ~(u32)REQUEST_TLB);
     u32 asked = atomic_load(&ec->flush_asked);
     if (asked != atomic_load(&ec->flush_done)) {
-        mmu_flush(ec->mmu, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL});
+        forget(cpu, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL});
         atomic_store(&ec->flush_done, asked);
     }
     if (ec->flush_waits) {
@@ -38,9 +53,7 @@ void flush_service(struct vcpu *cpu)
 
 static void flush(struct vcpu *cpu, const struct vcpu_flush *f, bool all_cpus)
 {
-    struct engine_cpu *ec = engine_cpu(cpu);
-    if (ec->mmu)
-        mmu_flush(ec->mmu, f);
+    forget(cpu, f);
     if (all_cpus)
         ask_others(cpu);
 }
@@ -73,11 +86,22 @@ static void switch_context(struct vcpu *cpu)
 {
     if (engine_cpu(cpu)->mmu)
         mmu_switch_context(engine_cpu(cpu)->mmu);
+    if (engine_cpu(cpu)->mmu && compiles(cpu))
+        tlb_switch_context(cpu);
 }
 
 /* The interpreter compares code with what it was made from each time it runs. */
 static void code_changed(struct vcpu *cpu, u64 phys, u64 bytes)
 {
+    struct engine *en = cpu->engine;
+    if (!compiles(cpu))
+        return;
+    pthread_mutex_lock(&en->lock);
+    if (!bytes)
+        cache_flush(&en->cache);
+    if (!bytes || cache_invalidate(&en->cache, phys, bytes))
+        engine_ask_flush(en);
+    pthread_mutex_unlock(&en->lock);
 }
 
 const struct vcpu_ops machine_ops = {

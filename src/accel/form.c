@@ -102,7 +102,7 @@ static bool want_block(struct former *f, u64 pc, u32 copy)
 /* Code without a translation has not run, or only as the middle of a block. */
 static bool has_run(const struct former *f, u64 pc)
 {
-    return cache_find(&f->from.en->cache, pc, f->from.key) != NULL;
+    return cache_find(&f->from.en->cache, pc, f->from.key, 0) != NULL;
 }
 
 static bool follow(struct lift *l, u64 pc)

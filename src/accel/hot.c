@@ -48,7 +48,7 @@ static bool model_lives(const struct engine *en, const void *model)
 static bool begin(struct engine *en, const struct hot_place *p)
 {
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
-    const struct jit_region *old = cache_find(&en->cache, p->pc, p->key);
+    const struct jit_region *old = cache_find(&en->cache, p->pc, p->key, 0);
     return old && (!old->tier || p->again) && model_lives(en, p->model) &&
            hot_form(en, &en->hot.compiler, p, &lowering);
 }
@@ -98,7 +98,7 @@ static void queue(struct hot *h, const struct hot_place *p)
  * other, the next one is seldom it. */
 static void queue_next(struct engine *en, const struct hot_place *from, u64 pc)
 {
-    const struct jit_region *r = cache_find(&en->cache, pc, from->key);
+    const struct jit_region *r = cache_find(&en->cache, pc, from->key, 0);
     if (r && !r->tier)
         queue(&en->hot, &(struct hot_place){.pc = pc, .key = from->key, .model = from->model});
 }
@@ -244,7 +244,7 @@ void hot_sample(struct vcpu *cpu, bool in_hot)
         pthread_mutex_unlock(&en->lock);
         return;
     }
-    const struct jit_region *r = cache_find(&en->cache, at.pc, at.key);
+    const struct jit_region *r = cache_find(&en->cache, at.pc, at.key, 0);
     in_hot |= r && r->tier;
     h->samples[in_hot]++;
     if (log_on(LOG_PROFILE))

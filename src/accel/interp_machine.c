@@ -89,8 +89,10 @@ static bool run_region(struct vcpu *cpu)
     return true;
 }
 
-static void fill_fault(struct vcpu *cpu, struct vcpu_exit *exit)
+void machine_fill_fault(struct vcpu *cpu, struct vcpu_exit *exit)
 {
+    if (exit->kind != VCPU_EXIT_FAULT)
+        return;
     const struct isa_fault *f = mmu_fault(engine_cpu(cpu)->mmu);
     exit->addr = f->addr;
     exit->fault = f->kind;
@@ -115,6 +117,5 @@ void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
         goes_on = engine_exit(cpu, exit);
     }
     atomic_store(&ec->in_guest, false);
-    if (exit->kind == VCPU_EXIT_FAULT)
-        fill_fault(cpu, exit);
+    machine_fill_fault(cpu, exit);
 }

@@ -7,6 +7,8 @@
 #include <sys/mman.h>
 
 #include "accel/engine_impl.h"
+#include "accel/mmu.h"
+#include "accel/tlb.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "jit/cache/recover.h"
@@ -46,9 +48,16 @@ static void reset_stack(struct engine *en, struct engine_cpu *ec)
 
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec)
 {
-    struct ir_env *env = ec->vcpu->env;
-    ir_jumps_clear(env->jumps);
+    if (en->opts.memory)
+        tlb_forget_jumps(ec->vcpu);
+    else
+        ir_jumps_clear(ec->vcpu->env->jumps);
     reset_stack(en, ec);
+}
+
+void engine_drop_predictions(struct vcpu *cpu)
+{
+    reset_stack(cpu->engine, engine_cpu(cpu));
 }
 
 /* ---- the loop ---- */
@@ -81,16 +90,29 @@ static void lock_when_allowed(struct engine *en, struct engine_cpu *ec)
     }
 }
 
+/* The page that instructions at pc are in; phys: the physical address of pc itself. */
+static bool find_page(struct engine_cpu *ec, u64 pc, struct mmu_page *page)
+{
+    struct vcpu *cpu = ec->vcpu;
+    unsigned mode = cpu->isa->system->mode(cpu->env->key);
+    bool found = mmu_page(ec->mmu, mode, pc, IR_ACCESS_EXEC, page);
+    page->phys += pc & ((1u << IR_PAGE_BITS) - 1);
+    return found;
+}
+
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
  * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
 {
     struct ir_env *env = ec->vcpu->env;
+    struct mmu_page page = {0};
+    if (en->opts.memory && !find_page(ec, pc, &page))
+        return NULL;
     lock_when_allowed(en, ec);
     u64 epoch = atomic_load(&ec->seen);
-    struct jit_region *r = cache_find(&en->cache, pc, env->key);
+    struct jit_region *r = cache_find(&en->cache, pc, env->key, page.phys);
     if (!r)
-        r = engine_translate(en, ec->vcpu, pc);
+        r = engine_translate(en, ec->vcpu, pc, page.phys);
     if (r && stub && epoch == en->cache.epoch) {
         struct jit_region *from = cache_at(&en->cache, stub);
         struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
@@ -105,6 +127,8 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     pthread_mutex_unlock(&en->lock);
     if (entry)
         remember_entry(en, env, pc, entry);
+    if (entry && en->opts.memory)
+        tlb_note_jump(ec->vcpu, pc, page.global);
     return body;
 }
 
@@ -184,6 +208,16 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
             return;
         /* engine_exit() may have asked for a flush: the stub is then gone */
     }
+}
+
+void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    atomic_store(&ec->in_guest, true);
+    flush_service(cpu);
+    jit_run(cpu, exit);
+    atomic_store(&ec->in_guest, false);
+    machine_fill_fault(cpu, exit);
 }
 
 /* ---- faults ---- */

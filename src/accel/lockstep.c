@@ -326,7 +326,7 @@ static bool is_stale(const struct vcpu *cpu, u64 pc, u32 key)
 {
     struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
-    const struct jit_region *r = cache_find(&en->cache, pc, key);
+    const struct jit_region *r = cache_find(&en->cache, pc, key, 0);
     bool stale = !r || r->sum != lockstep_sum(en, r->range, r->nranges); /* gone: somebody wrote there just now */
     pthread_mutex_unlock(&en->lock);
     return stale;

@@ -201,6 +201,19 @@ static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desire
     return ir_mem_direct.cas(NULL, host, expected, desired, old, bytes);
 }
 
+bool mmu_page(struct mmu *m, unsigned mode, u64 addr, enum ir_access access, struct mmu_page *out)
+{
+    const struct entry *t = find(m, mode, addr, access);
+    if (t)
+        *out = (struct mmu_page){t->host, t->phys, t->rights, t->global, t->device, t->host_writable};
+    return t != NULL;
+}
+
+bool mmu_refuse_atomic(struct mmu *m, unsigned mode, u64 addr)
+{
+    return find(m, mode, addr, IR_ACCESS_WRITE) && fail(m, addr, ISA_FAULT_UNSUPPORTED);
+}
+
 struct mmu *mmu_new(struct vcpu *cpu)
 {
     struct mmu *m = xcalloc(1, sizeof(*m));

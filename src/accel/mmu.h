@@ -18,6 +18,21 @@ const struct ir_mem *mmu_mem(struct mmu *m, unsigned mode);
 /* Why the last accessor, or mmu_fetch(), failed. */
 const struct isa_fault *mmu_fault(const struct mmu *m);
 
+/* What is known of a page of 4 KiB. */
+struct mmu_page {
+    u8 *host;  /* NULL: accesses are calls */
+    u64 phys;
+    u8 rights; /* a bit 1 << enum ir_access each */
+    bool global, device;
+    bool writable; /* host memory may be written */
+};
+
+/* The page of an access that is known to be in one; false: it faults. */
+bool mmu_page(struct mmu *m, unsigned mode, u64 addr, enum ir_access access, struct mmu_page *out);
+
+/* An atomic access to what is no memory: false, and the fault is there. */
+bool mmu_refuse_atomic(struct mmu *m, unsigned mode, u64 addr);
+
 /* Copy instructions: returns how many of `len` bytes could be read before a fault. */
 size_t mmu_fetch(struct mmu *m, unsigned mode, u64 addr, void *to, size_t len);
 

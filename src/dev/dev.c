@@ -203,8 +203,24 @@ bool dev_set_link(struct dev *d, const char *prop, enum dev_prop_kind kind, void
 
 /* ---- life ---- */
 
+static bool apply_global(struct dev *d, const char *text, struct err *e)
+{
+    size_t len = strlen(d->class->name);
+    if (strncmp(text, d->class->name, len) || text[len] != '.')
+        return true;
+    const char *equals = strchr(text + len, '=');
+    char *prop = xprintf("%.*s", (int)(equals - text - (ptrdiff_t)len - 1), text + len + 1);
+    bool good = dev_set(d, prop, equals + 1, e);
+    free(prop);
+    return good;
+}
+
 bool dev_start(struct dev *d, struct err *e)
 {
+    for (size_t i = 0; i < d->env->global_count; i++) {
+        if (!apply_global(d, d->env->globals[i], e))
+            return false;
+    }
     return !d->class->start || d->class->start(d, e) || err_prefix(e, "%s", d->name);
 }
 

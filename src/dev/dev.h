@@ -39,7 +39,7 @@ enum dev_prop_kind {
     DEV_PROP_U64,
     DEV_PROP_STRING, /* the device frees it */
     DEV_PROP_CHAR,   /* struct chardev *: by dev_set_link() alone, as what follows */
-    DEV_PROP_BLOCK,
+    DEV_PROP_BLOCK, /* struct node * of block/block.h */
 };
 
 struct dev_prop {
@@ -82,6 +82,13 @@ struct dev_class {
     void (*loaded)(struct dev *d); /* a saved state is back */
     void (*stop)(struct dev *d);   /* the end, whether or not it has started; no thread calls it any more */
     void (*node)(struct dev *d, const struct dev_place *p);
+
+    /* Buses: a device that users add names the bus that it goes into, and gives what is there to be spoken to; a slot
+     * names the bus that it is a place of, and takes one device: false when it has one. */
+    const char *bus;
+    void *(*bus_side)(struct dev *d);
+    const char *slot_for;
+    bool (*plug)(struct dev *slot, struct dev *what);
 };
 
 /* What a device may ask of its machine. */
@@ -95,6 +102,9 @@ struct dev_env {
     void (*request)(void *opaque, enum dev_request r); /* any thread */
     /* Does the RTC follow the host's clock? Its value at 0 of the virtual clock, in seconds. */
     s64 epoch;
+    /* "class.property=value": what users want of all devices of a class. */
+    const char *const *globals;
+    size_t global_count;
     void *opaque;
 };
 
@@ -131,6 +141,7 @@ bool dev_set(struct dev *d, const char *prop, const char *value, struct err *e);
 bool dev_set_number(struct dev *d, const char *prop, u64 value, struct err *e);
 bool dev_set_link(struct dev *d, const char *prop, enum dev_prop_kind kind, void *to, struct err *e);
 
+/* Apply what env->globals has for its class, and start it. */
 bool dev_start(struct dev *d, struct err *e);
 void dev_reset(struct dev *d);
 

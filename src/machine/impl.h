@@ -9,7 +9,9 @@ struct qtest;
 
 struct machine {
     const struct machine_opts *opts;
-    struct loop *loop;
+    struct block_graph *graph;
+    struct loop *loop; /* the graph's */
+    struct node **drives; /* as opts->drives */
     struct vclock *clock;
     struct mem_range *root, *ram;
     struct mem_space *memory;
@@ -28,6 +30,11 @@ struct machine {
 };
 
 struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
+
+/* Images, and what users add. */
+bool machine_make_drives(struct machine *m, struct err *e);
+bool machine_free_drives(struct machine *m, struct err *e);
+bool machine_make_devices(struct machine *m, struct err *e);
 
 /* CPUs and their engine; a machine without them does nothing here. */
 bool machine_make_cpus(struct machine *m, struct err *e);

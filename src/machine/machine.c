@@ -102,7 +102,8 @@ static bool make_board(struct machine *m, struct err *e)
 static void fill_env(struct machine *m)
 {
     m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop, .request = dev_request,
-                              .epoch = m->opts->epoch, .opaque = m};
+                              .epoch = m->opts->epoch, .globals = m->opts->globals,
+                              .global_count = m->opts->global_count, .opaque = m};
 }
 
 static bool check_cpus(const struct machine_opts *o, struct err *e)
@@ -114,12 +115,16 @@ static bool check_cpus(const struct machine_opts *o, struct err *e)
 
 static bool make_all(struct machine *m, struct err *e)
 {
-    m->loop = loop_new(e);
+    m->graph = block_graph_new(BLOCK_AIO_URING, e);
+    if (!m->graph)
+        m->graph = block_graph_new(BLOCK_AIO_THREADS, e);
+    m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
     m->clock = m->loop ? vclock_new(m->opts->qtest, e) : NULL;
-    if (!m->clock || !check_cpus(m->opts, e) || !make_memory(m, e) || !make_chardevs(m, e))
+    if (!m->clock || !check_cpus(m->opts, e) || !make_memory(m, e) || !make_chardevs(m, e) ||
+        !machine_make_drives(m, e))
         return false;
     fill_env(m);
-    if (!make_board(m, e))
+    if (!make_board(m, e) || !machine_make_devices(m, e))
         return false;
     mem_space_update(m->memory);
     if (m->opts->qtest) {
@@ -145,16 +150,17 @@ struct machine *machine_new(const struct machine_opts *o, struct err *e)
     m->setup.cpu_model = o->cpu ? o->cpu : o->board->default_cpu;
     if (make_all(m, e))
         return m;
-    machine_free(m);
+    machine_free(m, NULL);
     return NULL;
 }
 
-void machine_free(struct machine *m)
+bool machine_free(struct machine *m, struct err *e)
 {
     if (!m)
-        return;
+        return true;
     machine_free_cpus(m);
     qtest_free(m->qtest);
+    bool good = machine_free_drives(m, e);
     for (struct dev *d = m->setup.devs, *next; d; d = next) {
         next = d->next;
         dev_free(d);
@@ -166,8 +172,9 @@ void machine_free(struct machine *m)
     mem_tree_free(m->root);
     fw_tree_free(m->setup.tree);
     vclock_free(m->clock);
-    loop_free(m->loop);
+    block_graph_free(m->graph);
     free(m);
+    return good;
 }
 
 /* ---- the device tree ---- */

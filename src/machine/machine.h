@@ -5,11 +5,25 @@
 
 #include "accel/engine.h"
 #include "back/char.h"
+#include "block/block.h"
 #include "board/board.h"
 
 struct machine;
 
 enum { MACHINE_SERIALS = 4 };
+
+/* An image that devices refer to. */
+struct machine_drive {
+    char *id, *file, *format; /* file: NULL if the options name one; format: NULL: found out */
+    struct json *options;     /* as node_open() takes them; NULL: none */
+    u32 flags;                /* enum open_flags */
+};
+
+/* A device that the user adds: its class, then "name=value" ... */
+struct machine_device {
+    char **words;
+    size_t count;
+};
 
 struct machine_opts {
     const struct board *board;
@@ -22,6 +36,12 @@ struct machine_opts {
     struct char_opts *chardevs; /* with ids */
     size_t chardev_count;
     const char *serial[MACHINE_SERIALS]; /* ids of chardevs; NULL: nothing is connected */
+    struct machine_drive *drives;
+    size_t drive_count;
+    struct machine_device *devices;
+    size_t device_count;
+    const char **globals;      /* "class.property=value": of all devices of a class */
+    size_t global_count;
     struct engine_opts engine; /* memory is filled in */
     bool without_cpus;         /* none runs: for tests, or to look at the machine */
     const char *qtest;         /* id of a chardev: the tests' protocol is spoken there, and steps the clock */
@@ -31,7 +51,8 @@ struct machine_opts {
 
 /* NULL on failure. `o` and what it refers to stay the caller's, and stay. */
 struct machine *machine_new(const struct machine_opts *o, struct err *e);
-void machine_free(struct machine *m);
+/* False: an image could not be closed without a loss. NULL is allowed. */
+bool machine_free(struct machine *m, struct err *e);
 
 /* What may be asked of a running machine, from any thread. */
 enum machine_request {

@@ -42,7 +42,11 @@ enum mem_result mem_write(struct mem_space *s, u64 addr, unsigned size, u64 valu
  * itself; then a part may have been copied. */
 enum mem_result mem_dma_read(struct mem_space *s, u64 addr, void *to, u64 len);
 enum mem_result mem_dma_write(struct mem_space *s, u64 addr, const void *from, u64 len);
-/* The same past the protection of ROM: for firmware and images. */
+/* The host memory of the next bytes at `addr` for such an access, at most `len`; *got: how many. NULL: refused. After
+ * having written there a device says so. */
+void *mem_dma_map(struct mem_space *s, u64 addr, u64 len, bool write, u64 *got);
+void mem_dma_written(struct mem_space *s, u64 addr, u64 len);
+/* mem_dma_write() past the protection of ROM: for firmware and images. */
 enum mem_result mem_load(struct mem_space *s, u64 addr, const void *from, u64 len);
 
 /* Who keeps things derived from a space: translations, code, a display. In any order, on the thread that

@@ -251,6 +251,17 @@ static u8 *span(struct mem_space *s, u64 addr, u64 len, bool write, u64 *got, en
     return host_at(f, addr);
 }
 
+void *mem_dma_map(struct mem_space *s, u64 addr, u64 len, bool write, u64 *got)
+{
+    enum mem_result why;
+    return len ? span(s, addr, len, write, got, &why) : NULL;
+}
+
+void mem_dma_written(struct mem_space *s, u64 addr, u64 len)
+{
+    tell_written(s, addr, len);
+}
+
 enum mem_result mem_dma_read(struct mem_space *s, u64 addr, void *to, u64 len)
 {
     u64 n;

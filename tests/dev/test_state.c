@@ -78,6 +78,8 @@ static struct dev *started(unsigned i, const struct dev_env *env)
         dev_set(d, "base-spi", "80", NULL);
     if (!strcmp(d->class->name, "arm_gic"))
         dev_set(d, "num-irq", "288", NULL);
+    if (!strcmp(d->class->name, "virtio-blk-device"))
+        dev_set_link(d, "drive", DEV_PROP_BLOCK, &seed, NULL); /* it is not looked at */
     CHECK(dev_start(d, &e));
     CHECK_STR(e.text, "");
     dev_reset(d);

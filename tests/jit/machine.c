@@ -236,7 +236,7 @@ bool machine_jit(struct machine *m, struct m_result *out)
     cache_room(&m->cache, &m->buf);
     if (!host_x86_64.emit(&m->cpu, &m->ra, &m->buf))
         return false;
-    struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, &(struct jit_range){m->ir.pc, 4}, 1);
+    struct jit_region *r = cache_add(&m->cache, &m->ra, &m->buf, &(struct jit_range){m->ir.pc, 4}, 1, 0);
     struct ir_env *env = m->env;
     env->exit_arg = env->exit_addr = env->exit_code = 0;
     running = m;

@@ -9,16 +9,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "accel/cpus.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/system/parts.h"
 #include "machine/machine.h"
 
 struct boot {
     const char *isa;  /* the name says it; NULL: lyre boot */
     const char *name; /* for messages */
     struct machine_opts machine;
-    size_t chardev_cap, board_option_cap;
+    size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap;
+    unsigned drives; /* of -drive, for their names */
     unsigned serials;
     const char *board;
     bool nographic, headless, qtest;
@@ -51,22 +54,6 @@ static enum answer complain(struct boot *b, const char *fmt, ...)
 static bool is_help(const char *arg)
 {
     return !strcmp(arg, "help") || !strcmp(arg, "?");
-}
-
-/* The next of words separated by commas, of which two stand for one in a word; *at moves on. The caller frees it.
- * NULL: there is none. */
-static char *next_word(const char **at)
-{
-    if (!**at)
-        return NULL;
-    char *word = xmalloc(strlen(*at) + 1), *to = word;
-    while (**at && !(**at == ',' && (*at)[1] != ',')) {
-        *at += **at == ',';
-        *to++ = *(*at)++;
-    }
-    *to = 0;
-    *at += **at == ',';
-    return word;
 }
 
 /* ---- the machine ---- */
@@ -302,6 +289,43 @@ static enum answer opt_serial(struct boot *b, const struct option *o, const char
     return add_serial(b, arg);
 }
 
+static enum answer opt_device(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct machine_device *d = &VEC_PUSH(b->machine.devices, b->machine.device_count, b->device_cap);
+    return parse_device(d, arg, &e) ? GO_ON : complain(b, "-device %s: %s", arg, e.text);
+}
+
+/* A property of all devices of a class. */
+static enum answer opt_global(struct boot *b, const struct option *o, const char *arg)
+{
+    const char *dot = strrchr(arg, '.');
+    if (!dot || dot == arg || !strchr(dot, '='))
+        return complain(b, "-global %s: it wants CLASS.PROPERTY=VALUE", arg);
+    VEC_PUSH(b->machine.globals, b->machine.global_count, b->global_cap) = arg;
+    return GO_ON;
+}
+
+static enum answer opt_drive(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    bool virtio;
+    struct machine_drive *d = &VEC_PUSH(b->machine.drives, b->machine.drive_count, b->drive_cap);
+    if (!parse_drive(d, arg, b->drives++, &virtio, &e))
+        return complain(b, "-drive %s: %s", arg, e.text);
+    char *device = xprintf("virtio-blk-device,drive=%s", d->id);
+    enum answer a = virtio ? opt_device(b, o, device) : GO_ON;
+    free(device);
+    return a;
+}
+
+static enum answer opt_blockdev(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct machine_drive *d = &VEC_PUSH(b->machine.drives, b->machine.drive_count, b->drive_cap);
+    return parse_blockdev(d, arg, &e) ? GO_ON : complain(b, "-blockdev %s: %s", arg, e.text);
+}
+
 static enum answer opt_qtest(struct boot *b, const struct option *o, const char *arg)
 {
     b->qtest_chardev = connect(b, "qtest", arg, xstrdup("qtest"));
@@ -387,6 +411,10 @@ static const struct option options[] = {
     {"serial", "where", opt_serial,
      "a serial line: stdio, mon:stdio, null, none, file:PATH, pipe:PATH, pty, unix:PATH, tcp:HOST:PORT, chardev:ID"},
     {"chardev", "kind,id=ID[,...]", opt_chardev, "a character device: null, stdio, file, pipe, pty, socket"},
+    {"drive", "file=PATH[,...]", opt_drive, "a disk: format=, readonly=on, cache=, discard=unmap; if=none,id=ID for -device"},
+    {"blockdev", "driver=KIND,node-name=ID,...", opt_blockdev, "an image for -device, also as JSON"},
+    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; also as JSON"},
+    {"global", "class.prop=value", opt_global, "a property of all devices of a class"},
     {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
     {"monitor", "none", opt_none, NULL},
     {"parallel", "none", opt_none, NULL},
@@ -519,10 +547,11 @@ static int run(struct boot *b)
     sigaddset(&ends, SIGHUP);
     sigprocmask(SIG_BLOCK, &ends, NULL); /* before there are threads */
     signal(SIGPIPE, SIG_IGN);
+    cpus_take_signals();
     int signals = signalfd(-1, &ends, SFD_CLOEXEC);
     struct machine *m = machine_new(&b->machine, &e);
     bool good = m && run_machine(b, m, signals, &e);
-    machine_free(m);
+    good = machine_free(m, &e) && good;
     close(signals);
     if (!good)
         complain(b, "%s", e.text);
@@ -535,6 +564,13 @@ static void free_options(struct boot *b)
     for (size_t i = 0; i < m->chardev_count; i++)
         char_opts_free(&m->chardevs[i]);
     free(m->chardevs);
+    for (size_t i = 0; i < m->drive_count; i++)
+        drive_free(&m->drives[i]);
+    free(m->drives);
+    for (size_t i = 0; i < m->device_count; i++)
+        device_free(&m->devices[i]);
+    free(m->devices);
+    free(m->globals);
     free(m->board_options);
     free(b->qtest_chardev);
     for (unsigned i = 0; i < MACHINE_SERIALS; i++)

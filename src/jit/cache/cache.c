@@ -92,10 +92,10 @@ static struct jit_region **bucket(const struct jit_cache *c, u64 pc, u32 key)
     return &c->hash[h & ((1u << JIT_HASH_BITS) - 1)];
 }
 
-struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
+struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key, u64 phys)
 {
     struct jit_region *r = *bucket(c, pc, key);
-    while (r && (r->pc != pc || r->key != key))
+    while (r && (r->pc != pc || r->key != key || r->phys != phys))
         r = r->hash_next;
     return r;
 }
@@ -103,7 +103,7 @@ struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key)
 struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than)
 {
     struct jit_region *r = *bucket(c, than->pc, than->key);
-    while (r && (r == than || r->pc != than->pc || r->key != than->key))
+    while (r && (r == than || r->pc != than->pc || r->key != than->key || r->phys != than->phys))
         r = r->hash_next;
     return r;
 }
@@ -309,12 +309,13 @@ static void append(struct jit_cache *c, struct jit_region *r)
 }
 
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             const struct jit_range *range, u32 nranges)
+                             const struct jit_range *range, u32 nranges, u64 phys)
 {
     const struct ir_region *ir = ra->r;
     struct jit_region *r = make_region(buf, nranges, count_pages(range, nranges));
     r->pc = ir->pc;
     r->key = ir->key;
+    r->phys = phys;
     r->insns = ir->insns;
     r->off = (u32)(buf->rx - c->rx);
     r->size = (u32)buf->used;

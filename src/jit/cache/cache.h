@@ -57,6 +57,7 @@ struct jit_page_ref {
 struct jit_region {
     u64 pc;
     u32 key;
+    u64 phys;                /* machines: the physical address of pc; else 0 */
     struct jit_range *range;
     u32 nranges, npages;
     u32 insns;
@@ -121,8 +122,8 @@ bool cache_fork_prepare(struct jit_cache *c, struct err *e);
 void cache_fork_parent(struct jit_cache *c);
 bool cache_fork_child(struct jit_cache *c, struct err *e);
 
-/* The region for pc, or NULL; another one for the same code than that, or NULL. */
-struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key);
+/* The region for pc, or NULL; another one for the same code than that, or NULL. phys: struct jit_region's. */
+struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key, u64 phys);
 struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than);
 
 /* The regions of that tier that depend on the guest's byte at addr, at most max of them: how many. */
@@ -134,7 +135,7 @@ void cache_room(struct jit_cache *c, struct host_buf *buf);
 
 /* Keep what was emitted into buf; it depends on the guest code in `range`. */
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
-                             const struct jit_range *range, u32 nranges);
+                             const struct jit_range *range, u32 nranges, u64 phys);
 
 /* What led to `old` leads to `by`, which was made from the same guest code. The old region stays whole: control
  * may be in it or return to it, and it still goes when its code is invalidated. */

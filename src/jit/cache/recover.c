@@ -119,6 +119,11 @@ void region_leave(const struct host *host, struct ir_env *env, const struct jit_
     case HOST_LEAVE_POLL:
         env->exit = IR_EXIT_REQUEST;
         break;
+    case HOST_LEAVE_MMU:
+        env->exit = IR_EXIT_FAULT;
+        env->exit_code = f->write ? IR_ACCESS_WRITE : IR_ACCESS_READ;
+        env->exit_addr = env->mmu.addr;
+        break;
     default:
         env->exit = IR_EXIT_FAULT;
         env->exit_code = f->write ? IR_ACCESS_WRITE : IR_ACCESS_READ;

@@ -15,7 +15,7 @@ struct host_link {
     bool polls; /* must go to the target's polling entry: calls and backward jumps */
 };
 
-enum host_leave { HOST_LEAVE_ACCESS, HOST_LEAVE_ALIGN, HOST_LEAVE_POLL };
+enum host_leave { HOST_LEAVE_ACCESS, HOST_LEAVE_ALIGN, HOST_LEAVE_POLL, HOST_LEAVE_MMU };
 
 /* Host code [start, end) that may leave: a signal there means what `what` says, with the guest's
  * state as ra->state[state]. */

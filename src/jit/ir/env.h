@@ -34,13 +34,44 @@ struct ir_jump {
 
 /* What compiled code calls apart from helpers: run the node packed in tmp[0] (op, type, aux) and
  * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
-enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_NCALLS };
+enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_NCALLS };
 
 #define IR_JUMP_BITS   13
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
 #define IR_HEAT_COUNTERS 1024
 #define IR_COUNTERS    3
+
+/* ---- code of machines, whose addresses are translated ---- */
+
+#define IR_PAGE_BITS 12
+#define IR_TLB_BITS  9
+#define IR_TLB_MODES 4
+
+/* A page that compiled code may access by itself. A tag is the page's address, or one that belongs into another entry:
+ * such accesses are left to C. Direct-mapped by address, owned by one vCPU. */
+struct ir_tlb_entry {
+    u64 read, write;
+    u64 host;
+    u64 global; /* whether the guest's entry is one of all contexts; not for compiled code */
+};
+
+struct ir_tlb {
+    struct ir_tlb_entry entry[IR_TLB_MODES][1 << IR_TLB_BITS];
+};
+
+/* An access that is left to C, and what becomes of it. */
+struct ir_mmu {
+    u64 addr;
+    u32 what;   /* enum ir_mmu_what and the number of bytes and the mode beside it */
+    u32 failed; /* the guest's access faults */
+    u64 host;   /* all but stores: where to access it after all */
+    v128 value; /* stores: what */
+    v128 copy;  /* for what has no host address of its own */
+};
+
+/* Bits of ir_mmu.what. LOCKED: an atomic access, which reads and writes. */
+enum ir_mmu_what { IR_MMU_WRITE = 0x100, IR_MMU_LOCKED = 0x200, IR_MMU_ORDERED = 0x400, IR_MMU_MODE = 0x10000 };
 
 /* An exclusive reservation: {address, size, value}. size 0 = none. */
 struct ir_exclusive {
@@ -59,6 +90,7 @@ struct ir_env {
 
     struct ir_exclusive excl;
 
+    struct ir_mmu mmu;
     const void *const *helpers; /* functions by index of `helper` nodes */
     struct ir_jump *jumps;      /* 1 << IR_JUMP_BITS entries */
     struct fp_env *fp;          /* rounding, NaN rule and sticky flags; part of the guest state */
@@ -96,6 +128,12 @@ static inline void ir_jumps_clear(struct ir_jump *jumps)
     const unsigned last = (1u << IR_JUMP_BITS) - 1;
     for (unsigned i = 0; i <= last; i++)
         __atomic_store_n(&jumps[i].pc, i < last ? ~(u64)0 : 0, __ATOMIC_RELAXED);
+}
+
+/* Where the TLB of a machine's vCPU is, from slots of that size on. */
+static inline u32 ir_tlb_at(u32 slots_size)
+{
+    return (slots_size + 63u) & ~63u;
 }
 
 /* Compiled code's base register points here. */

@@ -156,6 +156,7 @@ struct ir_region {
     u32 key;
     bool by_state; /* blocks hand state on through slots alone: an exit to a block's pc goes there, and entry
                     * values are those at the start of the block */
+    u8 mmu;       /* 0: addresses are the host's; else 1 + the mode that they are translated in */
     bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
 

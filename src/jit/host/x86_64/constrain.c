@@ -340,6 +340,8 @@ static void constrain_mem(const struct ir_region *r, const struct ir_node *n, bo
         con->ntmp[0]++;
     }
     constrain_atomic(n, needed, con);
+    if (r->mmu && n->op != IR_CHKALIGN)
+        con->ntmp[0] += 2; /* address and index, the last ones */
 }
 
 static bool two_operand(const struct host_cpu *cpu)

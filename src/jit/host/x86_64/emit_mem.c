@@ -30,6 +30,22 @@ static struct x64_mem address(struct x64_gen *g, const struct ra_ins *i, unsigne
     return m;
 }
 
+/* The same as a host address. In machines what the look-up does not find goes on with *cold, NULL otherwise. */
+static struct x64_mem host_address(struct x64_gen *g, const struct ra_ins *i, unsigned *used_src, unsigned *used_tmp,
+                                   struct x64_cold **cold)
+{
+    struct x64_mem m = address(g, i, used_src, used_tmp);
+    *cold = NULL;
+    return g->r->mmu ? x64_mmu_find(g, i, m, cold) : m;
+}
+
+/* Code since `start` accesses the program's memory at m. */
+static void may_fault(struct x64_gen *g, const struct ra_ins *i, const u8 *start, bool write, const struct x64_mem *m)
+{
+    if (!g->r->mmu)
+        x64_fault_range(g, i, start, write, m);
+}
+
 static void load_int(struct x64_gen *g, const struct ir_node *n, unsigned dst, struct x64_mem m)
 {
     struct x64_asm *a = &g->a;
@@ -78,13 +94,14 @@ static void emit_load(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     unsigned nsrc, ntmp;
-    struct x64_mem m = address(g, i, &nsrc, &ntmp);
+    struct x64_cold *cold;
+    struct x64_mem m = host_address(g, i, &nsrc, &ntmp, &cold);
     const u8 *start = g->a.p;
     if (ir_type_is_vec(n->type))
         load_vec(g, ir_mem_bytes(n), i->dst, i->tmp[ntmp], m);
     else
         load_int(g, n, i->dst, m);
-    x64_fault_range(g, i, start, false, &m);
+    may_fault(g, i, start, false, &m);
 }
 
 static void store_gpr(struct x64_gen *g, unsigned size, unsigned src, struct x64_mem m)
@@ -126,25 +143,36 @@ static void store_vec(struct x64_gen *g, unsigned bytes, unsigned src, unsigned 
     x64_v2m(&g->a, (enum x64_insn)insn[bytes / 8], xr(src), m);
 }
 
-static void emit_store(struct x64_gen *g, const struct ra_ins *i)
+void x64_emit_value(struct x64_gen *g, const struct ra_ins *i, struct x64_mem m)
 {
     const struct ir_node *n = x64_node(g, i);
-    unsigned nsrc, ntmp, size = n->aux & IR_MEM_SIZE;
-    struct x64_mem m = address(g, i, &nsrc, &ntmp);
-    unsigned v = i->src[nsrc], tmp = i->tmp[ntmp];
-    bool sc = n->aux & IR_MEM_SC;
-    if (sc)
-        x64_mov(&g->a, tmp, v);
-    const u8 *start = g->a.p;
-    if (sc)
-        xchg_gpr(g, size, tmp, m);
-    else if (v == RA_IMM)
+    unsigned size = n->aux & IR_MEM_SIZE, v = i->src[n->b ? 2 : 1];
+    unsigned tmp = i->tmp[(n->aux & (IR_MEM_SEXT32 | IR_MEM_ZEXT32)) != 0];
+    if (v == RA_IMM)
         store_imm(g, size, (s32)x64_const(g, n->c), m);
     else if (v >= RA_VEC)
         store_vec(g, 1u << size, v, tmp, m);
     else
         store_gpr(g, size, v, m);
-    x64_fault_range(g, i, start, true, &m);
+}
+
+static void emit_store(struct x64_gen *g, const struct ra_ins *i)
+{
+    const struct ir_node *n = x64_node(g, i);
+    unsigned nsrc, ntmp, size = n->aux & IR_MEM_SIZE;
+    struct x64_cold *cold;
+    struct x64_mem m = host_address(g, i, &nsrc, &ntmp, &cold);
+    bool sc = n->aux & IR_MEM_SC;
+    if (sc)
+        x64_mov(&g->a, i->tmp[ntmp], i->src[nsrc]);
+    const u8 *start = g->a.p;
+    if (sc)
+        xchg_gpr(g, size, i->tmp[ntmp], m);
+    else
+        x64_emit_value(g, i, m);
+    if (cold)
+        cold->back = g->a.p; /* C has stored it */
+    may_fault(g, i, start, true, &m);
 }
 
 static void lock_cmpxchg(struct x64_gen *g, unsigned size, unsigned src, struct x64_mem m)
@@ -184,14 +212,15 @@ static void cmpxchg16(struct x64_gen *g, const struct ra_ins *i, unsigned expect
     const u8 *start = a->p;
     x64_byte(a, 0xf0);
     x64_insn_mem_wide(a, &form, 1, m);
-    x64_fault_range(g, i, start, true, &m);
+    may_fault(g, i, start, true, &m);
 }
 
 static void emit_cas(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
-    unsigned size = n->aux & IR_MEM_SIZE;
-    struct x64_mem m = x64_at(i->src[0], 0);
+    unsigned size = n->aux & IR_MEM_SIZE, nsrc, ntmp;
+    struct x64_cold *cold;
+    struct x64_mem m = host_address(g, i, &nsrc, &ntmp, &cold);
     if (size == 4) {
         cmpxchg16(g, i, i->src[1], i->src[2], m);
         x64_vg(&g->a, X_MOVD_XR, true, xr(i->dst), RAX);
@@ -205,7 +234,7 @@ static void emit_cas(struct x64_gen *g, const struct ra_ins *i)
         clean(g, RAX, i->src[1], size);
     const u8 *start = g->a.p;
     lock_cmpxchg(g, size, i->src[2], m);
-    x64_fault_range(g, i, start, true, &m);
+    may_fault(g, i, start, true, &m);
     if (size < 2)
         clean(g, RAX, RAX, size);
 }
@@ -249,8 +278,9 @@ static void emit_rmw(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     struct x64_asm *a = &g->a;
-    unsigned size = n->aux & IR_MEM_SIZE, op = n->aux >> 8, tmp = i->tmp[0];
-    struct x64_mem m = x64_at(i->src[0], 0);
+    unsigned size = n->aux & IR_MEM_SIZE, op = n->aux >> 8, tmp = i->tmp[0], nsrc, ntmp;
+    struct x64_cold *cold;
+    struct x64_mem m = host_address(g, i, &nsrc, &ntmp, &cold);
     if (op == IR_RMW_ADD || op == IR_RMW_SWAP) {
         static const u16 xadd[] = {X_XADD8, X_XADD16, X_XADD, X_XADD};
         x64_mov(a, tmp, i->src[1]);
@@ -261,7 +291,7 @@ static void emit_rmw(struct x64_gen *g, const struct ra_ins *i)
         } else {
             xchg_gpr(g, size, tmp, m);
         }
-        x64_fault_range(g, i, start, true, &m);
+        may_fault(g, i, start, true, &m);
         clean(g, i->dst, tmp, size);
         return;
     }
@@ -273,7 +303,7 @@ static void emit_rmw(struct x64_gen *g, const struct ra_ins *i)
     lock_cmpxchg(g, size, tmp, m);
     u8 *retry = x64_jcc(a, XCC_NE, false);
     x64_patch(retry, again);
-    x64_fault_range(g, i, start, true, &m);
+    may_fault(g, i, start, true, &m);
     clean(g, RAX, RAX, size);
 }
 
@@ -281,13 +311,15 @@ static void emit_ll(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     struct x64_asm *a = &g->a;
-    struct x64_mem m = x64_at(i->src[0], 0);
+    unsigned nsrc, ntmp;
+    struct x64_cold *cold;
+    struct x64_mem m = host_address(g, i, &nsrc, &ntmp, &cold);
     const u8 *start = a->p;
     if (ir_type_is_vec(n->type))
         load_vec(g, ir_mem_bytes(n), i->dst, i->tmp[0], m);
     else
         load_int(g, n, i->dst, m);
-    x64_fault_range(g, i, start, false, &m);
+    may_fault(g, i, start, false, &m);
     x64_mov_mi(a, true, ENV_MEM(excl.size), (s32)ir_mem_bytes(n));
     if (ir_type_is_vec(n->type))
         x64_v2m(a, X_MOVUPS_ST, xr(i->dst), ENV_MEM(excl.value));
@@ -300,8 +332,9 @@ static void emit_sc(struct x64_gen *g, const struct ra_ins *i)
 {
     const struct ir_node *n = x64_node(g, i);
     struct x64_asm *a = &g->a;
-    unsigned size = n->aux & IR_MEM_SIZE;
-    struct x64_mem m = x64_at(i->src[0], 0);
+    unsigned size = n->aux & IR_MEM_SIZE, nsrc, ntmp;
+    struct x64_cold *cold;
+    struct x64_mem m = host_address(g, i, &nsrc, &ntmp, &cold);
     u8 *lost[2];
     x64_alu_rm(a, XALU_CMP, true, i->src[0], ENV_MEM(excl.addr));
     lost[0] = x64_jcc(a, XCC_NE, false);
@@ -316,7 +349,7 @@ static void emit_sc(struct x64_gen *g, const struct ra_ins *i)
     } else {
         const u8 *start = a->p;
         lock_cmpxchg(g, size, i->src[1], m);
-        x64_fault_range(g, i, start, true, &m);
+        may_fault(g, i, start, true, &m);
     }
     x64_setcc(a, XCC_NE, RAX);
     x64_rr(a, X_MOVZX8, false, RAX, RAX);

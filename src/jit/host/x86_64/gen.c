@@ -310,16 +310,27 @@ struct x64_cold *x64_cold_eval(struct x64_gen *g, const struct ra_ins *i)
     return c;
 }
 
-u32 x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls)
+/* Where a page of a machine leads may change while the code stays: ways to another one ask the inline look-up. */
+static bool is_far(const struct x64_gen *g, u64 pc)
+{
+    return g->r->mmu && (pc ^ g->r->pc) >> IR_PAGE_BITS;
+}
+
+void x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls)
 {
     struct host_buf *b = g->buf;
+    if (is_far(g, pc)) {
+        struct x64_cold *far = x64_cold_add(g, X64_COLD_FAR);
+        x64_cold_from(far, rel32);
+        far->pc = pc;
+        return;
+    }
     /* what leaves hot code often is found by polls */
     VEC_PUSH(b->link, b->nlinks, b->link_cap) =
         (struct host_link){.at = x64_offset(g, rel32), .pc = pc, .polls = polls || g->r->by_state};
     struct x64_cold *c = x64_cold_add(g, X64_COLD_LINK);
     x64_cold_from(c, rel32);
     c->link = b->nlinks - 1;
-    return c->link;
 }
 
 void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start, bool write,
@@ -338,14 +349,15 @@ void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start,
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) = f;
 }
 
-static void cold_trap(struct x64_gen *g, const struct x64_cold *c)
+void x64_cold_trap(struct x64_gen *g, const struct x64_cold *c)
 {
     struct host_buf *b = g->buf;
     u32 start = x64_offset(g, g->a.p);
     x64_ud2(&g->a);
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) =
         (struct host_fault){.start = start, .end = start + X64_UD2_BYTES, .state = c->state - 1,
-                            .what = c->what, .base = c->dst, .index = 0xff};
+                            .what = c->what, .base = c->dst, .index = 0xff,
+                            .write = c->write};
 }
 
 static bool backward(const struct x64_gen *g, u64 pc)
@@ -386,8 +398,20 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         jump_thunk(g, X64_T_LINK);
         x64_u64(&g->a, g->buf->link[c->link].pc); /* for stub_pc() */
         return;
+    case X64_COLD_FAR: {
+        x64_mov_ri(&g->a, RAX, c->pc);
+        u8 *miss = x64_probe(&g->a, g->cpu);
+        x64_jmp_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
+        if (!g->a.overflow)
+            x64_patch(miss, g->a.p);
+        jump_thunk(g, X64_T_MISS);
+        return;
+    }
+    case X64_COLD_MMU:
+        x64_mmu_cold(g, c);
+        return;
     case X64_COLD_TRAP:
-        cold_trap(g, c);
+        x64_cold_trap(g, c);
         if (c->what != HOST_LEAVE_POLL)
             return;
         break; /* context_pass() may go on */

@@ -233,6 +233,7 @@ bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
     make_call(&g, X64_T_EVAL, IR_CALL_EVAL, false, false, true);
     make_call(&g, X64_T_EVAL_INT, IR_CALL_EVAL, false, false, false);
     make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false, true);
+    make_call(&g, X64_T_MMU, IR_CALL_MMU, false, false, true);
     buf->used = (size_t)(g.a.p - buf->rw);
     return !g.a.overflow;
 }

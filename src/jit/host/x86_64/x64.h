@@ -30,6 +30,7 @@ enum x64_thunk {
     X64_T_HELPER_INT,    /* ... that leaves floating point alone */
     X64_T_HELPER_READ,   /* ... that reads slots */
     X64_T_HELPER_WRITE,  /* ... that writes slots */
+    X64_T_MMU,           /* an access that env->mmu describes */
     X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
 };
 
@@ -50,7 +51,7 @@ struct x64_literal {
 
 /* Code that is moved out of line: emitted after the region's own. */
 enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
+                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -58,11 +59,13 @@ struct x64_cold {
     unsigned njumps;
     u8 *back;     /* where to go on */
     u32 link;     /* X64_COLD_LINK */
+    u64 pc;       /* X64_COLD_FAR */
     u32 state;    /* X64_COLD_TRAP */
     u8 what;
+    bool write; /* X64_COLD_MMU */
     unsigned slot;
     u8 dst;
-    const struct ra_ins *ins; /* X64_COLD_EVAL; X64_COLD_SIDE: its first instruction */
+    const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE: its first instruction */
 };
 
 struct x64_gen {
@@ -144,6 +147,13 @@ bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n);
 void x64_emit_int(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_flags(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_mem(struct x64_gen *g, const struct ra_ins *i);
+/* Machines (emit_mmu.c): look the address up; the result is where the host has it. What is not found goes on with
+ * *cold: stores from x64_mmu_stored() on, when C has done them. */
+struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x64_mem ea, struct x64_cold **cold);
+void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c);
+/* Store the value of the node at m. */
+void x64_emit_value(struct x64_gen *g, const struct ra_ins *i, struct x64_mem m);
+void x64_cold_trap(struct x64_gen *g, const struct x64_cold *c);
 void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_pmull(struct x64_gen *g, const struct ra_ins *i);
@@ -188,7 +198,7 @@ void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start,
 u8 *x64_probe(struct x64_asm *a, const struct host_cpu *cpu);
 
 void x64_call_thunk(struct x64_gen *g, enum x64_thunk t);
-u32 x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls);
+void x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls);
 
 u64 x64_const(const struct x64_gen *g, irv v);
 

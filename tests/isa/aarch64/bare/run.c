@@ -26,6 +26,7 @@ int main(int argc, char **argv)
         return usage();
     if (log && log_parse(log, &mask, &e))
         log_enable(mask);
+    cpus_take_signals();
     opts.kind = strcmp(argv[1], "jit") ? ENGINE_INTERP : ENGINE_JIT;
     struct board *b = board_new(argv[2], (unsigned)atoi(argv[3]), &opts, &e);
     if (!b || !board_load(b, argv[5], &entry, &e)) {

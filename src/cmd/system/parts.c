@@ -1,0 +1,201 @@
+#include "cmd/system/parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+char *next_word(const char **at)
+{
+    if (!**at)
+        return NULL;
+    char *word = xmalloc(strlen(*at) + 1), *to = word;
+    while (**at && !(**at == ',' && (*at)[1] != ',')) {
+        *at += **at == ',';
+        *to++ = *(*at)++;
+    }
+    *to = 0;
+    *at += **at == ',';
+    return word;
+}
+
+static bool parse_switch(const char *name, const char *value, bool *to, struct err *e)
+{
+    *to = !strcmp(value, "on") || !strcmp(value, "yes") || !strcmp(value, "true");
+    return *to || !strcmp(value, "off") || !strcmp(value, "no") || !strcmp(value, "false") ||
+           err_set(e, EINVAL, "Parameter '%s' expects 'on' or 'off'", name);
+}
+
+static void set_flag(u32 *flags, u32 flag, bool on)
+{
+    *flags = on ? *flags | flag : *flags & ~flag;
+}
+
+/* ---- -drive ---- */
+
+static bool set_cache(struct machine_drive *d, const char *mode, struct err *e)
+{
+    static const struct {
+        const char *name;
+        u32 flags;
+    } modes[] = {{"writeback", 0}, {"none", OPEN_NO_CACHE}, {"writethrough", OPEN_WRITE_THROUGH},
+                 {"directsync", OPEN_NO_CACHE | OPEN_WRITE_THROUGH}, {"unsafe", OPEN_NO_FLUSH}};
+    for (unsigned i = 0; i < ARRAY_LEN(modes); i++) {
+        if (!strcmp(mode, modes[i].name)) {
+            d->flags |= modes[i].flags;
+            return true;
+        }
+    }
+    return err_set(e, EINVAL, "invalid cache option");
+}
+
+static void replace(char **to, const char *by)
+{
+    free(*to);
+    *to = xstrdup(by);
+}
+
+static bool drive_word(struct machine_drive *d, const char *name, const char *value, bool *virtio, struct err *e)
+{
+    bool on;
+    if (!strcmp(name, "file"))
+        replace(&d->file, value);
+    else if (!strcmp(name, "id"))
+        replace(&d->id, value);
+    else if (!strcmp(name, "format"))
+        replace(&d->format, value);
+    else if (!strcmp(name, "cache"))
+        return set_cache(d, value, e);
+    else if (!strcmp(name, "if") && (!strcmp(value, "none") || !strcmp(value, "virtio")))
+        *virtio = !strcmp(value, "virtio");
+    else if (!strcmp(name, "readonly") || !strcmp(name, "read-only")) {
+        if (!parse_switch(name, value, &on, e))
+            return false;
+        set_flag(&d->flags, OPEN_WRITE, !on);
+    } else if (!strcmp(name, "discard") && (!strcmp(value, "unmap") || !strcmp(value, "on"))) {
+        d->flags |= OPEN_UNMAP;
+    } else if (!(!strcmp(name, "discard") && (!strcmp(value, "ignore") || !strcmp(value, "off"))) &&
+               !(!strcmp(name, "media") && !strcmp(value, "disk"))) {
+        return err_set(e, EINVAL, "%s=%s is not supported", name, value);
+    }
+    return true;
+}
+
+bool parse_drive(struct machine_drive *d, const char *text, unsigned n, bool *virtio, struct err *e)
+{
+    *d = (struct machine_drive){.id = xprintf("virtio%u", n), .flags = OPEN_WRITE};
+    *virtio = true;
+    bool good = true;
+    for (char *w; good && (w = next_word(&text)); free(w)) {
+        char *value = strchr(w, '=');
+        if (value)
+            *value++ = 0;
+        good = drive_word(d, w, value ? value : "on", virtio, e);
+    }
+    return good && (d->file || err_set(e, EINVAL, "which file? A drive without a medium is not supported"));
+}
+
+/* ---- -blockdev ---- */
+
+static struct json *words_to_json(const char *text)
+{
+    struct json *j = json_object();
+    for (char *w; (w = next_word(&text)); free(w)) {
+        char *value = strchr(w, '=');
+        if (value)
+            *value++ = 0;
+        json_set_string(j, w, value ? value : "on");
+    }
+    return j;
+}
+
+/* A member that is a bool, or the word for one; it is taken out. */
+static bool take_switch(struct json *j, const char *name, bool *to, struct err *e)
+{
+    struct json *v = json_take(j, name);
+    bool good = true;
+    if (v && v->kind == JSON_BOOL)
+        *to = v->boolean;
+    else if (v)
+        good = parse_switch(name, v->kind == JSON_STRING ? v->string : "", to, e);
+    json_free(v);
+    return good;
+}
+
+bool parse_blockdev(struct machine_drive *d, const char *text, struct err *e)
+{
+    *d = (struct machine_drive){.flags = OPEN_WRITE};
+    d->options = *text == '{' ? json_parse(text, e) : words_to_json(text);
+    if (!d->options)
+        return false;
+    const char *name = json_get_string(d->options, "node-name");
+    if (!name)
+        return err_set(e, EINVAL, "'node-name' must be specified for the root node");
+    d->id = xstrdup(name);
+    bool read_only = false;
+    if (!take_switch(d->options, "read-only", &read_only, e))
+        return false;
+    set_flag(&d->flags, OPEN_WRITE, !read_only);
+    return true;
+}
+
+void drive_free(struct machine_drive *d)
+{
+    free(d->id);
+    free(d->file);
+    free(d->format);
+    json_free(d->options);
+}
+
+/* ---- -device ---- */
+
+static void add_word(struct machine_device *d, size_t *cap, char *word)
+{
+    VEC_PUSH(d->words, d->count, *cap) = word;
+}
+
+static char *json_word(const struct json *v)
+{
+    if (v->kind == JSON_STRING)
+        return xprintf("%s=%s", v->key, v->string);
+    if (v->kind == JSON_BOOL)
+        return xprintf("%s=%s", v->key, v->boolean ? "on" : "off");
+    return xprintf("%s=%lld", v->key, (long long)v->integer);
+}
+
+static bool parse_json_device(struct machine_device *d, const char *text, struct err *e)
+{
+    size_t cap = 0;
+    struct json *j = json_parse(text, e);
+    const char *driver = j ? json_get_string(j, "driver") : NULL;
+    if (driver)
+        add_word(d, &cap, xstrdup(driver));
+    for (const struct json *v = driver ? j->first : NULL; v; v = v->next) {
+        if (strcmp(v->key, "driver"))
+            add_word(d, &cap, json_word(v));
+    }
+    bool good = driver || (j ? err_set(e, EINVAL, "Parameter 'driver' is missing") : false);
+    json_free(j);
+    return good;
+}
+
+bool parse_device(struct machine_device *d, const char *text, struct err *e)
+{
+    size_t cap = 0;
+    *d = (struct machine_device){0};
+    if (*text == '{')
+        return parse_json_device(d, text, e);
+    for (char *w; (w = next_word(&text));)
+        add_word(d, &cap, w);
+    if (d->count && !strncmp(d->words[0], "driver=", 7))
+        memmove(d->words[0], d->words[0] + 7, strlen(d->words[0]) - 6);
+    return d->count || err_set(e, EINVAL, "Parameter 'driver' is missing");
+}
+
+void device_free(struct machine_device *d)
+{
+    for (size_t i = 0; i < d->count; i++)
+        free(d->words[i]);
+    free(d->words);
+}

@@ -1,0 +1,21 @@
+/* Options that describe parts of a machine, as structs. */
+#ifndef LYRE_CMD_SYSTEM_PARTS_H
+#define LYRE_CMD_SYSTEM_PARTS_H
+
+#include "machine/machine.h"
+
+/* The next of words separated by commas, of which two stand for one in a word; *at moves on. The caller frees it.
+ * NULL: there is none. */
+char *next_word(const char **at);
+
+/* -drive: "file=PATH,format=qcow2,if=none,id=ID ..."; *virtio: it is to be a virtio disk. `n` numbers those without id. */
+bool parse_drive(struct machine_drive *d, const char *text, unsigned n, bool *virtio, struct err *e);
+/* -blockdev: "driver=qcow2,node-name=ID,file.filename=PATH ...", or the same as JSON. */
+bool parse_blockdev(struct machine_drive *d, const char *text, struct err *e);
+void drive_free(struct machine_drive *d);
+
+/* -device: "CLASS,name=value ...", or JSON with a member "driver". */
+bool parse_device(struct machine_device *d, const char *text, struct err *e);
+void device_free(struct machine_device *d);
+
+#endif

@@ -1,0 +1,350 @@
+#include "dev/virtio/virtio.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+/* Of a split ring (section 2.6): descriptors, and the two rings' flags and counters. */
+enum { DESC_SIZE = 16, DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4 };
+enum { RING_FLAGS = 0, RING_INDEX = 2, RING = 4, AVAIL_ENTRY = 2, USED_ENTRY = 8, NO_INTERRUPT = 1 };
+enum { SEGMENTS_MAX = 1024 };
+
+struct desc {
+    u64 addr;
+    u32 len;
+    u16 flags, next;
+};
+
+static struct mem_space *memory(struct virtio *v)
+{
+    return v->transport->env->memory;
+}
+
+static u16 get16(struct virtio *v, u64 addr)
+{
+    u64 x = 0;
+    mem_read(memory(v), addr, 2, &x);
+    return (u16)x;
+}
+
+/* ---- registers ---- */
+
+static void serve(struct loop_task *t);
+
+void virtio_plug(struct virtio *v, struct dev *transport, void (*interrupt)(struct dev *transport, u32 reason))
+{
+    v->transport = transport;
+    v->interrupt = interrupt;
+    v->task.run = serve;
+}
+
+u64 virtio_offered(struct virtio *v)
+{
+    return v->kind->features(v) | VIRTIO_F_NOTIFY_ON_EMPTY | VIRTIO_F_ANY_LAYOUT | VIRTIO_F_INDIRECT_DESC |
+           VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1;
+}
+
+static void reset(struct virtio *v)
+{
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
+        u64 epoch = v->queue[i].epoch + 1;
+        v->queue[i] = (struct virtqueue){.size = i < v->queues ? v->queue_size : 0, .epoch = epoch};
+    }
+    v->features = 0;
+    if (v->kind->reset)
+        v->kind->reset(v);
+}
+
+/* The guest that waits for a reset sees that it goes on. */
+u32 virtio_status(struct virtio *v)
+{
+    return !v->status && atomic_load(&v->in_flight) ? VIRTIO_NEEDS_RESET : v->status;
+}
+
+void virtio_set_status(struct virtio *v, u32 status)
+{
+    v->status = status & 0xff;
+    if (!v->status)
+        reset(v);
+}
+
+u32 virtio_config_read(struct virtio *v, unsigned offset, unsigned size)
+{
+    u8 config[VIRTIO_CONFIG_MAX] = {0};
+    u32 x = 0;
+    v->kind->config(v, config);
+    if (offset + size <= sizeof(config))
+        memcpy(&x, config + offset, size);
+    return x;
+}
+
+void virtio_config_write(struct virtio *v, unsigned offset, unsigned size, u32 value)
+{
+    if (v->kind->config_write)
+        v->kind->config_write(v, offset, size, value);
+}
+
+void virtio_queue_legacy(struct virtqueue *q, u64 address, u64 align)
+{
+    q->desc = address;
+    q->avail = address + DESC_SIZE * q->size;
+    q->used = ALIGN_UP(q->avail + RING + AVAIL_ENTRY * (q->size + 1), align);
+    q->ready = address != 0;
+}
+
+void virtio_notify(struct virtio *v, unsigned queue)
+{
+    if (queue >= v->queues || !(v->status & VIRTIO_DRIVER_OK))
+        return;
+    atomic_fetch_or(&v->kicked, 1u << queue);
+    if (!atomic_exchange(&v->posted, true))
+        loop_post(v->transport->env->loop, &v->task);
+}
+
+static void serve(struct loop_task *t)
+{
+    struct virtio *v = container_of(t, struct virtio, task);
+    atomic_store(&v->posted, false);
+    u32 m = atomic_exchange(&v->kicked, 0);
+    for (; m; m &= m - 1)
+        v->kind->kick(v, (unsigned)__builtin_ctz(m));
+}
+
+/* ---- taking chains ---- */
+
+/* The driver does what no driver may: nothing more is served before it resets the device. */
+static void broken(struct virtio *v, const char *how)
+{
+    dev_guest_error(v->transport, "the driver has broken a queue: %s", how);
+    dev_lock(v->transport);
+    v->status |= VIRTIO_NEEDS_RESET;
+    for (unsigned i = 0; i < VIRTIO_QUEUES; i++)
+        v->queue[i].ready = 0;
+    dev_unlock(v->transport);
+}
+
+static bool read_desc(struct virtio *v, u64 table, unsigned i, struct desc *d)
+{
+    return mem_dma_read(memory(v), table + (u64)i * DESC_SIZE, d, DESC_SIZE) == MEM_OK;
+}
+
+struct vectors {
+    struct iovec *iov;
+    u64 *addr;
+    size_t count, cap, addrs, addr_cap;
+    u64 len;
+};
+
+static bool add_buffer(struct virtio *v, struct vectors *to, const struct desc *d, bool write)
+{
+    u64 n;
+    for (u64 done = 0; done < d->len; done += n) {
+        void *host = mem_dma_map(memory(v), d->addr + done, d->len - done, write, &n);
+        if (!host || to->count == SEGMENTS_MAX)
+            return false;
+        VEC_PUSH(to->iov, to->count, to->cap) = (struct iovec){host, n};
+        VEC_PUSH(to->addr, to->addrs, to->addr_cap) = d->addr + done;
+    }
+    to->len += d->len;
+    return true;
+}
+
+/* Walk a chain from a descriptor of a table of `size`; NULL, or what is wrong with it. */
+static const char *walk(struct virtio *v, u64 table, u64 size, unsigned i, bool indirect, struct vectors *out,
+                        struct vectors *in)
+{
+    struct desc d;
+    for (u64 steps = 0;; steps++) {
+        if (i >= size || steps == size || !read_desc(v, table, i, &d))
+            return "a descriptor outside of its table";
+        if (d.flags & DESC_INDIRECT) {
+            if (indirect || d.flags & DESC_NEXT || d.len % DESC_SIZE || !d.len)
+                return "an indirect table that cannot be";
+            return walk(v, d.addr, d.len / DESC_SIZE, 0, true, out, in);
+        }
+        bool write = d.flags & DESC_WRITE;
+        if (!write && in->count)
+            return "a buffer to read behind one to write";
+        if (!add_buffer(v, write ? in : out, &d, write))
+            return "a buffer that is not in memory";
+        if (!(d.flags & DESC_NEXT))
+            return NULL;
+        i = d.next;
+    }
+}
+
+static struct virtio_chain *chain_new(struct virtio *v, unsigned queue, unsigned head, u64 epoch, struct vectors *out,
+                                      struct vectors *in)
+{
+    struct virtio_chain *c = xmalloc(sizeof(*c));
+    *c = (struct virtio_chain){v, queue, head, epoch, out->iov, in->iov, in->addr, (unsigned)out->count,
+                               (unsigned)in->count, out->len, in->len};
+    free(out->addr);
+    atomic_fetch_add(&v->in_flight, 1);
+    return c;
+}
+
+/* The queue as it is now; false: it is not to be served. */
+static bool queue_now(struct virtio *v, unsigned queue, struct virtqueue *q)
+{
+    dev_lock(v->transport);
+    *q = v->queue[queue];
+    bool on = q->ready && v->status & VIRTIO_DRIVER_OK && !(v->status & VIRTIO_NEEDS_RESET);
+    dev_unlock(v->transport);
+    return on;
+}
+
+/* `next` moves on, unless there was a reset. */
+static void took(struct virtio *v, unsigned queue, const struct virtqueue *q)
+{
+    dev_lock(v->transport);
+    if (v->queue[queue].epoch == q->epoch)
+        v->queue[queue].next = q->next + 1;
+    dev_unlock(v->transport);
+}
+
+/* Is there a chain? With event indexes the driver is first told from where on it is to notify. */
+static bool available(struct virtio *v, const struct virtqueue *q, u64 features)
+{
+    u16 index = get16(v, q->avail + RING_INDEX);
+    if (index == (u16)q->next && features & VIRTIO_F_EVENT_IDX) {
+        mem_write(memory(v), q->used + RING + USED_ENTRY * q->size, 2, (u16)q->next);
+        atomic_thread_fence(memory_order_seq_cst);
+        index = get16(v, q->avail + RING_INDEX);
+    }
+    atomic_thread_fence(memory_order_acquire);
+    if ((u16)(index - (u16)q->next) > q->size) {
+        broken(v, "it has more chains than places");
+        return false;
+    }
+    return index != (u16)q->next;
+}
+
+struct virtio_chain *virtio_take(struct virtio *v, unsigned queue)
+{
+    struct virtqueue q;
+    struct vectors out = {0}, in = {0};
+    if (!queue_now(v, queue, &q) || !available(v, &q, v->features))
+        return NULL;
+    unsigned head = get16(v, q.avail + RING + AVAIL_ENTRY * (q.next % q.size));
+    const char *wrong = walk(v, q.desc, q.size, head, false, &out, &in);
+    if (wrong) {
+        free(out.iov);
+        free(out.addr);
+        free(in.iov);
+        free(in.addr);
+        broken(v, wrong);
+        return NULL;
+    }
+    took(v, queue, &q);
+    return chain_new(v, queue, head, q.epoch, &out, &in);
+}
+
+/* ---- giving them back ---- */
+
+/* Section 2.6.7.2: an interrupt when the index passes what the driver asked for. */
+static bool wants_interrupt(struct virtio *v, const struct virtqueue *q, u16 old, u16 new)
+{
+    if (v->features & VIRTIO_F_EVENT_IDX) {
+        u16 event = get16(v, q->avail + RING + AVAIL_ENTRY * q->size);
+        return (u16)(new - event - 1) < (u16)(new - old);
+    }
+    return !(get16(v, q->avail + RING_FLAGS) & NO_INTERRUPT);
+}
+
+static void tell_memory(const struct virtio_chain *c, u64 written)
+{
+    for (unsigned i = 0; i < c->ins && written; i++) {
+        u64 n = MIN(written, c->in[i].iov_len);
+        mem_dma_written(memory(c->v), c->in_addr[i], n);
+        written -= n;
+    }
+}
+
+static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 written)
+{
+    struct virtio *v = c->v;
+    u64 entry = q->used + RING + USED_ENTRY * (q->put % q->size);
+    mem_write(memory(v), entry, 4, c->head);
+    mem_write(memory(v), entry + 4, 4, written);
+    atomic_thread_fence(memory_order_release);
+    u16 old = (u16)q->put++;
+    mem_write(memory(v), q->used + RING_INDEX, 2, (u16)q->put);
+    dev_lock(v->transport);
+    if (v->queue[c->queue].epoch == c->epoch)
+        v->queue[c->queue].put = q->put;
+    dev_unlock(v->transport);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (wants_interrupt(v, q, old, (u16)q->put))
+        v->interrupt(v->transport, VIRTIO_INT_QUEUE);
+}
+
+void virtio_put(struct virtio_chain *c, u64 written)
+{
+    struct virtqueue q;
+    bool on = queue_now(c->v, c->queue, &q) && q.epoch == c->epoch;
+    tell_memory(c, written);
+    if (on)
+        put_used(c, &q, written);
+    atomic_fetch_sub(&c->v->in_flight, 1);
+    free(c->out);
+    free(c->in);
+    free(c->in_addr);
+    free(c);
+}
+
+/* ---- buffers ---- */
+
+struct iovec *virtio_cut(const struct iovec *iov, unsigned count, u64 offset, u64 len, unsigned *parts)
+{
+    struct iovec *to = xcalloc(count + 1, sizeof(*to));
+    *parts = 0;
+    for (unsigned i = 0; i < count && len; i++) {
+        u64 have = iov[i].iov_len;
+        if (offset >= have) {
+            offset -= have;
+            continue;
+        }
+        u64 n = MIN(have - offset, len);
+        to[(*parts)++] = (struct iovec){(u8 *)iov[i].iov_base + offset, n};
+        len -= n;
+        offset = 0;
+    }
+    return to;
+}
+
+static void copy(const struct iovec *iov, unsigned count, u64 offset, u8 *data, u64 len, bool out)
+{
+    unsigned parts;
+    struct iovec *part = virtio_cut(iov, count, offset, len, &parts);
+    for (unsigned i = 0; i < parts; i++) {
+        if (out)
+            memcpy(data, part[i].iov_base, part[i].iov_len);
+        else
+            memcpy(part[i].iov_base, data, part[i].iov_len);
+        data += part[i].iov_len;
+    }
+    free(part);
+}
+
+bool virtio_chain_read(const struct virtio_chain *c, u64 offset, void *to, u64 len)
+{
+    if (offset > c->out_len || len > c->out_len - offset)
+        return false;
+    copy(c->out, c->outs, offset, to, len, true);
+    return true;
+}
+
+bool virtio_chain_write(const struct virtio_chain *c, u64 offset, const void *from, u64 len)
+{
+    if (offset > c->in_len || len > c->in_len - offset)
+        return false;
+    copy(c->in, c->ins, offset, (u8 *)(uintptr_t)from, len, false);
+    return true;
+}
+
+struct virtio *virtio_of(struct dev *d)
+{
+    return d->class->bus_side(d);
+}

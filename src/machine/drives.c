@@ -1,0 +1,139 @@
+/* The images of a machine, and the devices that users add. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "machine/impl.h"
+
+bool machine_make_drives(struct machine *m, struct err *e)
+{
+    const struct machine_opts *o = m->opts;
+    m->drives = xcalloc(o->drive_count + 1, sizeof(*m->drives));
+    for (size_t i = 0; i < o->drive_count; i++) {
+        const struct machine_drive *d = &o->drives[i];
+        m->drives[i] = node_open(m->graph, d->file, d->format, d->options, d->flags, e);
+        if (!m->drives[i])
+            return false;
+    }
+    return true;
+}
+
+bool machine_free_drives(struct machine *m, struct err *e)
+{
+    bool good = true;
+    for (size_t i = 0; m->drives && i < m->opts->drive_count; i++) {
+        if (m->drives[i]) {
+            node_drain(m->drives[i]);
+            good = node_close(m->drives[i], e) && good;
+        }
+    }
+    free(m->drives);
+    m->drives = NULL;
+    return good;
+}
+
+static struct node *find_drive(struct machine *m, const char *id, struct err *e)
+{
+    for (size_t i = 0; i < m->opts->drive_count; i++) {
+        if (!strcmp(m->opts->drives[i].id, id))
+            return m->drives[i];
+    }
+    err_set(e, ENOENT, "there is no drive or node '%s'", id);
+    return NULL;
+}
+
+static const struct dev_prop *find_prop(const struct dev_class *c, const char *name)
+{
+    for (const struct dev_prop *p = c->props; p && p->name; p++) {
+        if (!strcmp(p->name, name))
+            return p;
+    }
+    return NULL;
+}
+
+/* One "name=value" of -device; what names something else is looked up. */
+static bool set_prop(struct machine *m, struct dev *d, const char *name, const char *value, struct err *e)
+{
+    const struct dev_prop *p = find_prop(d->class, name);
+    if (p && p->kind == DEV_PROP_BLOCK) {
+        struct node *n = find_drive(m, value, e);
+        return n && dev_set_link(d, name, DEV_PROP_BLOCK, n, e);
+    }
+    if (p && p->kind == DEV_PROP_CHAR) {
+        struct chardev *c = machine_chardev(m, value, e);
+        return c && dev_set_link(d, name, DEV_PROP_CHAR, c, e);
+    }
+    return dev_set(d, name, value, e);
+}
+
+/* The slot that is taken first is the last one, which is where the peer's guests find it. */
+static bool plug(struct machine *m, struct dev *what, struct err *e)
+{
+    struct dev *last = NULL;
+    const char *bus = what->class->bus;
+    for (struct dev *tried = NULL;; tried = last) {
+        last = NULL;
+        for (struct dev *d = m->setup.devs; d && d != tried; d = d->next) {
+            if (d->class->slot_for && !strcmp(d->class->slot_for, bus))
+                last = d;
+        }
+        if (!last)
+            return err_set(e, ENOSPC, "No '%s' bus found for device '%s'", bus, what->class->name);
+        if (last->class->plug(last, what))
+            return true;
+    }
+}
+
+static const char *option(char **words, size_t count, const char *name)
+{
+    size_t len = strlen(name);
+    for (size_t i = 1; i < count; i++) {
+        if (!strncmp(words[i], name, len) && words[i][len] == '=')
+            return words[i] + len + 1;
+    }
+    return NULL;
+}
+
+static bool configure(struct machine *m, struct dev *d, char **words, size_t count, struct err *e)
+{
+    for (size_t i = 1; i < count; i++) {
+        char *value = strchr(words[i], '=');
+        if (!strncmp(words[i], "id=", 3))
+            continue;
+        char *name = xprintf("%.*s", value ? (int)(value - words[i]) : (int)strlen(words[i]), words[i]);
+        bool good = set_prop(m, d, name, value ? value + 1 : "on", e);
+        free(name);
+        if (!good)
+            return false;
+    }
+    return true;
+}
+
+static bool make_device(struct machine *m, const struct machine_device *o, struct err *e)
+{
+    const struct dev_class *c = dev_class_find(o->words[0], e);
+    if (!c)
+        return false;
+    if (!c->bus)
+        return err_set(e, EINVAL, "'%s' is a part of boards; users cannot add it", c->name);
+    const char *id = option(o->words, o->count, "id");
+    struct dev *d = dev_new(c, id ? id : c->name, &m->env);
+    if (configure(m, d, o->words, o->count, e) && dev_start(d, e) && plug(m, d, e)) {
+        d->next = m->setup.devs;
+        m->setup.devs = d;
+        return true;
+    }
+    dev_free(d);
+    return false;
+}
+
+bool machine_make_devices(struct machine *m, struct err *e)
+{
+    for (size_t i = 0; i < m->opts->device_count; i++) {
+        if (!make_device(m, &m->opts->devices[i], e))
+            return err_prefix(e, "-device %s", m->opts->devices[i].words[0]);
+    }
+    return true;
+}
