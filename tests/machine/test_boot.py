@@ -3,13 +3,17 @@
 The kernel is the installer's; its initial file system is busybox alone, or the installer's in the long suite.
 LYRE_TEST_LONG=1 runs those that take their time: each CPU model, the interpreter, disks."""
 
+import functools
 import hashlib
+import http.server
 import os
 import random
 import select
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from pathlib import Path
@@ -20,7 +24,7 @@ from lib import cpio, emulator, qtest, tap  # noqa: E402
 
 LONG = bool(os.environ.get("LYRE_TEST_LONG"))
 INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
-MODULES = ["virtio_mmio", "virtio_blk"]
+MODULES = ["virtio_mmio", "virtio_blk", "failover", "net_failover", "virtio_net"]
 ROOT, MISSING = emulator.debian_root("arm64")
 KERNEL = ROOT and ROOT / INSTALLER / "linux"
 PROMPT = b"# \x1b[6n"
@@ -32,7 +36,8 @@ def small_system(*more):
     busybox = (ROOT / "bin/busybox").read_bytes()
     names = ["bin", "dev", "proc", "sys", "tmp"]
     links = [(f"bin/{x}", "busybox") for x in ("sh", "cat", "mount", "mknod", "dd", "sha256sum", "nproc", "uname", "echo",
-                                               "insmod", "poweroff", "reboot", "seq", "sort", "date", "sleep", "sync")]
+                                               "insmod", "poweroff", "ip", "nc",
+                                               "wget", "udhcpc", "reboot", "seq", "sort", "date", "sleep", "sync")]
     return cpio.archive([(x, None) for x in names] + [("bin/busybox", busybox)] + links + list(more))
 
 
@@ -45,7 +50,7 @@ class Guest:
         path.write_bytes(initrd)
         command = command or emulator.command_named(qtest.PEER)
         self.process = subprocess.Popen(
-            [*command, "-M", "virt", "-nographic", "-net", "none", "-kernel", kernel or KERNEL, "-initrd", path, "-append",
+            [*command, "-M", "virt", "-nographic", "-kernel", kernel or KERNEL, "-initrd", path, "-append",
              f"console=ttyAMA0 quiet rdinit=/bin/sh {append}", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         self.output = b""
@@ -205,7 +210,9 @@ def distribution_kernel():
 
 
 @unittest.skipUnless(distribution_kernel(), "no linux-image-arm64; scripts/fetch-debian gets it")
-class Disks(unittest.TestCase):
+class Drivers(unittest.TestCase):
+    """With modules, so that there are disks and networks."""
+
     def setUp(self):
         self.kernel = distribution_kernel()
         tree = ROOT / "usr/lib/modules" / self.kernel.name.removeprefix("vmlinuz-")
@@ -218,7 +225,7 @@ class Disks(unittest.TestCase):
     def guest(self, *options):
         g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system)
         g.shell()
-        for command in (*(f"insmod /lib/{name}.ko" for name in MODULES), "mount -t proc proc /proc",
+        for command in ("mknod /dev/null c 1 3", *(f"insmod /lib/{name}.ko" for name in MODULES), "mount -t proc proc /proc",
                         "mount -t sysfs sysfs /sys", "mount -t devtmpfs dev /dev"):
             self.assertEqual(g.run(command), [], command)
         return g
@@ -241,6 +248,40 @@ class Disks(unittest.TestCase):
         for command in (["check", "-q", cow], ["convert", "-O", "raw", cow, self.scratch / "out"]):
             subprocess.run([*emulator.command_named("qemu-img"), *command], check=True, timeout=60)
         self.assertEqual(hashlib.sha256((self.scratch / "out").read_bytes()).digest(), hashlib.sha256(want).digest())
+
+    def test_the_network(self):
+        data = random.Random(2).randbytes(2 << 20)
+        (self.scratch / "file").write_bytes(data)
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            def log_message(self, *what):
+                pass
+        handler = functools.partial(Handler, directory=self.scratch)
+        with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, socket.socket() as probe:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.addCleanup(server.shutdown)
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            probe.close()
+            with self.guest("-nic", f"user,hostfwd=tcp:127.0.0.1:{port}-:7777,mac=52:54:00:aa:bb:cc") as g:
+                self.assertEqual(g.run("cat /sys/class/net/eth0/address"), ["52:54:00:aa:bb:cc"])
+                g.run("ip link set eth0 up")
+                leased = g.run("udhcpc -n -q -i eth0 -s /bin/echo")
+                self.assertIn("lease of 10.0.2.15 obtained", " ".join(leased))
+                g.run("ip addr add 10.0.2.15/24 dev eth0")
+                got = g.run(f"wget -q -O - http://10.0.2.2:{server.server_port}/file | sha256sum")
+                self.assertEqual(got, [hashlib.sha256(data).hexdigest() + "  -"])
+                g.send("echo hello from the guest | nc -l -p 7777")
+                for _ in range(100):
+                    time.sleep(0.1)
+                    with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
+                        got = s.recv(100)
+                    if got:
+                        break
+                self.assertEqual(got, b"hello from the guest\n")
+                g.shell()
+                g.send("poweroff -f")
+                self.assertEqual(g.end(), 0)
 
 
 if __name__ == "__main__":
