@@ -23,6 +23,7 @@ enum { A64_BREAKPOINTS = 6, A64_WATCHPOINTS = 4 };
 /* What else EL1 has in a machine; C alone reads and writes it. */
 struct a64_el1 {
     u64 machine; /* 1: EL1 is there; 0: a program's CPU, where it is Linux */
+    u64 physical_bits; /* of addresses, by the model */
     u64 mpidr;
     u64 actlr, afsr0, afsr1, amair, csselr, disr;
     u64 mdccint, osdtrrx, osdtrtx, oseccr, os_lock, osdlr, dbgclaim;

@@ -66,8 +66,11 @@ static void reset(struct vcpu *cpu, unsigned index)
     s->pstate = A64_PSTATE_EL1 | A64_PSTATE_SP | A64_PSTATE_DAIF;
     s->sctlr_el1 = 0x00c50838; /* as Cortex-A57 */
     s->cpacr_el1 = 0;
+    u64 mmfr0;
+    a64_machine_id(&s->model, A64_REG_ID_AA64MMFR0_EL1, &mmfr0);
     s->el1 = (struct a64_el1){
         .machine = 1,
+        .physical_bits = MIN(a64_physical_bits(mmfr0 & 15), 48u),
         .mpidr = 1ull << 31 | (u64)(index / 16) << 8 | index % 16,
         .os_lock = 1,
         .pmcr = (s->model.midr >> 24) << 24 | (s->model.midr >> 4 & 0xff) << 16,
