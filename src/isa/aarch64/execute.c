@@ -154,6 +154,8 @@ static enum isa_next wait(struct vcpu *cpu, unsigned id)
         return ISA_NEXT_RUN;
     }
     s->pc += 4;
+    if (cpu->env->key & A64_KEY_STEP)
+        return ISA_NEXT_RUN; /* an exception is to come; a wait may end at any time */
     return for_event ? ISA_NEXT_PAUSE : ISA_NEXT_WAIT;
 }
 

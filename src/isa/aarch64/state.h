@@ -31,7 +31,7 @@ struct a64_el1 {
     u64 pmcr, pmcnten, pminten, pmovs, pmselr, pmuserenr, pmccfiltr;
     u64 pmccntr;       /* the cycle counter; while it counts, what it is ahead of the clock by */
     u64 cntp_ctl, cntp_cval, cntv_ctl, cntv_cval;
-    u64 scxtnum_el0, scxtnum_el1, tpidr2;
+    u64 stepped;       /* the ISS of the step exception to come, as far as it is about the instruction */
 };
 
 struct a64_state {

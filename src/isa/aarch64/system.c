@@ -103,7 +103,7 @@ static bool wakes(const struct vcpu *cpu)
     return atomic_load(&cpu->port->lines) != 0;
 }
 
-static u32 insn_at_pc(struct vcpu *cpu)
+u32 a64_insn_at_pc(struct vcpu *cpu)
 {
     struct isa_page page;
     struct isa_fault f;
@@ -129,9 +129,9 @@ static bool based_on_sp(u32 insn)
 static void unaligned(struct vcpu *cpu, u64 addr)
 {
     const struct a64_state *s = a64_of(cpu);
-    u32 insn = insn_at_pc(cpu);
+    u32 insn = a64_insn_at_pc(cpu);
     if (cpu->env->key & A64_KEY_STEP && addr == 1) { /* a64_lift_prepare() */
-        a64_take(cpu, A64_EC_STEP, 1 << 24 | 0x22);
+        a64_take_step(cpu);
         return;
     }
     if (cpu->env->key & A64_KEY_SP_ALIGN && s->sp & 15 && based_on_sp(insn)) {
