@@ -325,6 +325,8 @@ bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write)
     {A64_REG_DBGBVR##n##_EL1, A64_RW1, AT(el1.dbgbvr[n])}, {A64_REG_DBGBCR##n##_EL1, A64_RW1, AT(el1.dbgbcr[n])}
 #define WATCH(n)                                                                                   \
     {A64_REG_DBGWVR##n##_EL1, A64_RW1, AT(el1.dbgwvr[n])}, {A64_REG_DBGWCR##n##_EL1, A64_RW1, AT(el1.dbgwcr[n])}
+/* Limited ordering regions: there are none. */
+#define LOR(name) {A64_REG_##name, A64_RW1, .feature = A64_FEAT_LOR, .read = read_zero, .write = write_nothing}
 #define GATED(name, how, door) A64_REG_##name, how, .gate = A64_GATE_##door
 
 
@@ -384,6 +386,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_PMINTENCLR_EL1, A64_RW1, AT(el1.pminten), .write = write_pmintenclr},
     {A64_REG_MAIR_EL1, A64_RW1, SLOT(MAIR_EL1), .write = write_mair},
     {A64_REG_AMAIR_EL1, A64_RW1, AT(el1.amair), .write = write_nothing},
+    LOR(LORSA_EL1), LOR(LOREA_EL1), LOR(LORN_EL1), LOR(LORC_EL1), LOR(LORID_EL1),
     {A64_REG_VBAR_EL1, A64_RW1, SLOT(VBAR_EL1), .fixed = 0x7ff},
     {A64_REG_RVBAR_EL1, A64_R1, .read = read_zero},
     {A64_REG_ISR_EL1, A64_R1, .read = read_isr},
