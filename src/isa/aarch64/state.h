@@ -30,6 +30,7 @@ struct a64_el1 {
     u64 dbgbvr[A64_BREAKPOINTS], dbgbcr[A64_BREAKPOINTS], dbgwvr[A64_WATCHPOINTS], dbgwcr[A64_WATCHPOINTS];
     u64 pmcr, pmcnten, pminten, pmovs, pmselr, pmuserenr, pmccfiltr;
     u64 pmccntr;       /* the cycle counter; while it counts, what it is ahead of the clock by */
+    u64 cntfrq;        /* what the guest is told; the highest level may write it */
     u64 cntp_ctl, cntp_cval, cntv_ctl, cntv_cval;
     u64 stepped;       /* the ISS of the step exception to come, as far as it is about the instruction */
 };

@@ -73,6 +73,7 @@ static void reset(struct vcpu *cpu, unsigned index)
         .physical_bits = MIN(a64_physical_bits(mmfr0 & 15), 48u),
         .mpidr = 1ull << 31 | (u64)(index / 16) << 8 | index % 16,
         .os_lock = 1,
+        .cntfrq = A64_CNTFRQ,
         .pmcr = (s->model.midr >> 24) << 24 | (s->model.midr >> 4 & 0xff) << 16,
     };
     a64_timers_reset(c);
