@@ -486,7 +486,7 @@ static int in_child(const struct planted *bug, const struct way *way, unsigned p
         dup2(pipes[1], 2);
         close(pipes[0]);
         close(pipes[1]);
-        alarm(10);
+        alarm(60);
         _exit(run_program(bug, way, pins) ? 0 : 1);
     }
     close(pipes[1]);

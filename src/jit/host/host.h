@@ -63,6 +63,10 @@ struct host_buf {
     u32 nmarks, mark_cap;
 };
 
+struct host_context {
+    alignas(16) u8 bytes[2048];
+};
+
 /* Options and what was found out about the machine. */
 struct host_cpu {
     u8 level;        /* of the back end's own levels */
@@ -111,6 +115,8 @@ struct host {
     void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
     void (*context_pass)(void *ucontext);
     void (*context_reset_stack)(void *ucontext, u64 sp);
+    /* In env->c_call[IR_CALL_MMU]: a context of the code that called, and its pc. Lives in `room`. */
+    const void *(*call_context)(const struct ir_env *env, struct host_context *room);
     /* The word at the bottom of a prediction stack. */
     const u8 *(*return_base)(const struct host_cpu *cpu);
 };

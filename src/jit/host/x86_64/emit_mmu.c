@@ -1,4 +1,5 @@
 /* Guest addresses of machines: the look-up in the vCPU's TLB, and what is left to C (struct ir_mmu). */
+#include "base/mem.h"
 #include "jit/host/x86_64/x64.h"
 
 #define INDEX_SHIFT (IR_PAGE_BITS - 5) /* an entry has 32 bytes */
@@ -50,9 +51,6 @@ struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x6
     struct x64_cold *c = x64_cold_add(g, X64_COLD_MMU);
     x64_cold_from(c, miss);
     c->ins = i;
-    c->state = i->state;
-    c->what = HOST_LEAVE_MMU;
-    c->write = writes(n);
     x64_alu_rm(a, XALU_ADD, true, addr, entry_field(g, n, index, offsetof(struct ir_tlb_entry, host)));
     c->back = a->p;
     *cold = c;
@@ -82,14 +80,13 @@ void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c)
     x64_store(a, true, ENV_MEM(mmu.addr), addr);
     x64_mov_mi(a, false, ENV_MEM(mmu.what), what_of(g, n));
     x64_call_thunk(g, X64_T_MMU);
-    x64_alu_mi(a, XALU_CMP, false, ENV_MEM(mmu.failed), 0);
-    u8 *failed = x64_jcc(a, XCC_NE, false);
+    struct host_buf *b = g->buf;
+    u32 back = x64_offset(g, a->p); /* C leaves from here if the access faults */
+    VEC_PUSH(b->fault, b->nfaults, b->fault_cap) = (struct host_fault){
+        .start = back, .end = back + 1, .state = i->state - 1, .what = HOST_LEAVE_MMU, .write = writes(n)};
     if (n->op != IR_ST)
         x64_load(a, true, addr, ENV_MEM(mmu.host));
-    u8 *back = x64_jmp(a, false);
-    if (!a->overflow) {
-        x64_patch(back, c->back);
-        x64_patch(failed, a->p);
-    }
-    x64_cold_trap(g, c);
+    u8 *jump = x64_jmp(a, false);
+    if (!a->overflow)
+        x64_patch(jump, c->back);
 }

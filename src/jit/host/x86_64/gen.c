@@ -349,15 +349,14 @@ void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start,
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) = f;
 }
 
-void x64_cold_trap(struct x64_gen *g, const struct x64_cold *c)
+static void cold_trap(struct x64_gen *g, const struct x64_cold *c)
 {
     struct host_buf *b = g->buf;
     u32 start = x64_offset(g, g->a.p);
     x64_ud2(&g->a);
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) =
         (struct host_fault){.start = start, .end = start + X64_UD2_BYTES, .state = c->state - 1,
-                            .what = c->what, .base = c->dst, .index = 0xff,
-                            .write = c->write};
+                            .what = c->what, .base = c->dst, .index = 0xff};
 }
 
 static bool backward(const struct x64_gen *g, u64 pc)
@@ -411,7 +410,7 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         x64_mmu_cold(g, c);
         return;
     case X64_COLD_TRAP:
-        x64_cold_trap(g, c);
+        cold_trap(g, c);
         if (c->what != HOST_LEAVE_POLL)
             return;
         break; /* context_pass() may go on */
@@ -939,5 +938,6 @@ const struct host host_x86_64 = {
     .context_reg = x64_context_reg,
     .context_abandon = x64_context_abandon,
     .context_pass = x64_context_pass,
+    .call_context = x64_call_context,
     .context_reset_stack = x64_context_reset_stack,
 };

@@ -13,6 +13,10 @@
 static const u8 callee_saved[] = {RBX, RBP, R12, R13, R14, R15};
 static const u8 caller_saved[] = {RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11};
 
+/* Of calls for accesses: where they go back to, in env->tmp; general registers, in env->save. */
+#define MMU_BACK 16
+#define MMU_GPRS 256
+
 struct gen {
     struct x64_asm a;
     struct host_cpu *cpu;
@@ -217,6 +221,36 @@ static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bo
     x64_jmp_mem(a, back);
 }
 
+/* What was left of an access: like a call, but C may find all registers, and leave for good: the guest's state is then
+ * in the slots. */
+static void make_mmu(struct gen *g)
+{
+    struct x64_asm *a = &g->a;
+    struct x64_mem back = ENV_MEM(tmp), fn = ENV_MEM(c_call);
+    back.disp += MMU_BACK;
+    fn.disp += IR_CALL_MMU * 8;
+    begin(g, X64_T_MMU);
+    pop_mem(g, back);
+    for (unsigned i = 0; i < 16; i++)
+        x64_v2m(a, X_MOVUPS_ST, i, save_at(i * 16));
+    for (unsigned i = 0; i < 16; i++)
+        x64_store(a, true, save_at(MMU_GPRS + i * 8), i);
+    switch_to_c(g, true);
+    x64_lea(a, true, RDI, x64_at(X64_ENV, -(s32)offsetof(struct ir_env, slots) - IR_ENV_BIAS));
+    x64_call_mem(a, fn);
+    x64_mxcsr(a, ENV_MEM(host_fp), true);
+    x64_load(a, true, RSP, ENV_MEM(ret_sp));
+    x64_alu_mi(a, XALU_CMP, false, ENV_MEM(mmu.failed), 0);
+    u8 *done = x64_jcc(a, XCC_E, false);
+    jump(g, X64_T_ABANDON);
+    x64_patch(done, a->p);
+    for (unsigned i = 0; i < 16; i++)
+        x64_v2m(a, X_MOVUPS, i, save_at(i * 16));
+    for (unsigned i = 0; i < ARRAY_LEN(caller_saved); i++)
+        x64_load(a, true, caller_saved[i], save_at(MMU_GPRS + caller_saved[i] * 8u));
+    x64_jmp_mem(a, back);
+}
+
 bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
 {
     struct gen g = {.a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
@@ -233,7 +267,7 @@ bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
     make_call(&g, X64_T_EVAL, IR_CALL_EVAL, false, false, true);
     make_call(&g, X64_T_EVAL_INT, IR_CALL_EVAL, false, false, false);
     make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false, true);
-    make_call(&g, X64_T_MMU, IR_CALL_MMU, false, false, true);
+    make_mmu(&g);
     buf->used = (size_t)(g.a.p - buf->rw);
     return !g.a.overflow;
 }
@@ -284,6 +318,24 @@ void x64_context_reg(const void *context, unsigned reg, v128 *value)
         __builtin_memcpy(value, &uc->uc_mcontext.fpregs->_xmm[reg - RA_VEC], sizeof(*value));
     else
         *value = (v128){.d = {(u64)uc->uc_mcontext.gregs[greg_of[reg]]}};
+}
+
+struct saved {
+    ucontext_t uc;
+    struct _libc_fpstate fp;
+};
+
+const void *x64_call_context(const struct ir_env *env, struct host_context *room)
+{
+    struct saved *s = (void *)room;
+    _Static_assert(sizeof(*s) <= sizeof(*room), "a context fits");
+    s->uc.uc_mcontext.fpregs = &s->fp;
+    __builtin_memcpy(s->fp._xmm, env->save, sizeof(s->fp._xmm));
+    const u64 *gpr = (const u64 *)(const void *)((const u8 *)env->save + MMU_GPRS);
+    for (unsigned i = 0; i < 16; i++)
+        s->uc.uc_mcontext.gregs[greg_of[i]] = (greg_t)gpr[i];
+    s->uc.uc_mcontext.gregs[REG_RIP] = (greg_t)env->tmp[MMU_BACK / 8];
+    return &s->uc;
 }
 
 void x64_context_abandon(const struct host_cpu *cpu, void *context)

@@ -62,7 +62,6 @@ struct x64_cold {
     u64 pc;       /* X64_COLD_FAR */
     u32 state;    /* X64_COLD_TRAP */
     u8 what;
-    bool write; /* X64_COLD_MMU */
     unsigned slot;
     u8 dst;
     const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE: its first instruction */
@@ -153,7 +152,6 @@ struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x6
 void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c);
 /* Store the value of the node at m. */
 void x64_emit_value(struct x64_gen *g, const struct ra_ins *i, struct x64_mem m);
-void x64_cold_trap(struct x64_gen *g, const struct x64_cold *c);
 void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_vec(struct x64_gen *g, const struct ra_ins *i);
 void x64_emit_pmull(struct x64_gen *g, const struct ra_ins *i);
@@ -220,6 +218,7 @@ const u8 *x64_context_pc(const void *ucontext);
 void x64_context_reg(const void *ucontext, unsigned reg, v128 *value);
 void x64_context_abandon(const struct host_cpu *cpu, void *ucontext);
 void x64_context_pass(void *ucontext);
+const void *x64_call_context(const struct ir_env *env, struct host_context *room);
 void x64_context_reset_stack(void *ucontext, u64 sp);
 
 #endif
