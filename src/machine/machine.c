@@ -121,7 +121,7 @@ static bool make_all(struct machine *m, struct err *e)
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
     m->clock = m->loop ? vclock_new(m->opts->qtest, e) : NULL;
     if (!m->clock || !check_cpus(m->opts, e) || !make_memory(m, e) || !make_chardevs(m, e) ||
-        !machine_make_drives(m, e))
+        !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
     if (!make_board(m, e) || !machine_make_devices(m, e))
@@ -161,6 +161,7 @@ bool machine_free(struct machine *m, struct err *e)
     machine_free_cpus(m);
     qtest_free(m->qtest);
     bool good = machine_free_drives(m, e);
+    machine_free_netdevs(m);
     for (struct dev *d = m->setup.devs, *next; d; d = next) {
         next = d->next;
         dev_free(d);

@@ -5,6 +5,7 @@
 
 #include "accel/engine.h"
 #include "back/char.h"
+#include "back/net.h"
 #include "block/block.h"
 #include "board/board.h"
 
@@ -38,6 +39,8 @@ struct machine_opts {
     const char *serial[MACHINE_SERIALS]; /* ids of chardevs; NULL: nothing is connected */
     struct machine_drive *drives;
     size_t drive_count;
+    struct net_opts *netdevs;  /* with ids */
+    size_t netdev_count;
     struct machine_device *devices;
     size_t device_count;
     const char **globals;      /* "class.property=value": of all devices of a class */

@@ -2,6 +2,7 @@
  * refused and changes nothing. */
 #include "check.h"
 
+#include "base/mem.h"
 #include "dev/dev.h"
 #include "event/vclock.h"
 
@@ -80,6 +81,8 @@ static struct dev *started(unsigned i, const struct dev_env *env)
         dev_set(d, "num-irq", "288", NULL);
     if (!strcmp(d->class->name, "virtio-blk-device"))
         dev_set_link(d, "drive", DEV_PROP_BLOCK, &seed, NULL); /* it is not looked at */
+    if (!strcmp(d->class->name, "virtio-net-device"))
+        dev_set_link(d, "netdev", DEV_PROP_NET, xcalloc(1, 4096), NULL);
     CHECK(dev_start(d, &e));
     CHECK_STR(e.text, "");
     dev_reset(d);

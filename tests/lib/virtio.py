@@ -106,3 +106,7 @@ class Device:
                 self.seen += 1
                 return self.m.readl(entry + 4)
         raise RuntimeError("the device does not answer")
+
+    def interrupted(self):
+        """Is there an interrupt, or will there soon be one?"""
+        return any(self.get("isr") for _ in range(1000))

@@ -20,11 +20,12 @@ struct boot {
     const char *isa;  /* the name says it; NULL: lyre boot */
     const char *name; /* for messages */
     struct machine_opts machine;
-    size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap;
+    size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
     unsigned drives; /* of -drive, for their names */
     unsigned serials;
     const char *board;
     bool nographic, headless, qtest;
+    bool networked; /* it was said what networks there are; else there is one */
     char *qtest_chardev;
     const char *dumpdtb;
 };
@@ -255,7 +256,7 @@ static enum answer opt_chardev(struct boot *b, const struct option *o, const cha
 }
 
 /* What -serial and its like say: "chardev:ID" or a back end of its own, which gets the name `id`. NULL on failure. */
-static char *connect(struct boot *b, const char *option, const char *arg, char *id)
+static char *connect_line(struct boot *b, const char *option, const char *arg, char *id)
 {
     struct err e;
     if (!strncmp(arg, "chardev:", 8)) {
@@ -280,7 +281,7 @@ static enum answer add_serial(struct boot *b, const char *arg)
     unsigned n = b->serials++;
     if (!strcmp(arg, "none"))
         return GO_ON;
-    b->machine.serial[n] = connect(b, "serial", arg, xprintf("serial%u", n));
+    b->machine.serial[n] = connect_line(b, "serial", arg, xprintf("serial%u", n));
     return b->machine.serial[n] ? GO_ON : FAILED;
 }
 
@@ -326,9 +327,57 @@ static enum answer opt_blockdev(struct boot *b, const struct option *o, const ch
     return parse_blockdev(d, arg, &e) ? GO_ON : complain(b, "-blockdev %s: %s", arg, e.text);
 }
 
+static enum answer add_netdev(struct boot *b, const char *arg, char **rest)
+{
+    struct err e;
+    struct net_opts *n = &VEC_PUSH(b->machine.netdevs, b->machine.netdev_count, b->netdev_cap);
+    if (!net_opts_parse(n, arg, rest, &e))
+        return complain(b, "-netdev %s: %s", arg, e.text);
+    if (!n->id && !rest)
+        return complain(b, "-netdev %s: Parameter 'id' is missing", arg);
+    b->networked = true;
+    return GO_ON;
+}
+
+static enum answer opt_netdev(struct boot *b, const struct option *o, const char *arg)
+{
+    return add_netdev(b, arg, NULL);
+}
+
+/* A network and its card, which gets what the network does not know. */
+static enum answer opt_nic(struct boot *b, const struct option *o, const char *arg)
+{
+    char *rest = NULL;
+    if (!strcmp(arg, "none")) {
+        b->networked = true;
+        return GO_ON;
+    }
+    if (add_netdev(b, arg, &rest) != GO_ON)
+        return FAILED;
+    struct net_opts *n = &b->machine.netdevs[b->machine.netdev_count - 1];
+    if (!n->id)
+        n->id = xprintf("net%zu", b->machine.netdev_count - 1);
+    char *device = xprintf("virtio-net-device,netdev=%s%s%s", n->id, rest ? "," : "", rest ? rest : "");
+    enum answer a = opt_device(b, o, device);
+    free(device);
+    free(rest);
+    return a;
+}
+
+static enum answer opt_net(struct boot *b, const struct option *o, const char *arg)
+{
+    return strcmp(arg, "none") ? complain(b, "-net %s: say -nic or -netdev instead", arg) : opt_nic(b, o, arg);
+}
+
+static enum answer opt_nodefaults(struct boot *b, const struct option *o, const char *arg)
+{
+    b->networked = true;
+    return GO_ON;
+}
+
 static enum answer opt_qtest(struct boot *b, const struct option *o, const char *arg)
 {
-    b->qtest_chardev = connect(b, "qtest", arg, xstrdup("qtest"));
+    b->qtest_chardev = connect_line(b, "qtest", arg, xstrdup("qtest"));
     return b->qtest_chardev ? GO_ON : FAILED;
 }
 
@@ -418,10 +467,11 @@ static const struct option options[] = {
     {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
     {"monitor", "none", opt_none, NULL},
     {"parallel", "none", opt_none, NULL},
-    {"net", "none", opt_none, NULL},
-    {"nic", "none", opt_none, NULL},
+    {"netdev", "user,id=ID[,...]", opt_netdev, "a network: hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
+    {"nic", "user|none[,...]", opt_nic, "a network with its card; mac= is the card's"},
+    {"net", "none", opt_net, NULL},
     {"vga", "none", opt_none, NULL},
-    {"nodefaults", NULL, opt_nothing, NULL},
+    {"nodefaults", NULL, opt_nodefaults, NULL},
     {"no-user-config", NULL, opt_nothing, NULL},
     {"name", "text", opt_nothing, NULL},
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
@@ -495,6 +545,8 @@ static enum answer complete(struct boot *b)
     m->without_cpus = b->qtest || b->dumpdtb;
     if (b->isa && !b->nographic && !b->headless && !b->qtest && !b->dumpdtb)
         return complain(b, "there is no display yet; say -nographic, or -display none");
+    if (!b->networked && !m->without_cpus && opt_nic(b, NULL, "user") != GO_ON)
+        return FAILED;
     if (!b->serials && (b->nographic || !b->isa) && !b->headless && !b->qtest && !b->dumpdtb)
         return add_serial(b, "mon:stdio");
     return GO_ON;
@@ -571,6 +623,9 @@ static void free_options(struct boot *b)
         device_free(&m->devices[i]);
     free(m->devices);
     free(m->globals);
+    for (size_t i = 0; i < m->netdev_count; i++)
+        net_opts_free(&m->netdevs[i]);
+    free(m->netdevs);
     free(m->board_options);
     free(b->qtest_chardev);
     for (unsigned i = 0; i < MACHINE_SERIALS; i++)
