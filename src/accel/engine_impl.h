@@ -92,6 +92,8 @@ struct engine_cpu {
     struct exec_jumps exec[ISA_MODES];
     struct kept_regions *regions; /* machines: the interpreter's */
     _Atomic bool in_guest;  /* machines: may use translations */
+    u16 local[64];          /* entries of the TLB that are not global: mode and index ... */
+    u32 nlocal;             /* ... how many; more than there is room for: any may be */
     bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
     _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;

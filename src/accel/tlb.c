@@ -54,6 +54,19 @@ static void forget_page(struct vcpu *cpu, u64 addr)
     }
 }
 
+/* Those that are not global: they are few where the guest switches often. */
+static void forget_local(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (ec->nlocal > ARRAY_LEN(ec->local))
+        forget_entries(cpu, false);
+    for (unsigned i = 0; ec->nlocal <= ARRAY_LEN(ec->local) && i < ec->nlocal; i++) {
+        unsigned mode = ec->local[i] >> IR_TLB_BITS, index = ec->local[i] & (ENTRIES - 1);
+        forget_entry(&tlb_of(cpu)->entry[mode][index], index);
+    }
+    ec->nlocal = 0;
+}
+
 void tlb_init(struct vcpu *cpu)
 {
     forget_entries(cpu, true);
@@ -65,6 +78,9 @@ static void fill(struct vcpu *cpu, unsigned mode, u64 addr, const struct mmu_pag
 {
     const unsigned i = index_of(addr);
     const u64 page = addr & ~(PAGE - 1);
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (!p->global && ec->nlocal++ < ARRAY_LEN(ec->local))
+        ec->local[ec->nlocal - 1] = (u16)(mode << IR_TLB_BITS | i);
     bool writable = p->rights >> IR_ACCESS_WRITE & 1 && p->writable;
     tlb_of(cpu)->entry[mode][i] = (struct ir_tlb_entry){
         .read = p->rights >> IR_ACCESS_READ & 1 ? page : nowhere(i),
@@ -217,7 +233,7 @@ static bool is_page(const struct exec_jumps *t, u64 page)
 
 void tlb_switch_context(struct vcpu *cpu)
 {
-    forget_entries(cpu, false);
+    forget_local(cpu);
     forget_code(cpu, is_local, 0);
 }
 
