@@ -117,11 +117,9 @@ static int add_poll(int fd, int events, void *opaque)
 
 /* Ask the library what it waits for. A number that was closed and opened again is another socket, so what it did not
  * name is forgotten at once. */
-static void fill(struct loop_task *t)
+static void fill(struct netdev *n)
 {
-    struct netdev *n = container_of(t, struct netdev, task);
     u32 timeout = UINT32_MAX;
-    n->pending = false;
     for (size_t i = 0; i < n->count; i++)
         n->watched[i].seen = false;
     slirp_pollfds_fill(n->slirp, &timeout, add_poll, n);
@@ -137,6 +135,13 @@ static void fill(struct loop_task *t)
         loop_timer_set(n->loop, &n->timer, loop_now() + timeout * 1000000ull);
 }
 
+static void fill_later(struct loop_task *t)
+{
+    struct netdev *n = container_of(t, struct netdev, task);
+    n->pending = false; /* here alone: a task must not be deferred again while it waits */
+    fill(n);
+}
+
 static int get_revents(int index, void *opaque)
 {
     struct netdev *n = opaque;
@@ -149,7 +154,7 @@ static int get_revents(int index, void *opaque)
 static void poll_now(struct netdev *n)
 {
     struct epoll_event ev[64];
-    fill(&n->task);
+    fill(n);
     for (size_t i = 0; i < n->count; i++)
         n->watched[i].ready = 0;
     int got = epoll_wait(n->sockets.fd, ev, ARRAY_LEN(ev), 0);
@@ -295,7 +300,7 @@ struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e)
     struct netdev *n = xcalloc(1, sizeof(*n));
     n->loop = l;
     n->last = &n->first;
-    n->task.run = fill;
+    n->task.run = fill_later;
     n->timer.fire = timer_fires;
     n->sockets = (struct loop_fd){epoll_create1(EPOLL_CLOEXEC), sockets_ready};
     n->slirp = slirp_new(&config, &callbacks, n);

@@ -27,10 +27,9 @@ struct machine {
     _Atomic u32 requests;
     struct loop_task wake; /* posted when a request was made */
     _Atomic bool woken;
-    bool over;
+    bool over, stopped;
+    struct machine_listener *listeners;
 };
-
-struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
 
 /* Images, and what users add. */
 bool machine_make_drives(struct machine *m, struct err *e);

@@ -15,6 +15,9 @@
 #include "cmd/cmd.h"
 #include "cmd/system/parts.h"
 #include "machine/machine.h"
+#include "monitor/qmp.h"
+
+enum { QMP_MAX = 4 };
 
 struct boot {
     const char *isa;  /* the name says it; NULL: lyre boot */
@@ -27,6 +30,8 @@ struct boot {
     bool nographic, headless, qtest;
     bool networked; /* it was said what networks there are; else there is one */
     char *qtest_chardev;
+    char *qmp_chardev[QMP_MAX];
+    unsigned qmps;
     const char *dumpdtb;
 };
 
@@ -381,6 +386,45 @@ static enum answer opt_qtest(struct boot *b, const struct option *o, const char 
     return b->qtest_chardev ? GO_ON : FAILED;
 }
 
+static enum answer add_qmp(struct boot *b, char *chardev)
+{
+    if (!chardev || b->qmps == QMP_MAX) {
+        free(chardev);
+        return chardev ? complain(b, "there are at most %u of -qmp", QMP_MAX) : FAILED;
+    }
+    b->qmp_chardev[b->qmps++] = chardev;
+    return GO_ON;
+}
+
+static enum answer opt_qmp(struct boot *b, const struct option *o, const char *arg)
+{
+    return add_qmp(b, connect_line(b, o->name, arg, xprintf("compat_monitor%u", b->qmps)));
+}
+
+/* "chardev=ID,mode=control"; the monitor for people is not there. */
+static enum answer opt_mon(struct boot *b, const struct option *o, const char *arg)
+{
+    char *id = NULL;
+    bool control = false;
+    const char *at = arg;
+    for (char *w; (w = next_word(&at)); free(w)) {
+        if (!strncmp(w, "chardev=", 8) && !id)
+            id = xstrdup(w + 8);
+        else if (!strcmp(w, "mode=control"))
+            control = true;
+    }
+    if (control && id)
+        return add_qmp(b, id);
+    free(id);
+    return complain(b, "-mon %s: only chardev=ID,mode=control is supported", arg);
+}
+
+static enum answer opt_stopped(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.stopped = true;
+    return GO_ON;
+}
+
 static enum answer opt_nographic(struct boot *b, const struct option *o, const char *arg)
 {
     b->nographic = true;
@@ -465,6 +509,9 @@ static const struct option options[] = {
     {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; also as JSON"},
     {"global", "class.prop=value", opt_global, "a property of all devices of a class"},
     {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
+    {"qmp", "where", opt_qmp, "speak QMP there"},
+    {"mon", "chardev=ID,mode=control", opt_mon, "speak QMP on a character device"},
+    {"S", NULL, opt_stopped, "wait for QMP's cont before the CPUs start"},
     {"monitor", "none", opt_none, NULL},
     {"parallel", "none", opt_none, NULL},
     {"netdev", "user,id=ID[,...]", opt_netdev, "a network: hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
@@ -577,6 +624,17 @@ static bool write_fdt(struct boot *b, struct machine *m, struct err *e)
     return good || err_set(e, errno, "cannot write '%s': %s", b->dumpdtb, strerror(errno));
 }
 
+static bool make_qmp(struct boot *b, struct machine *m, struct qmp **qmp, struct err *e)
+{
+    for (unsigned i = 0; i < b->qmps; i++) {
+        struct chardev *c = machine_chardev(m, b->qmp_chardev[i], e);
+        qmp[i] = c ? qmp_new(m, c, e) : NULL;
+        if (!qmp[i])
+            return false;
+    }
+    return true;
+}
+
 static bool run_machine(struct boot *b, struct machine *m, int signals, struct err *e)
 {
     struct signals s = {{signals, signalled}, m};
@@ -584,7 +642,10 @@ static bool run_machine(struct boot *b, struct machine *m, int signals, struct e
         return write_fdt(b, m, e);
     if (!loop_fd_add(machine_loop(m), &s.fd, EPOLLIN, e))
         return false;
-    bool good = machine_run(m, e);
+    struct qmp *qmp[QMP_MAX] = {NULL};
+    bool good = make_qmp(b, m, qmp, e) && machine_run(m, e);
+    for (unsigned i = 0; i < QMP_MAX; i++)
+        qmp_free(qmp[i]);
     loop_fd_remove(machine_loop(m), &s.fd);
     return good;
 }
@@ -628,6 +689,8 @@ static void free_options(struct boot *b)
     free(m->netdevs);
     free(m->board_options);
     free(b->qtest_chardev);
+    for (unsigned i = 0; i < b->qmps; i++)
+        free(b->qmp_chardev[i]);
     for (unsigned i = 0; i < MACHINE_SERIALS; i++)
         free((char *)(uintptr_t)m->serial[i]);
 }
