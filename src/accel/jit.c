@@ -121,7 +121,7 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     }
     safepoint(en, ec);
     const u8 *entry = r ? region_entry(&en->cache, r) : NULL;
-    const u8 *body = ec->watched ? entry + r->body : entry;
+    const u8 *body = entry && ec->watched ? entry + r->body : entry;
     atomic_store(&ec->seen, en->cache.epoch);
     atomic_store(&ec->in_code, entry != NULL);
     pthread_mutex_unlock(&en->lock);
