@@ -185,6 +185,19 @@ class Modern(Blk):
     legacy = False
 
 
+@unittest.skipIf(PEER, "it gives none while its CPU stands still")
+class Rng(unittest.TestCase):
+    def test_numbers(self):
+        with qtest.Machine("-device", "virtio-rng-device", peer=PEER) as m:
+            d = virtio.Device(m, size=8)
+            self.assertEqual(d.get("id"), 4)
+            first, length = d.submit(b"", 1000)
+            self.assertEqual(length, 1000)
+            second, _ = d.submit(b"", 1000)
+            self.assertNotEqual(first, second)
+            self.assertGreater(len(set(first)), 200)
+
+
 if __name__ == "__main__":
     if PEER and not qtest.peer():
         tap.skip_all("no qemu-system-aarch64; scripts/setup check installs it")

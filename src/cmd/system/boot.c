@@ -19,10 +19,14 @@
 
 enum { QMP_MAX = 4 };
 
+#define BOOT_MEMORY (512ull << 20) /* what lyre boot gives; the compatible names give what their board does */
+
 struct boot {
     const char *isa;  /* the name says it; NULL: lyre boot */
     const char *name; /* for messages */
     struct machine_opts machine;
+    char **words; /* that others point into */
+    size_t word_count, word_cap;
     size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
     unsigned drives; /* of -drive, for their names */
     unsigned serials;
@@ -77,7 +81,7 @@ static enum answer list_boards(struct boot *b)
     return DONE;
 }
 
-static enum answer set_machine_word(struct boot *b, char *word, bool first)
+static void set_machine_word(struct boot *b, char *word, bool first)
 {
     if (first && !strchr(word, '='))
         b->board = word;
@@ -87,7 +91,6 @@ static enum answer set_machine_word(struct boot *b, char *word, bool first)
         b->dumpdtb = word + 8;
     else
         VEC_PUSH(b->machine.board_options, b->machine.board_option_count, b->board_option_cap) = word;
-    return GO_ON;
 }
 
 static enum answer opt_machine(struct boot *b, const struct option *o, const char *arg)
@@ -95,8 +98,10 @@ static enum answer opt_machine(struct boot *b, const struct option *o, const cha
     if (is_help(arg))
         return list_boards(b);
     bool first = true;
-    for (char *w; (w = next_word(&arg)); first = false)
+    for (char *w; (w = next_word(&arg)); first = false) {
+        VEC_PUSH(b->words, b->word_count, b->word_cap) = w;
         set_machine_word(b, w, first);
+    }
     return GO_ON;
 }
 
@@ -585,7 +590,8 @@ static enum answer complete(struct boot *b)
         return complain(b, "unsupported machine type: %s", e.text);
     if (m->cpu && is_help(m->cpu))
         return list_cpus(m->board);
-    m->ram = m->ram ? m->ram : m->board->default_ram;
+    if (!m->ram)
+        m->ram = b->isa ? m->board->default_ram : BOOT_MEMORY;
     if (b->qtest != (b->qtest_chardev != NULL))
         return complain(b, "-accel qtest and -qtest go together");
     m->qtest = b->qtest_chardev;
@@ -688,6 +694,9 @@ static void free_options(struct boot *b)
         net_opts_free(&m->netdevs[i]);
     free(m->netdevs);
     free(m->board_options);
+    for (size_t i = 0; i < b->word_count; i++)
+        free(b->words[i]);
+    free(b->words);
     free(b->qtest_chardev);
     for (unsigned i = 0; i < b->qmps; i++)
         free(b->qmp_chardev[i]);
