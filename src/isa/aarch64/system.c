@@ -145,6 +145,18 @@ static void unaligned(struct vcpu *cpu, u64 addr)
     a64_take_data_abort(cpu, &f, write ? A64_ISS_WRITE : 0);
 }
 
+/* ESR_EL1.WnR. An atomic instruction both reads and writes: it counts as a write where a read would not have faulted. */
+static bool counts_as_write(struct vcpu *cpu, const struct vcpu_exit *x)
+{
+    const u16 both = INSN_LOADS | INSN_STORES;
+    const struct insn *e = a64_decode(a64_insn_at_pc(cpu));
+    struct isa_page page;
+    struct isa_fault f;
+    if (x->access != IR_ACCESS_WRITE || !e || (e->effects & both) != both || e->id == A64_SYS)
+        return x->access == IR_ACCESS_WRITE;
+    return a64_translate(cpu, x->addr, IR_ACCESS_READ, mode(cpu->env->key), &page, &f);
+}
+
 static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
 {
     struct isa_fault f = {.addr = x->addr, .kind = x->fault, .level = x->level};
@@ -154,7 +166,7 @@ static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
     else if (x->access == IR_ACCESS_EXEC)
         a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(&f), f.addr);
     else
-        a64_take_data_abort(cpu, &f, x->access == IR_ACCESS_WRITE ? A64_ISS_WRITE : 0);
+        a64_take_data_abort(cpu, &f, counts_as_write(cpu, x) ? A64_ISS_WRITE : 0);
 }
 
 static enum isa_next raised(struct vcpu *cpu, const struct vcpu_exit *x)

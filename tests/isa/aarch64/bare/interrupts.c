@@ -162,6 +162,22 @@ static void wait_until(volatile u64 *what, u64 above)
         __asm__ volatile("yield");
 }
 
+static void swap(u64 at)
+{
+    __asm__ volatile(".arch_extension lse\nswp xzr, x1, [%0]" ::"r"(at) : "x1", "memory");
+}
+
+/* What ESR says of an atomic instruction that faults. */
+static void atomics(void)
+{
+    small[1] = (u64)pages[1] | 0x787; /* read-only */
+    small[2] = 0;
+    __asm__ volatile("dsb ishst\nisb" ::: "memory");
+    check("a swap that cannot be read reads", call_el1(swap, MOVING + 0x2000) && trap.esr == 0x96000007);
+    check("a swap that can be read writes", call_el1(swap, MOVING + 0x1000) && trap.esr == 0x9600004f);
+    check("one that can be written", !call_el1(swap, MOVING));
+}
+
 static void second_cpu(void)
 {
     flat[0] = 0x401ul;
@@ -172,6 +188,7 @@ static void second_cpu(void)
     pages[0][0] = 1000;
     pages[1][0] = 2000;
     translation_on();
+    atomics();
     check("version", hvc(0x84000000, 0, 0, 0) == 0x10001);
     check("the second is off", state_of_second() == 1);
     check("no third", (long)hvc(0xc4000003, 2, (u64)second_start, 0) == -2);
