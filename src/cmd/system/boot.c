@@ -171,35 +171,51 @@ static enum answer opt_memory(struct boot *b, const struct option *o, const char
     return GO_ON;
 }
 
-/* "4", "cpus=4", and how they are grouped, which must come to as many. */
-static enum answer opt_smp(struct boot *b, const struct option *o, const char *arg)
+struct smp {
+    u64 cpus, product;
+    bool grouped;
+};
+
+/* "4", "cpus=4", or a way of grouping them; false: it is none. */
+static bool smp_word(struct smp *s, const char *word)
 {
-    u64 cpus = 0, product = 1, v;
-    const char *at = arg;
-    bool grouped = false;
-    for (char *w; (w = next_word(&at)); free(w)) {
-        char *value = strchr(w, '='), *end;
-        const char *number = value ? value + 1 : w;
-        v = strtoull(number, &end, 10);
-        if (end == number || *end || !v || v > 1024)
-            return complain(b, "-smp %s: it wants numbers of CPUs", arg);
-        size_t len = value ? (size_t)(value - w) : 4;
-        if (!value || !strncmp(w, "cpus", len))
-            cpus = v;
-        else if (!strncmp(w, "maxcpus", len))
-            cpus = cpus ? cpus : v;
-        else if (!strncmp(w, "sockets", len) || !strncmp(w, "clusters", len) || !strncmp(w, "cores", len) ||
-                 !strncmp(w, "threads", len)) {
-            product *= v;
-            grouped = true;
-        } else {
-            return complain(b, "-smp: there is no '%s'", w);
+    static const char *const groups[] = {"sockets", "clusters", "cores", "threads"};
+    const char *value = strchr(word, '='), *number = value ? value + 1 : word;
+    size_t len = value ? (size_t)(value - word) : 0;
+    char *end;
+    u64 v = strtoull(number, &end, 10);
+    if (end == number || *end || !v || v > 1024)
+        return false;
+    for (unsigned i = 0; i < ARRAY_LEN(groups); i++) {
+        if (len == strlen(groups[i]) && !strncmp(word, groups[i], len)) {
+            s->product *= v;
+            s->grouped = true;
+            return true;
         }
     }
-    if (grouped && cpus && product != cpus)
-        return complain(b, "-smp %s: groups of %llu are not %llu CPUs", arg, (unsigned long long)product,
-                        (unsigned long long)cpus);
-    b->machine.cpus = (unsigned)(cpus ? cpus : product);
+    if (!value || (len == 4 && !strncmp(word, "cpus", len)))
+        s->cpus = v;
+    else if (len == 7 && !strncmp(word, "maxcpus", len))
+        s->cpus = s->cpus ? s->cpus : v;
+    else
+        return false;
+    return true;
+}
+
+/* Groups must come to as many as there are CPUs. */
+static enum answer opt_smp(struct boot *b, const struct option *o, const char *arg)
+{
+    struct smp s = {.product = 1};
+    const char *at = arg;
+    bool good = true;
+    for (char *w; good && (w = next_word(&at)); free(w))
+        good = smp_word(&s, w);
+    if (!good)
+        return complain(b, "-smp %s: it wants numbers of cpus, or of sockets, clusters, cores and threads", arg);
+    if (s.grouped && s.cpus && s.product != s.cpus)
+        return complain(b, "-smp %s: groups of %llu are not %llu CPUs", arg, (unsigned long long)s.product,
+                        (unsigned long long)s.cpus);
+    b->machine.cpus = (unsigned)(s.cpus ? s.cpus : s.product);
     return GO_ON;
 }
 
@@ -237,7 +253,8 @@ static enum answer opt_no_reboot(struct boot *b, const struct option *o, const c
 static enum answer opt_rtc(struct boot *b, const struct option *o, const char *arg)
 {
     const char *at = arg;
-    for (char *w; (w = next_word(&at)); free(w)) {
+    bool good = true;
+    for (char *w; good && (w = next_word(&at)); free(w)) {
         struct tm tm = {0};
         time_t now = time(NULL);
         if (!strcmp(w, "base=localtime"))
@@ -245,9 +262,9 @@ static enum answer opt_rtc(struct boot *b, const struct option *o, const char *a
         else if (!strncmp(w, "base=", 5) && (strptime(w + 5, "%Y-%m-%dT%H:%M:%S", &tm) || strptime(w + 5, "%Y-%m-%d", &tm)))
             b->machine.epoch = timegm(&tm);
         else if (strcmp(w, "base=utc") && strcmp(w, "clock=vm") && strcmp(w, "clock=host"))
-            return complain(b, "-rtc %s is not supported; there are base=utc, base=localtime, base=DATE, clock=vm", w);
+            good = false;
     }
-    return GO_ON;
+    return good ? GO_ON : complain(b, "-rtc %s: there are base=utc, base=localtime, base=DATE and clock=vm", arg);
 }
 
 /* ---- what is connected ---- */
