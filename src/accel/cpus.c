@@ -92,7 +92,8 @@ static void *thread(void *opaque)
     struct one *o = opaque;
     struct cpus *c = o->of;
     current_set(&o->port); /* whose access a device sees */
-    sigaltstack(&(stack_t){.ss_sp = o->signal_stack, .ss_size = sizeof(o->signal_stack)}, NULL);
+    stack_t before; /* a sanitizer's, which it takes back */
+    sigaltstack(&(stack_t){.ss_sp = o->signal_stack, .ss_size = sizeof(o->signal_stack)}, &before);
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
         if (!may_run(o)) {
@@ -115,6 +116,7 @@ static void *thread(void *opaque)
     }
     o->stands = true;
     pthread_mutex_unlock(&c->lock);
+    sigaltstack(&before, NULL);
     return NULL;
 }
 

@@ -63,10 +63,12 @@ struct lifting {
     void *opaque;
 };
 
-/* Machines: the inline look-ups of code of one mode, with one key. */
+/* Machines: the inline look-ups of code of one mode, with one key, and, if some of it is local, of one context. A guest
+ * that isolates its page tables goes to and fro between two contexts at each system call. */
+#define EXEC_WAYS 4
 struct exec_jumps {
     struct ir_jump *jumps; /* NULL: there was no such code yet */
-    u32 key;
+    u32 key, context;
     bool used, local;      /* it has entries, and some of pages that are not of all contexts */
     u64 pages[4];          /* a bit for each page with entries, several share one */
 };
@@ -89,9 +91,12 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct mmu *mmu;        /* machines: translations, for C */
-    struct exec_jumps exec[ISA_MODES];
+    struct exec_jumps exec[ISA_MODES][EXEC_WAYS], *exec_now;
+    u32 exec_next[ISA_MODES]; /* the way that is taken next for others */
     struct kept_regions *regions; /* machines: the interpreter's */
     _Atomic bool in_guest;  /* machines: may use translations */
+    u16 local[64];          /* entries of the TLB that are not global: mode and index ... */
+    u32 nlocal;             /* ... how many; more than there is room for: any may be */
     bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
     _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;

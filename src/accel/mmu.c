@@ -8,7 +8,7 @@
 
 #define PAGE_BITS 12
 #define PAGE      (1ull << PAGE_BITS)
-#define ENTRIES   256
+#define ENTRIES   1024
 #define NOWHERE   1 /* no page starts there */
 
 /* A page of 4 KiB, by virtual address. */
@@ -16,6 +16,7 @@ struct entry {
     u64 virt;     /* or NOWHERE */
     u64 phys;
     u8 *host;     /* NULL: accesses are calls */
+    u32 context;  /* that it is of, if not global */
     u8 rights;    /* 1 << enum ir_access */
     bool global, device;
     bool host_writable;
@@ -30,15 +31,22 @@ struct port {
 struct mmu {
     struct vcpu *cpu;
     struct isa_fault fault;
+    u32 context; /* that holds now */
     struct port port[ISA_MODES];
     struct entry entry[ISA_MODES][ENTRIES];
 };
 
-static void forget_all(struct mmu *m, bool global)
+static bool is_in(const struct entry *t, const struct vcpu_flush *f)
+{
+    return f->scope != VCPU_FLUSH_CONTEXT ? f->scope != VCPU_FLUSH_LOCAL || !t->global
+                                          : !t->global && t->context == f->context;
+}
+
+static void forget(struct mmu *m, const struct vcpu_flush *f)
 {
     for (unsigned mode = 0; mode < ISA_MODES; mode++) {
         for (unsigned i = 0; i < ENTRIES; i++) {
-            if (global || !m->entry[mode][i].global)
+            if (is_in(&m->entry[mode][i], f))
                 m->entry[mode][i].virt = NOWHERE;
         }
     }
@@ -64,6 +72,7 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
         .virt = virt,
         .phys = phys,
         .host = host && len >= PAGE ? host : NULL,
+        .context = m->context,
         .rights = p.rights,
         .global = p.global,
         .device = p.device,
@@ -76,7 +85,7 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
 static struct entry *find(struct mmu *m, unsigned mode, u64 addr, enum ir_access access)
 {
     struct entry *t = &m->entry[mode][addr >> PAGE_BITS & (ENTRIES - 1)];
-    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1)
+    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1 && (t->global || t->context == m->context))
         return t;
     return fill(m, t, mode, addr, access) ? t : NULL;
 }
@@ -222,7 +231,8 @@ struct mmu *mmu_new(struct vcpu *cpu)
         struct port *p = &m->port[mode];
         *p = (struct port){m, mode, {load, store, cas, p, &m->port[0].mem}};
     }
-    forget_all(m, true);
+    forget(m, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL});
+    mmu_switch_context(m);
     return m;
 }
 
@@ -276,12 +286,9 @@ bool mmu_same_code(struct mmu *m, unsigned mode, u64 addr, const void *code, siz
 void mmu_flush(struct mmu *m, const struct vcpu_flush *f)
 {
     unsigned tag = m->cpu->isa->tag_bits;
-    if (f->scope == VCPU_FLUSH_ALL || f->scope == VCPU_FLUSH_LOCAL || f->scope == VCPU_FLUSH_CONTEXT) {
-        forget_all(m, f->scope == VCPU_FLUSH_ALL);
-        return;
-    }
-    if (f->bytes > ENTRIES * PAGE) {
-        forget_all(m, true);
+    bool range = f->scope == VCPU_FLUSH_RANGE || f->scope == VCPU_FLUSH_RANGE_ALL;
+    if (!range || f->bytes > ENTRIES * PAGE) {
+        forget(m, f);
         return;
     }
     for (u64 at = f->addr & ~(PAGE - 1); at - (f->addr & ~(PAGE - 1)) < f->bytes; at += PAGE) {
@@ -295,5 +302,5 @@ void mmu_flush(struct mmu *m, const struct vcpu_flush *f)
 
 void mmu_switch_context(struct mmu *m)
 {
-    forget_all(m, false);
+    m->context = m->cpu->isa->system->context(m->cpu);
 }

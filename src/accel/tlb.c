@@ -54,6 +54,19 @@ static void forget_page(struct vcpu *cpu, u64 addr)
     }
 }
 
+/* Those that are not global: they are few where the guest switches often. */
+static void forget_local(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (ec->nlocal > ARRAY_LEN(ec->local))
+        forget_entries(cpu, false);
+    for (unsigned i = 0; ec->nlocal <= ARRAY_LEN(ec->local) && i < ec->nlocal; i++) {
+        unsigned mode = ec->local[i] >> IR_TLB_BITS, index = ec->local[i] & (ENTRIES - 1);
+        forget_entry(&tlb_of(cpu)->entry[mode][index], index);
+    }
+    ec->nlocal = 0;
+}
+
 void tlb_init(struct vcpu *cpu)
 {
     forget_entries(cpu, true);
@@ -65,6 +78,9 @@ static void fill(struct vcpu *cpu, unsigned mode, u64 addr, const struct mmu_pag
 {
     const unsigned i = index_of(addr);
     const u64 page = addr & ~(PAGE - 1);
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (!p->global && ec->nlocal++ < ARRAY_LEN(ec->local))
+        ec->local[ec->nlocal - 1] = (u16)(mode << IR_TLB_BITS | i);
     bool writable = p->rights >> IR_ACCESS_WRITE & 1 && p->writable;
     tlb_of(cpu)->entry[mode][i] = (struct ir_tlb_entry){
         .read = p->rights >> IR_ACCESS_READ & 1 ? page : nowhere(i),
@@ -139,28 +155,43 @@ static void clear_jumps(struct exec_jumps *t)
     memset(t->pages, 0, sizeof(t->pages));
 }
 
-bool tlb_select_jumps(struct vcpu *cpu)
+/* The look-ups that code with this key may use now. */
+static struct exec_jumps *find_jumps(struct vcpu *cpu)
 {
-    struct ir_env *env = cpu->env;
-    struct exec_jumps *t = &engine_cpu(cpu)->exec[cpu->isa->system->mode(env->key)];
-    bool others = env->jumps != t->jumps || t->key != env->key;
+    struct engine_cpu *ec = engine_cpu(cpu);
+    const u32 key = cpu->env->key, context = cpu->isa->system->context(cpu);
+    const unsigned mode = cpu->isa->system->mode(key);
+    for (unsigned i = 0; i < EXEC_WAYS; i++) {
+        struct exec_jumps *t = &ec->exec[mode][i];
+        if (t->jumps && t->key == key && (!t->local || t->context == context))
+            return t;
+    }
+    struct exec_jumps *t = &ec->exec[mode][ec->exec_next[mode]++ % EXEC_WAYS];
     if (!t->jumps) {
         t->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
         t->used = true;
     }
-    if (t->used && t->key != env->key)
-        clear_jumps(t);
-    t->key = env->key;
-    env->jumps = t->jumps;
+    clear_jumps(t);
+    t->key = key;
+    return t;
+}
+
+bool tlb_select_jumps(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    struct exec_jumps *t = find_jumps(cpu);
+    bool others = ec->exec_now != t;
+    ec->exec_now = t;
+    cpu->env->jumps = t->jumps;
     return others;
 }
 
 void tlb_forget_jumps(struct vcpu *cpu)
 {
-    for (unsigned mode = 0; mode < ISA_MODES; mode++) {
-        struct exec_jumps *t = &engine_cpu(cpu)->exec[mode];
-        if (t->jumps)
-            clear_jumps(t);
+    struct exec_jumps *t = engine_cpu(cpu)->exec[0];
+    for (unsigned i = 0; i < ISA_MODES * EXEC_WAYS; i++) {
+        if (t[i].jumps)
+            clear_jumps(&t[i]);
     }
 }
 
@@ -171,27 +202,31 @@ static unsigned page_bit(u64 pc)
 
 void tlb_note_jump(struct vcpu *cpu, u64 pc, bool global)
 {
-    struct exec_jumps *t = &engine_cpu(cpu)->exec[cpu->isa->system->mode(cpu->env->key)];
+    struct exec_jumps *t = engine_cpu(cpu)->exec_now;
     t->used = true;
-    t->local |= !global;
+    if (!global) {
+        t->local = true;
+        t->context = cpu->isa->system->context(cpu);
+    }
     t->pages[page_bit(pc) / 64] |= 1ull << (page_bit(pc) & 63);
 }
 
 void tlb_free_jumps(struct engine_cpu *ec)
 {
-    for (unsigned mode = 0; mode < ISA_MODES; mode++)
-        free(ec->exec[mode].jumps);
+    struct exec_jumps *t = ec->exec[0];
+    for (unsigned i = 0; i < ISA_MODES * EXEC_WAYS; i++)
+        free(t[i].jumps);
 }
 
 /* Predictions may lead there, too. */
 static void forget_code(struct vcpu *cpu, bool (*concerned)(const struct exec_jumps *t, u64 page), u64 page)
 {
     bool any = false;
-    for (unsigned mode = 0; mode < ISA_MODES; mode++) {
-        struct exec_jumps *t = &engine_cpu(cpu)->exec[mode];
-        if (!t->used || !concerned(t, page))
+    struct exec_jumps *t = engine_cpu(cpu)->exec[0];
+    for (unsigned i = 0; i < ISA_MODES * EXEC_WAYS; i++) {
+        if (!t[i].used || !concerned(&t[i], page))
             continue;
-        clear_jumps(t);
+        clear_jumps(&t[i]);
         any = true;
     }
     if (any)
@@ -217,15 +252,17 @@ static bool is_page(const struct exec_jumps *t, u64 page)
 
 void tlb_switch_context(struct vcpu *cpu)
 {
-    forget_entries(cpu, false);
-    forget_code(cpu, is_local, 0);
+    forget_local(cpu);
+    if (tlb_select_jumps(cpu))
+        engine_drop_predictions(cpu);
 }
 
 void tlb_flush(struct vcpu *cpu, const struct vcpu_flush *f)
 {
     const u64 first = f->addr & ~(PAGE - 1);
     if (f->scope == VCPU_FLUSH_LOCAL || f->scope == VCPU_FLUSH_CONTEXT) {
-        tlb_switch_context(cpu);
+        forget_local(cpu);
+        forget_code(cpu, is_local, 0);
     } else if (f->scope == VCPU_FLUSH_ALL || f->bytes > ENTRIES * PAGE) {
         forget_entries(cpu, true);
         forget_code(cpu, is_any, 0);

@@ -229,7 +229,7 @@ static void watch_in(struct chardev *c, bool waits)
         c->in_watched = loop_fd_add(c->loop, &c->in, events, NULL);
         c->in_asks = !c->in_watched;
         if (c->in_asks)
-            loop_defer(c->loop, &c->task);
+            char_accept(c);
     } else if (events != c->in_events) {
         c->in_events = events;
         loop_fd_change(c->loop, &c->in, events);
@@ -252,11 +252,10 @@ static void hang_up(struct chardev *c)
     tell(c, CHAR_CLOSED);
 }
 
-static void run(struct loop_task *t)
+/* Write and read what goes. */
+static void turn(struct chardev *c)
 {
-    struct chardev *c = container_of(t, struct chardev, task);
     pthread_mutex_lock(&c->lock);
-    c->posted = false;
     bool was_busy = c->len >= BUSY;
     bool gone = !flush(c, 0);
     bool busy = c->len >= BUSY, waits = c->len;
@@ -273,18 +272,27 @@ static void run(struct loop_task *t)
     }
 }
 
+static void run(struct loop_task *t)
+{
+    struct chardev *c = container_of(t, struct chardev, task);
+    pthread_mutex_lock(&c->lock);
+    c->posted = false; /* here alone: a task must not be posted again while it waits */
+    pthread_mutex_unlock(&c->lock);
+    turn(c);
+}
+
 static void in_ready(struct loop_fd *f, u32 events)
 {
     struct chardev *c = container_of(f, struct chardev, in);
     if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
         read_some(c);
     if (c->host.in >= 0)
-        run(&c->task);
+        turn(c);
 }
 
 static void out_ready(struct loop_fd *f, u32 events)
 {
-    run(&container_of(f, struct chardev, out)->task);
+    turn(container_of(f, struct chardev, out));
 }
 
 static void accept_ready(struct loop_fd *f, u32 events)

@@ -40,6 +40,7 @@ enum dev_prop_kind {
     DEV_PROP_STRING, /* the device frees it */
     DEV_PROP_CHAR,   /* struct chardev *: by dev_set_link() alone, as what follows */
     DEV_PROP_BLOCK, /* struct node * of block/block.h */
+    DEV_PROP_NET,   /* struct netdev * of back/net.h */
 };
 
 struct dev_prop {

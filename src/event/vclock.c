@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,7 +12,9 @@
 
 struct vclock {
     bool by_hand, running, ending;
-    u64 base;  /* by_hand or stopped: the time; else what the host's clock is behind it by */
+    _Atomic u64 base;  /* while the host's clock is added: what that is behind by; else the time */
+    _Atomic bool adds; /* the host's clock is added: running, and not by hand */
+    _Atomic u32 changes; /* of the two above: odd while they change, under the lock */
     pthread_mutex_t lock;
     pthread_cond_t changed; /* the first timer, or whether the clock runs */
     pthread_cond_t fired;   /* a timer's function has returned */
@@ -27,9 +30,29 @@ static u64 host_now(void)
     return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
 }
 
-static u64 now_locked(const struct vclock *c)
+static u64 now(const struct vclock *c)
 {
-    return c->running && !c->by_hand ? host_now() + c->base : c->base;
+    return c->adds ? host_now() + c->base : c->base;
+}
+
+/* Guests read the time often, and from all CPUs. */
+u64 vclock_now(struct vclock *c)
+{
+    for (;;) {
+        u32 before = atomic_load(&c->changes);
+        u64 time = now(c);
+        if (!(before & 1) && atomic_load(&c->changes) == before)
+            return time;
+    }
+}
+
+/* Under the lock. */
+static void set_time(struct vclock *c, u64 base, bool adds)
+{
+    atomic_fetch_add(&c->changes, 1);
+    c->base = base;
+    c->adds = adds;
+    atomic_fetch_add(&c->changes, 1);
 }
 
 /* Run the first timer's function without the lock. */
@@ -61,11 +84,11 @@ static void *run(void *opaque)
     struct vclock *c = opaque;
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
-        u64 now = now_locked(c);
+        u64 time = now(c);
         if (!c->running || !c->first)
             pthread_cond_wait(&c->changed, &c->lock);
-        else if (c->first->when > now)
-            wait_for(c, c->first->when - now);
+        else if (c->first->when > time)
+            wait_for(c, c->first->when - time);
         else
             fire_first(c);
     }
@@ -119,21 +142,14 @@ void vclock_free(struct vclock *c)
     free(c);
 }
 
-u64 vclock_now(struct vclock *c)
-{
-    pthread_mutex_lock(&c->lock);
-    u64 now = now_locked(c);
-    pthread_mutex_unlock(&c->lock);
-    return now;
-}
-
 /* What vclock_now() gives does not jump. */
 static void set_running(struct vclock *c, bool running)
 {
     pthread_mutex_lock(&c->lock);
-    u64 now = now_locked(c);
+    u64 time = now(c);
+    bool adds = running && !c->by_hand;
     c->running = running;
-    c->base = running && !c->by_hand ? now - host_now() : now;
+    set_time(c, adds ? time - host_now() : time, adds);
     pthread_cond_signal(&c->changed);
     pthread_mutex_unlock(&c->lock);
 }
@@ -189,10 +205,10 @@ void vclock_step(struct vclock *c, u64 when)
 {
     pthread_mutex_lock(&c->lock);
     while (c->first && c->first->when <= when) {
-        c->base = MAX(c->base, c->first->when);
+        set_time(c, MAX(c->base, c->first->when), false);
         fire_first(c);
     }
-    c->base = MAX(c->base, when);
+    set_time(c, MAX(c->base, when), false);
     pthread_mutex_unlock(&c->lock);
 }
 

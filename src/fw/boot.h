@@ -15,8 +15,8 @@ struct fw_boot {
     u64 entry, arg; /* filled in: where the first CPU starts, with what argument */
 };
 
-/* Linux for arm64 (Documentation/arm64/booting.rst): a kernel that is an Image, plain or compressed by gzip or as an
- * EFI zboot file, or an ELF file; its initial file system; the device tree. */
+/* Linux for arm64 (Documentation/arm64/booting.rst): a kernel that is an Image, plain or compressed by gzip, or
+ * an ELF file; its initial file system; the device tree. */
 bool fw_boot_arm64(struct fw_boot *b, struct mem_space *memory, struct err *e);
 
 #endif

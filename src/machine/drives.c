@@ -1,4 +1,4 @@
-/* The images of a machine, and the devices that users add. */
+/* The images and networks of a machine, and the devices that users add. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +44,36 @@ static struct node *find_drive(struct machine *m, const char *id, struct err *e)
     return NULL;
 }
 
+bool machine_make_netdevs(struct machine *m, struct err *e)
+{
+    const struct machine_opts *o = m->opts;
+    m->netdevs = xcalloc(o->netdev_count + 1, sizeof(struct netdev *));
+    for (size_t i = 0; i < o->netdev_count; i++) {
+        m->netdevs[i] = net_new(m->loop, &o->netdevs[i], e);
+        if (!m->netdevs[i])
+            return err_prefix(e, "-netdev %s", o->netdevs[i].id);
+    }
+    return true;
+}
+
+void machine_free_netdevs(struct machine *m)
+{
+    for (size_t i = 0; m->netdevs && i < m->opts->netdev_count; i++)
+        net_free(m->netdevs[i]);
+    free(m->netdevs);
+    m->netdevs = NULL;
+}
+
+static struct netdev *find_netdev(struct machine *m, const char *id, struct err *e)
+{
+    for (size_t i = 0; i < m->opts->netdev_count; i++) {
+        if (!strcmp(m->opts->netdevs[i].id, id))
+            return m->netdevs[i];
+    }
+    err_set(e, ENOENT, "there is no netdev '%s'", id);
+    return NULL;
+}
+
 static const struct dev_prop *find_prop(const struct dev_class *c, const char *name)
 {
     for (const struct dev_prop *p = c->props; p && p->name; p++) {
@@ -64,6 +94,10 @@ static bool set_prop(struct machine *m, struct dev *d, const char *name, const c
     if (p && p->kind == DEV_PROP_CHAR) {
         struct chardev *c = machine_chardev(m, value, e);
         return c && dev_set_link(d, name, DEV_PROP_CHAR, c, e);
+    }
+    if (p && p->kind == DEV_PROP_NET) {
+        struct netdev *n = find_netdev(m, value, e);
+        return n && dev_set_link(d, name, DEV_PROP_NET, n, e);
     }
     return dev_set(d, name, value, e);
 }

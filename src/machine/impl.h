@@ -12,6 +12,7 @@ struct machine {
     struct block_graph *graph;
     struct loop *loop; /* the graph's */
     struct node **drives; /* as opts->drives */
+    struct netdev **netdevs; /* as opts->netdevs */
     struct vclock *clock;
     struct mem_range *root, *ram;
     struct mem_space *memory;
@@ -26,14 +27,15 @@ struct machine {
     _Atomic u32 requests;
     struct loop_task wake; /* posted when a request was made */
     _Atomic bool woken;
-    bool over;
+    bool over, stopped;
+    struct machine_listener *listeners;
 };
-
-struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
 
 /* Images, and what users add. */
 bool machine_make_drives(struct machine *m, struct err *e);
 bool machine_free_drives(struct machine *m, struct err *e);
+bool machine_make_netdevs(struct machine *m, struct err *e);
+void machine_free_netdevs(struct machine *m);
 bool machine_make_devices(struct machine *m, struct err *e);
 
 /* CPUs and their engine; a machine without them does nothing here. */

@@ -121,7 +121,7 @@ static bool make_all(struct machine *m, struct err *e)
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
     m->clock = m->loop ? vclock_new(m->opts->qtest, e) : NULL;
     if (!m->clock || !check_cpus(m->opts, e) || !make_memory(m, e) || !make_chardevs(m, e) ||
-        !machine_make_drives(m, e))
+        !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
     if (!make_board(m, e) || !machine_make_devices(m, e))
@@ -147,6 +147,7 @@ struct machine *machine_new(const struct machine_opts *o, struct err *e)
     m->setup.board = o->board;
     m->setup.cpus = o->cpus;
     m->setup.ram = o->ram;
+    m->stopped = o->stopped;
     m->setup.cpu_model = o->cpu ? o->cpu : o->board->default_cpu;
     if (make_all(m, e))
         return m;
@@ -161,6 +162,7 @@ bool machine_free(struct machine *m, struct err *e)
     machine_free_cpus(m);
     qtest_free(m->qtest);
     bool good = machine_free_drives(m, e);
+    machine_free_netdevs(m);
     for (struct dev *d = m->setup.devs, *next; d; d = next) {
         next = d->next;
         dev_free(d);
@@ -222,8 +224,44 @@ static bool start(struct machine *m, struct err *e)
         dev_reset(d);
     if (!m->opts->without_cpus && !load(m, e))
         return false;
-    machine_resume_cpus(m);
+    if (!m->stopped)
+        machine_resume_cpus(m);
     return true;
+}
+
+void machine_listen(struct machine *m, struct machine_listener *l)
+{
+    l->next = m->listeners;
+    m->listeners = l;
+}
+
+static void tell(struct machine *m, const char *name)
+{
+    for (struct machine_listener *l = m->listeners; l; l = l->next)
+        l->event(l, name);
+}
+
+void machine_stop(struct machine *m)
+{
+    if (m->stopped)
+        return;
+    m->stopped = true;
+    machine_pause_cpus(m);
+    tell(m, "STOP");
+}
+
+void machine_cont(struct machine *m)
+{
+    if (!m->stopped)
+        return;
+    m->stopped = false;
+    machine_resume_cpus(m);
+    tell(m, "RESUME");
+}
+
+bool machine_is_running(const struct machine *m)
+{
+    return !m->stopped;
 }
 
 static void press_power_key(struct machine *m)
@@ -241,11 +279,18 @@ static bool serve(struct machine *m, struct err *e)
     u32 r = atomic_exchange(&m->requests, 0);
     if (r & (MACHINE_OFF | MACHINE_QUIT) || (r & MACHINE_RESET && m->opts->no_reboot)) {
         m->over = true;
+        tell(m, "SHUTDOWN");
         return true;
     }
-    if (r & MACHINE_POWER_KEY)
+    if (r & MACHINE_POWER_KEY) {
         press_power_key(m);
-    return !(r & MACHINE_RESET) || start(m, e);
+        tell(m, "POWERDOWN");
+    }
+    if (!(r & MACHINE_RESET))
+        return true;
+    bool good = start(m, e);
+    tell(m, "RESET");
+    return good;
 }
 
 bool machine_run(struct machine *m, struct err *e)
@@ -259,6 +304,11 @@ bool machine_run(struct machine *m, struct err *e)
     }
     machine_pause_cpus(m);
     return good;
+}
+
+const struct machine_opts *machine_options(const struct machine *m)
+{
+    return m->opts;
 }
 
 struct loop *machine_loop(struct machine *m)

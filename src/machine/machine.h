@@ -5,6 +5,7 @@
 
 #include "accel/engine.h"
 #include "back/char.h"
+#include "back/net.h"
 #include "block/block.h"
 #include "board/board.h"
 
@@ -38,6 +39,8 @@ struct machine_opts {
     const char *serial[MACHINE_SERIALS]; /* ids of chardevs; NULL: nothing is connected */
     struct machine_drive *drives;
     size_t drive_count;
+    struct net_opts *netdevs;  /* with ids */
+    size_t netdev_count;
     struct machine_device *devices;
     size_t device_count;
     const char **globals;      /* "class.property=value": of all devices of a class */
@@ -46,6 +49,7 @@ struct machine_opts {
     bool without_cpus;         /* none runs: for tests, or to look at the machine */
     const char *qtest;         /* id of a chardev: the tests' protocol is spoken there, and steps the clock */
     bool no_reboot;            /* a reset is the end */
+    bool stopped;              /* it waits for machine_cont() before it begins */
     s64 epoch;                 /* what the RTC shows first: seconds since 1970 */
 };
 
@@ -66,6 +70,21 @@ void machine_request(struct machine *m, enum machine_request r);
 /* Run until the end. False: it failed to start again after a reset. */
 bool machine_run(struct machine *m, struct err *e);
 
+/* Who wants to know what happens: "STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", as QMP names it. On the loop's
+ * thread. */
+struct machine_listener {
+    void (*event)(struct machine_listener *l, const char *name);
+    struct machine_listener *next;
+};
+void machine_listen(struct machine *m, struct machine_listener *l);
+
+/* On the loop's thread: vCPUs and clock stand still, and go on. */
+void machine_stop(struct machine *m);
+void machine_cont(struct machine *m);
+bool machine_is_running(const struct machine *m);
+
+const struct machine_opts *machine_options(const struct machine *m);
+struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
 struct loop *machine_loop(struct machine *m);
 struct dev *machine_dev(struct machine *m, const char *name);
 struct mem_space *machine_memory(struct machine *m);

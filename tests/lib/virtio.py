@@ -80,7 +80,8 @@ class Device:
         """A chain: `out` to be read, then `size` bytes to be written, in pieces of at most `split`; waits for its end.
         Returns what was written, and the length that the device says."""
         buffers, at = [], RAM + 0x4000
-        self.write(at, out)
+        if out:
+            self.write(at, out)
         for total, flag in ((len(out), 0), (size, WRITE)):
             for start in range(0, total, split):
                 buffers.append((at + start, min(split, total - start), flag))
@@ -106,3 +107,7 @@ class Device:
                 self.seen += 1
                 return self.m.readl(entry + 4)
         raise RuntimeError("the device does not answer")
+
+    def interrupted(self):
+        """Is there an interrupt, or will there soon be one?"""
+        return any(self.get("isr") for _ in range(1000))

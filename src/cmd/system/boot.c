@@ -15,17 +15,27 @@
 #include "cmd/cmd.h"
 #include "cmd/system/parts.h"
 #include "machine/machine.h"
+#include "monitor/qmp.h"
+
+enum { QMP_MAX = 4 };
+
+#define BOOT_MEMORY (512ull << 20) /* what lyre boot gives; the compatible names give what their board does */
 
 struct boot {
     const char *isa;  /* the name says it; NULL: lyre boot */
     const char *name; /* for messages */
     struct machine_opts machine;
-    size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap;
+    char **words; /* that others point into */
+    size_t word_count, word_cap;
+    size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
     unsigned drives; /* of -drive, for their names */
     unsigned serials;
     const char *board;
     bool nographic, headless, qtest;
+    bool networked; /* it was said what networks there are; else there is one */
     char *qtest_chardev;
+    char *qmp_chardev[QMP_MAX];
+    unsigned qmps;
     const char *dumpdtb;
 };
 
@@ -71,7 +81,7 @@ static enum answer list_boards(struct boot *b)
     return DONE;
 }
 
-static enum answer set_machine_word(struct boot *b, char *word, bool first)
+static void set_machine_word(struct boot *b, char *word, bool first)
 {
     if (first && !strchr(word, '='))
         b->board = word;
@@ -81,7 +91,6 @@ static enum answer set_machine_word(struct boot *b, char *word, bool first)
         b->dumpdtb = word + 8;
     else
         VEC_PUSH(b->machine.board_options, b->machine.board_option_count, b->board_option_cap) = word;
-    return GO_ON;
 }
 
 static enum answer opt_machine(struct boot *b, const struct option *o, const char *arg)
@@ -89,8 +98,10 @@ static enum answer opt_machine(struct boot *b, const struct option *o, const cha
     if (is_help(arg))
         return list_boards(b);
     bool first = true;
-    for (char *w; (w = next_word(&arg)); first = false)
+    for (char *w; (w = next_word(&arg)); first = false) {
+        VEC_PUSH(b->words, b->word_count, b->word_cap) = w;
         set_machine_word(b, w, first);
+    }
     return GO_ON;
 }
 
@@ -160,35 +171,51 @@ static enum answer opt_memory(struct boot *b, const struct option *o, const char
     return GO_ON;
 }
 
-/* "4", "cpus=4", and how they are grouped, which must come to as many. */
-static enum answer opt_smp(struct boot *b, const struct option *o, const char *arg)
+struct smp {
+    u64 cpus, product;
+    bool grouped;
+};
+
+/* "4", "cpus=4", or a way of grouping them; false: it is none. */
+static bool smp_word(struct smp *s, const char *word)
 {
-    u64 cpus = 0, product = 1, v;
-    const char *at = arg;
-    bool grouped = false;
-    for (char *w; (w = next_word(&at)); free(w)) {
-        char *value = strchr(w, '='), *end;
-        const char *number = value ? value + 1 : w;
-        v = strtoull(number, &end, 10);
-        if (end == number || *end || !v || v > 1024)
-            return complain(b, "-smp %s: it wants numbers of CPUs", arg);
-        size_t len = value ? (size_t)(value - w) : 4;
-        if (!value || !strncmp(w, "cpus", len))
-            cpus = v;
-        else if (!strncmp(w, "maxcpus", len))
-            cpus = cpus ? cpus : v;
-        else if (!strncmp(w, "sockets", len) || !strncmp(w, "clusters", len) || !strncmp(w, "cores", len) ||
-                 !strncmp(w, "threads", len)) {
-            product *= v;
-            grouped = true;
-        } else {
-            return complain(b, "-smp: there is no '%s'", w);
+    static const char *const groups[] = {"sockets", "clusters", "cores", "threads"};
+    const char *value = strchr(word, '='), *number = value ? value + 1 : word;
+    size_t len = value ? (size_t)(value - word) : 0;
+    char *end;
+    u64 v = strtoull(number, &end, 10);
+    if (end == number || *end || !v || v > 1024)
+        return false;
+    for (unsigned i = 0; i < ARRAY_LEN(groups); i++) {
+        if (len == strlen(groups[i]) && !strncmp(word, groups[i], len)) {
+            s->product *= v;
+            s->grouped = true;
+            return true;
         }
     }
-    if (grouped && cpus && product != cpus)
-        return complain(b, "-smp %s: groups of %llu are not %llu CPUs", arg, (unsigned long long)product,
-                        (unsigned long long)cpus);
-    b->machine.cpus = (unsigned)(cpus ? cpus : product);
+    if (!value || (len == 4 && !strncmp(word, "cpus", len)))
+        s->cpus = v;
+    else if (len == 7 && !strncmp(word, "maxcpus", len))
+        s->cpus = s->cpus ? s->cpus : v;
+    else
+        return false;
+    return true;
+}
+
+/* Groups must come to as many as there are CPUs. */
+static enum answer opt_smp(struct boot *b, const struct option *o, const char *arg)
+{
+    struct smp s = {.product = 1};
+    const char *at = arg;
+    bool good = true;
+    for (char *w; good && (w = next_word(&at)); free(w))
+        good = smp_word(&s, w);
+    if (!good)
+        return complain(b, "-smp %s: it wants numbers of cpus, or of sockets, clusters, cores and threads", arg);
+    if (s.grouped && s.cpus && s.product != s.cpus)
+        return complain(b, "-smp %s: groups of %llu are not %llu CPUs", arg, (unsigned long long)s.product,
+                        (unsigned long long)s.cpus);
+    b->machine.cpus = (unsigned)(s.cpus ? s.cpus : s.product);
     return GO_ON;
 }
 
@@ -226,7 +253,8 @@ static enum answer opt_no_reboot(struct boot *b, const struct option *o, const c
 static enum answer opt_rtc(struct boot *b, const struct option *o, const char *arg)
 {
     const char *at = arg;
-    for (char *w; (w = next_word(&at)); free(w)) {
+    bool good = true;
+    for (char *w; good && (w = next_word(&at)); free(w)) {
         struct tm tm = {0};
         time_t now = time(NULL);
         if (!strcmp(w, "base=localtime"))
@@ -234,9 +262,9 @@ static enum answer opt_rtc(struct boot *b, const struct option *o, const char *a
         else if (!strncmp(w, "base=", 5) && (strptime(w + 5, "%Y-%m-%dT%H:%M:%S", &tm) || strptime(w + 5, "%Y-%m-%d", &tm)))
             b->machine.epoch = timegm(&tm);
         else if (strcmp(w, "base=utc") && strcmp(w, "clock=vm") && strcmp(w, "clock=host"))
-            return complain(b, "-rtc %s is not supported; there are base=utc, base=localtime, base=DATE, clock=vm", w);
+            good = false;
     }
-    return GO_ON;
+    return good ? GO_ON : complain(b, "-rtc %s: there are base=utc, base=localtime, base=DATE and clock=vm", arg);
 }
 
 /* ---- what is connected ---- */
@@ -255,7 +283,7 @@ static enum answer opt_chardev(struct boot *b, const struct option *o, const cha
 }
 
 /* What -serial and its like say: "chardev:ID" or a back end of its own, which gets the name `id`. NULL on failure. */
-static char *connect(struct boot *b, const char *option, const char *arg, char *id)
+static char *connect_line(struct boot *b, const char *option, const char *arg, char *id)
 {
     struct err e;
     if (!strncmp(arg, "chardev:", 8)) {
@@ -280,7 +308,7 @@ static enum answer add_serial(struct boot *b, const char *arg)
     unsigned n = b->serials++;
     if (!strcmp(arg, "none"))
         return GO_ON;
-    b->machine.serial[n] = connect(b, "serial", arg, xprintf("serial%u", n));
+    b->machine.serial[n] = connect_line(b, "serial", arg, xprintf("serial%u", n));
     return b->machine.serial[n] ? GO_ON : FAILED;
 }
 
@@ -326,10 +354,97 @@ static enum answer opt_blockdev(struct boot *b, const struct option *o, const ch
     return parse_blockdev(d, arg, &e) ? GO_ON : complain(b, "-blockdev %s: %s", arg, e.text);
 }
 
+static enum answer add_netdev(struct boot *b, const char *arg, char **rest)
+{
+    struct err e;
+    struct net_opts *n = &VEC_PUSH(b->machine.netdevs, b->machine.netdev_count, b->netdev_cap);
+    if (!net_opts_parse(n, arg, rest, &e))
+        return complain(b, "-netdev %s: %s", arg, e.text);
+    if (!n->id && !rest)
+        return complain(b, "-netdev %s: Parameter 'id' is missing", arg);
+    b->networked = true;
+    return GO_ON;
+}
+
+static enum answer opt_netdev(struct boot *b, const struct option *o, const char *arg)
+{
+    return add_netdev(b, arg, NULL);
+}
+
+/* A network and its card, which gets what the network does not know. */
+static enum answer opt_nic(struct boot *b, const struct option *o, const char *arg)
+{
+    char *rest = NULL;
+    if (!strcmp(arg, "none")) {
+        b->networked = true;
+        return GO_ON;
+    }
+    if (add_netdev(b, arg, &rest) != GO_ON)
+        return FAILED;
+    struct net_opts *n = &b->machine.netdevs[b->machine.netdev_count - 1];
+    if (!n->id)
+        n->id = xprintf("net%zu", b->machine.netdev_count - 1);
+    char *device = xprintf("virtio-net-device,netdev=%s%s%s", n->id, rest ? "," : "", rest ? rest : "");
+    enum answer a = opt_device(b, o, device);
+    free(device);
+    free(rest);
+    return a;
+}
+
+static enum answer opt_net(struct boot *b, const struct option *o, const char *arg)
+{
+    return strcmp(arg, "none") ? complain(b, "-net %s: say -nic or -netdev instead", arg) : opt_nic(b, o, arg);
+}
+
+static enum answer opt_nodefaults(struct boot *b, const struct option *o, const char *arg)
+{
+    b->networked = true;
+    return GO_ON;
+}
+
 static enum answer opt_qtest(struct boot *b, const struct option *o, const char *arg)
 {
-    b->qtest_chardev = connect(b, "qtest", arg, xstrdup("qtest"));
+    b->qtest_chardev = connect_line(b, "qtest", arg, xstrdup("qtest"));
     return b->qtest_chardev ? GO_ON : FAILED;
+}
+
+static enum answer add_qmp(struct boot *b, char *chardev)
+{
+    if (!chardev || b->qmps == QMP_MAX) {
+        free(chardev);
+        return chardev ? complain(b, "there are at most %u of -qmp", QMP_MAX) : FAILED;
+    }
+    b->qmp_chardev[b->qmps++] = chardev;
+    return GO_ON;
+}
+
+static enum answer opt_qmp(struct boot *b, const struct option *o, const char *arg)
+{
+    return add_qmp(b, connect_line(b, o->name, arg, xprintf("compat_monitor%u", b->qmps)));
+}
+
+/* "chardev=ID,mode=control"; the monitor for people is not there. */
+static enum answer opt_mon(struct boot *b, const struct option *o, const char *arg)
+{
+    char *id = NULL;
+    bool control = false;
+    const char *at = arg;
+    for (char *w; (w = next_word(&at)); free(w)) {
+        if (!strncmp(w, "chardev=", 8) && !id)
+            id = xstrdup(w + 8);
+        else if (!strcmp(w, "mode=control"))
+            control = true;
+    }
+    if (control && id)
+        return add_qmp(b, id);
+    free(id);
+    return complain(b, "-mon %s: only chardev=ID,mode=control is supported", arg);
+}
+
+static enum answer opt_stopped(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.stopped = true;
+    return GO_ON;
 }
 
 static enum answer opt_nographic(struct boot *b, const struct option *o, const char *arg)
@@ -416,12 +531,16 @@ static const struct option options[] = {
     {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; also as JSON"},
     {"global", "class.prop=value", opt_global, "a property of all devices of a class"},
     {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
+    {"qmp", "where", opt_qmp, "speak QMP there"},
+    {"mon", "chardev=ID,mode=control", opt_mon, "speak QMP on a character device"},
+    {"S", NULL, opt_stopped, "wait for QMP's cont before the CPUs start"},
     {"monitor", "none", opt_none, NULL},
     {"parallel", "none", opt_none, NULL},
-    {"net", "none", opt_none, NULL},
-    {"nic", "none", opt_none, NULL},
+    {"netdev", "user,id=ID[,...]", opt_netdev, "a network: hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
+    {"nic", "user|none[,...]", opt_nic, "a network with its card; mac= is the card's"},
+    {"net", "none", opt_net, NULL},
     {"vga", "none", opt_none, NULL},
-    {"nodefaults", NULL, opt_nothing, NULL},
+    {"nodefaults", NULL, opt_nodefaults, NULL},
     {"no-user-config", NULL, opt_nothing, NULL},
     {"name", "text", opt_nothing, NULL},
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
@@ -488,13 +607,16 @@ static enum answer complete(struct boot *b)
         return complain(b, "unsupported machine type: %s", e.text);
     if (m->cpu && is_help(m->cpu))
         return list_cpus(m->board);
-    m->ram = m->ram ? m->ram : m->board->default_ram;
+    if (!m->ram)
+        m->ram = b->isa ? m->board->default_ram : BOOT_MEMORY;
     if (b->qtest != (b->qtest_chardev != NULL))
         return complain(b, "-accel qtest and -qtest go together");
     m->qtest = b->qtest_chardev;
     m->without_cpus = b->qtest || b->dumpdtb;
     if (b->isa && !b->nographic && !b->headless && !b->qtest && !b->dumpdtb)
         return complain(b, "there is no display yet; say -nographic, or -display none");
+    if (!b->networked && !m->without_cpus && opt_nic(b, NULL, "user") != GO_ON)
+        return FAILED;
     if (!b->serials && (b->nographic || !b->isa) && !b->headless && !b->qtest && !b->dumpdtb)
         return add_serial(b, "mon:stdio");
     return GO_ON;
@@ -525,6 +647,17 @@ static bool write_fdt(struct boot *b, struct machine *m, struct err *e)
     return good || err_set(e, errno, "cannot write '%s': %s", b->dumpdtb, strerror(errno));
 }
 
+static bool make_qmp(struct boot *b, struct machine *m, struct qmp **qmp, struct err *e)
+{
+    for (unsigned i = 0; i < b->qmps; i++) {
+        struct chardev *c = machine_chardev(m, b->qmp_chardev[i], e);
+        qmp[i] = c ? qmp_new(m, c, e) : NULL;
+        if (!qmp[i])
+            return false;
+    }
+    return true;
+}
+
 static bool run_machine(struct boot *b, struct machine *m, int signals, struct err *e)
 {
     struct signals s = {{signals, signalled}, m};
@@ -532,7 +665,10 @@ static bool run_machine(struct boot *b, struct machine *m, int signals, struct e
         return write_fdt(b, m, e);
     if (!loop_fd_add(machine_loop(m), &s.fd, EPOLLIN, e))
         return false;
-    bool good = machine_run(m, e);
+    struct qmp *qmp[QMP_MAX] = {NULL};
+    bool good = make_qmp(b, m, qmp, e) && machine_run(m, e);
+    for (unsigned i = 0; i < QMP_MAX; i++)
+        qmp_free(qmp[i]);
     loop_fd_remove(machine_loop(m), &s.fd);
     return good;
 }
@@ -571,8 +707,16 @@ static void free_options(struct boot *b)
         device_free(&m->devices[i]);
     free(m->devices);
     free(m->globals);
+    for (size_t i = 0; i < m->netdev_count; i++)
+        net_opts_free(&m->netdevs[i]);
+    free(m->netdevs);
     free(m->board_options);
+    for (size_t i = 0; i < b->word_count; i++)
+        free(b->words[i]);
+    free(b->words);
     free(b->qtest_chardev);
+    for (unsigned i = 0; i < b->qmps; i++)
+        free(b->qmp_chardev[i]);
     for (unsigned i = 0; i < MACHINE_SERIALS; i++)
         free((char *)(uintptr_t)m->serial[i]);
 }

@@ -246,6 +246,8 @@ struct virtio_chain *virtio_take(struct virtio *v, unsigned queue)
 /* Section 2.6.7.2: an interrupt when the index passes what the driver asked for. */
 static bool wants_interrupt(struct virtio *v, const struct virtqueue *q, u16 old, u16 new)
 {
+    if (v->features & VIRTIO_F_NOTIFY_ON_EMPTY && q->put == q->next && get16(v, q->avail + RING_INDEX) == (u16)q->next)
+        return true; /* nothing is left to do, which the driver always wants to hear */
     if (v->features & VIRTIO_F_EVENT_IDX) {
         u16 event = get16(v, q->avail + RING + AVAIL_ENTRY * q->size);
         return (u16)(new - event - 1) < (u16)(new - old);

@@ -150,6 +150,20 @@ static bool starts_step(const struct a64_state *s, u64 spsr)
     return on && !before && spsr & A64_PSTATE_SS;
 }
 
+enum { STEP_KNOWN = 1 << 24, STEP_EXCLUSIVE = 1 << 6 };
+
+/* What the step exception will say of the instruction that is stepped now. */
+static u64 step_syndrome(struct vcpu *cpu)
+{
+    unsigned id = a64_decode_id(a64_insn_at_pc(cpu));
+    return STEP_KNOWN | (id == A64_LDXR || id == A64_LDXP ? STEP_EXCLUSIVE : 0);
+}
+
+void a64_take_step(struct vcpu *cpu)
+{
+    a64_take(cpu, A64_EC_STEP, (u32)a64_of(cpu)->el1.stepped | 0x22);
+}
+
 void a64_return(struct vcpu *cpu)
 {
     struct a64_state *s = a64_of(cpu);
@@ -163,5 +177,6 @@ void a64_return(struct vcpu *cpu)
     s->nzcv = (struct ir_flags){.kind = IR_FLK_BITS, .a = p >> 28 & 15};
     a64_select_sp(s, p);
     s->pc = s->elr_el1;
+    s->el1.stepped = p & A64_PSTATE_SS ? step_syndrome(cpu) : 0;
     cpu->env->excl.size = 0;
 }

@@ -20,11 +20,19 @@ static u64 *kept_at(struct vcpu *cpu, const struct a64_register *r)
     return (u64 *)(void *)(cpu->env->slots + at);
 }
 
+/* Whether the interrupt controller has registers here is the board's to say. */
+static u64 read_id(struct vcpu *cpu, u32 key)
+{
+    u64 v = 0;
+    a64_machine_id(&a64_of(cpu)->model, key, &v);
+    return key == A64_REG_ID_AA64PFR0_EL1 && cpu->port->registers ? v | 1 << 24 : v;
+}
+
 static u64 read_register(struct vcpu *cpu, const struct a64_register *r)
 {
     u64 v = 0;
     if (r->constant)
-        a64_machine_id(&a64_of(cpu)->model, r->key, &v);
+        v = read_id(cpu, r->key);
     else if (r->read)
         v = r->read(cpu);
     else if (r->slot || r->at)
@@ -154,6 +162,8 @@ static enum isa_next wait(struct vcpu *cpu, unsigned id)
         return ISA_NEXT_RUN;
     }
     s->pc += 4;
+    if (cpu->env->key & A64_KEY_STEP)
+        return ISA_NEXT_RUN; /* an exception is to come; a wait may end at any time */
     return for_event ? ISA_NEXT_PAUSE : ISA_NEXT_WAIT;
 }
 

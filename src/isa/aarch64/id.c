@@ -4,23 +4,26 @@
 
 #include "isa/aarch64/system.h"
 
+#define CSV (1ull << 56 | 1ull << 60)
+
 /* What a program is not told. */
 static const struct facts {
     const char *model;
+    u64 pfr0;    /* that speculation does not leak: CSV2, CSV3 */
     u64 mmfr0;   /* ranges of addresses, sizes of pages */
     u64 dfr0;    /* six breakpoints, four watchpoints */
     u64 clidr;
     u64 cache[3]; /* CCSIDR_EL1 by CSSELR_EL1: data, instructions, second level */
 } facts[] = {
-    {"max", 0x101125, 0x10305408, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
-    {"cortex-a35", 0x101022, 0x10305106, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x703fe03a}},
-    {"cortex-a53", 0x001022, 0x10305106, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x707fe07a}},
-    {"cortex-a55", 0x101022, 0x10305408, 0x82000023, {0x700fe01a, 0x200fe01a, 0x703fe01a}},
-    {"cortex-a57", 0x001024, 0x10305106, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
-    {"cortex-a72", 0x001024, 0x10305106, 0x0a200023, {0x701fe00a, 0x201fe012, 0x707fe07a}},
-    {"cortex-a76", 0x101022, 0x10305408, 0x82000023, {0x701fe01a, 0x201fe01a, 0x707fe03a}},
-    {"neoverse-n1", 0x101025, 0x10305408, 0x82000023, {0x701fe01a, 0x201fe01a, 0x70ffe03a}},
-    {"a64fx", 0x001025, 0x10305408, 0x80000023, {0x7007e01c, 0x2007e01c, 0x70ffe07c}},
+    {"max", CSV, 0x101125, 0x10305408, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
+    {"cortex-a35", 0, 0x101022, 0x10305106, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x703fe03a}},
+    {"cortex-a53", 0, 0x001022, 0x10305106, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x707fe07a}},
+    {"cortex-a55", CSV, 0x101022, 0x10305408, 0x82000023, {0x700fe01a, 0x200fe01a, 0x703fe01a}},
+    {"cortex-a57", 0, 0x001024, 0x10305106, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
+    {"cortex-a72", 0, 0x001024, 0x10305106, 0x0a200023, {0x701fe00a, 0x201fe012, 0x707fe07a}},
+    {"cortex-a76", CSV, 0x101022, 0x10305408, 0x82000023, {0x701fe01a, 0x201fe01a, 0x707fe03a}},
+    {"neoverse-n1", CSV, 0x101025, 0x10305408, 0x82000023, {0x701fe01a, 0x201fe01a, 0x70ffe03a}},
+    {"a64fx", 0, 0x001025, 0x10305408, 0x80000023, {0x7007e01c, 0x2007e01c, 0x70ffe07c}},
 };
 
 static const struct facts *facts_of(const struct a64_model *m)
@@ -39,6 +42,7 @@ static const struct {
 } offers[] = {
     {A64_FEAT_TLBIOS, A64_REG_ID_AA64ISAR0_EL1, 56, 1}, {A64_FEAT_TLBIRANGE, A64_REG_ID_AA64ISAR0_EL1, 56, 2},
     {A64_FEAT_PAN, A64_REG_ID_AA64MMFR1_EL1, 20, 1},    {A64_FEAT_PAN2, A64_REG_ID_AA64MMFR1_EL1, 20, 2},
+    {A64_FEAT_LOR, A64_REG_ID_AA64MMFR1_EL1, 16, 1},
     {A64_FEAT_HAFDBS, A64_REG_ID_AA64MMFR1_EL1, 0, 2},  {A64_FEAT_UAO, A64_REG_ID_AA64MMFR2_EL1, 4, 1},
     {A64_FEAT_E0PD, A64_REG_ID_AA64MMFR2_EL1, 60, 1},   {A64_FEAT_IDST, A64_REG_ID_AA64MMFR2_EL1, 36, 1},
 };
@@ -80,7 +84,7 @@ bool a64_machine_id(const struct a64_model *m, u32 key, u64 *value)
         if (offers[i].key == key && a64_has(m, offers[i].feature))
             *value = (*value & ~(15ull << offers[i].shift)) | (u64)offers[i].value << offers[i].shift;
     }
-    *value |= common(m, key);
+    *value |= common(m, key) | (key == A64_REG_ID_AA64PFR0_EL1 ? f->pfr0 : 0);
     return true;
 }
 

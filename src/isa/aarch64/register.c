@@ -246,11 +246,6 @@ static u64 read_counter(struct vcpu *cpu)
     return a64_counter(cpu);
 }
 
-static u64 read_frequency(struct vcpu *cpu)
-{
-    return A64_CNTFRQ;
-}
-
 #define TIMER(name, id)                                                                            \
     static u64 read_##name##_ctl(struct vcpu *cpu)                                                 \
     {                                                                                              \
@@ -324,7 +319,9 @@ bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write)
 #define BREAK(n)                                                                                   \
     {A64_REG_DBGBVR##n##_EL1, A64_RW1, AT(el1.dbgbvr[n])}, {A64_REG_DBGBCR##n##_EL1, A64_RW1, AT(el1.dbgbcr[n])}
 #define WATCH(n)                                                                                   \
-    {A64_REG_DBGWVR##n##_EL1, A64_RW1, AT(el1.dbgwvr[n])}, {A64_REG_DBGWCR##n##_EL1, A64_RW1, AT(el1.dbgwcr[n])}
+    {A64_REG_DBGWVR##n##_EL1, A64_RW1, AT(el1.dbgwvr[n]), .fixed = 3}, {A64_REG_DBGWCR##n##_EL1, A64_RW1, AT(el1.dbgwcr[n])}
+/* Limited ordering regions: there are none. */
+#define LOR(name) {A64_REG_##name, A64_RW1, .feature = A64_FEAT_LOR, .read = read_zero, .write = write_nothing}
 #define GATED(name, how, door) A64_REG_##name, how, .gate = A64_GATE_##door
 
 
@@ -340,7 +337,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_MDRAR_EL1, A64_R1, .read = read_zero},
     {A64_REG_OSLAR_EL1, A64_W1, .write = write_oslar},
     {A64_REG_OSLSR_EL1, A64_R1, .read = read_oslsr},
-    {A64_REG_OSDLR_EL1, A64_RW1, AT(el1.osdlr)},
+    {A64_REG_OSDLR_EL1, A64_RW1, AT(el1.osdlr), .fixed = ~1ull},
     {A64_REG_DBGPRCR_EL1, A64_RW1, .read = read_zero, .write = write_nothing},
     {A64_REG_DBGCLAIMSET_EL1, A64_RW1, .read = read_claimset, .write = write_claimset},
     {A64_REG_DBGCLAIMCLR_EL1, A64_RW1, AT(el1.dbgclaim), .write = write_claimclr},
@@ -384,6 +381,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_PMINTENCLR_EL1, A64_RW1, AT(el1.pminten), .write = write_pmintenclr},
     {A64_REG_MAIR_EL1, A64_RW1, SLOT(MAIR_EL1), .write = write_mair},
     {A64_REG_AMAIR_EL1, A64_RW1, AT(el1.amair), .write = write_nothing},
+    LOR(LORSA_EL1), LOR(LOREA_EL1), LOR(LORN_EL1), LOR(LORC_EL1), LOR(LORID_EL1),
     {A64_REG_VBAR_EL1, A64_RW1, SLOT(VBAR_EL1), .fixed = 0x7ff},
     {A64_REG_RVBAR_EL1, A64_R1, .read = read_zero},
     {A64_REG_ISR_EL1, A64_R1, .read = read_isr},
@@ -411,7 +409,7 @@ const struct a64_register a64_registers[] = {
     {GATED(PMUSERENR_EL0, A64_R0 | A64_RW1, NONE), AT(el1.pmuserenr), .write = write_pmuserenr},
     {GATED(PMOVSSET_EL0, A64_RW01, PMU), AT(el1.pmovs), .write = write_pmovsset},
 
-    {GATED(CNTFRQ_EL0, A64_R01 | A64_W1, FREQUENCY), .read = read_frequency, .write = write_nothing},
+    {GATED(CNTFRQ_EL0, A64_R01 | A64_W1, FREQUENCY), AT(el1.cntfrq), .fixed = ~0xffffffffull},
     {GATED(CNTPCT_EL0, A64_R01, COUNTER_P), .read = read_counter},
     {GATED(CNTVCT_EL0, A64_R01, COUNTER_V), .read = read_counter},
     {GATED(CNTP_TVAL_EL0, A64_RW01, TIMER_P), .read = read_cntp_tval, .write = write_cntp_tval},

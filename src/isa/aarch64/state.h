@@ -23,14 +23,16 @@ enum { A64_BREAKPOINTS = 6, A64_WATCHPOINTS = 4 };
 /* What else EL1 has in a machine; C alone reads and writes it. */
 struct a64_el1 {
     u64 machine; /* 1: EL1 is there; 0: a program's CPU, where it is Linux */
+    u64 physical_bits; /* of addresses, by the model */
     u64 mpidr;
     u64 actlr, afsr0, afsr1, amair, csselr, disr;
     u64 mdccint, osdtrrx, osdtrtx, oseccr, os_lock, osdlr, dbgclaim;
     u64 dbgbvr[A64_BREAKPOINTS], dbgbcr[A64_BREAKPOINTS], dbgwvr[A64_WATCHPOINTS], dbgwcr[A64_WATCHPOINTS];
     u64 pmcr, pmcnten, pminten, pmovs, pmselr, pmuserenr, pmccfiltr;
     u64 pmccntr;       /* the cycle counter; while it counts, what it is ahead of the clock by */
+    u64 cntfrq;        /* what the guest is told; the highest level may write it */
     u64 cntp_ctl, cntp_cval, cntv_ctl, cntv_cval;
-    u64 scxtnum_el0, scxtnum_el1, tpidr2;
+    u64 stepped;       /* the ISS of the step exception to come, as far as it is about the instruction */
 };
 
 struct a64_state {

@@ -66,10 +66,14 @@ static void reset(struct vcpu *cpu, unsigned index)
     s->pstate = A64_PSTATE_EL1 | A64_PSTATE_SP | A64_PSTATE_DAIF;
     s->sctlr_el1 = 0x00c50838; /* as Cortex-A57 */
     s->cpacr_el1 = 0;
+    u64 mmfr0;
+    a64_machine_id(&s->model, A64_REG_ID_AA64MMFR0_EL1, &mmfr0);
     s->el1 = (struct a64_el1){
         .machine = 1,
+        .physical_bits = MIN(a64_physical_bits(mmfr0 & 15), 48u),
         .mpidr = 1ull << 31 | (u64)(index / 16) << 8 | index % 16,
         .os_lock = 1,
+        .cntfrq = A64_CNTFRQ,
         .pmcr = (s->model.midr >> 24) << 24 | (s->model.midr >> 4 & 0xff) << 16,
     };
     a64_timers_reset(c);
@@ -100,7 +104,7 @@ static bool wakes(const struct vcpu *cpu)
     return atomic_load(&cpu->port->lines) != 0;
 }
 
-static u32 insn_at_pc(struct vcpu *cpu)
+u32 a64_insn_at_pc(struct vcpu *cpu)
 {
     struct isa_page page;
     struct isa_fault f;
@@ -126,9 +130,9 @@ static bool based_on_sp(u32 insn)
 static void unaligned(struct vcpu *cpu, u64 addr)
 {
     const struct a64_state *s = a64_of(cpu);
-    u32 insn = insn_at_pc(cpu);
+    u32 insn = a64_insn_at_pc(cpu);
     if (cpu->env->key & A64_KEY_STEP && addr == 1) { /* a64_lift_prepare() */
-        a64_take(cpu, A64_EC_STEP, 1 << 24 | 0x22);
+        a64_take_step(cpu);
         return;
     }
     if (cpu->env->key & A64_KEY_SP_ALIGN && s->sp & 15 && based_on_sp(insn)) {
@@ -141,6 +145,18 @@ static void unaligned(struct vcpu *cpu, u64 addr)
     a64_take_data_abort(cpu, &f, write ? A64_ISS_WRITE : 0);
 }
 
+/* ESR_EL1.WnR. An atomic instruction both reads and writes: it counts as a write where a read would not have faulted. */
+static bool counts_as_write(struct vcpu *cpu, const struct vcpu_exit *x)
+{
+    const u16 both = INSN_LOADS | INSN_STORES;
+    const struct insn *e = a64_decode(a64_insn_at_pc(cpu));
+    struct isa_page page;
+    struct isa_fault f;
+    if (x->access != IR_ACCESS_WRITE || !e || (e->effects & both) != both || e->id == A64_SYS)
+        return x->access == IR_ACCESS_WRITE;
+    return a64_translate(cpu, x->addr, IR_ACCESS_READ, mode(cpu->env->key), &page, &f);
+}
+
 static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
 {
     struct isa_fault f = {.addr = x->addr, .kind = x->fault, .level = x->level};
@@ -150,7 +166,7 @@ static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
     else if (x->access == IR_ACCESS_EXEC)
         a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(&f), f.addr);
     else
-        a64_take_data_abort(cpu, &f, x->access == IR_ACCESS_WRITE ? A64_ISS_WRITE : 0);
+        a64_take_data_abort(cpu, &f, counts_as_write(cpu, x) ? A64_ISS_WRITE : 0);
 }
 
 static enum isa_next raised(struct vcpu *cpu, const struct vcpu_exit *x)

@@ -104,6 +104,8 @@ void a64_take_data_abort(struct vcpu *cpu, const struct isa_fault *f, u32 iss);
 /* The instruction is undefined. */
 void a64_take_undefined(struct vcpu *cpu);
 bool a64_take_interrupt(struct vcpu *cpu);
+/* The instruction that was to be stepped has been. */
+void a64_take_step(struct vcpu *cpu);
 void a64_return(struct vcpu *cpu);
 /* PSTATE.SP or the level changes. */
 void a64_select_sp(struct a64_state *s, u64 pstate);
@@ -159,6 +161,9 @@ extern const unsigned a64_registers_count;
 const struct a64_register *a64_register(const struct a64_model *m, u32 key);
 /* May EL0 access it, as far as the gate goes? */
 bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write);
+
+/* The word at the pc; 0 if it cannot be fetched. */
+u32 a64_insn_at_pc(struct vcpu *cpu);
 
 /* MRS and MSR, and every other instruction that is left to C. */
 enum isa_next a64_execute(struct vcpu *cpu, u32 insn);

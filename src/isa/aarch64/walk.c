@@ -56,14 +56,6 @@ unsigned a64_physical_bits(unsigned range)
     return bits[MIN(range, ARRAY_LEN(bits) - 1u)];
 }
 
-/* Of the CPU, in lyre at most 48. */
-static unsigned model_bits(const struct a64_model *m)
-{
-    u64 mmfr0;
-    a64_machine_id(m, A64_REG_ID_AA64MMFR0_EL1, &mmfr0);
-    return MIN(a64_physical_bits(mmfr0 & 15), 48u);
-}
-
 unsigned a64_context(const struct vcpu *cpu)
 {
     const struct a64_state *s = a64_of(cpu);
@@ -255,7 +247,7 @@ static bool flat(struct walk *w, u64 addr, struct isa_page *page)
 static bool walk(struct walk *w, u64 addr, struct isa_page *page)
 {
     const struct a64_state *s = w->s;
-    unsigned cpu_bits = model_bits(&s->model);
+    unsigned cpu_bits = (unsigned)s->el1.physical_bits;
     bool upper = addr >> 55 & 1;
     *w->fault = (struct isa_fault){.addr = addr};
     w->out_bits = cpu_bits;

@@ -15,7 +15,7 @@ from difflib import unified_diff
 from pathlib import Path
 
 MODELS = os.environ.get("LYRE_TEST_MODELS", "cortex-a57 cortex-a76 max").split()
-SECONDS = 60 * int(os.environ.get("LYRE_TIMEOUT_FACTOR", "4"))
+SECONDS = 15 * int(os.environ.get("LYRE_TIMEOUT_FACTOR", "4"))
 
 
 class Rule:
@@ -40,7 +40,11 @@ def read_rules(path):
 
 
 def output(argv):
-    run = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
+    try:
+        run = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS + 5,
+                             check=False)
+    except subprocess.TimeoutExpired:
+        return "", "no end"
     return run.stdout.replace("\r", ""), run.returncode
 
 

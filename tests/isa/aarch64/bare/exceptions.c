@@ -164,6 +164,37 @@ static void thread_mode(void)
         result("el1t", &t[i], call_el0((u64)t[i].f, 0, 0x3c4));
 }
 
+CODE(do_nop, "nop");
+CODE(do_jump, "b 0f\nnop\n0:");
+CODE(do_call, "adr x9, 0f\n0: br x9\n");
+CODE(do_exclusive, "ldxr x1, [x0]");
+CODE(do_msr, "msr tpidr_el0, x0");
+CODE(do_barrier, "isb");
+CODE(do_not_taken, "cbnz xzr, do_nop");
+
+/* Software step, to EL0 and to EL1: one instruction, or none if PSTATE.SS is clear. */
+static void steps(void)
+{
+    static const struct test t[] = {
+        T(nop, 0), T(jump, 0), T(call, 0), T(exclusive, (u64)words), T(msr, 0), T(barrier, 0), T(not_taken, 0),
+        T(svc, 0), T(brk, 0), T(undefined, 0), T(load, (u64)words), T(store, (u64)words), T(swap, (u64)words + 4),
+        T(read_el1, 0), T(fp, 0), T(wfi, 0), T(pc_align, 0x40080000), T(branch, (u64)do_nop),
+    };
+    WRITE(oslar_el1, 0);
+    for (u64 kernel = 0; kernel < 2; kernel++) {
+        u64 to = kernel ? 0x1c5 : 0x1c0; /* debug exceptions are not masked */
+        for (u64 i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+            for (u64 active = 0; active < 2; active++) {
+                put(active ? "step" : "no step");
+                WRITE(mdscr_el1, 1 | kernel << 13);
+                u64 trapped = call_el0((u64)t[i].f, t[i].arg, to | active << 21);
+                WRITE(mdscr_el1, 0);
+                result(kernel ? " el1" : " el0", &t[i], trapped);
+            }
+        }
+    }
+}
+
 void main(void)
 {
     WRITE(sctlr_el1, READ(sctlr_el1) & ~(1ul << 4 | 1ul << 3));
@@ -171,4 +202,5 @@ void main(void)
     gates();
     returns();
     thread_mode();
+    steps();
 }

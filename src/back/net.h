@@ -1,0 +1,52 @@
+/* Network back ends: where a card's frames go to and come from. All on the loop's thread. */
+#ifndef LYRE_BACK_NET_H
+#define LYRE_BACK_NET_H
+
+#include <netinet/in.h>
+
+#include "base/err.h"
+#include "event/loop.h"
+
+struct netdev;
+
+/* The card. */
+struct net_user {
+    /* False: it has no room, and asks for it with net_accept() when it has. */
+    bool (*receive)(void *opaque, const u8 *frame, size_t len);
+    void *opaque;
+};
+
+enum { NET_FORWARDS = 32, NET_FRAME_MAX = 65536 };
+
+/* A port of the host that leads into the guest. */
+struct net_forward {
+    bool udp;
+    struct in_addr host, guest; /* 0: any, and the first address that the guest gets */
+    u16 host_port, guest_port;
+};
+
+/* User-mode networking: the guest is behind a router that is this process. Strings belong to who filled this in. */
+struct net_opts {
+    char *id;
+    bool restricted; /* the guest reaches nothing but what is forwarded */
+    char *hostname, *domainname, *tftp, *bootfile; /* NULL: none */
+    char *net, *host, *dhcpstart, *dns;            /* addresses; NULL: 10.0.2.0/24 and .2, .15, .3 in it */
+    struct net_forward forward[NET_FORWARDS];
+    unsigned forwards;
+};
+
+/* "user,id=ID,hostfwd=tcp::2222-:22,restrict=on ...", what -netdev and -nic take. What is not known is added to `rest`
+ * as "name=value", or refused if that is NULL. */
+bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct err *e);
+void net_opts_free(struct net_opts *o);
+
+struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e);
+void net_free(struct netdev *n); /* NULL is allowed */
+
+/* False: it has a card already. */
+bool net_attach(struct netdev *n, const struct net_user *u);
+void net_send(struct netdev *n, const u8 *frame, size_t len);
+/* There is room again: frames that wait are received. */
+void net_accept(struct netdev *n);
+
+#endif

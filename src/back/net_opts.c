@@ -1,0 +1,102 @@
+/* Network back ends as command lines name them. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "back/net.h"
+#include "base/mem.h"
+
+static bool parse_address(const char *text, struct in_addr *to)
+{
+    to->s_addr = 0;
+    return !*text || inet_pton(AF_INET, text, to) == 1;
+}
+
+/* "[ADDRESS]:PORT" */
+static bool parse_end(char *text, struct in_addr *address, u16 *port)
+{
+    char *colon = strrchr(text, ':'), *end;
+    if (!colon)
+        return false;
+    *colon = 0;
+    unsigned long v = strtoul(colon + 1, &end, 10);
+    *port = (u16)v;
+    return v <= 65535 && end != colon + 1 && !*end && parse_address(text, address);
+}
+
+/* "tcp:[HOST]:PORT-[GUEST]:PORT" */
+static bool add_forward(struct net_opts *o, const char *text, struct err *e)
+{
+    char copy[128];
+    snprintf(copy, sizeof(copy), "%s", text);
+    char *minus = strchr(copy, '-');
+    bool tcp = !strncmp(copy, "tcp:", 4), udp = !strncmp(copy, "udp:", 4);
+    char *host = tcp || udp ? copy + 4 : *copy == ':' ? copy : NULL; /* tcp if it does not say */
+    if (o->forwards == NET_FORWARDS)
+        return err_set(e, ENOSPC, "there are at most %d of hostfwd", NET_FORWARDS);
+    struct net_forward *f = &o->forward[o->forwards];
+    f->udp = udp;
+    if (minus)
+        *minus = 0;
+    if (!host || !minus || !parse_end(host, &f->host, &f->host_port) ||
+        !parse_end(minus + 1, &f->guest, &f->guest_port) || !f->guest_port)
+        return err_set(e, EINVAL, "Invalid host forwarding rule '%s'", text);
+    o->forwards++;
+    return true;
+}
+
+static bool add_word(struct net_opts *o, const char *name, const char *value, char **rest, struct err *e)
+{
+    const struct {
+        const char *name;
+        char **to;
+    } strings[] = {{"id", &o->id}, {"hostname", &o->hostname}, {"domainname", &o->domainname}, {"tftp", &o->tftp},
+                   {"bootfile", &o->bootfile}, {"net", &o->net}, {"host", &o->host}, {"dhcpstart", &o->dhcpstart},
+                   {"dns", &o->dns}};
+    for (unsigned i = 0; i < ARRAY_LEN(strings); i++) {
+        if (!strcmp(name, strings[i].name)) {
+            free(*strings[i].to);
+            *strings[i].to = xstrdup(value);
+            return true;
+        }
+    }
+    if (!strcmp(name, "hostfwd"))
+        return add_forward(o, value, e);
+    if (!strcmp(name, "restrict")) {
+        o->restricted = !strcmp(value, "on") || !strcmp(value, "yes") || !strcmp(value, "y");
+        return o->restricted || !strcmp(value, "off") || !strcmp(value, "no") ||
+               err_set(e, EINVAL, "Parameter 'restrict' expects 'on' or 'off'");
+    }
+    if (!rest)
+        return err_set(e, EINVAL, "Invalid parameter '%s'", name);
+    char *more = xprintf("%s%s%s=%s", *rest ? *rest : "", *rest ? "," : "", name, value);
+    free(*rest);
+    *rest = more;
+    return true;
+}
+
+bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct err *e)
+{
+    *o = (struct net_opts){0};
+    char *copy = xstrdup(text), *save = NULL, *kind = strtok_r(copy, ",", &save);
+    bool good = kind && !strcmp(kind, "user");
+    if (!good)
+        err_set(e, EINVAL, "'%s' is not supported; there is: user", kind ? kind : "");
+    for (char *w; good && (w = strtok_r(NULL, ",", &save));) {
+        char *value = strchr(w, '=');
+        if (value)
+            *value++ = 0;
+        good = add_word(o, w, value ? value : "on", rest, e);
+    }
+    free(copy);
+    return good;
+}
+
+void net_opts_free(struct net_opts *o)
+{
+    char *strings[] = {o->id, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns};
+    for (unsigned i = 0; i < ARRAY_LEN(strings); i++)
+        free(strings[i]);
+}

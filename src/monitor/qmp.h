@@ -1,0 +1,13 @@
+/* QMP, the machine protocol: JSON objects on a character back end, as programs that manage machines speak it. */
+#ifndef LYRE_MONITOR_QMP_H
+#define LYRE_MONITOR_QMP_H
+
+#include "machine/machine.h"
+
+struct qmp;
+
+/* Greets when somebody connects. NULL: the back end is in use. Freed before the machine is. */
+struct qmp *qmp_new(struct machine *m, struct chardev *c, struct err *e);
+void qmp_free(struct qmp *q); /* NULL is allowed */
+
+#endif
