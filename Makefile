@@ -38,7 +38,7 @@ demo:
 
 fuzz:
 	@scripts/setup build fuzz
-	@scripts/fuzz --build $(BUILD) --time $(TIME) $(TARGET)
+	@scripts/fuzz --build $(BUILD) --time $(TIME) $(TARGET) $(FORMAT)
 
 install: all
 	meson install -C $(BUILD) --no-rebuild
@@ -53,7 +53,7 @@ help:
 	'make check-full the same, the long tests, and the sanitizer builds' \
 	'make bench      side by side with qemu-aarch64 and native; BENCH="--only calls --runs 3"' \
 	'make demo       fetch arm64 programs from Debian and run them' \
-	'make fuzz       every fuzz target for TIME=60 seconds; TARGET=name for one' \
+	'make fuzz       every fuzz target for TIME=60 seconds; TARGET=name (or FORMAT=qcow2) for one' \
 	'make asan       build/asan: unit tests and user programs under AddressSanitizer; also ubsan, tsan' \
 	'make install    below PREFIX=/usr/local (DESTDIR= is honoured)' \
 	'make clean      remove build/' \

@@ -55,7 +55,7 @@ enum open_flags {
     OPEN_NO_CACHE = 1 << 4,   /* O_DIRECT */
     OPEN_NO_FLUSH = 1 << 5,   /* cache=unsafe */
     OPEN_CHECK = 1 << 6,      /* open what is marked corrupt, too, to check or repair it */
-    OPEN_UNMAP = 1 << 7,      /* a discard of the user frees room */
+    OPEN_NO_DISCARD = 1 << 7, /* ignore discards, unless the option `discard` says otherwise */
     OPEN_WRITE_THROUGH = 1 << 8, /* a write has ended when it is on the disk */
 };
 
@@ -85,6 +85,14 @@ struct node *node_backing(const struct node *n); /* NULL: none, or not opened */
 bool node_probed(const struct node *n);          /* its format was not given but guessed */
 /* Its bytes are those of a block device: they hold something before they are written, and the size is fixed. */
 bool node_is_device(const struct node *n);
+
+/* Bytes of a file as memory, while the node is open; NULL: not to be had. Who reads there is sent SIGBUS for what
+ * cannot be read, and EFAULT if the kernel reads there for him. */
+const u8 *node_memory(struct node *n, u64 offset, u64 len);
+/* Whether formats and protocols are all that is read: what a status names as `file` may be read in place of the node. */
+bool node_is_plain(const struct node *n);
+/* Whether the kernel alone reads what is written to the node: the memory that node_memory() returns will do. */
+bool node_writes_unseen(const struct node *n);
 
 /* ---- requests ---- */
 
@@ -123,6 +131,8 @@ struct blk_req {
     u64 offset, len;
     const struct iovec *iov; /* `len` bytes altogether; NULL for zero, discard, flush, status */
     unsigned niov;
+    struct node *from; /* write: in place of `iov` the bytes that lie in this file at `from_at`; ENOTSUP: read them. NULL: no */
+    u64 from_at;
     struct blk_status *status;
     void (*done)(struct blk_req *r);
 
@@ -244,6 +254,9 @@ bool node_set_backing(struct node *n, const char *file, const char *format, stru
 bool node_amend(struct node *n, const struct json *options, bool force, struct err *e);
 /* Give up all that the image itself holds, so that it shows its backing file. */
 bool node_make_empty(struct node *n, struct err *e);
+/* Give the room of the file that the image does not use back to the host: as holes, and at the end of the file. An image that
+ * is damaged may use more than it counts: check it first. */
+bool node_give_back(struct node *n, struct err *e);
 
 enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE };
 /* Granularity (of a new one; bytes): 0 for the usual. The image has it when the node is closed. */

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,6 +25,8 @@ struct file {
     bool dirty;         /* written since the last flush */
     bool cannot_zero, cannot_punch; /* the file system said so */
     bool copy_at_once;
+    u8 *memory;         /* the file as memory; NULL: not mapped */
+    u64 memory_size;
 };
 
 enum {
@@ -45,6 +48,7 @@ struct file_op {
     struct iovec iov[];
 };
 
+static bool is_file(const struct node *n);
 static void op_start(struct file_op *op);
 static void write_ended(struct file *s, struct file_op *op);
 
@@ -125,6 +129,46 @@ static bool try_at_once(struct node *n, struct blk_req *r)
         written(n, r->offset + r->len);
     node_done_later(r, 0);
     return true;
+}
+
+/* ---- from file to file ---- */
+
+/* Copy by the kernel, which may let both files have the same blocks; on a worker. */
+static void copy_work(struct pool_job *j)
+{
+    struct file_op *op = container_of(j, struct file_op, aio.job);
+    const struct blk_req *r = op->r;
+    const struct file *from = r->from->state, *to = r->node->state;
+    off_t at = (off_t)r->from_at, where = (off_t)r->offset;
+    u64 left = r->len;
+    int error = 0;
+    while (left && !error) {
+        ssize_t n = copy_file_range(from->fd, &at, to->fd, &where, left, 0);
+        if (n > 0)
+            left -= (u64)n;
+        else if (!n)
+            error = ENOTSUP; /* behind the end of the file are zeros, for who reads */
+        else if (errno != EINTR)
+            error = errno == EXDEV || errno == ENOSYS || errno == EINVAL ? ENOTSUP : errno;
+    }
+    op->aio.result = error ? -error : (s64)r->len;
+}
+
+static void copy_done(struct pool_job *j)
+{
+    rw_done(&container_of(j, struct file_op, aio.job)->aio);
+}
+
+static void submit_copy(struct node *n, struct blk_req *r)
+{
+    if (!is_file(r->from)) {
+        node_done_later(r, ENOTSUP);
+        return;
+    }
+    struct file_op *op = xcalloc(1, sizeof(*op));
+    op->r = r;
+    op->aio.job = (struct pool_job){.work = copy_work, .done = copy_done};
+    pool_submit(n->graph->pool, &op->aio.job);
 }
 
 /* ---- O_DIRECT ---- */
@@ -329,6 +373,10 @@ static void file_submit(struct node *n, struct blk_req *r)
     case BLK_PULL: /* node_submit() answers that */
         break;
     }
+    if (r->from) {
+        submit_copy(n, r);
+        return;
+    }
     bool odd = s->direct && !is_aligned(s, r);
     if (!odd && try_at_once(n, r))
         return;
@@ -343,6 +391,17 @@ static void file_submit(struct node *n, struct blk_req *r)
     } else {
         op_start(op);
     }
+}
+
+static const u8 *file_memory(struct node *n, u64 offset, u64 len)
+{
+    struct file *s = n->state;
+    if (!s->memory && !s->direct && !n->device && n->size && n->size <= SIZE_MAX) {
+        void *p = mmap(NULL, n->size, PROT_READ, MAP_SHARED, s->fd, 0);
+        s->memory = p == MAP_FAILED ? NULL : p;
+        s->memory_size = n->size;
+    }
+    return s->memory && offset <= s->memory_size && len <= s->memory_size - offset ? s->memory + offset : NULL;
 }
 
 /* ---- opening ---- */
@@ -432,6 +491,7 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
     s->sector = 1;
     s->cached = -1;
     s->copy_at_once = n->graph->copy_at_once && !direct;
+    n->unseen = !direct;
     s->fd = open(n->filename, (flags & OPEN_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | (direct ? O_DIRECT : 0));
     if (s->fd < 0)
         return err_set(e, errno, "Could not open '%s': %s", n->filename, strerror(errno));
@@ -466,6 +526,8 @@ static bool file_close(struct node *n, struct err *e)
         return true;
     if (s->dirty && !s->no_flush && s->fd >= 0 && fdatasync(s->fd))
         good = err_set(e, errno, "cannot flush '%s': %s", n->filename, strerror(errno));
+    if (s->memory)
+        munmap(s->memory, s->memory_size);
     if (s->fd >= 0)
         close(s->fd);
     if (s->cached >= 0)
@@ -474,12 +536,28 @@ static bool file_close(struct node *n, struct err *e)
     return good;
 }
 
+/* What file systems are told of a new file; those that do not know it do without. */
+static void hint(int fd, bool nocow, u64 extent_size)
+{
+    int flags;
+    struct fsxattr a;
+    if (nocow && !ioctl(fd, FS_IOC_GETFLAGS, &flags)) {
+        flags |= FS_NOCOW_FL;
+        ioctl(fd, FS_IOC_SETFLAGS, &flags);
+    }
+    if (extent_size && !ioctl(fd, FS_IOC_FSGETXATTR, &a)) {
+        a.fsx_xflags |= FS_XFLAG_EXTSIZE;
+        a.fsx_extsize = (u32)MIN(extent_size, (u64)1 << 30);
+        ioctl(fd, FS_IOC_FSSETXATTR, &a);
+    }
+}
+
 static bool file_create(struct block_graph *g, const char *filename, struct json *options, struct err *e)
 {
-    u64 size = 0;
+    u64 size = 0, extent_size = 0;
     bool nocow = false;
     char *text = NULL;
-    if (!opt_size(options, "size", &size, e) || !opt_bool(options, "nocow", &nocow, e) ||
+    if (!opt_size(options, "size", &size, e) || !opt_bool(options, "nocow", &nocow, e) || !opt_size(options, "extent_size_hint", &extent_size, e) ||
         !opt_string(options, "preallocation", &text, e))
         return false;
     enum prealloc p = PREALLOC_OFF;
@@ -493,12 +571,15 @@ static bool file_create(struct block_graph *g, const char *filename, struct json
     struct stat st;
     u64 there = 0;
     good = file_lock(fd, filename, PERM_WRITE | PERM_RESIZE, PERM_RESIZE, e);
-    if (good && !fstat(fd, &st) && S_ISBLK(st.st_mode))
+    bool device = good && !fstat(fd, &st) && S_ISBLK(st.st_mode);
+    if (device)
         good = (!ioctl(fd, BLKGETSIZE64, &there) && size <= there) || err_set(e, ENOSPC, "Cannot grow device files");
     else if (good && ftruncate(fd, 0))
         good = err_set(e, errno, "Could not create '%s': %s", filename, strerror(errno));
-    else if (good)
+    if (good && !device) {
+        hint(fd, nocow, extent_size);
         good = file_grow(fd, filename, 0, size, p, e);
+    }
     close(fd);
     return good;
 }
@@ -549,18 +630,21 @@ static bool file_info(struct node *n, struct image_info *info, struct err *e)
 }
 
 static const struct block_option file_options[] = {
-    {"size", "size", "Virtual disk size"},
-    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
+    {"extent_size_hint", "size", "Extent size hint for the image file, 0 to disable"},
     {"nocow", "bool (on/off)", "Turn off copy-on-write (valid only on btrfs)"},
+    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
+    {"size", "size", "Virtual disk size"},
     {NULL},
 };
 
 const struct driver driver_file = {
     .name = "file",
     .kind = NODE_PROTOCOL,
+    .memory = file_memory,
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
+    .copies = true,
     .make_writable = file_make_writable,
     .create = file_create,
     .create_options = file_options,
@@ -574,7 +658,13 @@ const struct driver driver_host_device = {
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
+    .copies = true,
     .make_writable = file_make_writable,
     .truncate = file_truncate,
     .info = file_info,
 };
+
+static bool is_file(const struct node *n)
+{
+    return n->drv == &driver_file || n->drv == &driver_host_device;
+}

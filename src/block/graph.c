@@ -333,9 +333,47 @@ struct node *node_open_above(struct node *file, const char *format, const struct
     struct json *flat = json_object();
     if (options)
         flatten(options, "", flat);
-    struct node *n = open_on(file, driver_by_name(format), file->filename, flat, flags, 0, e);
+    const struct driver *drv = driver_by_name(format);
+    struct node *n;
+    if (drv->kind == NODE_FILTER) {
+        n = node_new(file->graph, drv, NULL, flags);
+        n->file = file;
+        if (!drv->open(n, flat, flags, e)) {
+            node_close(n, NULL);
+            n = NULL;
+        }
+    } else {
+        n = open_on(file, drv, file->filename, flat, flags, 0, e);
+    }
     json_free(flat);
     return n;
+}
+
+/* Options that nodes of all kinds have. */
+static bool take_common(struct json *options, u32 *flags, bool *no_discard, struct err *e)
+{
+    char *discard = NULL, *detect = NULL, *node_name = NULL;
+    bool read_only = !(*flags & OPEN_WRITE), share = *flags & OPEN_SHARE;
+    bool good = opt_string(options, "node-name", &node_name, e) && opt_bool(options, "read-only", &read_only, e) &&
+                opt_bool(options, "force-share", &share, e) && opt_string(options, "discard", &discard, e) &&
+                opt_string(options, "detect-zeroes", &detect, e);
+    bool ignore = discard && (!strcmp(discard, "ignore") || !strcmp(discard, "off"));
+    *no_discard = discard ? ignore : *flags & OPEN_NO_DISCARD;
+    *flags &= ~(u32)OPEN_NO_DISCARD; /* of this node alone */
+    if (good && discard && !ignore && strcmp(discard, "unmap") && strcmp(discard, "on"))
+        good = err_set(e, EINVAL, "Invalid discard option");
+    if (good && detect && strcmp(detect, "off"))
+        good = err_set(e, ENOTSUP, "detect-zeroes=%s is not supported; 'off' is", detect);
+    if (good && share && !read_only)
+        good = err_set(e, EINVAL, "force-share=on can only be used with read-only images");
+    if (read_only)
+        *flags &= ~(u32)OPEN_WRITE;
+    if (share)
+        *flags |= OPEN_SHARE;
+    free(node_name);
+    free(discard);
+    free(detect);
+    return good;
 }
 
 /* `options` are flat; what is used is taken out. */
@@ -347,14 +385,12 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
             return NULL;
         filename = NULL;
     }
-    char *name = NULL, *node_name = NULL;
-    bool read_only = !(flags & OPEN_WRITE);
-    if (!opt_string(options, "driver", &name, e) || !opt_string(options, "node-name", &node_name, e) ||
-        !opt_bool(options, "read-only", &read_only, e))
+    char *name = NULL;
+    bool no_discard;
+    if (!opt_string(options, "driver", &name, e) || !take_common(options, &flags, &no_discard, e)) {
+        free(name);
         return NULL;
-    free(node_name);
-    if (read_only)
-        flags &= ~(u32)OPEN_WRITE;
+    }
     const char *wanted = name ? name : format;
     const struct driver *drv = wanted ? driver_by_name(wanted) : NULL;
     struct node *n = NULL;
@@ -369,6 +405,8 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
             n = NULL;
         }
     }
+    if (n)
+        n->no_discard = no_discard;
     free(name);
     return n;
 }

@@ -133,10 +133,10 @@ static bool luks_create_image(struct block_graph *g, const char *filename, struc
     const struct secret *pass = good ? secret_find(g, o.key_secret, e) : NULL;
     u8 *h = pass ? luks_create(&o, pass, &len, e) : NULL;
     luks_options_free(&o);
-    struct json *none = json_object();
-    json_set_int(none, "size", (s64)(len + ALIGN_UP(size, (u64)CRYPT_SECTOR)));
-    good = h && driver_by_name("file")->create(g, filename, none, e);
-    json_free(none);
+    struct json *file = opt_of_file(options);
+    json_set_int(file, "size", (s64)(len + ALIGN_UP(size, (u64)CRYPT_SECTOR)));
+    good = h && driver_by_name("file")->create(g, filename, file, e);
+    json_free(file);
     struct node *n = good ? node_open(g, filename, "file", NULL, OPEN_WRITE, e) : NULL;
     if (n) {
         int error = node_io(n, BLK_WRITE, 0, h, len, BLK_FUA);

@@ -227,3 +227,11 @@ bool block_measure(const char *format, const struct json *options, u64 size, str
         return err_set(e, ENOTSUP, "Format driver '%s' does not support measuring", format);
     return drv->measure(options, size, source, required, full, bitmaps, e);
 }
+
+bool node_give_back(struct node *n, struct err *e)
+{
+    if (!node_is_free(n, e))
+        return false;
+    node_drain(n);
+    return !n->drv->give_back || n->drv->give_back(n, e);
+}

@@ -32,7 +32,7 @@ void meta_init(struct meta *m, struct node *file, u32 block, size_t limit)
 
 static struct meta_block **bucket(struct meta *m, u64 offset)
 {
-    return &m->buckets[(offset / m->block * 0x9e3779b97f4a7c15u >> 32) & (m->nbuckets - 1)];
+    return &m->buckets[((offset >> m->shift) * 0x9e3779b97f4a7c15u >> 32) & (m->nbuckets - 1)];
 }
 
 static struct meta_block *find(struct meta *m, u64 offset)

@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "block/bitmap.h"
+#include "block/format.h"
 
 u64 node_size(const struct node *n)
 {
@@ -56,6 +57,22 @@ bool node_has_bitmaps(const struct node *n)
 const char *node_error_text(const struct node *n)
 {
     return n->error.text;
+}
+
+const u8 *node_memory(struct node *n, u64 offset, u64 len)
+{
+    return n->drv->memory ? n->drv->memory(n, offset, len) : NULL;
+}
+
+bool node_is_plain(const struct node *n)
+{
+    return n->drv->kind == NODE_PROTOCOL || (n->drv->kind == NODE_FORMAT && node_is_plain(n->file) &&
+           (!n->data || node_is_plain(n->data)) && (!n->backing || node_is_plain(n->backing)));
+}
+
+bool node_writes_unseen(const struct node *n)
+{
+    return n->unseen || (n->fmt && !n->fmt->encrypted && node_writes_unseen(n->data ? n->data : n->file));
 }
 
 /* ---- requests ---- */
@@ -131,7 +148,9 @@ void node_submit(struct node *n, struct blk_req *r)
         node_done_later(r, EPERM);
     else if (r->op == BLK_PULL && n->drv->kind == NODE_PROTOCOL)
         node_done_later(r, 0); /* there is nothing behind it */
-    else if (!r->len && r->op != BLK_FLUSH)
+    else if (r->from && !n->drv->copies)
+        node_done_later(r, ENOTSUP);
+    else if ((!r->len && r->op != BLK_FLUSH) || (r->op == BLK_DISCARD && n->no_discard))
         node_done_later(r, 0);
     else {
         if (n->bitmaps && on_disk && changes(r))

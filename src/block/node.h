@@ -26,6 +26,8 @@ struct driver {
     void (*submit)(struct node *n, struct blk_req *r);
     void (*cancel)(struct node *n, struct blk_req *r);
     void (*event)(struct node *n, enum blk_event event); /* NULL: of no interest */
+    const u8 *(*memory)(struct node *n, u64 offset, u64 len); /* as node_memory(); NULL: never */
+    bool copies; /* takes writes with `from` */
     bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
@@ -45,6 +47,7 @@ struct driver {
     bool (*set_backing)(struct node *n, const char *file, const char *format, struct err *e);
     bool (*amend)(struct node *n, const struct json *options, bool force, struct err *e);
     bool (*make_empty)(struct node *n, struct err *e);
+    bool (*give_back)(struct node *n, struct err *e); /* NULL: it keeps no room that it does not use */
     /* Whether one more bitmap can be stored. The driver saves the persistent ones when it closes. */
     bool (*bitmap_room)(struct node *n, const char *name, struct err *e);
     bool (*measure)(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
@@ -60,6 +63,8 @@ struct node {
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
     bool device;   /* its bytes are those of a block device, which hold something before they are written */
+    bool no_discard; /* discards are ignored */
+    bool unseen;   /* protocol: the kernel alone reads what is written */
     u64 size;
     struct bitmap *bitmaps;
     struct node *file, *backing, *data; /* children; `data`: external data file */
@@ -165,6 +170,8 @@ void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len);
 
 /* Take the members out whose names begin with "name.", without that. NULL: there are none. */
 struct json *opt_group(struct json *o, const char *name);
+/* Take out what a format passes on to the file that it makes. */
+struct json *opt_of_file(struct json *o);
 bool opt_has_group(const struct json *o, const char *name);
 /* Take a member out of an options object. A missing member leaves *v as it is and is no error. */
 bool opt_string(struct json *o, const char *name, char **v, struct err *e);

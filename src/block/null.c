@@ -47,6 +47,8 @@ static bool null_open(struct node *n, struct json *options, u32 flags, struct er
     struct null *s = xcalloc(1, sizeof(*s));
     n->state = s;
     n->size = (u64)1 << 30;
+    if (!n->filename)
+        n->filename = xprintf("%s://", n->drv->name);
     return opt_size(options, "size", &n->size, e) && opt_size(options, "latency-ns", &s->latency, e) &&
            opt_bool(options, "read-zeroes", &s->zeroes, e);
 }

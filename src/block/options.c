@@ -46,6 +46,18 @@ struct json *opt_group(struct json *o, const char *name)
     return group;
 }
 
+struct json *opt_of_file(struct json *o)
+{
+    static const char *const names[] = {"nocow", "extent_size_hint"};
+    struct json *file = json_object();
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        struct json *v = json_take(o, names[i]);
+        if (v)
+            json_set(file, names[i], v);
+    }
+    return file;
+}
+
 bool opt_has_group(const struct json *o, const char *name)
 {
     size_t n = strlen(name);

@@ -205,6 +205,8 @@ static struct piece *piece_new(struct op *op, u64 guest, u64 len, bool bounce)
     *p = (struct piece){.op = op, .guest = guest, .skip = guest - r->offset};
     p->r.flags = BLK_INTERNAL;
     p->r.len = len;
+    p->r.from = r->from;
+    p->r.from_at = r->from_at + p->skip;
     p->r.iov = p->iov;
     if (bounce) {
         p->bounce = xmalloc(len);
@@ -546,6 +548,10 @@ static void step_around(struct op *op)
     op->step = step_write_new;
     if (!front && !behind)
         return;
+    if (op->req->from) {
+        op_fail(op, ENOTSUP);
+        return;
+    }
     op->around = xmalloc(front + behind);
     if (front)
         read_around(op, op->x_at, op->around, front);
@@ -885,6 +891,10 @@ void path_submit(struct node *n, struct blk_req *r)
     }
     if (!f->ops->alloc) {
         forward(f, r);
+        return;
+    }
+    if (r->from && (f->encrypted || (r->flags & BLK_COMPRESS))) {
+        node_done_later(r, ENOTSUP);
         return;
     }
     struct op *op = xcalloc(1, sizeof(*op));

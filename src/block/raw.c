@@ -73,7 +73,6 @@ static bool raw_measure(const struct json *options, u64 size, struct node *sourc
 }
 
 static const struct block_option raw_options[] = {
-    {"preallocation", "str", "Preallocation mode (allowed values: off, falloc, full)"},
     {"size", "size", "Virtual disk size"},
     {NULL},
 };
@@ -85,6 +84,7 @@ const struct driver driver_raw = {
     .open = raw_open,
     .close = raw_close,
     .submit = path_submit,
+    .copies = true,
     .fua = true, /* passed on */
     .create = raw_create,
     .create_options = raw_options,

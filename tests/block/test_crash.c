@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "block/format.h"
 #include "block/memory.h"
+#include "block/qcow2/qcow2.h"
 #include "check.h"
 
 enum { DISK = 256 << 10, SECTOR = 512, SECTORS = DISK / SECTOR, STEPS = 120 };
@@ -134,12 +135,17 @@ static void do_reopen(struct world *w, struct history *h)
     w->n->fmt->meta.mutate = w->mutate;
 }
 
-/* Other counts: all of them are written anew. */
+/* Other counts: all of them are written anew. Or another version: zero clusters go, those of snapshots, too. */
 static void do_amend(struct world *w)
 {
     struct err e;
     struct json *o = json_object();
-    json_set_int(o, "refcount_bits", 1 << rng_below(&w->rng, 7));
+    bool version = !rng_below(&w->rng, 3), old = rng_below(&w->rng, 2);
+    json_set_int(o, "refcount_bits", version ? 16 : 1 << rng_below(&w->rng, 7));
+    if (version)
+        json_set_string(o, "compat", old ? "0.10" : "1.1");
+    if (version && old) /* which has no bitmaps */
+        node_bitmap(w->n, BITMAP_REMOVE, "b", 0, &e);
     node_amend(w->n, o, false, &e);
     json_free(o);
 }
@@ -178,7 +184,7 @@ static int step(struct world *w, struct history *h)
         return do_flush(w, h);
     } else if (!rng_below(&w->rng, 3) && (w->snapshots || h)) {
         do_amend(w);
-    } else if (w->snapshots) {
+    } else if (w->snapshots && (!h || qcow2_of_node(w->n)->version >= 3)) { /* version 2 has no mark that asks for a repair */
         do_snapshot(w);
     } else if (h) {
         do_reopen(w, h);
@@ -221,6 +227,30 @@ static s64 errors_in(struct block_graph *g, struct memory *m, bool print)
     bool good = node_check(n, 0, &c, &e);
     node_close(n, NULL);
     return good ? (s64)(c.corruptions + c.check_errors) : -1;
+}
+
+/* Who opens a dirty image for writing has it repaired. */
+static void mend(struct block_graph *g, struct memory *m)
+{
+    struct err e;
+    struct node *n = node_open_above(memory_node(g, m, OPEN_WRITE), "qcow2", NULL, OPEN_WRITE, &e);
+    if (!n)
+        printf("# it cannot be opened for writing: %s\n", e.text);
+    else
+        node_close(n, NULL);
+}
+
+/* Whether a change of snapshots was under way. */
+static bool is_dirty(struct block_graph *g, struct memory *m)
+{
+    struct err e;
+    struct image_info info = {0};
+    struct node *n = node_open_above(memory_node(g, m, 0), "qcow2", NULL, 0, &e);
+    bool dirty = n && node_info(n, &info, &e) && info.dirty;
+    image_info_free(&info);
+    if (n)
+        node_close(n, NULL);
+    return dirty;
 }
 
 TEST(random_requests_against_the_model)
@@ -397,7 +427,7 @@ static unsigned counted_last(unsigned rank)
 /* A random workload and `samples` crashes in it. Returns how many of them did harm. */
 static unsigned crashes(struct rng *rng, const char *kind, unsigned samples, unsigned (*planted)(unsigned rank))
 {
-    struct world w = {.rng = *rng};
+    struct world w = {.rng = *rng, .snapshots = rng_below(rng, 2)};
     struct history h = {0};
     unsigned harm = 0;
     world_open(&w, kind);
@@ -411,6 +441,8 @@ static unsigned crashes(struct rng *rng, const char *kind, unsigned samples, uns
     for (unsigned i = 0; i < samples && w.m.count; i++) {
         size_t end = rng_below(&w.rng, w.m.count + 1);
         struct memory m = crash(&first, &w.m, end, &w.rng);
+        if (is_dirty(w.g, &m))
+            mend(w.g, &m);
         s64 errors = errors_in(w.g, &m, !planted);
         unsigned wrong = errors ? 0 : wrong_sectors(w.g, &m, &h, end);
         if ((errors || wrong) && !planted && !harm)

@@ -76,5 +76,48 @@ class Device(ImageTest):
         self.same("check", "-q", self.device, status=0)
 
 
+class SharedBlocks(ImageTest):
+    def setUp(self):
+        super().setUp()
+        self.mount = self.dir / "mount"
+        self.mount.mkdir()
+        with open(self.dir / "fs", "wb") as f:
+            f.truncate(400 * MIB)
+        try:
+            subprocess.run(["mkfs.xfs", "-q", "-m", "reflink=1", self.dir / "fs"], check=True, capture_output=True)
+            subprocess.run(["mount", "-o", "loop", self.dir / "fs", self.mount], check=True, capture_output=True)
+        except (FileNotFoundError, subprocess.CalledProcessError) as e:
+            self.skipTest(f"no XFS to be mounted: {e}")
+
+    def tearDown(self):
+        subprocess.run(["umount", self.mount], check=True)
+        super().tearDown()
+
+    def used(self):
+        os.sync()
+        s = os.statvfs(self.mount)
+        return (s.f_blocks - s.f_bfree) * s.f_frsize
+
+    def test_copies_share_blocks(self):
+        """convert -C leaves the copying to the file system, which has the data once."""
+        source = self.mount / "a.raw"
+        with open(source, "wb") as f:
+            for at in range(0, 40, 8):
+                f.seek(at * MIB)
+                f.write(os.urandom(4 * MIB) + b"tail")
+            f.truncate(40 * MIB)
+        for aio in AIO_MODES:
+            before, last, kind = self.used(), source, "raw"
+            for name, form in (("a.qcow2", "qcow2"), ("b.qcow2", "qcow2"), ("b.raw", "raw")):
+                self.ours("convert", "-C", "-f", kind, "-O", form, last, self.mount / name, aio=aio)
+                self.peers("compare", "-f", "raw", "-F", form, source, self.mount / name)
+                last, kind = self.mount / name, form
+            self.assertLess(self.used() - before, 4 * MIB)
+            for name in ("a.qcow2", "b.qcow2"):
+                self.peers("check", self.mount / name)
+                (self.mount / name).unlink()
+            (self.mount / "b.raw").unlink()
+
+
 if __name__ == "__main__":
     tap.run_unittests()

@@ -66,6 +66,34 @@ class Filters(ImageTest):
                     self.peer_io("a", "read -P 1 100k 100k", "read -P 3 200k 1k", "read -P 1 201k 900k", "read -P 2 5M 1k", "read -P 0 2M 1M",
                                  "read -P 0 9M 1M")
 
+    def test_copy_on_read_by_option(self):
+        """qemu-io -C: what was read is the overlay's."""
+        self.ours("create", "-f", "qcow2", "base", "4M")
+        self.our_io("base", "write -P 1 0 1M")
+        self.ours("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a")
+        self.our_io("a", "read -P 1 0 64k", options=("-C",))
+        self.our_io("a", "read -P 1 512k 64k")
+        self.ours("rebase", "-u", "-b", "", "a")
+        self.peer_io("a", "read -P 1 0 64k", "read -P 0 512k 64k")
+
+    def test_discard_and_common_options(self):
+        self.ours("create", "-f", "qcow2", "a", "4M")
+        for options, left in ((("-d", "ignore"), 1), (("-d", "unmap"), 0), ((), 0)):
+            for run in (self.our_io, self.peer_io):
+                self.our_io("a", "write -P 1 0 64k")
+                run("a", "discard 0 64k", options=options)
+                self.peer_io("a", f"read -P {left} 0 64k")
+        for mode, left in (("ignore", 1), ("off", 1), ("unmap", 0)):
+            self.our_io("a", "write -P 1 0 64k")
+            self.our_io(f"driver=qcow2,discard={mode},file.filename=a", "discard 0 64k", options=OPTS)
+            self.peer_io("a", f"read -P {left} 0 64k")
+        self.same("info", *OPTS, "driver=qcow2,discard=maybe,file.filename=a", status=1)
+        for options in ("force-share=on", "detect-zeroes=off,read-only=on"):
+            self.same("info", *OPTS, f"driver=qcow2,{options},file.filename=a")
+        self.our_io(f"driver=qcow2,force-share=on,file.filename=a", "read 0 1k", options=OPTS, status=1)
+        run = self.ours("info", *OPTS, "driver=qcow2,detect-zeroes=on,file.filename=a", status=1)
+        self.assertIn("detect-zeroes=on is not supported", run.err)
+
     def test_throttle(self):
         self.ours("create", "-f", "raw", "a", "8M")
         for limit, commands in (("x-iops-total=20", ["write 0 4k"] * 12), ("x-bps-total=2M", ["write 0 1M"] * 2),

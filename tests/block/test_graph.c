@@ -90,4 +90,45 @@ TEST(what_an_image_names_is_opened_only_if_it_may_be)
     clean(dir, base, over);
 }
 
+/* ---- limits that change ---- */
+
+enum { REQUESTS = 200 };
+
+static void count_down(struct blk_req *r)
+{
+    unsigned *left = (unsigned *)r->iov->iov_base;
+    CHECK_EQ(r->error, 0);
+    --*left;
+}
+
+/* One operation a second would take minutes; without a limit nothing waits any more. */
+TEST(a_throttle_group_changes_while_requests_wait)
+{
+    struct err e;
+    struct block_graph *g = block_graph_new(BLOCK_AIO_THREADS, &e);
+    struct throttle_limits slow = {.rate[IOPS_TOTAL] = 1}, bad = {.rate[BPS_TOTAL] = 100, .burst[BPS_TOTAL] = 10}, none = {0};
+    CHECK(block_throttle_group_set(g, "g", &slow, &e));
+    struct json *o = json_parse("{'driver': 'throttle', 'throttle-group': 'g', 'file': {'driver': 'null-co', 'size': 4096}}", &e);
+    struct node *n = node_open(g, NULL, NULL, o, OPEN_WRITE, &e);
+    json_free(o);
+    CHECK(n != NULL);
+    struct blk_req *r = xcalloc(REQUESTS, sizeof(*r));
+    unsigned left = REQUESTS;
+    struct iovec iov = {&left, 0};
+    for (unsigned i = 0; i < REQUESTS; i++) {
+        r[i] = (struct blk_req){.op = BLK_DISCARD, .len = 512, .iov = &iov, .done = count_down};
+        node_submit(n, &r[i]);
+    }
+    for (unsigned i = 0; i < 10; i++)
+        loop_turn(block_graph_loop(g), false);
+    CHECK(left > REQUESTS / 2);
+    CHECK(!block_throttle_group_set(g, "g", &bad, &e));
+    CHECK(block_throttle_group_set(g, "g", &none, &e));
+    node_drain(n);
+    CHECK_EQ(left, 0);
+    node_close(n, NULL);
+    block_graph_free(g);
+    free(r);
+}
+
 TEST_MAIN()

@@ -124,6 +124,11 @@ class Nbd(ImageTest):
             ours, peers = (f(*args, program="qemu-nbd", status=1).err.splitlines()[0] for f in (self.ours, self.peers))
             self.assertEqual(ours, peers)
 
+    def test_no_kernel_device(self):
+        for words in (("-c", "/dev/nbd0", "a"), ("-d", "/dev/nbd0")):
+            run = self.ours(*words, program="qemu-nbd", status=1)
+            self.assertIn("the kernel's NBD device (-c, -d) is not supported", run.err)
+
     def test_copies(self):
         """nbdcopy and convert, in and out, with many requests in flight."""
         with open(self.dir / "a", "wb") as f:

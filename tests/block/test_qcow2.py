@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, LYRE, ImageTest
+from images import AIO_MODES, LYRE, USUAL_AIO, ImageTest
 
 WRITES = ("write -P 1 0 1M", "write -P 2 1000 100", "write -P 3 5M 3M", "write -z 6M 300k", "discard 7M 512k",
           "write -P 4 9M 10k", "write -P 5 9445k 5", "writev -P 6 10M 1k 3k 512", "aio_write -P 7 11M 64k",
@@ -65,7 +65,7 @@ class Qcow2(ImageTest):
             self.same_json(*args)
         for args in (("create", "-f", "qcow2", "-o", "cluster_size=3", "x", "1M"), ("create", "-f", "qcow2", "-o", "bar=1", "x", "1M"),
                      ("create", "-f", "qcow2", "-b", "a", "x"), ("create", "-f", "qcow2", "x"), ("resize", "a", "1M"),
-                     ("snapshot", "-d", "nope", "a"), ("rebase", "a"), ("amend", "a")):
+                     ("snapshot", "-d", "nope", "a"), ("snapshot", "-a", "nope", "a"), ("rebase", "a"), ("amend", "a")):
             self.same(*args, status=1)
 
     def test_backing(self):
@@ -213,6 +213,62 @@ class Qcow2(ImageTest):
                 self.peer_io("a", "read -P 1 0 3000k", "read -P 0 3000k 10M")
                 self.peers("check", "a")
 
+    def test_preallocation_beside_free_room(self):
+        """Clusters that were given up hold something: those of a preallocation are new."""
+        for mode in ("metadata", "falloc", "full"):
+            with self.subTest(mode=mode):
+                self.ours("create", "-f", "qcow2", "a", "10M")
+                self.our_io("a", "write -P 1 0 4M", "discard 0 3M")
+                self.ours("resize", f"--preallocation={mode}", "a", "20M")
+                self.our_io("a", "write -P 2 4M 1M")
+                self.peers("check", "a")
+                self.peer_io("a", "read -P 0 0 3M", "read -P 1 3M 1M", "read -P 2 4M 1M", "read -P 0 5M 15M")
+                last = json.loads(self.ours("map", "--output=json", "a").out)[-1]
+                self.assertEqual((last["start"], last["length"], last["present"]), (10 << 20, 10 << 20, True))
+                self.same_json("map", "--output=json", "a")
+
+    def test_compact(self):
+        """What holds zeros or nothing takes no room afterwards, inside of the file and at its end."""
+        def used():
+            return os.stat(self.dir / "a").st_blocks * 512
+        self.ours("create", "-f", "qcow2", "base", "16M")
+        self.our_io("base", "write -P 7 0 16M")
+        for options in (("-f", "raw"), ("-f", "qcow2"), ("-f", "qcow2", "-o", "cluster_size=2M"), ("-f", "qcow2", "-o", "extended_l2=on"),
+                        ("-f", "qcow2", "-b", "base", "-F", "qcow2")):
+            with self.subTest(options=options):
+                self.ours("create", *options, "a", "16M")
+                self.our_io("a", "write -P 1 0 10M", "write -P 0 2M 6M", "write -P 2 15M 64k", options=options[:2])
+                if "qcow2" in options:
+                    self.ours("snapshot", "-c", "gone", "a")
+                    self.our_io("a", "write -P 3 9M 1M")
+                    self.ours("snapshot", "-d", "gone", "a")
+                self.ours("convert", *options[:2], "-O", "raw", "a", "was")
+                before = used()
+                run = self._run(LYRE, ("img", "compact", *options[:2], "a"), USUAL_AIO)
+                self.assertEqual(run.status, 0, run.err)
+                self.assertLess(used(), before - (5 << 20))
+                self.assertLess(used(), (16 if "cluster_size=2M" in options else 9) << 20)
+                self.peers("compare", *options[:2], "-F", "raw", "a", "was")
+                if "qcow2" in options:
+                    self.peers("check", "a")
+                    self.our_io("a", "write -P 9 2M 6M")
+                    self.peers("check", "a")
+                    self.peer_io("a", "read -P 1 0 2M", "read -P 9 2M 6M", "read -P 2 15M 64k")
+        with open(self.dir / "a", "r+b") as f: # the counts cannot be believed
+            f.seek(0x20000)
+            f.write(bytes(64))
+        run = self._run(LYRE, ("img", "compact", "a"), USUAL_AIO)
+        self.assertEqual(run.status, 1)
+        self.assertIn("check -r all", run.err)
+
+    def test_measure_of_a_snapshot(self):
+        self.ours("create", "-f", "qcow2", "a", "10M")
+        self.our_io("a", "write -P 1 0 1M")
+        self.ours("snapshot", "-c", "s", "a")
+        self.our_io("a", "write -P 1 2M 3M")
+        self.same("measure", "-l", "s", "-O", "qcow2", "a")
+        self.same("measure", "-l", "nope", "-O", "qcow2", "a", status=1)
+
     def test_amend(self):
         self.ours("create", "-f", "qcow2", "-o", "compat=0.10", "a", "5M")
         self.our_io("a", "write -P 1 0 1M")
@@ -251,6 +307,36 @@ class Qcow2(ImageTest):
             self.peer_io("a", "read -P 1 0 1M", "read -P 0 1M 200k", "read -P 1 2M 1M", f"read -P {7 if backing else 0} 4M 1M", "read -P 0 7M 1M")
         self.same("amend", "-o", "cluster_size=4k", "a", status=1)
         self.same("amend", "-o", "refcount_bits=8", "a", status=1)
+
+    def test_amend_to_version_2_with_snapshots(self):
+        """Zero clusters go from the tables of snapshots, too, and nothing that lies beside them."""
+        self.ours("create", "-f", "qcow2", "base", "8M")
+        self.our_io("base", "write -P 7 0 8M")
+        for backing in ((), ("-b", "base", "-F", "qcow2")):
+            for size in ("512", "64k"):
+                with self.subTest(backing=backing, size=size):
+                    self.ours("create", "-f", "qcow2", "-o", f"cluster_size={size}", *backing, "a", "8M")
+                    states = (("write -P 1 64k 2M", "write -z 0 64k", "write -z 7M 1M"), ("write -z 1M 512k", "write -P 2 4M 64k"),
+                              ("write -zu 64k 128k", "write -P 3 7M 64k", "write -z 3M 64k"))
+                    for i, commands in enumerate(states):
+                        self.our_io("a", *commands)
+                        self.ours("snapshot", "-c", f"s{i}", "a")
+                        self.ours("convert", "-O", "raw", "a", f"was{i}")
+                    self.our_io("a", "write -z 5M 1M", "write -P 4 0 4k")
+                    self.ours("convert", "-O", "raw", "a", "was")
+                    self.ours("amend", "-o", "compat=0.10", "a")
+                    for check in (self.ours, self.peers):
+                        check("check", "a")
+                        check("compare", "-f", "qcow2", "-F", "raw", "a", "was")
+                        for i in range(3):
+                            check("convert", "-l", f"s{i}", "-O", "raw", "a", "is")
+                            check("compare", "-f", "raw", "-F", "raw", "is", f"was{i}")
+                    self.our_io("a", "write -P 9 0 8M")
+                    self.ours("snapshot", "-d", "s1", "a")
+                    self.peers("check", "a")
+        self.ours("amend", "-o", "compat=1.1", "a")
+        self.ours("resize", "a", "9M")
+        self.same("amend", "-o", "compat=0.10", "a", status=1)
 
     def test_damage_is_noted(self):
         """A table entry over the image's own tables: the write fails, the header says so, nothing else is lost."""

@@ -2,6 +2,7 @@
 """Raw images: our tools and the peer's see the same bytes, holes and texts."""
 
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -49,6 +50,61 @@ class Raw(ImageTest):
         self.ours("convert", "-r", "4M", "-f", "raw", "-O", "raw", "a", "b")
         self.assertGreater(time.monotonic() - start, 0.4)
         self.assertEqual((self.dir / "a").read_bytes(), (self.dir / "b").read_bytes())
+
+    def test_copies_by_the_kernel(self):
+        """-C: holes stay, what is zero in between is copied as it is; where files cannot be copied it is read."""
+        data = os.urandom(1 << 20) + bytes(1 << 20) + b"tail" * 1000
+        with open(self.dir / "a", "wb") as f:
+            f.write(data)
+            f.truncate(9 << 20)
+        plain = ["convert", "-C", "-f", "raw", "-O"]
+        for aio in AIO_MODES:
+            with self.subTest(aio=aio):
+                self.ours(*plain, "raw", "a", "b", aio=aio)
+                self.assertTrue((self.dir / "b").read_bytes() == (self.dir / "a").read_bytes())
+                self.assertEqual(os.stat(self.dir / "a").st_blocks, os.stat(self.dir / "b").st_blocks)
+                for options in ("cluster_size=512", "extended_l2=on", "cluster_size=2M", "data_file=d,data_file_raw=on",
+                                "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"):
+                    secret = ["--object", "secret,id=s,data=x"] if "encrypt" in options else []
+                    self.ours(*plain, "qcow2", *secret, "-o", options, "a", "q", aio=aio)
+                    self.peers("check", *secret, *(["--image-opts", "driver=qcow2,file.filename=q,encrypt.key-secret=s"] if secret else ["q"]))
+                    if not secret:
+                        self.peers("compare", "-f", "raw", "-F", "qcow2", "a", "q")
+                        self.ours("convert", "-C", "-f", "qcow2", "-O", "raw", "q", "b", aio=aio)
+                        self.assertTrue((self.dir / "b").read_bytes() == (self.dir / "a").read_bytes())
+                self.ours("convert", "-C", "--image-opts", "-O", "raw", "driver=blkdebug,image.filename=a", "b", aio=aio)
+                self.assertTrue((self.dir / "b").read_bytes() == (self.dir / "a").read_bytes())
+        for words in (("-c",), ("-S", "4k")):
+            self.same("convert", "-C", *words, "-f", "raw", "-O", "qcow2", "a", "q", status=1)
+
+    def test_options_of_files(self):
+        """What the file below is made with: named with a file name, taken by every format."""
+        for form in ("raw", "qcow2", "luks"):
+            self.same("create", "-f", form, "-o", "help")
+            self.same("create", "-f", form, "-o", "help", "x")
+        self.same("convert", "-O", "qcow2", "-o", "help", "a", "x")
+        for options in ("nocow=on", "extent_size_hint=1M", "nocow=off,extent_size_hint=0"):
+            for form in ("raw", "qcow2"):
+                self.same("create", "-f", form, "-o", options, "x", "1M")
+        self.ours("create", "-f", "raw", "-o", "extent_size_hint=x", "x", "1M", status=1)
+        self.same("create", "-f", "qcow2", "-u", "-b", "nope", "-F", "qcow2", "x", status=1)
+
+    def test_source_that_shrinks(self):
+        """A conversion whose source becomes shorter meanwhile ends with zeros there, and not by a signal."""
+        data = os.urandom(6 << 20)
+        (self.dir / "a").write_bytes(data)
+        forms = ("raw", "qcow2")
+        program = self.dir / ".qemu-img" / "qemu-img"
+        runs = [subprocess.Popen([program, "convert", "-m", "1", "-r", "2M", "-f", "raw", "-O", form, "a", form],
+                                 cwd=self.dir, stderr=subprocess.PIPE, text=True) for form in forms]
+        time.sleep(0.2)
+        os.truncate(self.dir / "a", 5 << 20)
+        for form, run in zip(forms, runs):
+            with self.subTest(form=form):
+                self.assertEqual(run.communicate(timeout=60), (None, ""))
+                self.assertEqual(run.returncode, 0)
+                self.peers("convert", "-f", form, "-O", "raw", form, "b")
+                self.assertEqual((self.dir / "b").read_bytes(), data[:5 << 20] + bytes(1 << 20))
 
     def test_errors(self):
         """What is refused is refused in the same words."""
@@ -136,6 +192,42 @@ class Raw(ImageTest):
         self.assertEqual(run.status, 1)
         self.assertRegex(run.err, r"cannot write 'c' at byte \d+: .*\n.*not complete")
 
+    def test_progress(self):
+        """`lyre img` shows a bar on a terminal for what takes longer than a second, and takes it away."""
+        (self.dir / "a").write_bytes(os.urandom(3 << 20))
+        master, slave = os.openpty()
+        with subprocess.Popen([LYRE, "img", "convert", "-r", "1M", "-f", "raw", "-O", "raw", "a", "b"], cwd=self.dir, stdout=slave,
+                              stderr=slave) as run:
+            os.close(slave)
+            text = b""
+            try:
+                while part := os.read(master, 4096):
+                    text += part
+            except OSError: # how the end of a terminal looks
+                pass
+        os.close(master)
+        self.assertEqual(run.returncode, 0)
+        self.assertRegex(text, rb"\r\[#+ *\] +\d+ %")
+        self.assertTrue(text.endswith(b"\r\x1b[K"), text)
+        run = self._run(LYRE, ("img", "convert", "-f", "raw", "-O", "raw", "a", "b"), "auto")
+        self.assertEqual(run.out + run.err, "")
+
+    def test_info_opens_nothing_else(self):
+        """Names in an image lead nowhere unless asked for: who opened these pipes would wait for ever."""
+        for name in ("base", "data"):
+            self.ours("create", "-f", "raw", name, "1M")
+        self.ours("create", "-f", "qcow2", "-b", "base", "-F", "raw", "a")
+        self.ours("create", "-f", "qcow2", "-o", "data_file=data", "b", "1M")
+        self.ours("create", "-f", "qcow2", "-u", "-b", 'json:{"driver":"raw","file":{"driver":"file","filename":"base"}}', "-F", "raw",
+                  "c", "1M")
+        for name in ("base", "data"):
+            (self.dir / name).unlink()
+            os.mkfifo(self.dir / name)
+        for image in "abc":
+            self.assertIn("file format: qcow2", self.ours("info", image).out)
+        (self.dir / "base").unlink()
+        self.assertIn("'base'", self.ours("info", "--backing-chain", "a", status=1).err)
+
     def test_window(self):
         self.ours("create", "-f", "raw", "a", "1M")
         self.our_io("driver=raw,offset=64k,size=64k,file.filename=a", "write -P 1 0 64k", options=("--image-opts",))
@@ -157,6 +249,8 @@ class Raw(ImageTest):
         self.assertIn("no address in numbers", run("img", "info", "nbd://nowhere.example/").err)
 
     def test_null(self):
+        for name in ("null-co://", "null-aio://"):
+            self.same("info", name)
         self.our_io("driver=null-co,size=1M,read-zeroes=on", "read -P 0 0 1M", "write 0 1M", "read -P 0 0 4k",
                     options=("--image-opts",))
 

@@ -6,7 +6,8 @@
 
 bool filter_open_child(struct node *n, const char *name, struct json *options, u32 flags, struct err *e)
 {
-    n->file = node_open_child(n, name, NULL, "file", options, flags, e);
+    if (!n->file) /* node_open_above() has it */
+        n->file = node_open_child(n, name, NULL, "file", options, flags, e);
     if (!n->file)
         return false;
     if (!n->filename)

@@ -170,16 +170,24 @@ static bool change_width(struct qcow2 *q, unsigned order, struct err *e)
 
 /* ---- version 2 ---- */
 
-/* Version 2 has no clusters that are zero by their entry: they are given up, or with a backing file written. */
+/* What the L1 table in use maps at `at`, which may lie behind the disk. */
+static int status_of(struct node *n, u64 at, u64 len, struct blk_status *s)
+{
+    *s = (struct blk_status){0};
+    return node_rw(n, &(struct blk_req){.op = BLK_STATUS, .flags = BLK_VM_STATE, .offset = at, .len = len, .status = s});
+}
+
+/* Version 2 has no clusters that are zero by their entry: they are given up, or in front of a backing file written. */
 static bool expand_zeros(struct qcow2 *q, struct err *e)
 {
     struct node *n = q->fmt.node;
-    for (u64 at = 0; at < n->size;) {
+    u64 disk = n->size, all = (u64)q->l1_size << (q->l2_bits + q->cluster_bits);
+    for (u64 at = 0; at < all;) {
         struct blk_status s;
-        int error = node_status(n, at, n->size - at, &s);
+        int error = status_of(n, at, (at < disk ? disk : all) - at, &s);
         bool zero = !error && (s.flags & STATUS_ZERO) && (s.flags & STATUS_ALLOCATED);
         u64 end = at + s.len;
-        if (zero && n->backing_name) {
+        if (zero && n->backing_name && at < disk) {
             s.len = MIN(s.len, (u64)1 << 20);
             u8 *zeros = xcalloc(1, s.len);
             error = node_io(n, BLK_WRITE, at, zeros, s.len, 0);
@@ -189,9 +197,37 @@ static bool expand_zeros(struct qcow2 *q, struct err *e)
         }
         if (error)
             return err_set(e, error, "cannot write the zero clusters of '%s': %s", n->filename, strerror(error));
-        at += s.len;
+        at = at + s.len == disk ? ALIGN_UP(disk, (u64)q->cluster_size) : at + s.len;
     }
     return true;
+}
+
+/* The same in a snapshot, whose L1 table stands in for the active one meanwhile. What loses a reference there may have
+ * one left, in the active table: the COPIED flags have to be set anew. */
+static bool expand_snapshot(struct qcow2 *q, const struct snapshot *s, struct err *e)
+{
+    if (!s->l1_size)
+        return true;
+    q->active = (struct l1_place){q->l1_offset, q->l1_size};
+    q->flags_stale = true;
+    q->l1_offset = s->l1_offset;
+    q->l1_size = s->l1_size;
+    bool good = expand_zeros(q, e) && settle_all(q, e);
+    q->l1_offset = q->active.offset;
+    q->l1_size = q->active.size;
+    q->active = (struct l1_place){0};
+    return good;
+}
+
+static bool expand_all(struct qcow2 *q, struct err *e)
+{
+    if (!expand_zeros(q, e) || !settle_all(q, e) || !counts_begin(q, e))
+        return false;
+    for (u32 i = 0; i < q->nsnapshots; i++) {
+        if (!expand_snapshot(q, &q->snapshots[i], e))
+            return false;
+    }
+    return counts_end(q, e);
 }
 
 static bool may_be_v2(const struct qcow2 *q, struct err *e)
@@ -200,8 +236,11 @@ static bool may_be_v2(const struct qcow2 *q, struct err *e)
         return err_set(e, ENOTSUP, "Cannot downgrade an image with incompatible features set; convert it with -o compat=0.10");
     if (q->nbitmaps)
         return err_set(e, ENOTSUP, "compat=0.10 has no bitmaps; remove them first");
-    if (q->nsnapshots)
-        return err_set(e, ENOTSUP, "an image with snapshots cannot be changed to compat 0.10; convert it with -o compat=0.10");
+    for (u32 i = 0; i < q->nsnapshots; i++) { /* sizes of their own are not in version 2 */
+        const struct snapshot_info *s = &q->snapshots[i].info;
+        if (s->vm_size > UINT32_MAX || (s->disk_size && s->disk_size != q->fmt.node->size))
+            return err_set(e, ENOTSUP, "Internal snapshots prevent downgrade of image");
+    }
     return true;
 }
 
@@ -217,7 +256,7 @@ bool qcow2_change_version(struct qcow2 *q, u32 version, unsigned order, bool laz
         if (!header_write_now(q, e))
             return false;
     }
-    if (version < q->version && !expand_zeros(q, e))
+    if (version < q->version && !expand_all(q, e))
         return false;
     if (!change_width(q, order, e))
         return false;

@@ -103,12 +103,13 @@ static void say(struct check *c, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void say(struct check *c, const char *fmt, ...)
 {
     char line[300];
+    if (!c->r->report)
+        return;
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(line, sizeof(line), fmt, ap);
     va_end(ap);
-    if (c->r->report)
-        c->r->report(c->r, line);
+    c->r->report(c->r, line);
 }
 
 /* Bytes at `offset` are in use. */

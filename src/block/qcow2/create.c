@@ -147,6 +147,17 @@ static bool extend_file(struct qcow2 *q, enum prealloc p, struct err *e)
     return end <= file->size || node_truncate(file, end, how, e);
 }
 
+/* Room is taken behind the end of the file, which reads as zeros; what was in use before does not. */
+static bool preallocate(struct qcow2 *q, u64 from, u64 to, enum prealloc p, struct err *e)
+{
+    u64 hint = q->free_hint;
+    q->free_hint = MAX(hint, clusters_of(q, q->fmt.node->file->size));
+    bool good = change_range(q, ALIGN_DOWN(from, (u64)q->cluster_size), ALIGN_UP(to, (u64)q->cluster_size), map_prealloc, e) &&
+                extend_file(q, p, e);
+    q->free_hint = MIN(hint, q->free_hint);
+    return good;
+}
+
 /* Without regard to the backing file. */
 static bool resize(struct node *n, u64 size, enum prealloc p, struct err *e)
 {
@@ -161,7 +172,7 @@ static bool resize(struct node *n, u64 size, enum prealloc p, struct err *e)
         int error = tail && !has_data_file(q) ? node_io(n, BLK_ZERO, size, NULL, tail, 0) : 0;
         if (error)
             return err_set(e, error, "cannot clear the last cluster of '%s': %s", n->filename, strerror(error));
-        if (!change_range(q, from, ALIGN_UP(old, (u64)q->cluster_size), map_drop, e))
+        if (!change_range(q, from, vmstate_start(q), map_drop, e))
             return false;
     } else if (!grow_l1(q, size, e)) {
         return false;
@@ -169,11 +180,8 @@ static bool resize(struct node *n, u64 size, enum prealloc p, struct err *e)
     n->size = size;
     if (!header_write_now(q, e))
         return false;
-    if (p != PREALLOC_OFF && size > old && !change_range(q, ALIGN_DOWN(old, (u64)q->cluster_size), ALIGN_UP(size, (u64)q->cluster_size), map_prealloc, e))
-        return false;
-    if ((p != PREALLOC_OFF || (n->data && size > old)) && !extend_file(q, p, e))
-        return false;
-    return settle_all(q, e);
+    bool good = size <= old || (p != PREALLOC_OFF ? preallocate(q, old, size, p, e) : !n->data || extend_file(q, p, e));
+    return good && settle_all(q, e);
 }
 
 /* Before it has `size` bytes: where its backing file is longer than the image was, it must not show. */
@@ -199,7 +207,7 @@ bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
 bool qcow2_make_empty(struct node *n, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
-    return change_range(q, 0, ALIGN_UP(n->size, (u64)q->cluster_size), map_drop, e) && settle_all(q, e);
+    return change_range(q, 0, vmstate_start(q), map_drop, e) && settle_all(q, e);
 }
 
 /* ---- creating ---- */
@@ -259,10 +267,10 @@ static bool create_data_file(struct block_graph *g, const char *filename, const 
 bool qcow2_create(struct block_graph *g, const char *filename, struct json *options, struct err *e)
 {
     struct plan p = {.cluster_size = 65536, .refcount_bits = 16, .version = 3};
-    struct json *none = json_object();
-    bool good = take_options(options, &p, e) && check_plan(&p, e) && driver_by_name("file")->create(g, filename, none, e) &&
+    struct json *file = opt_of_file(options);
+    bool good = take_options(options, &p, e) && check_plan(&p, e) && driver_by_name("file")->create(g, filename, file, e) &&
                 (!p.data_file || create_data_file(g, filename, &p, e));
-    json_free(none);
+    json_free(file);
     int fd = good ? open(filename, O_RDWR | O_CLOEXEC) : -1;
     if (good && fd < 0)
         good = err_set(e, errno, "Could not open '%s': %s", filename, strerror(errno));

@@ -101,8 +101,8 @@ bool header_bytes(const struct qcow2 *q, u8 *h, u32 room)
     put_be32(h + 20, q->cluster_bits);
     put_be64(h + 24, n->size);
     put_be32(h + 32, q->crypt_method);
-    put_be32(h + 36, q->l1_size);
-    put_be64(h + 40, q->l1_offset);
+    put_be32(h + 36, q->active.size ? q->active.size : q->l1_size);
+    put_be64(h + 40, q->active.size ? q->active.offset : q->l1_offset);
     put_be64(h + 48, q->reftable_offset);
     put_be32(h + 56, q->reftable_clusters);
     put_be32(h + 60, q->nsnapshots);
@@ -488,6 +488,7 @@ const struct driver driver_qcow2 = {
     .close = qcow2_close,
     .make_writable = qcow2_make_writable,
     .submit = path_submit,
+    .copies = true,
     .create = qcow2_create,
     .create_options = create_options,
     .amend_options = amend_options,
@@ -505,5 +506,6 @@ const struct driver driver_qcow2 = {
     .bitmap_room = qcow2_bitmap_room,
     .amend = qcow2_amend,
     .make_empty = qcow2_make_empty,
+    .give_back = qcow2_give_back,
     .measure = qcow2_measure,
 };

@@ -533,7 +533,7 @@ enum step map_drop(struct qcow2 *q, u64 *at, u64 end)
         if (s != STEP_DONE)
             return s;
         u64 stop = ALIGN_DOWN(*at, span) + span;
-        if (table && !(*at & (span - 1))) {
+        if (table && !(*at & (span - 1)) && stop <= end) {
             if (!meta_get(&q->fmt.meta, q->l1_offset + 8 * l1_index(q, *at)))
                 return STEP_NEED;
             s = drop_table(q, *at, table);

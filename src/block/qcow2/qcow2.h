@@ -73,6 +73,11 @@ struct snapshot {
     u32 more_len;
 };
 
+struct l1_place {
+    u64 offset;
+    u32 size; /* entries */
+};
+
 /* A bitmap as the directory on disk has it. */
 struct stored_bitmap {
     u64 table;
@@ -110,6 +115,7 @@ struct qcow2 {
     struct snapshot *snapshots;
     size_t snapshot_cap;
     bool frozen; /* shows a snapshot */
+    struct l1_place active; /* while l1_offset is a snapshot's table, to be changed: the active one; size 0: it is not */
     bool flags_stale; /* a change of snapshots has failed before COPIED was set where a count has become 1 */
     bool damaged; /* found to be while in use: not written any more */
     struct stored_bitmap *bitmaps;
@@ -119,6 +125,7 @@ struct qcow2 {
     bool bitmaps_live; /* the node has them, to be saved at the end */
 
     u64 free_hint;  /* no cluster before this one is free */
+    u64 table_seen; /* bytes of the reference count table that load_table() has found in the cache so far */
     u64 packed_at;  /* next free byte for compressed data; 0: none */
     struct freed_list freed; /* since the last write-back began */
     struct freed_list settling; /* by the write-back that runs */
@@ -278,6 +285,8 @@ bool settle_all(struct qcow2 *q, struct err *e);
 
 /* Set COPIED wherever the active table alone refers, if that is still to be done. */
 bool refresh_flags(struct qcow2 *q, struct err *e);
+bool counts_begin(struct qcow2 *q, struct err *e);
+bool counts_end(struct qcow2 *q, struct err *e);
 
 /* vmstate.c */
 u64 vmstate_start(const struct qcow2 *q);
@@ -302,6 +311,7 @@ bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 bool qcow2_set_backing(struct node *n, const char *file, const char *format, struct err *e);
 bool qcow2_amend(struct node *n, const struct json *options, bool force, struct err *e);
 bool qcow2_make_empty(struct node *n, struct err *e);
+bool qcow2_give_back(struct node *n, struct err *e);
 bool qcow2_measure(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
                    u64 *bitmaps, struct err *e);
 

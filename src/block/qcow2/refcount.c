@@ -145,6 +145,21 @@ static void new_cluster(struct qcow2 *q, u64 offset, unsigned rank)
     }
 }
 
+/* Have all of the table in the cache. It may be long: each call goes on where the last one missed a block. */
+static enum step load_table(struct qcow2 *q)
+{
+    struct meta *m = &q->fmt.meta;
+    u64 end = (u64)q->reftable_clusters << q->cluster_bits, at = MIN(q->table_seen, end);
+    while (at < end && meta_get(m, q->reftable_offset + at))
+        at += m->block;
+    q->table_seen = at < end ? at : 0;
+    for (u64 again = 0; at == end && again < end; again += m->block) { /* it may have gone meanwhile */
+        if (!meta_get(m, q->reftable_offset + again))
+            return STEP_NEED;
+    }
+    return at < end ? STEP_NEED : STEP_DONE;
+}
+
 enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *first)
 {
     struct meta *m = &q->fmt.meta;
@@ -159,15 +174,14 @@ enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *fir
     if (clusters << q->cluster_bits > MAX_REFTABLE_BYTES || start + blocks + clusters > (u64)1 << (56 - q->cluster_bits))
         return fmt_fail(&q->fmt, EFBIG, "'%s' cannot grow: its refcount table would be too long; larger clusters help",
                         q->fmt.node->filename);
-    for (u64 i = 0; i < old; i++) { /* all of it in the cache, before anything changes */
-        if (!meta_get(m, q->reftable_offset + 8 * i))
-            return STEP_NEED;
-    }
+    enum step s = load_table(q); /* before anything changes */
+    if (s != STEP_DONE)
+        return s;
     u64 table = (start + blocks) << q->cluster_bits;
     for (u64 i = 0; i < clusters; i++)
         new_cluster(q, table + (i << q->cluster_bits), RANK_REFTABLE);
-    for (u64 i = 0; i < old; i++)
-        memcpy(meta_get(m, table + 8 * i), meta_get(m, q->reftable_offset + 8 * i), 8);
+    for (u64 at = 0; at < old * 8; at += m->block)
+        memcpy(meta_get(m, table + at), meta_get(m, q->reftable_offset + at), m->block);
     for (u64 i = 0; i < blocks; i++) {
         new_cluster(q, (start + i) << q->cluster_bits, RANK_REFCOUNT);
         put_be64(meta_get(m, table + 8 * (group + i)), (start + i) << q->cluster_bits);
@@ -208,6 +222,7 @@ bool overlaps_tables(const struct qcow2 *q, u64 offset, u64 len)
     const u64 ranges[][2] = {
         {0, q->cluster_size},
         {q->l1_offset, (u64)q->l1_size * 8},
+        {q->active.offset, (u64)q->active.size * 8},
         {q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits},
     };
     for (unsigned i = 0; i < ARRAY_LEN(ranges); i++) {

@@ -364,6 +364,26 @@ bool refresh_flags(struct qcow2 *q, struct err *e)
     return true;
 }
 
+/* Counts and COPIED flags change in many places, which no order of writing holds together. Until they fit again an image
+ * of version 3 is marked as dirty: after a crash who opens it for writing repairs it. */
+bool counts_begin(struct qcow2 *q, struct err *e)
+{
+    if (q->version < 3)
+        return true;
+    q->incompatible |= INCOMPAT_DIRTY;
+    return header_write_now(q, e);
+}
+
+/* Also sets the COPIED flags that a change of snapshots has left to be set. */
+bool counts_end(struct qcow2 *q, struct err *e)
+{
+    if (!refresh_flags(q, e) || !settle_all(q, e))
+        return false;
+    bool marked = q->incompatible & INCOMPAT_DIRTY;
+    q->incompatible &= ~(u64)INCOMPAT_DIRTY;
+    return !marked || header_write_now(q, e);
+}
+
 bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapshot_vm *vm, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
@@ -371,7 +391,7 @@ bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapsh
         return err_set(e, ENOTSUP, "an image with an external data file has no snapshots");
     if (q->nsnapshots >= MAX_SNAPSHOTS || strlen(name) > 1000)
         return err_set(e, EFBIG, q->nsnapshots >= MAX_SNAPSHOTS ? "there are too many snapshots" : "the name is too long");
-    if (!settle_all(q, e) || !walk_run(q, q->l1_offset, q->l1_size, 1, true, e) ||
+    if (!settle_all(q, e) || !walk_run(q, q->l1_offset, q->l1_size, 1, true, e) || !counts_begin(q, e) ||
         !walk_run(q, q->l1_offset, q->l1_size, 1, false, e))
         return false;
     unsigned long id = 0;
@@ -396,7 +416,7 @@ bool qcow2_snapshot_create(struct node *n, const char *name, const struct snapsh
     bool good = write_table(q, old_len, e);
     if (!good && q->snapshots_offset == old)
         snapshot_free(&q->snapshots[--q->nsnapshots]);
-    return good && vmstate_drop(q, e) && settle_all(q, e);
+    return good && vmstate_drop(q, e) && counts_end(q, e);
 }
 
 bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
@@ -407,7 +427,7 @@ bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
         return err_set(e, ENOENT, "snapshot not found");
     struct snapshot gone = *s;
     u64 old_len = table_length(q);
-    if (!settle_all(q, e) || !walk_run(q, gone.l1_offset, gone.l1_size, -1, true, e))
+    if (!settle_all(q, e) || !walk_run(q, gone.l1_offset, gone.l1_size, -1, true, e) || !counts_begin(q, e))
         return false;
     q->flags_stale = true;
     u64 old = q->snapshots_offset;
@@ -423,7 +443,7 @@ bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
     if (good && gone.l1_size)
         clusters_free_later(q, gone.l1_offset, 8ull * gone.l1_size);
     snapshot_free(&gone);
-    return good && refresh_flags(q, e);
+    return good && counts_end(q, e);
 }
 
 bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
@@ -438,7 +458,7 @@ bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
         return err_set(e, EINVAL, "the snapshot's size is damaged");
     u64 old = q->l1_offset, offset;
     u32 old_size = q->l1_size, new_size = (u32)MAX(MAX(needed, (u64)s->l1_size), 1u);
-    if (!settle_all(q, e) || !walk_run(q, s->l1_offset, s->l1_size, 1, true, e) ||
+    if (!settle_all(q, e) || !walk_run(q, s->l1_offset, s->l1_size, 1, true, e) || !counts_begin(q, e) ||
         !walk_run(q, s->l1_offset, s->l1_size, 1, false, e) ||
         !l1_copy(q, s->l1_offset, s->l1_size, new_size, true, &offset, e))
         return false;
@@ -449,7 +469,7 @@ bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
     if (!header_write_now(q, e) || !walk_run(q, old, old_size, -1, false, e))
         return false;
     clusters_free_later(q, old, 8ull * old_size);
-    return refresh_flags(q, e);
+    return counts_end(q, e);
 }
 
 bool qcow2_snapshot_load(struct node *n, const char *id, const char *name, struct err *e)

@@ -18,10 +18,15 @@ static const struct { const char *name, *standard; } shown[] = {
     {"encrypt.hash-alg", NULL}, {"encrypt.iter-time", NULL}, {"encryption", NULL},
     {"cluster_size", "65536"}, {"extended_l2", "off"}, {"preallocation", NULL}, {"compression_type", "zlib"},
     {"size", NULL}, {"preallocation", NULL}, {"compat", NULL}, {"data_file", NULL}, {"backing_file", NULL}, {"backing_fmt", NULL},
-    {"data_file_raw", NULL}, {"lazy_refcounts", "off"}, {"refcount_bits", "16"}, {"nocow", NULL},
+    {"data_file_raw", NULL}, {"lazy_refcounts", "off"}, {"refcount_bits", "16"}, {"nocow", NULL}, {"extent_size_hint", NULL},
     {"key-secret", NULL}, {"cipher-alg", NULL}, {"cipher-mode", NULL}, {"ivgen-alg", NULL}, {"ivgen-hash-alg", NULL},
     {"hash-alg", NULL}, {"iter-time", NULL},
 };
+
+static bool shows_bytes(const char *option)
+{
+    return !strcmp(option, "cluster_size") || !strcmp(option, "extent_size_hint");
+}
 
 static void print_formatting(const struct img *m, const char *format, const char *filename)
 {
@@ -35,7 +40,7 @@ static void print_formatting(const struct img *m, const char *format, const char
             continue;
         if (v && v->kind == JSON_INT)
             printf(" %s=%" PRId64, shown[i].name, v->integer);
-        else if (v && !strcmp(shown[i].name, "cluster_size") && size_parse(v->string, &size))
+        else if (v && shows_bytes(shown[i].name) && size_parse(v->string, &size))
             printf(" %s=%" PRIu64, shown[i].name, size);
         else if (v && v->kind == JSON_STRING)
             printf(" %s=%s", shown[i].name, v->string);
@@ -45,24 +50,49 @@ static void print_formatting(const struct img *m, const char *format, const char
     printf("\n");
 }
 
-static bool knows_option(const char *format, const char *name)
+static const struct block_option *find_option(const struct block_option *o, const char *name)
 {
-    const struct block_option *o = block_create_options(format);
     while (o && o->name && strcmp(o->name, name))
         o++;
-    return o && o->name;
+    return o && o->name ? o : NULL;
 }
 
-static int print_options(struct img *m, const char *title, const struct block_option *o, bool create)
+/* The format's, or of the file that it makes. */
+static bool knows_option(const char *format, const char *name)
 {
-    printf("%s options%s%s%s:\n", title, create ? "" : " for '", create ? "" : m->format, create ? "" : "'");
-    for (; o->name; o++) {
-        int n = printf("  %s=<%s>", o->name, o->type);
-        printf("%*s - %s\n", n < 24 ? 24 - n : 0, "", o->help);
+    return find_option(block_create_options(format), name) || find_option(block_create_options("file"), name);
+}
+
+static const struct block_option no_options = {NULL};
+
+/* Both lists together, in order; where both have an option the first one's counts. `more` may be empty. */
+static void print_options(const struct block_option *o, const struct block_option *more)
+{
+    const struct block_option *first = o;
+    while (o->name || more->name) {
+        bool mine = !more->name || (o->name && strcmp(o->name, more->name) <= 0);
+        const struct block_option *next = mine ? o++ : more++;
+        if (!mine && find_option(first, next->name))
+            continue;
+        int n = printf("  %s=<%s>", next->name, next->type);
+        printf("%*s - %s\n", n < 24 ? 24 - n : 0, "", next->help);
     }
-    if (create)
-        printf("\nThe protocol level may support further options.\n"
-               "Specify the target filename to include those options.\n");
+}
+
+static int print_create_options(struct img *m, const char *format)
+{
+    const struct block_option *o = block_create_options(format);
+    if (!o)
+        return img_fail(m, "Unknown file format '%s'", format);
+    if (m->nfiles) {
+        printf("Supported options:\n");
+        print_options(o, block_create_options("file"));
+        return 0;
+    }
+    printf("Supported %s options:\n", format);
+    print_options(o, &no_options);
+    printf("\nThe protocol level may support further options.\n"
+           "Specify the target filename to include those options.\n");
     return 0;
 }
 
@@ -104,13 +134,13 @@ static int look_at_backing(struct img *m, const char *filename)
 {
     const char *backing = json_get_string(m->options, "backing_file");
     const char *format = json_get_string(m->options, "backing_fmt");
-    if (!backing || !*backing || (m->unsafe && json_get(m->options, "size")))
+    if (!backing || !*backing || m->unsafe)
         return 0;
     char *path = NULL;
     const char *slash = strrchr(filename, '/');
     bool relative = backing[0] != '/' && !strchr(backing, ':') && slash;
     path = relative ? xprintf("%.*s/%s", (int)(slash - filename), filename, backing) : xstrdup(backing);
-    struct node *n = node_open(m->g, path, format, NULL, OPEN_NO_IO | (m->unsafe ? OPEN_NO_BACKING : 0), &m->e);
+    struct node *n = node_open(m->g, path, format, NULL, OPEN_NO_IO, &m->e);
     int status = 0;
     if (!n)
         status = img_fail(m, "%s: %s", filename, m->e.text);
@@ -126,14 +156,8 @@ static int look_at_backing(struct img *m, const char *filename)
 int img_create(struct img *m)
 {
     const char *format = m->format ? m->format : m->qemu || m->nfiles == 0 ? "raw" : "qcow2";
-    if (m->options_help) {
-        const struct block_option *o = block_create_options(format);
-        if (!o)
-            return img_fail(m, "Unknown file format '%s'", format);
-        char title[64];
-        snprintf(title, sizeof(title), "Supported %s", format);
-        return print_options(m, title, o, true);
-    }
+    if (m->options_help)
+        return print_create_options(m, format);
     if (m->nfiles < 1)
         return img_usage(m, "Expecting image file name");
     if (m->nfiles > 2)
@@ -184,7 +208,7 @@ int img_resize(struct img *m)
                            "and exabytes, respectively.");
     if (m->prealloc && !prealloc_parse(m->prealloc, &p, &m->e))
         return img_fail(m, "Invalid preallocation mode '%s'", m->prealloc);
-    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, NULL);
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE, NULL);
     if (!n)
         return 1;
     u64 now = node_size(n);
@@ -221,7 +245,11 @@ int img_amend(struct img *m)
             return img_usage(m, "Expecting one image file name");
         if (!block_create_options(m->format))
             return img_fail(m, "Unknown file format '%s'", m->format);
-        return o ? print_options(m, "Amend", o, false) : img_fail(m, "Format driver '%s' does not support option amendment", m->format ? m->format : "");
+        if (!o)
+            return img_fail(m, "Format driver '%s' does not support option amendment", m->format);
+        printf("Amend options for '%s':\n", m->format);
+        print_options(o, &no_options);
+        return 0;
     }
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
@@ -368,7 +396,7 @@ int img_commit(struct img *m)
 {
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
-    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, m->cache);
+    struct node *top = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE, m->cache);
     if (!top)
         return 1;
     struct node *base = find_base(top, m->backing), *root = node_root(node_ref(top));
@@ -430,47 +458,72 @@ int img_bitmap(struct img *m)
 
 /* ---- compact ---- */
 
-/* Give back what reads as zeros: punch it out of the file. */
-int img_compact(struct img *m)
+/* Give up what is zero in a piece that was read, in whole granules. */
+static int drop_zeros(struct node *n, u64 at, const u8 *buf, u64 len, u64 granule)
 {
-    if (m->nfiles != 1)
-        return img_usage(m, "Expecting one image file name");
-    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE | OPEN_UNMAP, NULL);
-    if (!n)
-        return 1;
-    struct image_info before, after;
-    u8 *buf = xmalloc(CHUNK);
     int error = 0;
-    bool good = node_info(n, &before, &m->e);
+    for (u64 i = 0, run; i < len && !error; i += MAX(run, granule)) {
+        for (run = 0; i + run < len && img_is_zero(buf + i + run, MIN(granule, len - i - run));)
+            run += MIN(granule, len - i - run);
+        error = run ? node_io(n, BLK_ZERO, at + i, NULL, run, BLK_MAY_UNMAP) : 0;
+    }
+    return error;
+}
+
+/* Everything that holds zeros. */
+static bool compact(struct img *m, struct node *n, u64 granule)
+{
+    enum { RAW_GRANULE = 4096 };
+    granule = granule ? granule : RAW_GRANULE;
+    u64 chunk = MAX((u64)CHUNK, granule);
+    u8 *buf = xmalloc(chunk);
+    int error = 0;
     struct progress p;
     progress_start(&p, m, node_size(n));
-    for (u64 at = 0; good && at < node_size(n) && !error;) {
+    for (u64 at = 0; at < node_size(n) && !error;) {
         struct blk_status s;
         error = node_status(n, at, node_size(n) - at, &s);
         u64 len = s.len;
         if (!error && (s.flags & STATUS_DATA)) {
-            len = MIN(len, (u64)CHUNK - at % CHUNK);
+            len = MIN(len, chunk - at % chunk);
             error = node_io(n, BLK_READ, at, buf, len, 0);
-            if (!error && !buf[0] && !memcmp(buf, buf + 1, len - 1))
-                error = node_io(n, BLK_ZERO, at, NULL, len, BLK_MAY_UNMAP);
+            error = error ? error : drop_zeros(n, at, buf, len, granule);
         }
         at += len;
         progress_show(&p, at);
     }
     progress_end(&p);
     free(buf);
-    if (!error)
-        error = node_flush(n);
-    good = good && node_info(n, &after, &m->e);
-    int status = !good ? img_error(m) : error ? img_fail(m, "'%s': %s", m->files[0], strerror(error)) : 0;
-    if (!status && !m->quiet) {
+    return !error || err_set(&m->e, error, "'%s': %s", m->files[0], strerror(error));
+}
+
+/* What is free by the counts is given back, so they have to be right. */
+static bool is_sound(struct img *m, struct node *n)
+{
+    struct check_result c = {0};
+    if (!node_check(n, 0, &c, &m->e))
+        return m->e.code == ENOTSUP;
+    return (!c.corruptions && !c.check_errors) ||
+           err_set(&m->e, EIO, "'%s' is damaged\nRepair it first: lyre img check -r all %s", m->files[0], m->files[0]);
+}
+
+int img_compact(struct img *m)
+{
+    if (m->nfiles != 1)
+        return img_usage(m, "Expecting one image file name");
+    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, OPEN_WRITE, NULL);
+    if (!n)
+        return 1;
+    struct image_info before = {0}, after = {0};
+    bool good = is_sound(m, n) && node_info(n, &before, &m->e) && compact(m, n, before.cluster_size) &&
+                node_give_back(n, &m->e) && node_info(n, &after, &m->e);
+    int status = good ? 0 : img_error(m);
+    if (good && !m->quiet) {
         char a[32], b[32];
         printf("%s: %s on disk, was %s\n", m->files[0], img_size(after.actual_size, a, sizeof(a)),
                img_size(before.actual_size, b, sizeof(b)));
     }
-    if (good) {
-        image_info_free(&before);
-        image_info_free(&after);
-    }
+    image_info_free(&before);
+    image_info_free(&after);
     return img_close(m, n, status);
 }

@@ -1,4 +1,4 @@
-/* convert, dd and bench: many requests at once. */
+/* convert: many requests at once. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -7,11 +7,15 @@
 
 #include "base/mem.h"
 #include "cmd/img/img.h"
+#include "cmd/img/lent.h"
 
 /* ---- convert ----
  *
  * Slots go round: each takes the next piece of the source, reads it, waits for its turn, and writes what
- * is not zero. Writing in turn keeps the image in order; -W and -c do without. */
+ * is not zero. Writing in turn keeps the image in order; -W and -c do without.
+ *
+ * A file that the kernel copies to another is not read: it is memory (lent.h), which is looked at for zeros and written from.
+ * So its bytes are copied once. */
 
 enum { PIECE = 1 << 20, MAX_SLOTS = 16, DEFAULT_SPARSE = 4096, MAX_SPARSE = 16 << 20 };
 
@@ -24,7 +28,11 @@ struct slot {
     enum slot_state state;
     u64 turn, at, len; /* in the target */
     bool zero;         /* write zeros; nothing was read */
+    bool lent;         /* `data` is not `buf` but the file's */
+    struct node *from; /* the kernel is to copy it from this file; NULL: no */
+    u64 from_at;
     u8 *buf;
+    const u8 *data;
     struct iovec iov;
     struct blk_req r;
     u64 written;       /* of `len` */
@@ -41,6 +49,8 @@ struct convert {
     u64 granule;       /* runs of zeros shorter than this are written */
     u64 cluster;       /* of the target, for -c */
     bool zero_target, has_backing, in_order;
+    bool may_lend;     /* pieces of the source may be memory of its file */
+    bool may_copy;     /* -C: by the kernel, as they are */
     u64 next_turn, write_turn;
     u64 free_at; /* loop_now() from which on the rate allows more */
     struct slot slots[MAX_SLOTS];
@@ -83,9 +93,15 @@ static void slot_end(struct slot *s)
     progress_show(&s->c->progress, s->c->done);
 }
 
+static void read_again(struct slot *s);
+
 static void write_done(struct blk_req *r)
 {
     struct slot *s = container_of(r, struct slot, r);
+    if ((r->error == EFAULT && s->lent) || (r->error == ENOTSUP && s->from)) {
+        read_again(s);
+        return;
+    }
     if (r->error) {
         slot_failed(s, false, r->error);
         return;
@@ -94,18 +110,13 @@ static void write_done(struct blk_req *r)
     write_next(s);
 }
 
-static bool is_zero(const u8 *p, u64 len)
-{
-    return !p[0] && !memcmp(p, p + 1, len - 1);
-}
-
 /* The length of the run at `from` that is all zero, or all to be written. */
 static u64 run_length(const struct convert *c, const struct slot *s, u64 from, bool *zero)
 {
     u64 at = from;
     while (at < s->len) {
         u64 step = MIN(c->granule - (s->at + at) % c->granule, s->len - at);
-        bool z = is_zero(s->buf + at, step);
+        bool z = img_is_zero(s->data + at, step);
         if (at == from)
             *zero = z;
         else if (z != *zero)
@@ -122,18 +133,25 @@ static void write_next(struct slot *s)
     while (s->written < s->len) {
         bool zero = s->zero;
         u64 len = s->len - s->written;
-        if (!zero && c->granule)
+        if (!zero && c->granule && !s->from)
             len = run_length(c, s, s->written, &zero);
+        if (s->lent && lent_broken()) {
+            read_again(s);
+            return;
+        }
         if (!zero && c->m->compress)
             len = MIN(len, c->cluster - (s->at + s->written) % c->cluster);
         if (zero && c->zero_target) {
             s->written += len;
             continue;
         }
-        s->iov = (struct iovec){s->buf + s->written, len};
+        bool own = !zero && !s->from;
+        if (own)
+            s->iov = (struct iovec){(u8 *)s->data + s->written, len};
         s->r = (struct blk_req){.op = zero ? BLK_ZERO : BLK_WRITE, .offset = s->at + s->written, .len = len,
                                 .flags = zero ? (c->has_backing ? 0 : BLK_MAY_UNMAP) : c->m->compress ? BLK_COMPRESS : 0,
-                                .iov = zero ? NULL : &s->iov, .niov = zero ? 0 : 1, .done = write_done};
+                                .iov = own ? &s->iov : NULL, .niov = own,
+                                .from = s->from, .from_at = s->from_at + s->written, .done = write_done};
         node_submit(c->dst, &s->r);
         return;
     }
@@ -158,18 +176,33 @@ static void take_turns(struct convert *c)
     }
 }
 
+/* Whether there is something to be written now. */
+static bool have_read(struct slot *s, int error)
+{
+    if (error && s->c->m->salvage) {
+        img_fail(s->c->m, "warning: error while reading offset %" PRIu64 ": %s", s->at, strerror(error));
+        memset(s->buf, 0, s->len);
+    } else if (error) {
+        slot_failed(s, true, error);
+        return false;
+    }
+    return true;
+}
+
 static void read_done(struct blk_req *r)
 {
     struct slot *s = container_of(r, struct slot, r);
-    if (r->error && s->c->m->salvage) {
-        img_fail(s->c->m, "warning: error while reading offset %" PRIu64 ": %s", s->at, strerror(r->error));
-        memset(s->buf, 0, s->len);
-    } else if (r->error) {
-        slot_failed(s, true, r->error);
+    if (!have_read(s, r->error))
         return;
-    }
     s->state = SLOT_READ;
     take_turns(s->c);
+}
+
+static void read_again_done(struct blk_req *r)
+{
+    struct slot *s = container_of(r, struct slot, r);
+    if (have_read(s, r->error))
+        write_next(s);
 }
 
 static int source_of(const struct convert *c, u64 at)
@@ -178,6 +211,41 @@ static int source_of(const struct convert *c, u64 at)
     while (i && c->src_start[i] > at)
         i--;
     return i;
+}
+
+static void slot_read(struct slot *s, void (*done)(struct blk_req *r))
+{
+    struct convert *c = s->c;
+    int i = source_of(c, s->at);
+    s->lent = false;
+    s->from = NULL;
+    s->data = s->buf;
+    s->iov = (struct iovec){s->buf, s->len};
+    s->r = (struct blk_req){.op = BLK_READ, .offset = s->at - c->src_start[i], .len = s->len, .iov = &s->iov,
+                            .niov = 1, .done = done};
+    node_submit(c->src[i], &s->r);
+}
+
+/* What was lent cannot be read: a request says why, or reads it after all. Or the kernel cannot copy between these files. */
+static void read_again(struct slot *s)
+{
+    s->c->may_lend = s->c->may_copy = false;
+    slot_read(s, read_again_done);
+}
+
+/* The piece where it lies in a file as it is read: for the kernel to copy, or as memory. False: it has to be read. */
+static bool slot_borrow(struct slot *s)
+{
+    struct convert *c = s->c;
+    u32 plain = STATUS_DATA | STATUS_OFFSET;
+    if ((c->run.flags & (plain | STATUS_COMPRESSED)) != plain || !c->run.file)
+        return false;
+    u64 host = c->run.host + c->run.len - (c->run_end - s->at);
+    s->from = c->may_copy ? c->run.file : NULL;
+    s->from_at = host;
+    s->data = c->may_lend && !s->from ? lent_memory(c->run.file, host, s->len) : NULL;
+    s->lent = s->data;
+    return s->lent || s->from;
 }
 
 /* Find out what the source has at c->at. */
@@ -240,6 +308,8 @@ static void slot_start(struct convert *c, struct slot *s)
     s->at = c->at;
     s->len = len;
     s->zero = zero;
+    s->lent = false;
+    s->from = NULL;
     s->written = 0;
     s->turn = c->next_turn++;
     c->at += len;
@@ -249,12 +319,13 @@ static void slot_start(struct convert *c, struct slot *s)
         take_turns(c);
         return;
     }
-    int i = source_of(c, s->at);
-    s->state = SLOT_READING;
-    s->iov = (struct iovec){s->buf, len};
-    s->r = (struct blk_req){.op = BLK_READ, .offset = s->at - c->src_start[i], .len = len, .iov = &s->iov,
-                            .niov = 1, .done = read_done};
-    node_submit(c->src[i], &s->r);
+    if (slot_borrow(s)) {
+        s->state = SLOT_READ;
+        take_turns(c);
+    } else {
+        s->state = SLOT_READING;
+        slot_read(s, read_done);
+    }
 }
 
 static bool busy(const struct convert *c)
@@ -266,16 +337,34 @@ static bool busy(const struct convert *c)
     return false;
 }
 
+static bool sources_plain(const struct convert *c)
+{
+    int i = 0;
+    while (i < c->nsrc && node_is_plain(c->src[i]))
+        i++;
+    return i == c->nsrc;
+}
+
+/* How many slots work. Copies within the kernel would wait for each other there. */
+static unsigned slots_used(const struct convert *c)
+{
+    return c->may_copy ? 1 : c->nslots;
+}
+
 static void convert_run(struct convert *c)
 {
     struct loop *l = block_graph_loop(c->m->g);
     progress_start(&c->progress, c->m, c->total);
+    bool plain = !c->m->compress && !c->m->salvage && sources_plain(c);
+    c->may_copy = plain && c->m->copy_offload;
+    c->may_lend = plain && node_writes_unseen(c->dst) && lent_begin();
+    bool lends = c->may_lend;
     for (unsigned i = 0; i < c->nslots; i++) {
         c->slots[i].c = c;
         c->slots[i].buf = xmalloc(c->m->compress ? c->cluster : PIECE);
     }
     while ((c->at < c->total && !c->status) || busy(c)) {
-        for (unsigned i = 0; i < c->nslots && c->at < c->total && !c->status && may_go(c); i++) {
+        for (unsigned i = 0; i < slots_used(c) && c->at < c->total && !c->status && may_go(c); i++) {
             if (c->slots[i].state == SLOT_FREE)
                 slot_start(c, &c->slots[i]);
         }
@@ -288,6 +377,8 @@ static void convert_run(struct convert *c)
                 if (c->slots[i].state == SLOT_READ)
                     c->slots[i].state = SLOT_FREE;
     }
+    if (lends)
+        lent_end();
     for (unsigned i = 0; i < c->nslots; i++)
         free(c->slots[i].buf);
     if (!c->status)
@@ -389,7 +480,7 @@ static bool open_target(struct convert *c, const char *format, const char *name)
             json_set(secrets, o->key, json_copy(o));
     }
     m->open_options = secrets;
-    c->dst = img_open(m, name, m->target_image_opts ? NULL : format, m->target_image_opts, OPEN_WRITE | OPEN_UNMAP,
+    c->dst = img_open(m, name, m->target_image_opts ? NULL : format, m->target_image_opts, OPEN_WRITE,
                       m->cache ? m->cache : "unsafe");
     json_free(secrets);
     if (!c->dst)
@@ -415,7 +506,7 @@ int img_convert(struct img *m)
 {
     const char *format = m->out_format ? m->out_format : m->qemu ? "raw" : "qcow2";
     if (m->options_help)
-        return img_create(&(struct img){.qemu = m->qemu, .name = m->name, .g = m->g, .format = format, .options = m->options, .options_help = true});
+        return img_create(&(struct img){.qemu = m->qemu, .name = m->name, .g = m->g, .format = format, .options = m->options, .options_help = true, .nfiles = m->nfiles});
     if (m->nfiles < 2)
         return img_fail(m, "Must specify image file name");
     if (!block_create_options(format))
@@ -451,186 +542,4 @@ int img_convert(struct img *m)
     free(c.src);
     free(c.src_start);
     return status;
-}
-
-/* ---- dd ---- */
-
-struct dd {
-    const char *in, *out;
-    u64 bs, count, skip;
-    bool has_count;
-};
-
-static bool parse_dd(struct img *m, struct dd *d)
-{
-    for (int i = 0; i < m->nfiles; i++) {
-        const char *word = m->files[i], *eq = strchr(word, '=');
-        size_t n = eq ? (size_t)(eq - word) : 0;
-        u64 *number = n == 2 && !strncmp(word, "bs", 2)      ? &d->bs
-                      : n == 5 && !strncmp(word, "count", 5) ? &d->count
-                      : n == 4 && !strncmp(word, "skip", 4)  ? &d->skip
-                                                             : NULL;
-        if (n == 2 && !strncmp(word, "if", 2))
-            d->in = eq + 1;
-        else if (n == 2 && !strncmp(word, "of", 2))
-            d->out = eq + 1;
-        else if (!number)
-            return img_fail(m, "unrecognized operand %.*s", (int)n, word) == 0;
-        else if (!size_parse(eq + 1, number))
-            return img_fail(m, "Invalid %.*s specified. You may use k, M, G, T, P or E suffixes for\n"
-                               "%s: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.", (int)n, word, m->name) == 0;
-        else if (number == &d->bs && (!d->bs || d->bs > INT32_MAX))
-            return img_fail(m, "Invalid bs specified. Must be between 1 and 2147483647.") == 0;
-        d->has_count |= number == &d->count;
-    }
-    if (!d->in || !d->out)
-        return img_fail(m, "Must specify both input and output files") == 0;
-    return true;
-}
-
-static int dd_copy(struct img *m, const struct dd *d, struct node *src, u64 start, u64 len)
-{
-    const char *format = m->out_format ? m->out_format : "raw";
-    json_set_int(m->options, "size", (s64)len);
-    if (img_create_file(m, format, d->out, true))
-        return 1;
-    struct node *dst = img_open(m, d->out, format, false, OPEN_WRITE, NULL);
-    if (!dst)
-        return 1;
-    u8 *buf = xmalloc(d->bs);
-    int error = 0;
-    struct progress p;
-    progress_start(&p, m, len);
-    for (u64 at = 0; at < len && !error;) {
-        u64 n = MIN(d->bs, len - at);
-        error = node_io(src, BLK_READ, start + at, buf, n, 0);
-        if (!error)
-            error = node_io(dst, BLK_WRITE, at, buf, n, 0);
-        at += n;
-        progress_show(&p, at);
-    }
-    progress_clear(&p);
-    free(buf);
-    return img_close(m, dst, error ? img_fail(m, "error while copying: %s", strerror(error)) : 0);
-}
-
-int img_dd(struct img *m)
-{
-    struct dd d = {.bs = 512};
-    if (!parse_dd(m, &d))
-        return 1;
-    if (m->out_format && !block_create_options(m->out_format))
-        return img_fail(m, "Unknown file format '%s'", m->out_format);
-    struct node *src = img_open(m, d.in, m->format, m->image_opts, 0, NULL);
-    if (!src)
-        return 1;
-    u64 size = node_size(src), start = 0;
-    if (m->qemu && d.has_count && d.count < size / d.bs + 1) { /* there, `count` includes what is skipped */
-        size = MIN(size, d.count * d.bs);
-        d.has_count = false;
-    }
-    if (d.skip && d.skip > size / d.bs) {
-        img_fail(m, "%s: cannot skip to specified offset", d.in);
-        start = size;
-    } else {
-        start = d.skip * d.bs;
-    }
-    u64 len = size - start;
-    if (d.has_count && d.count < len / d.bs + 1)
-        len = MIN(len, d.count * d.bs);
-    return img_close(m, src, dd_copy(m, &d, src, start, len));
-}
-
-/* ---- bench ---- */
-
-struct bench {
-    struct img *m;
-    struct node *n;
-    u64 left, at, since_flush;
-    unsigned in_flight;
-    int error;
-};
-
-struct bench_slot {
-    struct blk_req r;
-    struct iovec iov;
-    struct bench *b;
-};
-
-static void bench_submit(struct bench_slot *s);
-
-static void bench_done(struct blk_req *r)
-{
-    struct bench_slot *s = container_of(r, struct bench_slot, r);
-    struct bench *b = s->b;
-    b->in_flight--;
-    if (r->error && !b->error)
-        b->error = r->error;
-    if (b->left && !b->error)
-        bench_submit(s);
-}
-
-static void bench_submit(struct bench_slot *s)
-{
-    struct bench *b = s->b;
-    struct img *m = b->m;
-    if (b->at + m->buf_size > node_size(b->n))
-        b->at = b->at % (node_size(b->n) - m->buf_size + 1);
-    if (m->flush_interval && b->since_flush >= m->flush_interval) {
-        b->since_flush = 0;
-        s->r = (struct blk_req){.op = BLK_FLUSH, .done = bench_done};
-    } else {
-        s->r = (struct blk_req){.op = m->write ? BLK_WRITE : BLK_READ, .offset = b->at, .len = m->buf_size,
-                                .iov = &s->iov, .niov = 1, .done = bench_done};
-        b->at += m->step;
-        b->left--;
-        b->since_flush++;
-    }
-    b->in_flight++;
-    node_submit(b->n, &s->r);
-}
-
-int img_bench(struct img *m)
-{
-    if (m->nfiles != 1)
-        return img_usage(m, "Expecting one image file name");
-    if (!m->has_count)
-        m->count = 75000;
-    m->depth = m->depth ? m->depth : 64;
-    m->buf_size = m->buf_size ? m->buf_size : 4096;
-    m->step = m->step ? m->step : m->buf_size;
-    if (m->depth > 65536 || m->buf_size > INT32_MAX)
-        return img_fail(m, "Invalid queue depth or buffer size specified");
-    if (m->flush_interval && !m->write)
-        return img_fail(m, "--flush-interval is only available in write tests");
-    if (m->flush_interval && m->flush_interval < m->depth)
-        return img_fail(m, "Flush interval can't be smaller than depth");
-    struct node *n = img_open(m, m->files[0], m->format, m->image_opts, m->write ? OPEN_WRITE : 0, m->no_create ? "none" : m->cache);
-    if (!n)
-        return 1;
-    if (node_size(n) < m->buf_size || m->start > node_size(n) - m->buf_size)
-        return img_close(m, n, img_fail(m, "Failed request: %s\nThe first one would lie behind the end of '%s'.", strerror(EIO), m->files[0]));
-    if (!m->quiet || m->qemu)
-        printf("Sending %" PRIu64 " %s requests, %" PRIu64 " bytes each, %" PRIu64 " in parallel (starting at offset %" PRIu64 ", step size %" PRIu64 ")\n",
-               m->count, m->write ? "write" : "read", m->buf_size, m->depth, m->start, m->step);
-    struct bench b = {.m = m, .n = n, .left = m->count, .at = m->start};
-    struct bench_slot *slots = xcalloc(m->depth, sizeof(*slots));
-    u8 *buf = xmalloc(m->depth * m->buf_size);
-    memset(buf, (int)m->pattern, m->depth * m->buf_size);
-    u64 start = loop_now();
-    for (u64 i = 0; i < m->depth && b.left; i++) {
-        slots[i].b = &b;
-        slots[i].iov = (struct iovec){buf + i * m->buf_size, m->buf_size};
-        bench_submit(&slots[i]);
-    }
-    while (b.in_flight)
-        loop_turn(block_graph_loop(m->g), true);
-    double seconds = (double)(loop_now() - start) * 1e-9;
-    free(slots);
-    free(buf);
-    if (b.error)
-        return img_close(m, n, img_fail(m, "Failed request: %s", strerror(b.error)));
-    if (!m->quiet || m->qemu)
-        printf("Run completed in %3.3f seconds.\n", seconds);
-    return img_close(m, n, 0);
 }

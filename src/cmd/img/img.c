@@ -52,6 +52,11 @@ bool img_json(const struct img *m)
     return m->output && !strcmp(m->output, "json");
 }
 
+bool img_is_zero(const u8 *p, u64 len)
+{
+    return !p[0] && !memcmp(p, p + 1, len - 1);
+}
+
 const char *img_size(u64 bytes, char *text, size_t size)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
@@ -591,7 +596,7 @@ struct node *img_open_temporary(struct block_graph *g, const char *file, const c
         json_set_string(o, "backing_file", path ? path : file);
         json_set_string(o, "backing_fmt", node_format(base));
         if (block_create(g, "qcow2", name, o, e))
-            over = node_open(g, name, "qcow2", NULL, OPEN_WRITE | OPEN_UNMAP | OPEN_NO_FLUSH, e);
+            over = node_open(g, name, "qcow2", NULL, OPEN_WRITE | OPEN_NO_FLUSH, e);
         json_free(o);
         close(fd);
         unlink(name);

@@ -19,7 +19,8 @@ struct io {
     struct block_graph *g;
     struct node *n;
     char *filename, *format;
-    bool image_opts, temporary;
+    bool image_opts, temporary, copy_on_read;
+    const char *discard; /* NULL: as usual */
     u32 flags;
     bool misalign, quit;
     unsigned aio_pending;
@@ -177,8 +178,8 @@ static bool parse_rw(struct rw *w, int argc, char **argv, const char *letters)
             return false;
         }
     }
-    if (w->zero && w->has_pattern) {
-        printf("-z and -P cannot be specified at the same time\n");
+    if (w->zero + w->has_pattern + !!w->source > 1 && !w->vector) {
+        printf("Only one of -z, -P, and -s can be specified at the same time\n");
         return false;
     }
     if ((w->flags & BLK_MAY_UNMAP) && !w->zero) {
@@ -196,6 +197,14 @@ static bool parse_rw(struct rw *w, int argc, char **argv, const char *letters)
     return true;
 }
 
+static bool complain_sector(const char *text, const char *what)
+{
+    printf("%s is not a sector-aligned value for '%s'\n", text, what);
+    return false;
+}
+
+enum { SECTOR = 512, MOST = INT32_MAX / SECTOR * SECTOR };
+
 /* Offset and lengths; a vector has one buffer for each length. */
 static bool parse_place(struct rw *w, int count, char **words)
 {
@@ -211,13 +220,20 @@ static bool parse_place(struct rw *w, int count, char **words)
             complain_size(words[i + 1]);
             return false;
         }
-        if (len > INT32_MAX - w->len && !w->zero) {
-            printf("length cannot exceed %d, given %s\n", INT32_MAX, words[i + 1]);
+        if (len > MOST - w->len && !(w->zero && (w->flags & BLK_NO_FALLBACK))) {
+            if (w->vector || w->aio)
+                printf("Argument '%s' exceeds maximum size %d\n", words[i + 1], MOST);
+            else
+                printf("length cannot exceed %d%s, given %s\n", MOST, w->write ? " without -n" : "", words[i + 1]);
             return false;
         }
         w->iov[i].iov_len = len;
         w->len += len;
     }
+    if ((w->compress || w->state) && w->offset % SECTOR)
+        return complain_sector(words[0], "offset");
+    if ((w->compress || w->state) && w->len % SECTOR)
+        return complain_sector(words[1], "count");
     return true;
 }
 
@@ -413,6 +429,8 @@ static int do_alloc(struct io *io, int argc, char **argv)
         return complain_size(argv[1]);
     if (argc > 2 && !size_parse(argv[2], &count))
         return complain_size(argv[2]);
+    u64 size = node_size(io->n);
+    count = offset < size ? MIN(count, size - offset) : count;
     for (u64 at = offset; at < offset + count;) {
         struct blk_status s;
         int error = node_status(io->n, at, offset + count - at, &s);
@@ -515,10 +533,14 @@ static bool open_file(struct io *io)
 {
     struct json *o = json_object();
     bool parsed = !io->image_opts || img_parse_options(io->filename, "file", o, &io->e);
+    if (io->discard && !json_get(o, "discard"))
+        json_set_string(o, "discard", io->discard);
     if (parsed && io->temporary)
         io->n = img_open_temporary(io->g, io->filename, io->format, &io->e);
     else if (parsed)
         io->n = node_open(io->g, io->image_opts ? NULL : io->filename, io->format, o, io->flags, &io->e);
+    if (io->n && io->copy_on_read)
+        io->n = node_open_above(io->n, "copy-on-read", NULL, io->flags, &io->e);
     json_free(o);
     if (!io->n)
         fprintf(stderr, "qemu-io: can't open device %s: %s\n", io->filename, io->e.text);
@@ -627,7 +649,7 @@ static int do_help(struct io *io, int argc, char **argv)
         if (argc > 1 && strcmp(argv[1], c->name))
             continue;
         found = true;
-        printf("%s %s -- %s\n", c->name, c->args, c->help);
+        printf("%s%s%s -- %s\n", c->name, *c->args ? " " : "", c->args, c->help);
     }
     if (argc < 2)
         printf("\nUse 'help commandname' for extended help.\n");
@@ -733,7 +755,7 @@ static void io_usage(FILE *to)
 
 int cmd_io(int argc, char **argv)
 {
-    struct io io = {.flags = OPEN_WRITE | OPEN_UNMAP};
+    struct io io = {.flags = OPEN_WRITE};
     const char *lines[256];
     unsigned count = 0;
     struct img m = {.qemu = true, .name = "qemu-io"};
@@ -779,6 +801,7 @@ int cmd_io(int argc, char **argv)
                 fprintf(stderr, "qemu-io: Invalid discard option: %s\n", optarg);
                 return 1;
             }
+            io.discard = optarg;
             break;
         case 's': /* writes go to an overlay that is gone at the end */
             io.temporary = true;
@@ -794,8 +817,8 @@ int cmd_io(int argc, char **argv)
             printf("qemu-io version " LYRE_VERSION "\n");
             return 0;
         case 'C':
-            fprintf(stderr, "qemu-io: -C is not supported; open driver=copy-on-read,file.driver=... with --image-opts\n");
-            return 1;
+            io.copy_on_read = true;
+            break;
         default:
             io_usage(stderr);
             return 1;
@@ -804,6 +827,9 @@ int cmd_io(int argc, char **argv)
     int status = 0;
     if (argc - optind > 1) {
         io_usage(stderr);
+        status = 1;
+    } else if (io.image_opts && io.format) {
+        fputs("qemu-io: --image-opts and -f are mutually exclusive\n", stderr);
         status = 1;
     } else if (optind < argc) {
         io.filename = xstrdup(argv[optind]);

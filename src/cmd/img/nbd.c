@@ -153,7 +153,9 @@ static int take_option(struct nbd_cmd *n, int c, const char *arg)
         return 0;
     case 'c':
     case 'd':
-        return refuse(n, "the kernel's NBD client (-c, -d); use nbd-client, or mount with FUSE");
+        refuse(n, "the kernel's NBD device (-c, -d)");
+        fputs("Serve the image on a socket (-k) and attach it with nbd-client.\n", stderr);
+        return 1;
     case O_OBJECT:
         if (n->nobjects < MAX_OBJECTS)
             n->objects[n->nobjects++] = arg;
@@ -251,7 +253,7 @@ static int list(struct nbd_cmd *n)
 static bool open_node(struct nbd_cmd *n)
 {
     struct err *e = &n->m.e;
-    u32 flags = n->read_only ? 0 : OPEN_WRITE | OPEN_UNMAP;
+    u32 flags = n->read_only ? 0 : OPEN_WRITE;
     img_cache_flags(&n->m, n->cache, &flags);
     if (n->temporary) {
         n->node = img_open_temporary(n->m.g, n->file, n->m.format, e);

@@ -209,7 +209,7 @@ int img_snapshot(struct img *m)
     int what = m->action ? m->action : 'l';
     bool list_only = what == 'l';
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts,
-                              list_only ? OPEN_NO_BACKING | OPEN_NO_IO : OPEN_WRITE | OPEN_UNMAP, NULL);
+                              list_only ? OPEN_NO_BACKING | OPEN_NO_IO : OPEN_WRITE, NULL);
     if (!n)
         return 1;
     struct snapshot_info *list;
@@ -226,7 +226,8 @@ int img_snapshot(struct img *m)
         status = m->e.code == ENOTSUP ? img_fail(m, "Could not create snapshot '%s': -95 (Operation not supported)", name)
                                       : img_fail(m, "Could not create snapshot '%s': %s", name, m->e.text);
     } else if (what == 'a' && !node_snapshot_apply(n, name, &m->e)) {
-        status = img_fail(m, "Could not apply snapshot '%s': %s", name, m->e.text);
+        status = img_fail(m, "Could not apply snapshot '%s': %s", name,
+                          m->qemu && m->e.code == ENOENT ? "Failed to load snapshot: No such file or directory" : m->e.text);
     } else if (what == 'd' && !node_snapshot_delete(n, name, &m->e)) {
         status = img_fail(m, "Could not delete snapshot '%s': %s", name, m->e.text);
     }
@@ -430,7 +431,7 @@ int img_check(struct img *m)
     if (m->nfiles != 1)
         return img_usage(m, "Expecting one image file name");
     struct node *n = img_open(m, m->files[0], m->format, m->image_opts,
-                              (fix ? OPEN_WRITE | OPEN_UNMAP : 0) | OPEN_CHECK | OPEN_NO_BACKING | OPEN_NO_IO, m->src_cache);
+                              (fix ? OPEN_WRITE : 0) | OPEN_CHECK | OPEN_NO_BACKING | OPEN_NO_IO, m->src_cache);
     if (!n)
         return 1;
     struct check_show show = {.m = m};
@@ -601,6 +602,8 @@ int img_measure(struct img *m)
         n = img_open(m, m->files[0], m->format, m->image_opts, 0, NULL);
         if (!n)
             return 1;
+        if (m->snapshot && !img_load_snapshot(n, m->snapshot, &m->e))
+            return img_close(m, n, img_fail(m, "Failed to load snapshot: %s", m->e.text));
         size = node_size(n);
     }
     int status = 0;

@@ -74,7 +74,7 @@ static bool drive_word(struct machine_drive *d, const char *name, const char *va
             return false;
         set_flag(&d->flags, OPEN_WRITE, !on);
     } else if (!strcmp(name, "discard") && (!strcmp(value, "unmap") || !strcmp(value, "on"))) {
-        d->flags |= OPEN_UNMAP;
+        d->flags &= ~(u32)OPEN_NO_DISCARD;
     } else if (!(!strcmp(name, "discard") && (!strcmp(value, "ignore") || !strcmp(value, "off"))) &&
                !(!strcmp(name, "media") && !strcmp(value, "disk"))) {
         return err_set(e, EINVAL, "%s=%s is not supported", name, value);
@@ -84,7 +84,7 @@ static bool drive_word(struct machine_drive *d, const char *name, const char *va
 
 bool parse_drive(struct machine_drive *d, const char *text, unsigned n, bool *virtio, struct err *e)
 {
-    *d = (struct machine_drive){.id = xprintf("virtio%u", n), .flags = OPEN_WRITE};
+    *d = (struct machine_drive){.id = xprintf("virtio%u", n), .flags = OPEN_WRITE | OPEN_NO_DISCARD};
     *virtio = true;
     bool good = true;
     for (char *w; good && (w = next_word(&text)); free(w)) {
@@ -125,7 +125,7 @@ static bool take_switch(struct json *j, const char *name, bool *to, struct err *
 
 bool parse_blockdev(struct machine_drive *d, const char *text, struct err *e)
 {
-    *d = (struct machine_drive){.flags = OPEN_WRITE};
+    *d = (struct machine_drive){.flags = OPEN_WRITE | OPEN_NO_DISCARD};
     d->options = *text == '{' ? json_parse(text, e) : words_to_json(text);
     if (!d->options)
         return false;
