@@ -82,6 +82,7 @@ struct engine_cpu {
     u8 *stack;            /* prediction stack with its guard pages */
     struct vcpu_exit fault; /* host signal of the last fault */
     bool polled_in_hot;     /* the last poll that left was inside a hot region */
+    bool no_jumps;          /* env->jumps is empty; not of machines */
     u8 watched;             /* say so often more where polls are */
     u32 polls;              /* the poll to leave at, the next one being 1; 0: the next, too */
     struct fp_traps {

@@ -50,8 +50,9 @@ void engine_cpu_flush(struct engine *en, struct engine_cpu *ec)
 {
     if (en->opts.memory)
         tlb_forget_jumps(ec->vcpu);
-    else
+    else if (!ec->no_jumps)
         ir_jumps_clear(ec->vcpu->env->jumps);
+    ec->no_jumps = true;
     reset_stack(en, ec);
 }
 
@@ -125,8 +126,10 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     atomic_store(&ec->seen, en->cache.epoch);
     atomic_store(&ec->in_code, entry != NULL);
     pthread_mutex_unlock(&en->lock);
-    if (entry)
+    if (entry && en->opts.kind == ENGINE_JIT) { /* in lockstep all exits leave */
         remember_entry(en, env, pc, entry);
+        ec->no_jumps = false;
+    }
     if (entry && en->opts.memory)
         tlb_note_jump(ec->vcpu, pc, page.global);
     return body;
