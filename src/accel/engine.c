@@ -318,7 +318,7 @@ static bool add_site(struct engine *en, struct lift_sites *sites, u64 pc)
     if (lift_site(sites, pc))
         return false;
     sites->pc[sites->count++] = pc;
-    if (sites->count == sites->limit)
+    if (sites->count == sites->limit || en->opts.memory) /* code of machines is known by physical address */
         cache_flush(&en->cache);
     else
         cache_invalidate(&en->cache, pc, en->isa->max_insn);

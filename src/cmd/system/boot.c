@@ -427,15 +427,17 @@ static enum answer opt_qmp(struct boot *b, const struct option *o, const char *a
 static enum answer opt_mon(struct boot *b, const struct option *o, const char *arg)
 {
     char *id = NULL;
-    bool control = false;
+    bool control = false, known = true;
     const char *at = arg;
     for (char *w; (w = next_word(&at)); free(w)) {
         if (!strncmp(w, "chardev=", 8) && !id)
             id = xstrdup(w + 8);
         else if (!strcmp(w, "mode=control"))
             control = true;
+        else
+            known = false;
     }
-    if (control && id)
+    if (control && known && id)
         return add_qmp(b, id);
     free(id);
     return complain(b, "-mon %s: only chardev=ID,mode=control is supported", arg);
