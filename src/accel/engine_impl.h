@@ -206,7 +206,7 @@ static inline u32 heat_index(const struct engine *en, u64 pc)
 /* The entry of the inline look-up for pc. */
 static inline struct ir_jump *engine_jump(const struct engine *en, struct ir_env *env, u64 pc)
 {
-    return &env->jumps[pc >> en->isa->insn_align & ((1 << IR_JUMP_BITS) - 1)];
+    return &env->jumps[ir_jump_index(pc, en->isa->insn_align)];
 }
 
 /* Start the count again: so many entries to go. */

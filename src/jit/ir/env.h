@@ -115,19 +115,26 @@ struct ir_env {
     alignas(64) u8 slots[];
 };
 
+/* The entry of the inline look-up for pc; instructions are aligned to 1 << align bytes. Higher bits count, too: the
+ * functions of a library and the stubs that lead to them are often a multiple of the table's reach apart. */
+static inline u32 ir_jump_index(u64 pc, unsigned align)
+{
+    u32 x = (u32)pc;
+    return (x ^ x >> IR_JUMP_BITS) >> align & ((1u << IR_JUMP_BITS) - 1);
+}
+
 /* An address that belongs into another entry of the inline look-up than pc, for one that matches nothing. */
 static inline u64 ir_jump_nowhere(u64 pc)
 {
-    return ~pc;
+    return pc ^ 16;
 }
 
 /* Empty the inline look-up: no entry may match, so each holds an address that belongs elsewhere. Other threads may
  * take addresses away at the same time. */
 static inline void ir_jumps_clear(struct ir_jump *jumps)
 {
-    const unsigned last = (1u << IR_JUMP_BITS) - 1;
-    for (unsigned i = 0; i <= last; i++)
-        __atomic_store_n(&jumps[i].pc, i < last ? ~(u64)0 : 0, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
+        __atomic_store_n(&jumps[i].pc, i ? 0 : ir_jump_nowhere(0), __ATOMIC_RELAXED);
 }
 
 /* Where the TLB of a machine's vCPU is, from slots of that size on. */

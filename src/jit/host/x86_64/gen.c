@@ -475,6 +475,8 @@ u8 *x64_probe(struct x64_asm *a, const struct host_cpu *cpu)
     unsigned shift = 4 - cpu->insn_align;
     x64_load(a, true, RCX, ENV_MEM(jumps));
     x64_mov32(a, RDX, RAX);
+    x64_shift_ri(a, XSH_SHR, false, RDX, IR_JUMP_BITS);
+    x64_alu_rr(a, XALU_XOR, false, RDX, RAX);
     if (shift)
         x64_shift_ri(a, XSH_SHL, false, RDX, (u8)shift);
     x64_alu_ri(a, XALU_AND, false, RDX, ((1 << IR_JUMP_BITS) - 1) << 4);
