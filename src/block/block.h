@@ -93,6 +93,7 @@ const u8 *node_memory(struct node *n, u64 offset, u64 len);
 bool node_is_plain(const struct node *n);
 /* Whether the kernel alone reads what is written to the node: the memory that node_memory() returns will do. */
 bool node_writes_unseen(const struct node *n);
+bool bytes_are_zero(const u8 *p, u64 len);
 
 /* ---- requests ---- */
 
@@ -106,6 +107,7 @@ enum blk_flags {
     BLK_COMPRESS = 1 << 3,    /* write: whole clusters, compressed */
     BLK_INTERNAL = 1 << 4,    /* below the range locks: of the data path itself */
     BLK_VM_STATE = 1 << 5,    /* of a driver: what lies behind the end of the disk */
+    BLK_AS_IT_IS = 1 << 6,    /* write: zeros are written, whatever `detect-zeroes` says */
 };
 
 enum status_flags {
@@ -124,7 +126,7 @@ struct blk_status {
 };
 
 /* A request. The caller fills the first part; all that it points to must live until `done`, which is
- * called on the loop and never from within node_submit(). */
+ * called on the loop and never from within node_submit(). The node may change `op` and `flags` (`detect-zeroes`). */
 struct blk_req {
     enum blk_op op;
     u32 flags;
@@ -257,6 +259,8 @@ bool node_make_empty(struct node *n, struct err *e);
 /* Give the room of the file that the image does not use back to the host: as holes, and at the end of the file. An image that
  * is damaged may use more than it counts: check it first. */
 bool node_give_back(struct node *n, struct err *e);
+/* Whether the image has more than `bytes` of its file in use. */
+bool node_uses_more(struct node *n, u64 bytes, bool *more, struct err *e);
 
 enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE };
 /* Granularity (of a new one; bytes): 0 for the usual. The image has it when the node is closed. */

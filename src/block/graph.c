@@ -349,8 +349,27 @@ struct node *node_open_above(struct node *file, const char *format, const struct
     return n;
 }
 
-/* Options that nodes of all kinds have. */
-static bool take_common(struct json *options, u32 *flags, bool *no_discard, struct err *e)
+/* What options that nodes of all kinds have set in the node. */
+struct common {
+    bool no_discard;
+    int detect_zeroes;
+};
+
+static bool parse_detect(const char *text, struct common *c, struct err *e)
+{
+    static const char *const names[] = {[DETECT_OFF] = "off", [DETECT_ON] = "on", [DETECT_UNMAP] = "unmap"};
+    int i = 0;
+    while (i < (int)ARRAY_LEN(names) && strcmp(text, names[i]))
+        i++;
+    if (i == ARRAY_LEN(names))
+        return err_set(e, EINVAL, "invalid parameter value: %s", text);
+    c->detect_zeroes = i;
+    return i != DETECT_UNMAP || !c->no_discard ||
+           err_set(e, EINVAL, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
+}
+
+/* Take them out of `options`. */
+static bool take_common(struct json *options, u32 *flags, struct common *c, struct err *e)
 {
     char *discard = NULL, *detect = NULL, *node_name = NULL;
     bool read_only = !(*flags & OPEN_WRITE), share = *flags & OPEN_SHARE;
@@ -358,12 +377,11 @@ static bool take_common(struct json *options, u32 *flags, bool *no_discard, stru
                 opt_bool(options, "force-share", &share, e) && opt_string(options, "discard", &discard, e) &&
                 opt_string(options, "detect-zeroes", &detect, e);
     bool ignore = discard && (!strcmp(discard, "ignore") || !strcmp(discard, "off"));
-    *no_discard = discard ? ignore : *flags & OPEN_NO_DISCARD;
+    c->no_discard = discard ? ignore : *flags & OPEN_NO_DISCARD;
     *flags &= ~(u32)OPEN_NO_DISCARD; /* of this node alone */
     if (good && discard && !ignore && strcmp(discard, "unmap") && strcmp(discard, "on"))
         good = err_set(e, EINVAL, "Invalid discard option");
-    if (good && detect && strcmp(detect, "off"))
-        good = err_set(e, ENOTSUP, "detect-zeroes=%s is not supported; 'off' is", detect);
+    good = good && (!detect || parse_detect(detect, c, e));
     if (good && share && !read_only)
         good = err_set(e, EINVAL, "force-share=on can only be used with read-only images");
     if (read_only)
@@ -386,8 +404,8 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
         filename = NULL;
     }
     char *name = NULL;
-    bool no_discard;
-    if (!opt_string(options, "driver", &name, e) || !take_common(options, &flags, &no_discard, e)) {
+    struct common common = {0};
+    if (!opt_string(options, "driver", &name, e) || !take_common(options, &flags, &common, e)) {
         free(name);
         return NULL;
     }
@@ -405,8 +423,10 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
             n = NULL;
         }
     }
-    if (n)
-        n->no_discard = no_discard;
+    if (n) {
+        n->no_discard = common.no_discard;
+        n->detect_zeroes = common.detect_zeroes;
+    }
     free(name);
     return n;
 }

@@ -54,7 +54,6 @@ struct nbd_export {
     struct node *node;
     const char *name, *description; /* strings: the caller's, as long as the server lives */
     bool read_only;
-    bool ignore_trim;
     bool depth;                     /* tell in which layer data lie */
     const char *bitmap;             /* tell what this bitmap has as dirty; NULL: none */
 };

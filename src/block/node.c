@@ -131,6 +131,18 @@ void node_done_later(struct blk_req *r, int error)
     loop_defer(r->node->graph->loop, &r->task);
 }
 
+/* What `detect-zeroes` and `discard` make of a request. */
+static void apply_options(const struct node *n, struct blk_req *r)
+{
+    bool as_it_is = r->from || (r->flags & (BLK_AS_IT_IS | BLK_COMPRESS | BLK_VM_STATE));
+    if (r->op == BLK_WRITE && n->detect_zeroes != DETECT_OFF && !as_it_is && iov_is_zero(r->iov, r->niov)) {
+        r->op = BLK_ZERO;
+        r->flags |= n->detect_zeroes == DETECT_UNMAP ? BLK_MAY_UNMAP : 0;
+    }
+    if (n->no_discard && r->op == BLK_ZERO)
+        r->flags &= ~(u32)BLK_MAY_UNMAP;
+}
+
 void node_submit(struct node *n, struct blk_req *r)
 {
     r->node = n;
@@ -139,6 +151,7 @@ void node_submit(struct node *n, struct blk_req *r)
     if ((n->flags & OPEN_WRITE_THROUGH) && changes(r) && !(r->flags & BLK_INTERNAL))
         r->flags |= BLK_FUA;
     n->inflight++;
+    apply_options(n, r);
     bool on_disk = r->op != BLK_FLUSH && !(r->flags & BLK_VM_STATE);
     if (on_disk && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))
         node_done_later(r, n->device && n->drv->kind == NODE_PROTOCOL && changes(r) ? ENOSPC : EIO);
@@ -182,7 +195,7 @@ static void zeros_step(struct blk_req *r)
         return;
     }
     z->iov.iov_len = MIN(end - z->at, (u64)ZERO_PIECE);
-    z->r = (struct blk_req){.op = BLK_WRITE, .offset = z->at, .len = z->iov.iov_len, .iov = &z->iov, .niov = 1, .done = zeros_step};
+    z->r = (struct blk_req){.op = BLK_WRITE, .flags = BLK_AS_IT_IS, .offset = z->at, .len = z->iov.iov_len, .iov = &z->iov, .niov = 1, .done = zeros_step};
     z->at += z->iov.iov_len;
     node_submit(from->node, &z->r);
 }
@@ -346,6 +359,19 @@ unsigned iov_slice(const struct iovec *iov, unsigned niov, u64 skip, u64 len, st
         len -= n;
     }
     return count;
+}
+
+bool bytes_are_zero(const u8 *p, u64 len)
+{
+    return !len || (!p[0] && !memcmp(p, p + 1, len - 1));
+}
+
+bool iov_is_zero(const struct iovec *iov, unsigned niov)
+{
+    unsigned i = 0;
+    while (i < niov && bytes_are_zero(iov[i].iov_base, iov[i].iov_len))
+        i++;
+    return i == niov;
 }
 
 /* Call with each piece of memory in turn; `from` and `to`: which side the other memory is on. */

@@ -48,6 +48,7 @@ struct driver {
     bool (*amend)(struct node *n, const struct json *options, bool force, struct err *e);
     bool (*make_empty)(struct node *n, struct err *e);
     bool (*give_back)(struct node *n, struct err *e); /* NULL: it keeps no room that it does not use */
+    bool (*uses_more)(struct node *n, u64 bytes, bool *more, struct err *e); /* NULL: it does not know */
     /* Whether one more bitmap can be stored. The driver saves the persistent ones when it closes. */
     bool (*bitmap_room)(struct node *n, const char *name, struct err *e);
     bool (*measure)(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
@@ -63,7 +64,8 @@ struct node {
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
     bool device;   /* its bytes are those of a block device, which hold something before they are written */
-    bool no_discard; /* discards are ignored */
+    bool no_discard; /* discards are ignored, and what becomes zeros keeps its room */
+    enum { DETECT_OFF, DETECT_ON, DETECT_UNMAP } detect_zeroes; /* in writes; UNMAP: and give up their room */
     bool unseen;   /* protocol: the kernel alone reads what is written */
     u64 size;
     struct bitmap *bitmaps;
@@ -165,6 +167,7 @@ unsigned iov_slice(const struct iovec *iov, unsigned niov, u64 skip, u64 len, st
 void iov_from(const struct iovec *iov, unsigned niov, u64 skip, const void *from, u64 len);
 void iov_to(const struct iovec *iov, unsigned niov, u64 skip, void *to, u64 len);
 void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len);
+bool iov_is_zero(const struct iovec *iov, unsigned niov);
 
 /* ---- options ---- */
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Filters: what they do to requests, and that the peer's options of the same name mean the same."""
 
+import json
 import os
 import subprocess
 import sys
@@ -88,11 +89,75 @@ class Filters(ImageTest):
             self.our_io(f"driver=qcow2,discard={mode},file.filename=a", "discard 0 64k", options=OPTS)
             self.peer_io("a", f"read -P {left} 0 64k")
         self.same("info", *OPTS, "driver=qcow2,discard=maybe,file.filename=a", status=1)
+        for options in ("detect-zeroes=maybe", "detect-zeroes=unmap,discard=ignore"):
+            texts = [run(f"driver=qcow2,{options},file.filename=a", "quit", options=OPTS, status=1).err for run in (self.our_io, self.peer_io)]
+            self.assertIn(texts[1].split("can't open: ")[1].splitlines()[0], texts[0])
         for options in ("force-share=on", "detect-zeroes=off,read-only=on"):
             self.same("info", *OPTS, f"driver=qcow2,{options},file.filename=a")
         self.our_io(f"driver=qcow2,force-share=on,file.filename=a", "read 0 1k", options=OPTS, status=1)
-        run = self.ours("info", *OPTS, "driver=qcow2,detect-zeroes=on,file.filename=a", status=1)
-        self.assertIn("detect-zeroes=on is not supported", run.err)
+
+    def room(self, name):
+        return (self.dir / name).stat().st_blocks * 512
+
+    def test_detect_zeroes(self):
+        """Zeros that are written: as they are, as zeros with their room, or as holes of the image and its file."""
+        full, empty, most = "write -P 1 0 4M", "write -P 0 0 4M", 3 << 20
+        cases = (("detect-zeroes=off", False, True), ("detect-zeroes=on", True, True),
+                 ("detect-zeroes=on,discard=unmap", True, True), ("detect-zeroes=unmap,discard=unmap", True, False))
+        for n, (options, zero, keeps) in enumerate(cases):
+            aio = AIO_MODES[n % len(AIO_MODES)]
+            with self.subTest(aio=aio, options=options):
+                self.ours("create", "-f", "qcow2", "a", "16M")
+                self.our_io("a", full)
+                self.our_io(f"driver=qcow2,{options},file.filename=a", empty, "write -P 2 1M 1", options=OPTS, aio=aio)
+                shown = json.loads(self.peers("map", "--output=json", "a").out)
+                self.assertEqual(shown[0]["zero"], zero)
+                self.assertEqual(self.room("a") > most, keeps)
+                self.peers("check", "a")
+                self.peer_io("a", "read -P 0 0 1M", "read -P 2 1M 1", "read -P 0 1048577 3145727")
+        for kind in ("compat=0.10", "extended_l2=on", "data_file=d"):
+            self.ours("create", "-f", "qcow2", "-o", kind, "a", "16M")
+            self.our_io("a", full)
+            self.our_io("driver=qcow2,detect-zeroes=unmap,file.filename=a", empty, options=OPTS)
+            self.peers("check", "a")
+            self.peer_io("a", "read -P 0 0 4M")
+        self.ours("create", "-f", "raw", "r", "4M")
+        self.our_io("r", full, options=("-f", "raw"))
+        self.our_io("driver=raw,detect-zeroes=on,file.filename=r", empty, options=OPTS)
+        self.assertGreater(self.room("r"), most)
+        self.our_io("driver=raw,detect-zeroes=unmap,file.filename=r", empty, options=OPTS)
+        self.assertEqual(self.room("r"), 0)
+
+    def test_room_goes_back(self):
+        """What discards, zeros and deleted snapshots free is given up by the file at once, here as there, unless told otherwise."""
+        def left(io, img, *commands, options=""):
+            self.ours("create", "-f", "qcow2", "a", "16M")
+            self.our_io("a", "write -P 1 0 4M", "write -c -P 1 8M 64k")
+            for command in commands:
+                if command.startswith("snapshot"):
+                    img(*command.split(), "a")
+                else:
+                    io(f"driver=qcow2,file.filename=a{options}", command, options=OPTS)
+            self.peers("check", "a")
+            return self.room("a") >> 20
+        cases = [(("discard 1M 2M",), ""), (("discard 0 16M",), ""), (("write -zu 0 3M",), ""), (("write -z 0 3M",), ""),
+                 (("snapshot -c s", "write -P 2 0 4M", "snapshot -d s"), ""), (("snapshot -c s", "write -P 2 0 4M", "snapshot -a s"), ""),
+                 (("snapshot -c s", "discard 0 4M"), ""), (("discard 0 16M",), ",discard=ignore"), (("write -zu 0 3M",), ",discard=ignore"),
+                 (("discard 0 16M",), ",file.discard=ignore"), (("discard 0 16M",), ",pass-discard-request=off")]
+        for commands, options in cases:
+            with self.subTest(commands=commands, options=options):
+                ours = left(self.our_io, self.ours, *commands, options=options)
+                self.assertEqual(ours, left(self.peer_io, self.peers, *commands, options=options))
+                self.our_io("a", "read 0 16M")
+        self.ours("create", "-f", "qcow2", "-o", "data_file=d", "a", "16M")
+        self.our_io("a", "write -P 1 0 4M", "discard 0 4M", "read -P 0 0 4M")
+        self.assertEqual(self.room("d"), 0)
+        for aio in AIO_MODES: # room that is being given up is not used before that is done
+            self.ours("create", "-f", "qcow2", "a", "16M")
+            self.our_io("a", *(x for i in range(20) for x in (f"aio_write -P {i + 1} 0 2M", f"aio_write -P {i + 1} 4M 2M", "aio_flush", "discard 0 1M", "flush",
+                                                              f"aio_write -P {i + 1} 0 1M", "aio_flush", f"read -P {i + 1} 0 2M")), aio=aio)
+            self.our_io("a", "read -P 20 0 2M", "read -P 20 4M 2M")
+            self.peers("check", "a")
 
     def test_throttle(self):
         self.ours("create", "-f", "raw", "a", "8M")

@@ -120,7 +120,7 @@ class Nbd(ImageTest):
         self.end(peer)
         for args in (("-f", "foo", "a"), ("nofile",), ("a", "b"), ("-e", "x", "a"), ("-L", "a"), ("-k", "/nonexistent/s", "-f", "raw", "a"),
                      ("-l", "foo", "-f", "qcow2", "a"), ("-o", "x", "a"), ("-B", "foo", "-f", "qcow2", "-k", path, "a"),
-                     ("--discard=x", "-f", "raw", "a"), ("--cache=x", "-f", "raw", "a"), ("-L", "-p", "1")):
+                     ("--discard=x", "-f", "raw", "a"), ("--detect-zeroes=x", "-f", "raw", "a"), ("--detect-zeroes=unmap", "-f", "raw", "a"), ("--cache=x", "-f", "raw", "a"), ("-L", "-p", "1")):
             ours, peers = (f(*args, program="qemu-nbd", status=1).err.splitlines()[0] for f in (self.ours, self.peers))
             self.assertEqual(ours, peers)
 

@@ -296,7 +296,7 @@ static void request_start(struct nbd_request *q)
     static const enum blk_op ops[] = {[CMD_READ] = BLK_READ,    [CMD_WRITE] = BLK_WRITE, [CMD_FLUSH] = BLK_FLUSH,
                                       [CMD_TRIM] = BLK_DISCARD, [CMD_ZEROES] = BLK_ZERO, [CMD_STATUS] = BLK_STATUS};
     int error = why_not(q);
-    if (error || (q->command == CMD_TRIM && q->c->x->ignore_trim)) {
+    if (error) {
         request_end(q, error);
     } else if (q->command == CMD_STATUS) {
         q->chain.done = status_done;

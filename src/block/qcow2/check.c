@@ -575,6 +575,7 @@ bool qcow2_check(struct node *n, u32 fix, struct check_result *r, struct err *e)
     bool good = (!fix || run(q, 0, true, &unread, e)) && run(q, fix, false, r, e);
     if (good && (fix & FIX_ERRORS) && !r->check_errors && !r->corruptions && (q->incompatible & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT))) {
         q->incompatible &= ~(u64)(INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+        q->late = false;
         header_touch(q, false);
     }
     return good && (!fix || settle_all(q, e));

@@ -132,7 +132,7 @@ bool grow_l1(struct qcow2 *q, u64 size, struct err *e)
     q->l1_offset = offset;
     q->l1_size = (u32)needed;
     if (old_size)
-        clusters_free_later(q, old, 8ull * old_size);
+        clusters_free_later(q, old, 8ull * old_size, FREED_OTHERWISE);
     return header_write_now(q, e);
 }
 
@@ -353,10 +353,13 @@ bool qcow2_amend(struct node *n, const struct json *options, bool force, struct 
     struct json *o = json_copy(options);
     struct plan p = {.size = n->size, .version = q->version, .lazy = q->compatible & COMPAT_LAZY_REFCOUNTS,
                      .refcount_bits = 1u << q->refcount_order, .data_raw = q->autoclear & AUTOCLEAR_DATA_RAW};
-    struct luks_change keys;
+    struct luks_change keys = {0};
+    bool lazy = q->lazy;
     node_drain(n);
-    bool good = luks_change_take(&keys, "encrypt.", o, e) && take_options(o, &p, e);
+    q->lazy = false; /* meanwhile */
+    bool good = (!q->late || counts_end(q, e)) && luks_change_take(&keys, "encrypt.", o, e) && take_options(o, &p, e);
     good = good && (!keys.wanted || qcow2_change_keys(q, &keys, force, e)) && amend_plan(n, options, &p, e);
+    q->lazy = q->version >= 3 && (json_get(options, "lazy_refcounts") ? q->compatible & COMPAT_LAZY_REFCOUNTS : lazy);
     luks_change_free(&keys);
     json_free(o);
     plan_free(&p);

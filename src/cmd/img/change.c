@@ -463,7 +463,7 @@ static int drop_zeros(struct node *n, u64 at, const u8 *buf, u64 len, u64 granul
 {
     int error = 0;
     for (u64 i = 0, run; i < len && !error; i += MAX(run, granule)) {
-        for (run = 0; i + run < len && img_is_zero(buf + i + run, MIN(granule, len - i - run));)
+        for (run = 0; i + run < len && bytes_are_zero(buf + i + run, MIN(granule, len - i - run));)
             run += MIN(granule, len - i - run);
         error = run ? node_io(n, BLK_ZERO, at + i, NULL, run, BLK_MAY_UNMAP) : 0;
     }
