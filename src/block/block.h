@@ -144,11 +144,13 @@ struct blk_req {
     bool cancelled;
     struct loop_task task;
     struct blk_req *next;
+    struct blk_req *whole, *parts, *next_part, **this_part; /* see node_submit_part() */
 };
 
 void node_submit(struct node *n, struct blk_req *r);
 
-/* Ask for an early end: `done` comes with ECANCELED if the request had not started its last step. */
+/* Ask for an early end, also of what is done for the request below: `done` comes with ECANCELED if the request had not started
+ * its last step, or waited for something that may never come. */
 void node_cancel(struct blk_req *r);
 
 /* Turn the loop until no request is in flight at the node. */

@@ -82,9 +82,20 @@ static bool changes(const struct blk_req *r)
     return r->op == BLK_WRITE || r->op == BLK_ZERO || r->op == BLK_DISCARD;
 }
 
+static void leave_whole(struct blk_req *r)
+{
+    if (!r->whole)
+        return;
+    *r->this_part = r->next_part;
+    if (r->next_part)
+        r->next_part->this_part = r->this_part;
+    r->whole = NULL;
+}
+
 static void end_request(struct blk_req *r, int error)
 {
     struct node *n = r->node;
+    leave_whole(r);
     r->error = error;
     n->inflight--;
     if (n->bitmaps && changes(r) && !(r->flags & BLK_VM_STATE))
@@ -115,7 +126,7 @@ void node_done(struct blk_req *r, int error)
     struct fua *f = xcalloc(1, sizeof(*f));
     f->from = r;
     f->r = (struct blk_req){.op = BLK_FLUSH, .done = fua_done};
-    node_submit(r->node, &f->r);
+    node_submit_part(r->node, &f->r, r);
 }
 
 static void done_task(struct loop_task *t)
@@ -143,10 +154,10 @@ static void apply_options(const struct node *n, struct blk_req *r)
         r->flags &= ~(u32)BLK_MAY_UNMAP;
 }
 
-void node_submit(struct node *n, struct blk_req *r)
+static void submit(struct node *n, struct blk_req *r)
 {
     r->node = n;
-    r->cancelled = false;
+    r->parts = NULL;
     r->error = 0;
     if ((n->flags & OPEN_WRITE_THROUGH) && changes(r) && !(r->flags & BLK_INTERNAL))
         r->flags |= BLK_FUA;
@@ -170,6 +181,25 @@ void node_submit(struct node *n, struct blk_req *r)
             bitmaps_mark(n, r->offset, r->len);
         n->drv->submit(n, r);
     }
+}
+
+void node_submit(struct node *n, struct blk_req *r)
+{
+    r->whole = NULL;
+    r->cancelled = false;
+    submit(n, r);
+}
+
+void node_submit_part(struct node *n, struct blk_req *r, struct blk_req *whole)
+{
+    r->whole = whole;
+    r->cancelled = whole->cancelled;
+    r->next_part = whole->parts;
+    r->this_part = &whole->parts;
+    if (r->next_part)
+        r->next_part->this_part = &r->next_part;
+    whole->parts = r;
+    submit(n, r);
 }
 
 /* ---- zeros by writing them ---- */
@@ -197,7 +227,7 @@ static void zeros_step(struct blk_req *r)
     z->iov.iov_len = MIN(end - z->at, (u64)ZERO_PIECE);
     z->r = (struct blk_req){.op = BLK_WRITE, .flags = BLK_AS_IT_IS, .offset = z->at, .len = z->iov.iov_len, .iov = &z->iov, .niov = 1, .done = zeros_step};
     z->at += z->iov.iov_len;
-    node_submit(from->node, &z->r);
+    node_submit_part(from->node, &z->r, from);
 }
 
 void node_write_zeros(struct node *n, struct blk_req *r)
@@ -224,6 +254,8 @@ void node_cancel(struct blk_req *r)
     r->cancelled = true;
     if (r->node->drv->cancel)
         r->node->drv->cancel(r->node, r);
+    for (struct blk_req *part = r->parts; part; part = part->next_part)
+        node_cancel(part);
 }
 
 void node_drain(struct node *n)

@@ -122,6 +122,9 @@ static inline void node_event(struct node *n, enum blk_event event)
 extern const struct driver *const drivers[]; /* ended by NULL */
 const struct driver *driver_by_name(const char *name);
 
+/* Submit what is done for another request, in whole or in part: it is cancelled with that one. */
+void node_submit_part(struct node *n, struct blk_req *r, struct blk_req *whole);
+
 /* End a request: on the loop, now or from within submit. */
 void node_done(struct blk_req *r, int error);
 /* The same, but later: for what ends within submit. */

@@ -238,7 +238,7 @@ static void piece_submit(struct piece *p, struct node *to, enum blk_op what, u64
     if (!p->r.done)
         p->r.done = piece_done;
     p->op->pending++;
-    node_submit(to, &p->r);
+    node_submit_part(to, &p->r, p->op->req);
 }
 
 /* ---- reading ---- */
@@ -837,7 +837,7 @@ static void forward(struct fmt *f, struct blk_req *r)
     *w = (struct forward){.r = *r, .from = r};
     w->r.offset += f->shift;
     w->r.done = forward_done;
-    node_submit(f->node->file, &w->r);
+    node_submit_part(f->node->file, &w->r, r);
 }
 
 /* ---- the way in ---- */

@@ -38,7 +38,7 @@ void filter_pass(struct node *n, struct blk_req *from, u32 flags)
     *p = (struct passed){.r = *from, .from = from};
     p->r.flags |= flags;
     p->r.done = passed_done;
-    node_submit(n->file, &p->r);
+    node_submit_part(n->file, &p->r, from);
 }
 
 bool filter_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)

@@ -34,7 +34,7 @@ static void cor_submit(struct node *n, struct blk_req *r)
     struct pulled *p = xcalloc(1, sizeof(*p));
     p->from = r;
     p->r = (struct blk_req){.op = BLK_PULL, .offset = r->offset, .len = r->len, .done = pulled_done};
-    node_submit(n->file, &p->r);
+    node_submit_part(n->file, &p->r, r);
 }
 
 static bool cor_open(struct node *n, struct json *options, u32 flags, struct err *e)

@@ -428,6 +428,20 @@ static void client_submit(struct node *n, struct blk_req *r)
     }
 }
 
+/* What has been sent is answered soon; what waits for another connection might wait for long. */
+static void client_cancel(struct node *n, struct blk_req *r)
+{
+    struct nbd *s = n->state;
+    struct op *op = s->lost ? s->first : NULL;
+    while (op && op->r != r)
+        op = op->next;
+    if (!op)
+        return;
+    dequeue(s, op);
+    free(op);
+    node_done_later(r, ECANCELED);
+}
+
 /* ---- opening ---- */
 
 static void unescape(char *s)
@@ -679,6 +693,7 @@ const struct driver driver_nbd = {
     .open = client_open,
     .close = client_close,
     .submit = client_submit,
+    .cancel = client_cancel,
     .truncate = client_truncate,
     .info = client_info,
 };
