@@ -70,6 +70,12 @@ struct node *node_open_above(struct node *file, const char *format, const struct
 
 struct node *node_ref(struct node *n);
 
+/* Nodes that were given a `node-name`, which other nodes' options may name as a child ("file": "NAME"). NULL: there is none. */
+struct node *node_find(const struct block_graph *g, const char *name);
+/* All of them, one after the other, beginning with NULL. */
+struct node *node_next_named(const struct block_graph *g, const struct node *before);
+const char *node_name(const struct node *n); /* NULL: none */
+
 /* Drop a reference. The last one writes back what is dirty and closes; false: something was lost. */
 bool node_close(struct node *n, struct err *e);
 

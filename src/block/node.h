@@ -59,6 +59,8 @@ struct node {
     const struct driver *drv;
     struct block_graph *graph;
     char *filename;
+    char *name; /* `node-name`; NULL: none */
+    struct node *next_named;
     unsigned refs;
     u32 flags; /* open_flags */
     bool probed;
@@ -100,6 +102,7 @@ struct block_graph {
     struct aio *aio;
     bool copy_at_once; /* BLOCK_AIO_AUTO */
     unsigned nodes;
+    struct node *named;
     struct secret *secrets;
     struct throttle_group *throttle_groups;
     struct tls_named *tls;
@@ -158,6 +161,9 @@ const struct secret *secret_find(const struct block_graph *g, const char *id, st
 /* The protocol that a file name asks for: by its prefix, otherwise `file`. NULL and an error if there is
  * none. Its options are added to `options` (may be NULL); *rest is what is left as a file's name, or NULL. */
 const struct driver *protocol_of(const char *filename, struct json *options, const char **rest, struct err *e);
+
+/* The name that an image gets for its backing file, wherever the image lies; the caller frees it. */
+char *node_lasting_name(const struct node *n);
 
 /* A name that an image holds, seen from the directory of the image; the caller frees it. */
 char *path_beside(const char *image, const char *name);

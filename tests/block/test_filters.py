@@ -90,11 +90,22 @@ class Filters(ImageTest):
             self.peer_io("a", f"read -P {left} 0 64k")
         self.same("info", *OPTS, "driver=qcow2,discard=maybe,file.filename=a", status=1)
         for options in ("detect-zeroes=maybe", "detect-zeroes=unmap,discard=ignore"):
-            texts = [run(f"driver=qcow2,{options},file.filename=a", "quit", options=OPTS, status=1).err for run in (self.our_io, self.peer_io)]
-            self.assertIn(texts[1].split("can't open: ")[1].splitlines()[0], texts[0])
+            self.same_refusal(f"driver=qcow2,{options},file.filename=a")
         for options in ("force-share=on", "detect-zeroes=off,read-only=on"):
             self.same("info", *OPTS, f"driver=qcow2,{options},file.filename=a")
         self.our_io(f"driver=qcow2,force-share=on,file.filename=a", "read 0 1k", options=OPTS, status=1)
+
+    def same_refusal(self, options):
+        texts = [run(options, "quit", options=OPTS, status=1).err.splitlines()[0] for run in (self.our_io, self.peer_io)]
+        self.assertEqual(*texts)
+
+    def test_names(self):
+        """Of nodes: what may be one, and that one stands for one node."""
+        self.ours("create", "-f", "qcow2", "a", "4M")
+        for options in ("node-name=0x", "node-name=x,file.node-name=x", "backing=foo", "node-name=abcdefghijklmnopqrstuvwxyzabcdef"):
+            self.same_refusal(f"driver=qcow2,file.filename=a,{options}")
+        self.same_refusal("driver=qcow2,file=foo")
+        self.our_io("driver=qcow2,file.filename=a,node-name=A.b_c-1", "quit", options=OPTS)
 
     def room(self, name):
         return (self.dir / name).stat().st_blocks * 512

@@ -93,7 +93,48 @@ TEST(what_an_image_names_is_opened_only_if_it_may_be)
     clean(dir, base, over);
 }
 
+/* ---- names ---- */
+
+static struct node *open_as(struct block_graph *g, const char *options, u32 flags, struct err *e)
+{
+    struct json *o = json_parse(options, e);
+    struct node *n = node_open(g, NULL, NULL, o, flags, e);
+    json_free(o);
+    return n;
+}
+
+TEST(a_node_is_found_by_its_name)
+{
+    struct err e;
+    struct block_graph *g = block_graph_new(BLOCK_AIO_THREADS, &e);
+    struct node *file = open_as(g, "{'driver': 'null-co', 'size': 4096, 'node-name': 'f'}", OPEN_WRITE, &e);
+    struct node *read_only = open_as(g, "{'driver': 'null-co', 'size': 4096, 'node-name': 'r'}", 0, &e);
+    CHECK(node_find(g, "f") == file && node_find(g, "r") == read_only && !node_find(g, "x"));
+    CHECK(!open_as(g, "{'driver': 'null-co', 'node-name': 'f'}", 0, &e));
+    struct node *raw = open_as(g, "{'driver': 'raw', 'file': 'f', 'node-name': 'd'}", OPEN_WRITE, &e);
+    CHECK(node_file(raw) == file && !strcmp(node_name(raw), "d"));
+    CHECK_EQ(node_size(raw), 4096);
+    CHECK(!open_as(g, "{'driver': 'raw', 'file': 'f'}", OPEN_WRITE, &e)); /* two would write */
+    CHECK_EQ(e.code, EBUSY);
+    CHECK(!open_as(g, "{'driver': 'raw', 'file': 'r'}", OPEN_WRITE, &e));
+    CHECK_EQ(e.code, EPERM);
+    struct node *a = open_as(g, "{'driver': 'raw', 'file': 'r'}", 0, &e), *b = open_as(g, "{'driver': 'raw', 'file': 'r'}", 0, &e);
+    CHECK(a && b);
+    unsigned count = 0;
+    for (struct node *n = node_next_named(g, NULL); n; n = node_next_named(g, n))
+        count++;
+    CHECK_EQ(count, 3);
+    node_close(raw, &e);
+    CHECK(!node_find(g, "d") && node_find(g, "f") == file);
+    struct node *all[] = {a, b, file, read_only};
+    for (unsigned i = 0; i < ARRAY_LEN(all); i++)
+        CHECK(node_close(all[i], &e));
+    CHECK_EQ(g->nodes, 0);
+    block_graph_free(g);
+}
+
 /* ---- limits that change ---- */
+
 
 enum { REQUESTS = 200 };
 

@@ -5,11 +5,6 @@
 #include "base/mem.h"
 #include "block/filter/filter.h"
 
-static bool simple_close(struct node *n, struct err *e)
-{
-    return true;
-}
-
 /* ---- copy-on-read: what a backing file had to be asked for is in the image from then on ---- */
 
 struct pulled {
@@ -48,7 +43,7 @@ const struct driver driver_copy_on_read = {
     .name = "copy-on-read",
     .kind = NODE_FILTER,
     .open = cor_open,
-    .close = simple_close,
+    .close = filter_close_nothing,
     .submit = cor_submit,
     .truncate = filter_truncate,
     .fua = true,
@@ -77,7 +72,7 @@ const struct driver driver_compress = {
     .name = "compress",
     .kind = NODE_FILTER,
     .open = compress_open,
-    .close = simple_close,
+    .close = filter_close_nothing,
     .submit = compress_submit,
     .truncate = filter_truncate,
     .fua = true,

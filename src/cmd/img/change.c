@@ -375,7 +375,7 @@ static struct node *find_base(struct node *top, const char *base)
 static int run_commit(struct img *m, struct node *root, struct node *base)
 {
     struct job_options o = {.speed = m->rate};
-    struct block_job *j = job_commit(root, base, &o, &m->e);
+    struct block_job *j = job_commit(root, NULL, base, &o, &m->e);
     if (!j)
         return img_fail(m, "Could not commit into '%s': %s", node_filename(base), m->e.text);
     struct progress p;
