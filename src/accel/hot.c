@@ -49,6 +49,8 @@ static bool begin(struct engine *en, const struct hot_place *p)
 {
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     const struct jit_region *old = cache_find(&en->cache, p->pc, p->key, 0);
+    if (en->opts.hot_regions && en->hot.stat_regions >= en->opts.hot_regions)
+        return false;
     return old && (!old->tier || p->again) && model_lives(en, p->model) &&
            hot_form(en, &en->hot.compiler, p, &lowering);
 }
