@@ -364,6 +364,7 @@ static void read_backing(struct op *op, u64 len)
     struct blk_req *r = op->req;
     struct node *backing = r->flags & BLK_VM_STATE ? NULL : op->f->node->backing;
     u64 there = backing && op->at < backing->size ? MIN(len, backing->size - op->at) : 0;
+    node_event(op->f->node->file, EVENT_READ_BACKING_AIO);
     if (there)
         piece_submit(piece_new(op, op->at, there, false), backing, BLK_READ, op->at);
     iov_zero(r->iov, r->niov, op->at + there - r->offset, len - there);
@@ -378,7 +379,7 @@ static void step_read(struct op *op)
         if (!went(op, f->ops->map(f, op->at, op->end - op->at, &x)))
             return;
         if (x.kind == EXTENT_DATA || x.kind == EXTENT_PACKED)
-            node_event(x.file, EVENT_READ_AIO);
+            node_event(x.file, x.kind == EXTENT_DATA ? EVENT_READ_AIO : EVENT_READ_COMPRESSED);
         switch (x.kind) {
         case EXTENT_BACKING:
             read_backing(op, x.len);
@@ -469,7 +470,7 @@ static void step_write_new(struct op *op)
     parts_of_new(op, &front, &body, &behind);
     struct piece *p;
     u64 host = op->x.host;
-    node_event(op->x.file, op->around ? EVENT_COW_WRITE : EVENT_WRITE_AIO);
+    node_event(op->x.file, op->pull ? EVENT_COR_WRITE : op->around ? EVENT_COW_WRITE : EVENT_WRITE_AIO);
     if (!op->around) { /* nothing around it, or zeros that are there already */
         p = piece_new(op, op->at, body, f->encrypted);
         if (f->encrypted)
@@ -647,6 +648,7 @@ static void step_write_packed(struct op *op)
     p->iov[0] = (struct iovec){op->packed, op->x.packed_len};
     p->r = (struct blk_req){.len = op->x.packed_len, .iov = p->iov, .niov = 1, .flags = BLK_INTERNAL,
                             .done = new_done};
+    node_event(op->x.file, EVENT_WRITE_COMPRESSED);
     piece_submit(p, op->x.file, BLK_WRITE, op->x.host);
 }
 

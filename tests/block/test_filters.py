@@ -24,13 +24,18 @@ class Filters(ImageTest):
             "event=read_aio,errno=5": ("read 1M 4k", "read failed: Input/output error"),
             "event=none,iotype=write,errno=28": ("write 0 64k", "write failed: No space left on device"),
             "event=cow_read,errno=5": ("write 3145828 100", "write failed: Input/output error"),
+            "event=read_compressed,errno=5": ("read 2M 4k", "read failed: Input/output error"),
+            "event=write_compressed,errno=28": ("write -c 3M 64k", "write failed: No space left on device"),
+            "event=cluster_alloc_bytes,errno=28": ("write -c 3M 64k", "write failed: No space left on device"),
+            "event=cluster_alloc,errno=28": ("write 3M 64k", "write failed: No space left on device"),
+            "event=vmstate_save,errno=28,iotype=write": ("write -b 0 64k", "write failed: No space left on device"),
         }
         self.ours("create", "-f", "qcow2", "base", "4M")
         self.our_io("base", "write -P 2 3M 64k")
         for rule, (command, text) in rules.items():
             with self.subTest(rule=rule):
                 self.ours("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a")
-                self.our_io("a", "write -P 1 1M 64k")
+                self.our_io("a", "write -P 1 1M 64k", "write -c -P 3 2M 64k")
                 members = ",".join(f"file.inject-error.0.{m}" for m in rule.split(","))
                 spec = f"driver=qcow2,file.driver=blkdebug,file.image.filename=a,{members}"
                 for program in (self.ours, self.peers):

@@ -127,6 +127,7 @@ bool grow_l1(struct qcow2 *q, u64 size, struct err *e)
         return err_set(e, EFBIG, "The image size is too large for its cluster size of %u bytes", q->cluster_size);
     u64 old = q->l1_offset, offset;
     u32 old_size = q->l1_size;
+    node_event(q->fmt.node->file, EVENT_L1_GROW_ALLOC_TABLE);
     if (!l1_copy(q, old, old_size, (u32)needed, false, &offset, e))
         return false;
     q->l1_offset = offset;
@@ -207,6 +208,7 @@ bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
 bool qcow2_make_empty(struct node *n, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
+    node_event(n->file, EVENT_EMPTY_IMAGE_PREPARE);
     return change_range(q, 0, vmstate_start(q), map_drop, e) && settle_all(q, e);
 }
 

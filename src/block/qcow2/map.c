@@ -385,6 +385,7 @@ static enum step alloc_packed(struct fmt *f, struct extent *x)
     struct qcow2 *q = qcow2_of(f);
     u64 shared = 0, first, n;
     u8 *p;
+    node_event(f->node->file, EVENT_CLUSTER_ALLOC_BYTES);
     enum step s = own_entry(q, x->start, &p);
     u64 at = q->packed_at, in = at & (q->cluster_size - 1); /* own_entry() may have freed that cluster */
     if (s == STEP_DONE && at)

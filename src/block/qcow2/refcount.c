@@ -181,6 +181,7 @@ enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *fir
     if (clusters << q->cluster_bits > MAX_REFTABLE_BYTES || start + blocks + clusters > (u64)1 << (56 - q->cluster_bits))
         return fmt_fail(&q->fmt, EFBIG, "'%s' cannot grow: its refcount table would be too long; larger clusters help",
                         q->fmt.node->filename);
+    node_event(q->fmt.node->file, EVENT_REFTABLE_GROW);
     enum step s = load_table(q); /* before anything changes */
     if (s != STEP_DONE)
         return s;
@@ -207,6 +208,7 @@ enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at)
 {
     struct meta *m = &q->fmt.meta;
     u64 i = cluster >> block_bits(q), count, first;
+    node_event(q->fmt.node->file, EVENT_REFBLOCK_ALLOC);
     if (i >= table_entries(q))
         return refcount_grow_table(q, cluster, 0, &first);
     u8 *p = meta_get(m, q->reftable_offset + 8 * i);
@@ -264,6 +266,7 @@ static enum step free_run(struct qcow2 *q, u64 first, u64 most, u64 *n, bool *ba
 enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count)
 {
     u64 at = q->free_hint, n;
+    node_event(q->fmt.node->file, EVENT_CLUSTER_ALLOC);
     for (;;) {
         bool bare;
         enum step s = free_run(q, at, most, &n, &bare);
@@ -307,6 +310,7 @@ void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes, enum freed_by b
     u64 start = ALIGN_DOWN(offset, (u64)q->cluster_size);
     struct freed *last = q->freed.count ? &q->freed.items[q->freed.count - 1] : NULL;
     u64 n = clusters_of(q, offset + bytes - start);
+    node_event(q->fmt.node->file, EVENT_CLUSTER_FREE);
     if (last && last->by == by && last->offset + (last->count << q->cluster_bits) == start)
         last->count += n;
     else
