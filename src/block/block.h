@@ -70,6 +70,12 @@ struct node *node_open_above(struct node *file, const char *format, const struct
 
 struct node *node_ref(struct node *n);
 
+/* Nodes that were given a `node-name`, which other nodes' options may name as a child ("file": "NAME"). NULL: there is none. */
+struct node *node_find(const struct block_graph *g, const char *name);
+/* All of them, one after the other, beginning with NULL. */
+struct node *node_next_named(const struct block_graph *g, const struct node *before);
+const char *node_name(const struct node *n); /* NULL: none */
+
 /* Drop a reference. The last one writes back what is dirty and closes; false: something was lost. */
 bool node_close(struct node *n, struct err *e);
 
@@ -93,6 +99,7 @@ const u8 *node_memory(struct node *n, u64 offset, u64 len);
 bool node_is_plain(const struct node *n);
 /* Whether the kernel alone reads what is written to the node: the memory that node_memory() returns will do. */
 bool node_writes_unseen(const struct node *n);
+bool bytes_are_zero(const u8 *p, u64 len);
 
 /* ---- requests ---- */
 
@@ -106,6 +113,7 @@ enum blk_flags {
     BLK_COMPRESS = 1 << 3,    /* write: whole clusters, compressed */
     BLK_INTERNAL = 1 << 4,    /* below the range locks: of the data path itself */
     BLK_VM_STATE = 1 << 5,    /* of a driver: what lies behind the end of the disk */
+    BLK_AS_IT_IS = 1 << 6,    /* write: zeros are written, whatever `detect-zeroes` says */
 };
 
 enum status_flags {
@@ -124,7 +132,7 @@ struct blk_status {
 };
 
 /* A request. The caller fills the first part; all that it points to must live until `done`, which is
- * called on the loop and never from within node_submit(). */
+ * called on the loop and never from within node_submit(). The node may change `op` and `flags` (`detect-zeroes`). */
 struct blk_req {
     enum blk_op op;
     u32 flags;
@@ -142,11 +150,13 @@ struct blk_req {
     bool cancelled;
     struct loop_task task;
     struct blk_req *next;
+    struct blk_req *whole, *parts, *next_part, **this_part; /* see node_submit_part() */
 };
 
 void node_submit(struct node *n, struct blk_req *r);
 
-/* Ask for an early end: `done` comes with ECANCELED if the request had not started its last step. */
+/* Ask for an early end, also of what is done for the request below: `done` comes with ECANCELED if the request had not started
+ * its last step, or waited for something that may never come. */
 void node_cancel(struct blk_req *r);
 
 /* Turn the loop until no request is in flight at the node. */
@@ -257,6 +267,8 @@ bool node_make_empty(struct node *n, struct err *e);
 /* Give the room of the file that the image does not use back to the host: as holes, and at the end of the file. An image that
  * is damaged may use more than it counts: check it first. */
 bool node_give_back(struct node *n, struct err *e);
+/* Whether the image has more than `bytes` of its file in use. */
+bool node_uses_more(struct node *n, u64 bytes, bool *more, struct err *e);
 
 enum bitmap_action { BITMAP_ADD, BITMAP_REMOVE, BITMAP_CLEAR, BITMAP_ENABLE, BITMAP_DISABLE };
 /* Granularity (of a new one; bytes): 0 for the usual. The image has it when the node is closed. */

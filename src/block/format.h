@@ -50,6 +50,8 @@ struct format_ops {
     enum step (*link)(struct fmt *f, const struct extent *x);
     /* The data could not be written: give the room back. */
     void (*release)(struct fmt *f, const struct extent *x);
+    /* What fmt_give_up() was told, from this offset of the file on, may be used again. */
+    void (*left)(struct fmt *f, u64 offset);
 
     /* Make whole units read as zeros, or give them up. *done: bytes dealt with; 0 means that the format has no way
      * to say it: zeros are to be written, or of `discard` made in the data file, which has them at the same place. */
@@ -85,6 +87,9 @@ struct fmt {
     int failure; /* why a step failed, an errno value */
 
     struct range_lock *locks; /* in order of arrival */
+    struct leaving *leaving;  /* room that is given up, that of the last call first */
+    size_t nleaving;
+    struct loop_task leave;
     struct { /* clusters that were expanded last */
         u64 host;
         u8 *data;
@@ -97,6 +102,11 @@ void fmt_free(struct fmt *f);
 
 /* The submit function of all formats. */
 void path_submit(struct node *n, struct blk_req *r);
+
+/* The file is to give up the room of this range, to which nothing refers on disk: soon, together with what else becomes
+ * free meanwhile. Until ops->left() says so the range must not be used for anything else. */
+void fmt_give_up(struct fmt *f, u64 offset, u64 len);
+bool fmt_is_leaving(const struct fmt *f, u64 offset);
 
 /* A step failed: set the error and its text for the node, and return STEP_FAIL. */
 /* Wait until all metadata is on disk. */

@@ -1,4 +1,5 @@
 /* Graphs: which driver a node gets, its children, its end. */
+#include <ctype.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ enum {
     POOL_THREADS = 8,
     MAX_DEPTH = 200, /* of a backing chain; one that is longer is probably a circle */
     PROBE_SIZE = 2048,
+    MAX_NAME = 32, /* of a node */
 };
 
 /* ---- graphs ---- */
@@ -235,6 +237,82 @@ static const struct driver *probe(struct node *file, struct err *e)
     return best;
 }
 
+/* ---- names ---- */
+
+struct node *node_find(const struct block_graph *g, const char *name)
+{
+    struct node *n = g->named;
+    while (n && strcmp(n->name, name))
+        n = n->next_named;
+    return n;
+}
+
+struct node *node_next_named(const struct block_graph *g, const struct node *before)
+{
+    return before ? before->next_named : g->named;
+}
+
+const char *node_name(const struct node *n)
+{
+    return n->name;
+}
+
+/* A letter, then letters, digits, and some signs. */
+static bool may_be_name(const struct block_graph *g, const char *name, struct err *e)
+{
+    size_t len = strlen(name);
+    bool good = isalpha((u8)*name);
+    if (len >= MAX_NAME)
+        return err_set(e, EINVAL, "Node name too long");
+    for (const char *c = name; *c && good; c++)
+        good = isalnum((u8)*c) || strchr("-._", *c);
+    if (!good)
+        return err_set(e, EINVAL, "Invalid node-name: '%s'", name);
+    return !node_find(g, name) || err_set(e, EEXIST, "Duplicate nodes with node-name='%s'", name);
+}
+
+/* Takes `name` over. */
+static void give_name(struct node *n, char *name)
+{
+    n->name = name;
+    n->next_named = n->graph->named;
+    n->graph->named = n;
+}
+
+static void forget_name(struct node *n)
+{
+    struct node **p = &n->graph->named;
+    while (*p && *p != n)
+        p = &(*p)->next_named;
+    if (*p)
+        *p = n->next_named;
+    free(n->name);
+}
+
+/* The node that the option `child` names, with a reference; NULL: none is named (*named is false), or it cannot be had. */
+static struct node *take_named(struct block_graph *g, struct json *options, const char *child, u32 flags, bool *named, struct err *e)
+{
+    struct json *j = json_get(options, child);
+    *named = j && j->kind == JSON_STRING;
+    if (!*named)
+        return NULL;
+    j = json_take(options, child);
+    struct node *n = node_find(g, j->string);
+    if (!n) {
+        err_set(e, ENOENT, "Cannot find device='%s' nor node-name='%s'", j->string, j->string);
+    } else if ((flags & OPEN_WRITE) && !(n->flags & OPEN_WRITE)) {
+        err_set(e, EPERM, "Block node is read-only: '%s'", j->string);
+        n = NULL;
+    } else if (n->refs > 1 && (n->flags & OPEN_WRITE)) { /* two that write would not know of each other */
+        err_set(e, EBUSY, "node '%s' is in use", j->string);
+        n = NULL;
+    }
+    json_free(j);
+    return n ? node_ref(n) : NULL;
+}
+
+/* ---- the layers ---- */
+
 static struct node *open_node(struct block_graph *g, const char *filename, const char *format,
                               struct json *options, u32 flags, unsigned depth, struct err *e);
 
@@ -242,13 +320,16 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
 static struct node *open_file(struct block_graph *g, const char *filename, struct json *options, u32 flags,
                               struct err *e)
 {
+    bool named;
+    struct node *n = take_named(g, options, "file", flags, &named, e);
+    if (named)
+        return n;
     struct json *group = opt_group(options, "file");
     struct json *name = json_take(options, "filename");
     if (!group)
         group = json_object();
     if (name)
         json_set(group, "filename", name);
-    struct node *n = NULL;
     const char *rest = filename;
     const struct driver *drv = filename && !json_get(group, "driver") ? protocol_of(filename, group, &rest, e) : NULL;
     bool good = drv || !filename || json_get(group, "driver");
@@ -267,6 +348,12 @@ static bool open_backing(struct node *n, struct json *options, unsigned depth, s
     if (none && none->kind == JSON_NULL) {
         json_free(json_take(options, "backing"));
         return true;
+    }
+    bool named;
+    n->backing = take_named(n->graph, options, "backing", 0, &named, e);
+    if (named) {
+        json_free(group);
+        return n->backing || err_prefix(e, "Could not open backing file");
     }
     if ((n->flags & OPEN_NO_BACKING) || (!n->backing_name && !group)) {
         json_free(group);
@@ -349,28 +436,46 @@ struct node *node_open_above(struct node *file, const char *format, const struct
     return n;
 }
 
-/* Options that nodes of all kinds have. */
-static bool take_common(struct json *options, u32 *flags, bool *no_discard, struct err *e)
+/* What options that nodes of all kinds have set in the node. */
+struct common {
+    bool no_discard;
+    int detect_zeroes;
+    char *node_name; /* the caller's to free, or to give to a node */
+};
+
+static bool parse_detect(const char *text, struct common *c, struct err *e)
 {
-    char *discard = NULL, *detect = NULL, *node_name = NULL;
+    static const char *const names[] = {[DETECT_OFF] = "off", [DETECT_ON] = "on", [DETECT_UNMAP] = "unmap"};
+    int i = 0;
+    while (i < (int)ARRAY_LEN(names) && strcmp(text, names[i]))
+        i++;
+    if (i == ARRAY_LEN(names))
+        return err_set(e, EINVAL, "invalid parameter value: %s", text);
+    c->detect_zeroes = i;
+    return i != DETECT_UNMAP || !c->no_discard ||
+           err_set(e, EINVAL, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
+}
+
+/* Take them out of `options`. */
+static bool take_common(const struct block_graph *g, struct json *options, u32 *flags, struct common *c, struct err *e)
+{
+    char *discard = NULL, *detect = NULL;
     bool read_only = !(*flags & OPEN_WRITE), share = *flags & OPEN_SHARE;
-    bool good = opt_string(options, "node-name", &node_name, e) && opt_bool(options, "read-only", &read_only, e) &&
+    bool good = opt_string(options, "node-name", &c->node_name, e) && opt_bool(options, "read-only", &read_only, e) &&
                 opt_bool(options, "force-share", &share, e) && opt_string(options, "discard", &discard, e) &&
                 opt_string(options, "detect-zeroes", &detect, e);
     bool ignore = discard && (!strcmp(discard, "ignore") || !strcmp(discard, "off"));
-    *no_discard = discard ? ignore : *flags & OPEN_NO_DISCARD;
+    c->no_discard = discard ? ignore : *flags & OPEN_NO_DISCARD;
     *flags &= ~(u32)OPEN_NO_DISCARD; /* of this node alone */
     if (good && discard && !ignore && strcmp(discard, "unmap") && strcmp(discard, "on"))
         good = err_set(e, EINVAL, "Invalid discard option");
-    if (good && detect && strcmp(detect, "off"))
-        good = err_set(e, ENOTSUP, "detect-zeroes=%s is not supported; 'off' is", detect);
+    good = good && (!c->node_name || may_be_name(g, c->node_name, e)) && (!detect || parse_detect(detect, c, e));
     if (good && share && !read_only)
         good = err_set(e, EINVAL, "force-share=on can only be used with read-only images");
     if (read_only)
         *flags &= ~(u32)OPEN_WRITE;
     if (share)
         *flags |= OPEN_SHARE;
-    free(node_name);
     free(discard);
     free(detect);
     return good;
@@ -386,9 +491,10 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
         filename = NULL;
     }
     char *name = NULL;
-    bool no_discard;
-    if (!opt_string(options, "driver", &name, e) || !take_common(options, &flags, &no_discard, e)) {
+    struct common common = {0};
+    if (!opt_string(options, "driver", &name, e) || !take_common(g, options, &flags, &common, e)) {
         free(name);
+        free(common.node_name);
         return NULL;
     }
     const char *wanted = name ? name : format;
@@ -405,8 +511,18 @@ static struct node *open_node(struct block_graph *g, const char *filename, const
             n = NULL;
         }
     }
-    if (n)
-        n->no_discard = no_discard;
+    if (n) {
+        n->no_discard = common.no_discard;
+        n->detect_zeroes = common.detect_zeroes;
+    }
+    if (n && common.node_name && !may_be_name(g, common.node_name, e)) { /* a child has it by now */
+        node_close(n, NULL);
+        n = NULL;
+    }
+    if (n && common.node_name)
+        give_name(n, common.node_name);
+    else
+        free(common.node_name);
     free(name);
     return n;
 }
@@ -425,6 +541,10 @@ struct node *node_open(struct block_graph *g, const char *filename, const char *
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
                              const char *format, struct json *options, u32 flags, struct err *e)
 {
+    bool named;
+    struct node *other = take_named(parent->graph, options, name, flags, &named, e);
+    if (named)
+        return other;
     struct json *group = opt_group(options, name);
     if (!group)
         group = json_object();
@@ -468,6 +588,7 @@ bool node_close(struct node *n, struct err *e)
     for (unsigned i = 0; i < ARRAY_LEN(children); i++)
         good = node_close(children[i], good ? e : NULL) && good;
     n->graph->nodes--;
+    forget_name(n);
     free(n->filename);
     free(n->backing_name);
     free(n->backing_format);

@@ -20,6 +20,7 @@ struct slot {
     u64 start, at, end;
     struct chain_status status;
     struct blk_req r;
+    bool under_way; /* r is */
     struct iovec iov;
 };
 
@@ -34,6 +35,7 @@ struct block_job {
     struct job_options o;
     enum job_state state;
     struct node *root, *source, *target, *base, *filter;
+    struct node *over; /* of a commit from within the chain: whose backing file the source is; NULL: it is the active image */
     unsigned base_depth; /* layers of the source above the base; UINT_MAX: no base */
     struct bitmap *todo;
     struct bitmap *before; /* of SYNC_BITMAP: what it was, should the job fail */
@@ -131,9 +133,16 @@ static void slot_end(struct slot *s, int error)
 
 static void slot_step(struct slot *s);
 
+static void slot_submit(struct slot *s, struct node *n)
+{
+    s->under_way = true;
+    node_submit(n, &s->r);
+}
+
 static void written(struct blk_req *r)
 {
     struct slot *s = container_of(r, struct slot, r);
+    s->under_way = false;
     if (r->error) {
         slot_end(s, r->error);
         return;
@@ -145,12 +154,13 @@ static void written(struct blk_req *r)
 static void read_done(struct blk_req *r)
 {
     struct slot *s = container_of(r, struct slot, r);
+    s->under_way = false;
     if (r->error) {
         slot_end(s, r->error);
         return;
     }
     s->r = (struct blk_req){.op = BLK_WRITE, .offset = s->at, .len = r->len, .iov = &s->iov, .niov = 1, .done = written};
-    node_submit(s->j->target, &s->r);
+    slot_submit(s, s->j->target);
 }
 
 /* Whether bytes with this status are to be dealt with. */
@@ -186,17 +196,17 @@ static void status_done(struct chain_status *c)
     }
     s->r = (struct blk_req){.op = BLK_PULL, .offset = s->at, .len = len, .done = written};
     if (j->kind == STREAM) {
-        node_submit(j->source, &s->r);
+        slot_submit(s, j->source);
     } else if (zero) {
         s->r.op = BLK_ZERO;
         s->r.flags = BLK_MAY_UNMAP;
-        node_submit(j->target, &s->r);
+        slot_submit(s, j->target);
     } else {
         if (!s->iov.iov_base)
             s->iov.iov_base = xmalloc(PIECE);
         s->iov.iov_len = len;
         s->r = (struct blk_req){.op = BLK_READ, .offset = s->at, .len = len, .iov = &s->iov, .niov = 1, .done = read_done};
-        node_submit(j->source, &s->r);
+        slot_submit(s, j->source);
     }
 }
 
@@ -343,83 +353,9 @@ static void cbw_submit(struct node *n, struct blk_req *r)
     j->held = h;
 }
 
-static bool nothing_to_close(struct node *n, struct err *e)
-{
-    return true;
-}
-
 static const struct driver driver_copy_before_write = {
-    .name = "copy-before-write", .kind = NODE_FILTER, .submit = cbw_submit, .close = nothing_to_close, .fua = true,
+    .name = "copy-before-write", .kind = NODE_FILTER, .submit = cbw_submit, .close = filter_close_nothing, .fua = true,
 };
-
-/* ---- roots ---- */
-
-static void root_submit(struct node *n, struct blk_req *r)
-{
-    filter_pass(n, r, 0);
-}
-
-static const struct driver driver_root = {
-    .name = "root", .kind = NODE_FILTER, .submit = root_submit, .close = nothing_to_close, .truncate = filter_truncate, .fua = true,
-};
-
-static struct node *put_above(const struct driver *drv, struct node *n)
-{
-    struct node *above = node_new(n->graph, drv, n->filename, n->flags);
-    above->file = n;
-    above->size = n->size;
-    above->growable = n->growable;
-    return above;
-}
-
-struct node *node_root(struct node *n)
-{
-    return put_above(&driver_root, n);
-}
-
-struct node *node_root_child(const struct node *root)
-{
-    return root->file;
-}
-
-/* The name that an image gets for its backing file, wherever the image lies; the caller frees it. */
-static char *lasting_name(const struct node *n)
-{
-    char *path = realpath(n->filename, NULL);
-    return path ? path : xstrdup(n->filename);
-}
-
-bool node_overlay(struct node *root, const char *filename, const char *format, struct err *e)
-{
-    if (!node_is_free(root, e))
-        return false;
-    struct node *old = root->file;
-    struct json *o = json_object();
-    char *name = lasting_name(old);
-    json_set_int(o, "size", (s64)old->size);
-    json_set_string(o, "backing_file", name);
-    free(name);
-    json_set_string(o, "backing_fmt", old->drv->name);
-    bool good = block_create(root->graph, format, filename, o, e);
-    json_free(o);
-    struct node *n = good ? node_open(root->graph, filename, format, NULL, (old->flags & ~(u32)OPEN_CHECK) | OPEN_WRITE | OPEN_NO_BACKING, e) : NULL;
-    if (!n)
-        return false;
-    if (!n->backing_name) {
-        node_close(n, NULL);
-        return err_set(e, ENOTSUP, "the format %s has no backing files", format);
-    }
-    node_drain(root);
-    int error = node_flush(old);
-    if (error) {
-        node_close(n, NULL);
-        return err_set(e, error, "cannot flush '%s': %s", old->filename, strerror(error));
-    }
-    n->flags &= ~(u32)OPEN_NO_BACKING;
-    n->backing = old;
-    root->file = n;
-    return true;
-}
 
 /* ---- starting ---- */
 
@@ -442,12 +378,21 @@ static void bitmap_free(struct bitmap *b)
     free(b);
 }
 
+/* Where a node hangs: below the root, or the last of the filters there. `n` NULL: any that is no filter. NULL: it does not. */
+static struct node **place_of(struct node *root, const struct node *n)
+{
+    struct node **p = &root->file;
+    while (*p && *p != n && (*p)->drv->kind == NODE_FILTER && (*p)->file)
+        p = &(*p)->file;
+    return n && *p != n ? NULL : p;
+}
+
 static struct block_job *job_new(enum kind kind, struct node *root, struct node *target, const struct job_options *o)
 {
     struct block_job *j = xcalloc(1, sizeof(*j));
     j->kind = kind;
     j->root = root;
-    j->source = root->file;
+    j->source = *place_of(root, NULL);
     j->target = target;
     j->o = *o;
     j->base_depth = UINT32_MAX;
@@ -456,18 +401,20 @@ static struct block_job *job_new(enum kind kind, struct node *root, struct node 
     return j;
 }
 
-static struct node **users(struct block_job *j, struct node *list[3])
+enum { USERS = 4 };
+
+static void users(struct block_job *j, struct node *list[USERS])
 {
     list[0] = j->root;
     list[1] = j->source;
     list[2] = j->target;
-    return list;
+    list[3] = j->over;
 }
 
 /* From now on it runs, and its nodes are its. */
 static struct block_job *begin(struct block_job *j)
 {
-    struct node *list[3];
+    struct node *list[USERS];
     users(j, list);
     for (unsigned i = 0; i < ARRAY_LEN(list); i++) {
         if (list[i])
@@ -480,7 +427,7 @@ static struct block_job *begin(struct block_job *j)
 /* Before the graph changes, and nodes go. */
 static void let_go(struct block_job *j)
 {
-    struct node *list[3];
+    struct node *list[USERS];
     users(j, list);
     for (unsigned i = 0; i < ARRAY_LEN(list); i++) {
         if (list[i])
@@ -530,25 +477,39 @@ struct block_job *job_stream(struct node *root, struct node *base, const struct 
     return begin(j);
 }
 
-struct block_job *job_commit(struct node *root, struct node *base, const struct job_options *o, struct err *e)
+/* The image of the chain that has `n` as its backing file; NULL: none. */
+static struct node *overlay_of(struct node *over, const struct node *n)
 {
-    struct node *to = base ? base : root->file->backing;
-    if (!to) {
-        err_set(e, EINVAL, "'%s' has no backing file", root->file->filename);
+    while (over && over->backing != n)
+        over = over->backing;
+    return over;
+}
+
+struct block_job *job_commit(struct node *root, struct node *top, struct node *base, const struct job_options *o, struct err *e)
+{
+    struct node *active = *place_of(root, NULL), *from = top ? top : active, *to = base ? base : from->backing;
+    struct node *over = overlay_of(active, from);
+    if (!to || (!over && from != active)) {
+        err_set(e, EINVAL, to ? "'%s' is not in the chain" : "'%s' has no backing file", from->filename);
         return NULL;
     }
     struct block_job *j = job_new(COMMIT, root, to, o);
-    bool good = node_is_free(root, e) && node_is_free(to, e) && find_base(j, to, e) && node_make_writable(to, e) &&
-                (to->size >= j->source->size || node_truncate(to, j->source->size, PREALLOC_OFF, e));
+    j->source = from;
+    j->over = over;
+    bool good = node_is_free(root, e) && node_is_free(from, e) && node_is_free(to, e) && find_base(j, to, e) && node_make_writable(to, e) &&
+                (!j->over || node_make_writable(j->over, e)) &&
+                (to->size >= from->size || node_truncate(to, from->size, PREALLOC_OFF, e));
     if (!good) {
         job_free(j);
         return NULL;
     }
-    /* Writes that come meanwhile are committed, too, as a mirror would do it. */
     node_drain(root);
+    bitmap_resize(j->todo, from->size);
     bitmap_set(j->todo, 0, j->todo->size, true);
-    j->todo->next = j->source->bitmaps;
-    j->source->bitmaps = j->todo;
+    if (!j->over) { /* writes that come meanwhile are committed, too, as a mirror would do it */
+        j->todo->next = from->bitmaps;
+        from->bitmaps = j->todo;
+    }
     return begin(j);
 }
 
@@ -584,9 +545,9 @@ struct block_job *job_backup(struct node *root, struct node *target, const struc
         job_free(j);
         return NULL;
     }
-    j->filter = put_above(&driver_copy_before_write, j->source);
+    j->filter = filter_above(&driver_copy_before_write, j->source);
     j->filter->state = j;
-    root->file = j->filter;
+    *place_of(root, j->source) = j->filter;
     return begin(j);
 }
 
@@ -605,9 +566,25 @@ struct block_job *job_mirror(struct node *root, struct node *target, const struc
 
 /* ---- while it runs ---- */
 
+const char *job_type(const struct block_job *j)
+{
+    static const char *const names[] = {[STREAM] = "stream", [COMMIT] = "commit", [BACKUP] = "backup", [MIRROR] = "mirror"};
+    return names[j->kind];
+}
+
 enum job_state job_state(const struct block_job *j)
 {
     return j->state;
+}
+
+int job_error(const struct block_job *j)
+{
+    return j->error;
+}
+
+u64 job_speed(const struct block_job *j)
+{
+    return j->o.speed;
 }
 
 void job_progress(const struct block_job *j, u64 *done, u64 *total)
@@ -642,6 +619,10 @@ void job_cancel(struct block_job *j)
 {
     j->cancelled = true;
     fail(j, ECANCELED);
+    for (unsigned i = 0; i < SLOTS; i++) {
+        if (j->slots[i].under_way)
+            node_cancel(&j->slots[i].r);
+    }
     step_later(j);
 }
 
@@ -678,21 +659,35 @@ static void detach_bitmap(struct block_job *j)
         *p = j->todo->next;
 }
 
-static bool finish_stream(struct block_job *j, struct err *e)
+/* `n` takes the place of the source, which is closed. */
+static bool take_place(struct block_job *j, struct node *n, struct err *e)
 {
-    struct node *top = j->source, *old = top->backing;
-    int error = node_flush(top);
-    if (error)
-        return err_set(e, error, "cannot flush '%s': %s", top->filename, strerror(error));
-    if (!old)
-        return true;
-    char *name = j->base ? lasting_name(j->base) : NULL;
-    bool good = node_set_backing(top, name, j->base ? j->base->drv->name : NULL, e);
+    detach_bitmap(j);
+    *place_of(j->root, j->source) = node_ref(n);
+    j->root->size = n->size;
+    return node_close(j->source, e);
+}
+
+/* `over` gets another backing file, in the image and in the graph; the one that it has is closed. */
+static bool replace_backing(struct node *over, struct node *base, struct err *e)
+{
+    struct node *old = over->backing;
+    char *name = base ? node_lasting_name(base) : NULL;
+    bool good = node_set_backing(over, name, base ? base->drv->name : NULL, e);
     free(name);
     if (!good)
         return false;
-    top->backing = j->base ? node_ref(j->base) : NULL;
+    over->backing = base ? node_ref(base) : NULL;
     return node_close(old, e);
+}
+
+static bool finish_stream(struct block_job *j, struct err *e)
+{
+    struct node *top = j->source;
+    int error = node_flush(top);
+    if (error)
+        return err_set(e, error, "cannot flush '%s': %s", top->filename, strerror(error));
+    return !top->backing || replace_backing(top, j->base, e);
 }
 
 /* The base takes the place of what has been committed into it. */
@@ -700,27 +695,23 @@ static bool finish_commit(struct block_job *j, struct err *e)
 {
     if (!copy_rest(j, e))
         return false;
-    j->root->file = node_ref(j->base);
-    j->root->size = j->base->size;
-    detach_bitmap(j);
-    return node_close(j->source, e);
+    if (j->over)
+        return replace_backing(j->over, j->base, e);
+    return take_place(j, j->base, e);
 }
 
 static bool finish_mirror(struct block_job *j, struct err *e)
 {
     if (!copy_rest(j, e))
         return false;
-    detach_bitmap(j);
-    j->root->file = node_ref(j->target);
-    j->root->size = j->target->size;
-    return node_close(j->source, e);
+    return take_place(j, j->target, e);
 }
 
 static void remove_filter(struct block_job *j)
 {
     if (!j->filter)
         return;
-    j->root->file = j->source;
+    *place_of(j->root, j->filter) = j->source;
     j->filter->file = NULL; /* the source is the root's again */
     node_close(j->filter, NULL);
 }
@@ -739,7 +730,7 @@ bool job_finish(struct block_job *j, struct err *e)
         good = finish_mirror(j, e);
     else if (good)
         good = copy_rest(j, e);
-    if (!good && (j->kind == COMMIT || j->kind == MIRROR) && j->root->file == j->source)
+    if (!good && (j->kind == COMMIT || j->kind == MIRROR) && place_of(j->root, j->source))
         detach_bitmap(j);
     struct bitmap *b = !good && j->before ? bitmap_find(j->source, j->o.bitmap, NULL) : NULL;
     if (b)

@@ -235,3 +235,9 @@ bool node_give_back(struct node *n, struct err *e)
     node_drain(n);
     return !n->drv->give_back || n->drv->give_back(n, e);
 }
+
+bool node_uses_more(struct node *n, u64 bytes, bool *more, struct err *e)
+{
+    *more = false;
+    return !n->drv->uses_more || n->drv->uses_more(n, bytes, more, e);
+}

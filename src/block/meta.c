@@ -62,6 +62,20 @@ static struct meta_recent *recent(struct meta *m, u64 offset)
     return &m->recent[offset >> m->shift & (ARRAY_LEN(m->recent) - 1)];
 }
 
+/* Also CLEAN. */
+static void set_rank(struct meta *m, struct meta_block *b, s8 rank)
+{
+    if (b->rank != CLEAN) {
+        m->dirty--;
+        m->dirty_of[b->rank]--;
+    }
+    b->rank = rank;
+    if (rank != CLEAN) {
+        m->dirty++;
+        m->dirty_of[rank]++;
+    }
+}
+
 static void discard(struct meta *m, struct meta_block *b)
 {
     struct meta_recent *r = recent(m, b->offset);
@@ -73,7 +87,7 @@ static void discard(struct meta *m, struct meta_block *b)
     *p = b->next;
     lru_remove(m, b);
     m->count--;
-    m->dirty -= b->rank != CLEAN;
+    set_rank(m, b, CLEAN);
     free(b->data);
     free(b);
 }
@@ -153,8 +167,7 @@ u8 *meta_new(struct meta *m, u64 offset)
 void meta_dirty(struct meta *m, u64 offset, unsigned rank)
 {
     struct meta_block *b = find(m, ALIGN_DOWN(offset, (u64)m->block));
-    m->dirty += b->rank == CLEAN;
-    b->rank = (s8)(m->mutate ? m->mutate(rank) : rank);
+    set_rank(m, b, (s8)(m->mutate ? m->mutate(rank) : rank));
 }
 
 void meta_forget(struct meta *m, u64 offset, u64 len)
@@ -164,8 +177,7 @@ void meta_forget(struct meta *m, u64 offset, u64 len)
         if (b && !b->writing) {
             discard(m, b);
         } else if (b) {
-            m->dirty -= b->rank != CLEAN;
-            b->rank = CLEAN;
+            set_rank(m, b, CLEAN);
             b->forgotten = true;
         }
     }
@@ -271,7 +283,7 @@ static void take_dirty(struct meta_job *j)
     j->blocks = xcalloc(m->dirty + 1, sizeof(*j->blocks));
     j->ranks = xcalloc(m->dirty + 1, 1);
     for (struct meta_block *b = m->lru_first; b; b = b->newer) {
-        if (b->rank != CLEAN)
+        if (b->rank >= (s8)m->first_rank)
             j->blocks[j->count++] = b;
     }
     qsort(j->blocks, j->count, sizeof(*j->blocks), by_rank);
@@ -290,11 +302,10 @@ static void take_dirty(struct meta_job *j)
         for (size_t k = 0; k < n; k++, i++) {
             memcpy((u8 *)run->iov.iov_base + k * m->block, b[k]->data, m->block);
             j->ranks[i] = b[k]->rank;
-            b[k]->rank = CLEAN;
+            set_rank(m, b[k], CLEAN);
             b[k]->writing = true;
         }
     }
-    m->dirty = 0;
 }
 
 static void job_end(struct meta_job *j)
@@ -306,8 +317,7 @@ static void job_end(struct meta_job *j)
         if (b->forgotten) {
             discard(m, b);
         } else if (j->error && b->rank == CLEAN) {
-            b->rank = j->ranks[i];
-            m->dirty++;
+            set_rank(m, b, j->ranks[i]);
         }
     }
     for (size_t i = 0; i < j->nruns; i++)

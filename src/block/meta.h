@@ -14,6 +14,8 @@
 struct meta_block;
 struct meta_job;
 
+enum { META_RANKS = 4 };
+
 struct meta {
     struct node *file;
     u32 block; /* bytes, a power of two */
@@ -28,7 +30,8 @@ struct meta {
     u8 *(*header)(void *opaque, u32 *len, unsigned *rank);
     /* All that was dirty at the time of the call to meta_writeback is on disk. */
     void (*settled)(void *opaque);
-    void (*begun)(void *opaque); /* the instant at which the dirty blocks are taken */
+    void (*begun)(void *opaque); /* the instant at which the dirty blocks are taken; may set `first_rank` */
+    unsigned first_rank;         /* blocks of lower ranks stay dirty, to be written later */
 
     /* NULL everywhere but in the test that plants a wrong order. */
     unsigned (*mutate)(unsigned rank);
@@ -41,7 +44,7 @@ struct meta {
     unsigned shift; /* log2 of `block` */
 
     struct meta_block **buckets;
-    size_t nbuckets, count, dirty;
+    size_t nbuckets, count, dirty, dirty_of[META_RANKS];
     struct meta_block *lru_first, *lru_last; /* oldest first */
     struct meta_job *writing;                /* the write-back that runs */
     struct meta_wait *waiting, **waiting_last; /* for the one after it */
@@ -51,8 +54,6 @@ struct meta_wait {
     void (*done)(struct meta_wait *w, int error);
     struct meta_wait *next;
 };
-
-enum { META_RANKS = 4 };
 
 void meta_init(struct meta *m, struct node *file, u32 block, size_t limit);
 void meta_free(struct meta *m);

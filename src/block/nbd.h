@@ -10,11 +10,13 @@
 
 enum { NBD_REQUEST = 0x25609513, NBD_SIMPLE = 0x67446698, NBD_STRUCTURED = 0x668e33ef };
 enum { NBD_REQUEST_LEN = 28, NBD_SIMPLE_LEN = 16, NBD_STRUCTURED_LEN = 20, NBD_OPTION_LEN = 16, NBD_OPTION_REPLY_LEN = 20 };
+/* With extended headers: lengths of 64 bits, and chunks in reply to everything. */
+enum { NBD_EXTENDED_REQUEST = 0x21e41c71, NBD_EXTENDED = 0x6e8a278c, NBD_EXTENDED_LEN = 32 /* of both */ };
 
 enum { FIXED_NEWSTYLE = 1, NO_ZEROES = 2 }; /* of both sides */
 
 enum nbd_option { OPT_EXPORT_NAME = 1, OPT_ABORT, OPT_LIST, OPT_STARTTLS = 5, OPT_INFO, OPT_GO, OPT_STRUCTURED,
-                  OPT_LIST_CONTEXT, OPT_SET_CONTEXT };
+                  OPT_LIST_CONTEXT, OPT_SET_CONTEXT, OPT_EXTENDED };
 enum nbd_reply { REP_ACK = 1, REP_SERVER, REP_INFO, REP_CONTEXT };
 #define REP_ERROR        (1u << 31)
 #define REP_UNSUPPORTED  (REP_ERROR | 1)
@@ -27,8 +29,9 @@ enum nbd_info { INFO_EXPORT, INFO_NAME, INFO_DESCRIPTION, INFO_BLOCK_SIZE };
 enum { FLAG_HAS_FLAGS = 1, FLAG_READ_ONLY = 2, FLAG_FLUSH = 4, FLAG_FUA = 8, FLAG_TRIM = 32, FLAG_ZEROES = 64,
        FLAG_DF = 128, FLAG_MULTI_CONN = 256, FLAG_FAST_ZERO = 2048 };
 enum nbd_command { CMD_READ, CMD_WRITE, CMD_DISC, CMD_FLUSH, CMD_TRIM, CMD_CACHE, CMD_ZEROES, CMD_STATUS };
-enum { CMD_FLAG_FUA = 1, CMD_FLAG_NO_HOLE = 2, CMD_FLAG_DF = 4, CMD_FLAG_REQ_ONE = 8, CMD_FLAG_FAST_ZERO = 16 };
-enum nbd_chunk { CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS = 5, CHUNK_ERROR = 0x8001, CHUNK_ERROR_OFFSET };
+enum { CMD_FLAG_FUA = 1, CMD_FLAG_NO_HOLE = 2, CMD_FLAG_DF = 4, CMD_FLAG_REQ_ONE = 8, CMD_FLAG_FAST_ZERO = 16,
+       CMD_FLAG_PAYLOAD = 32 /* extended: so many bytes follow as the length says */ };
+enum nbd_chunk { CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS = 5, CHUNK_STATUS_EXT, CHUNK_ERROR = 0x8001, CHUNK_ERROR_OFFSET };
 enum { CHUNK_DONE = 1 };
 enum { STATE_HOLE = 1, STATE_ZERO = 2 };
 enum { STATE_DIRTY = 1 };
@@ -54,7 +57,6 @@ struct nbd_export {
     struct node *node;
     const char *name, *description; /* strings: the caller's, as long as the server lives */
     bool read_only;
-    bool ignore_trim;
     bool depth;                     /* tell in which layer data lie */
     const char *bitmap;             /* tell what this bitmap has as dirty; NULL: none */
 };

@@ -82,9 +82,20 @@ static bool changes(const struct blk_req *r)
     return r->op == BLK_WRITE || r->op == BLK_ZERO || r->op == BLK_DISCARD;
 }
 
+static void leave_whole(struct blk_req *r)
+{
+    if (!r->whole)
+        return;
+    *r->this_part = r->next_part;
+    if (r->next_part)
+        r->next_part->this_part = r->this_part;
+    r->whole = NULL;
+}
+
 static void end_request(struct blk_req *r, int error)
 {
     struct node *n = r->node;
+    leave_whole(r);
     r->error = error;
     n->inflight--;
     if (n->bitmaps && changes(r) && !(r->flags & BLK_VM_STATE))
@@ -115,7 +126,7 @@ void node_done(struct blk_req *r, int error)
     struct fua *f = xcalloc(1, sizeof(*f));
     f->from = r;
     f->r = (struct blk_req){.op = BLK_FLUSH, .done = fua_done};
-    node_submit(r->node, &f->r);
+    node_submit_part(r->node, &f->r, r);
 }
 
 static void done_task(struct loop_task *t)
@@ -131,14 +142,27 @@ void node_done_later(struct blk_req *r, int error)
     loop_defer(r->node->graph->loop, &r->task);
 }
 
-void node_submit(struct node *n, struct blk_req *r)
+/* What `detect-zeroes` and `discard` make of a request. */
+static void apply_options(const struct node *n, struct blk_req *r)
+{
+    bool as_it_is = r->from || (r->flags & (BLK_AS_IT_IS | BLK_COMPRESS | BLK_VM_STATE));
+    if (r->op == BLK_WRITE && n->detect_zeroes != DETECT_OFF && !as_it_is && iov_is_zero(r->iov, r->niov)) {
+        r->op = BLK_ZERO;
+        r->flags |= n->detect_zeroes == DETECT_UNMAP ? BLK_MAY_UNMAP : 0;
+    }
+    if (n->no_discard && r->op == BLK_ZERO)
+        r->flags &= ~(u32)BLK_MAY_UNMAP;
+}
+
+static void submit(struct node *n, struct blk_req *r)
 {
     r->node = n;
-    r->cancelled = false;
+    r->parts = NULL;
     r->error = 0;
     if ((n->flags & OPEN_WRITE_THROUGH) && changes(r) && !(r->flags & BLK_INTERNAL))
         r->flags |= BLK_FUA;
     n->inflight++;
+    apply_options(n, r);
     bool on_disk = r->op != BLK_FLUSH && !(r->flags & BLK_VM_STATE);
     if (on_disk && !n->growable && (r->offset > n->size || r->len > n->size - r->offset))
         node_done_later(r, n->device && n->drv->kind == NODE_PROTOCOL && changes(r) ? ENOSPC : EIO);
@@ -157,6 +181,25 @@ void node_submit(struct node *n, struct blk_req *r)
             bitmaps_mark(n, r->offset, r->len);
         n->drv->submit(n, r);
     }
+}
+
+void node_submit(struct node *n, struct blk_req *r)
+{
+    r->whole = NULL;
+    r->cancelled = false;
+    submit(n, r);
+}
+
+void node_submit_part(struct node *n, struct blk_req *r, struct blk_req *whole)
+{
+    r->whole = whole;
+    r->cancelled = whole->cancelled;
+    r->next_part = whole->parts;
+    r->this_part = &whole->parts;
+    if (r->next_part)
+        r->next_part->this_part = &r->next_part;
+    whole->parts = r;
+    submit(n, r);
 }
 
 /* ---- zeros by writing them ---- */
@@ -182,9 +225,9 @@ static void zeros_step(struct blk_req *r)
         return;
     }
     z->iov.iov_len = MIN(end - z->at, (u64)ZERO_PIECE);
-    z->r = (struct blk_req){.op = BLK_WRITE, .offset = z->at, .len = z->iov.iov_len, .iov = &z->iov, .niov = 1, .done = zeros_step};
+    z->r = (struct blk_req){.op = BLK_WRITE, .flags = BLK_AS_IT_IS, .offset = z->at, .len = z->iov.iov_len, .iov = &z->iov, .niov = 1, .done = zeros_step};
     z->at += z->iov.iov_len;
-    node_submit(from->node, &z->r);
+    node_submit_part(from->node, &z->r, from);
 }
 
 void node_write_zeros(struct node *n, struct blk_req *r)
@@ -211,6 +254,8 @@ void node_cancel(struct blk_req *r)
     r->cancelled = true;
     if (r->node->drv->cancel)
         r->node->drv->cancel(r->node, r);
+    for (struct blk_req *part = r->parts; part; part = part->next_part)
+        node_cancel(part);
 }
 
 void node_drain(struct node *n)
@@ -346,6 +391,19 @@ unsigned iov_slice(const struct iovec *iov, unsigned niov, u64 skip, u64 len, st
         len -= n;
     }
     return count;
+}
+
+bool bytes_are_zero(const u8 *p, u64 len)
+{
+    return !len || (!p[0] && !memcmp(p, p + 1, len - 1));
+}
+
+bool iov_is_zero(const struct iovec *iov, unsigned niov)
+{
+    unsigned i = 0;
+    while (i < niov && bytes_are_zero(iov[i].iov_base, iov[i].iov_len))
+        i++;
+    return i == niov;
 }
 
 /* Call with each piece of memory in turn; `from` and `to`: which side the other memory is on. */

@@ -11,7 +11,10 @@ struct fmt;
 /* What a format does to the node below it, told in advance: for blkdebug. */
 enum blk_event {
     EVENT_NONE, EVENT_READ_AIO, EVENT_WRITE_AIO, EVENT_COW_READ, EVENT_COW_WRITE, EVENT_L1_UPDATE, EVENT_L2_UPDATE,
-    EVENT_L2_LOAD, EVENT_REFTABLE_UPDATE, EVENT_REFBLOCK_UPDATE, EVENT_FLUSH_TO_OS, EVENT_FLUSH_TO_DISK, BLK_EVENTS,
+    EVENT_L2_LOAD, EVENT_REFTABLE_UPDATE, EVENT_REFBLOCK_UPDATE, EVENT_FLUSH_TO_OS, EVENT_FLUSH_TO_DISK, EVENT_READ_BACKING_AIO,
+    EVENT_READ_COMPRESSED, EVENT_WRITE_COMPRESSED, EVENT_COR_WRITE, EVENT_VMSTATE_LOAD, EVENT_VMSTATE_SAVE, EVENT_CLUSTER_ALLOC,
+    EVENT_CLUSTER_ALLOC_BYTES, EVENT_CLUSTER_FREE, EVENT_REFBLOCK_ALLOC, EVENT_REFTABLE_GROW, EVENT_L1_GROW_ALLOC_TABLE,
+    EVENT_EMPTY_IMAGE_PREPARE, BLK_EVENTS,
 };
 
 struct driver {
@@ -48,6 +51,7 @@ struct driver {
     bool (*amend)(struct node *n, const struct json *options, bool force, struct err *e);
     bool (*make_empty)(struct node *n, struct err *e);
     bool (*give_back)(struct node *n, struct err *e); /* NULL: it keeps no room that it does not use */
+    bool (*uses_more)(struct node *n, u64 bytes, bool *more, struct err *e); /* NULL: it does not know */
     /* Whether one more bitmap can be stored. The driver saves the persistent ones when it closes. */
     bool (*bitmap_room)(struct node *n, const char *name, struct err *e);
     bool (*measure)(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
@@ -58,12 +62,15 @@ struct node {
     const struct driver *drv;
     struct block_graph *graph;
     char *filename;
+    char *name; /* `node-name`; NULL: none */
+    struct node *next_named;
     unsigned refs;
     u32 flags; /* open_flags */
     bool probed;
     bool growable; /* protocol: a write may go beyond the end */
     bool device;   /* its bytes are those of a block device, which hold something before they are written */
-    bool no_discard; /* discards are ignored */
+    bool no_discard; /* discards are ignored, and what becomes zeros keeps its room */
+    enum { DETECT_OFF, DETECT_ON, DETECT_UNMAP } detect_zeroes; /* in writes; UNMAP: and give up their room */
     bool unseen;   /* protocol: the kernel alone reads what is written */
     u64 size;
     struct bitmap *bitmaps;
@@ -98,6 +105,7 @@ struct block_graph {
     struct aio *aio;
     bool copy_at_once; /* BLOCK_AIO_AUTO */
     unsigned nodes;
+    struct node *named;
     struct secret *secrets;
     struct throttle_group *throttle_groups;
     struct tls_named *tls;
@@ -119,6 +127,9 @@ static inline void node_event(struct node *n, enum blk_event event)
 
 extern const struct driver *const drivers[]; /* ended by NULL */
 const struct driver *driver_by_name(const char *name);
+
+/* Submit what is done for another request, in whole or in part: it is cancelled with that one. */
+void node_submit_part(struct node *n, struct blk_req *r, struct blk_req *whole);
 
 /* End a request: on the loop, now or from within submit. */
 void node_done(struct blk_req *r, int error);
@@ -154,6 +165,9 @@ const struct secret *secret_find(const struct block_graph *g, const char *id, st
  * none. Its options are added to `options` (may be NULL); *rest is what is left as a file's name, or NULL. */
 const struct driver *protocol_of(const char *filename, struct json *options, const char **rest, struct err *e);
 
+/* The name that an image gets for its backing file, wherever the image lies; the caller frees it. */
+char *node_lasting_name(const struct node *n);
+
 /* A name that an image holds, seen from the directory of the image; the caller frees it. */
 char *path_beside(const char *image, const char *name);
 
@@ -165,6 +179,7 @@ unsigned iov_slice(const struct iovec *iov, unsigned niov, u64 skip, u64 len, st
 void iov_from(const struct iovec *iov, unsigned niov, u64 skip, const void *from, u64 len);
 void iov_to(const struct iovec *iov, unsigned niov, u64 skip, void *to, u64 len);
 void iov_zero(const struct iovec *iov, unsigned niov, u64 skip, u64 len);
+bool iov_is_zero(const struct iovec *iov, unsigned niov);
 
 /* ---- options ---- */
 

@@ -238,7 +238,7 @@ static void piece_submit(struct piece *p, struct node *to, enum blk_op what, u64
     if (!p->r.done)
         p->r.done = piece_done;
     p->op->pending++;
-    node_submit(to, &p->r);
+    node_submit_part(to, &p->r, p->op->req);
 }
 
 /* ---- reading ---- */
@@ -364,6 +364,7 @@ static void read_backing(struct op *op, u64 len)
     struct blk_req *r = op->req;
     struct node *backing = r->flags & BLK_VM_STATE ? NULL : op->f->node->backing;
     u64 there = backing && op->at < backing->size ? MIN(len, backing->size - op->at) : 0;
+    node_event(op->f->node->file, EVENT_READ_BACKING_AIO);
     if (there)
         piece_submit(piece_new(op, op->at, there, false), backing, BLK_READ, op->at);
     iov_zero(r->iov, r->niov, op->at + there - r->offset, len - there);
@@ -378,7 +379,7 @@ static void step_read(struct op *op)
         if (!went(op, f->ops->map(f, op->at, op->end - op->at, &x)))
             return;
         if (x.kind == EXTENT_DATA || x.kind == EXTENT_PACKED)
-            node_event(x.file, EVENT_READ_AIO);
+            node_event(x.file, x.kind == EXTENT_DATA ? EVENT_READ_AIO : EVENT_READ_COMPRESSED);
         switch (x.kind) {
         case EXTENT_BACKING:
             read_backing(op, x.len);
@@ -469,7 +470,7 @@ static void step_write_new(struct op *op)
     parts_of_new(op, &front, &body, &behind);
     struct piece *p;
     u64 host = op->x.host;
-    node_event(op->x.file, op->around ? EVENT_COW_WRITE : EVENT_WRITE_AIO);
+    node_event(op->x.file, op->pull ? EVENT_COR_WRITE : op->around ? EVENT_COW_WRITE : EVENT_WRITE_AIO);
     if (!op->around) { /* nothing around it, or zeros that are there already */
         p = piece_new(op, op->at, body, f->encrypted);
         if (f->encrypted)
@@ -647,6 +648,7 @@ static void step_write_packed(struct op *op)
     p->iov[0] = (struct iovec){op->packed, op->x.packed_len};
     p->r = (struct blk_req){.len = op->x.packed_len, .iov = p->iov, .niov = 1, .flags = BLK_INTERNAL,
                             .done = new_done};
+    node_event(op->x.file, EVENT_WRITE_COMPRESSED);
     piece_submit(p, op->x.file, BLK_WRITE, op->x.host);
 }
 
@@ -709,7 +711,7 @@ static void write_zeros(struct op *op, u64 len)
     struct piece *p = xmalloc(sizeof(*p) + sizeof(p->iov[0]));
     *p = (struct piece){.op = op, .bounce = xcalloc(1, len)};
     p->iov[0] = (struct iovec){p->bounce, len};
-    p->r = (struct blk_req){.len = len, .iov = p->iov, .niov = 1, .flags = BLK_INTERNAL};
+    p->r = (struct blk_req){.len = len, .iov = p->iov, .niov = 1, .flags = BLK_INTERNAL | BLK_AS_IT_IS};
     u64 at = op->at;
     op->at += len;
     piece_submit(p, op->f->node, BLK_WRITE, at);
@@ -741,13 +743,13 @@ static void step_zero(struct op *op)
     }
 }
 
-/* The data file alone has the bytes, at the place that they have on the disk. */
-static void zero_data_file(struct op *op, u64 at, u64 len)
+/* Zeros or a discard for the data file, which has the bytes at the place that they have on the disk. */
+static void clear_data_file(struct op *op, enum blk_op what, u64 at, u64 len)
 {
     struct piece *p = xmalloc(sizeof(*p));
     *p = (struct piece){.op = op};
     p->r = (struct blk_req){.len = len, .flags = BLK_INTERNAL | BLK_MAY_UNMAP};
-    piece_submit(p, op->f->node->data, BLK_ZERO, at);
+    piece_submit(p, op->f->node->data, what, at);
 }
 
 static void step_discard(struct op *op)
@@ -761,8 +763,9 @@ static void step_discard(struct op *op)
         op->finished = true;
     } else if (went(op, f->ops->discard(f, at, stop - at, &done))) {
         unpacked_forget(f);
-        if (!done)
-            zero_data_file(op, at, MIN(stop, f->node->size) - at);
+        u64 len = MIN(done ? at + done : stop, f->node->size) - at;
+        if (f->node->data)
+            clear_data_file(op, done ? BLK_DISCARD : BLK_ZERO, at, len);
         op->at = done ? at + done : stop;
     }
 }
@@ -836,7 +839,7 @@ static void forward(struct fmt *f, struct blk_req *r)
     *w = (struct forward){.r = *r, .from = r};
     w->r.offset += f->shift;
     w->r.done = forward_done;
-    node_submit(f->node->file, &w->r);
+    node_submit_part(f->node->file, &w->r, r);
 }
 
 /* ---- the way in ---- */
@@ -909,6 +912,75 @@ void path_submit(struct node *n, struct blk_req *r)
         op->submitting = false;
 }
 
+/* ---- giving room back to the host ---- */
+
+struct leaving {
+    struct blk_req r; /* with the range */
+    struct fmt *f;
+    bool sent;
+    struct leaving *next;
+};
+
+/* A discard is a hint: whether the file could follow it makes no difference. */
+static void has_left(struct blk_req *r)
+{
+    struct leaving *l = container_of(r, struct leaving, r), **p = &l->f->leaving;
+    while (*p != l)
+        p = &(*p)->next;
+    *p = l->next;
+    l->f->nleaving--;
+    l->f->ops->left(l->f, r->offset);
+    free(l);
+}
+
+static void leave(struct loop_task *t)
+{
+    struct fmt *f = container_of(t, struct fmt, leave);
+    for (struct leaving *l = f->leaving; l && !l->sent; l = l->next) {
+        l->sent = true;
+        node_submit(f->node->file, &l->r);
+    }
+}
+
+void fmt_give_up(struct fmt *f, u64 offset, u64 len)
+{
+    struct leaving *last = f->leaving;
+    bool waits = last && !last->sent; /* those that wait come first in the list */
+    if (waits && last->r.offset + last->r.len == offset) {
+        last->r.len += len;
+        return;
+    }
+    if (waits && offset + len == last->r.offset) {
+        last->r.offset = offset;
+        last->r.len += len;
+        return;
+    }
+    struct leaving *l = xcalloc(1, sizeof(*l));
+    l->f = f;
+    l->r = (struct blk_req){.op = BLK_DISCARD, .offset = offset, .len = len, .done = has_left};
+    l->next = f->leaving;
+    f->leaving = l;
+    f->nleaving++;
+    if (!waits) {
+        f->leave.run = leave;
+        loop_defer(f->node->graph->loop, &f->leave);
+    }
+}
+
+bool fmt_is_leaving(const struct fmt *f, u64 offset)
+{
+    const struct leaving *l = f->leaving;
+    while (l && !(offset >= l->r.offset && offset - l->r.offset < l->r.len))
+        l = l->next;
+    return l;
+}
+
+static void wait_for_leaving(struct fmt *f)
+{
+    while (f->leaving)
+        loop_turn(f->node->graph->loop, true);
+}
+
 /* ---- drivers' helpers ---- */
 
 void fmt_init(struct fmt *f, struct node *n, const struct format_ops *ops)
@@ -920,6 +992,7 @@ void fmt_init(struct fmt *f, struct node *n, const struct format_ops *ops)
 
 void fmt_free(struct fmt *f)
 {
+    wait_for_leaving(f);
     unpacked_forget(f);
     meta_free(&f->meta);
 }
@@ -939,6 +1012,7 @@ enum step fmt_fail(struct fmt *f, int error, const char *fmt, ...)
 bool fmt_run(struct fmt *f, struct fmt_job *j, struct err *e)
 {
     node_drain(f->node);
+    wait_for_leaving(f);
     for (;;) {
         enum step s = j->step(f, j);
         int error = s == STEP_NEED      ? meta_load_now(&f->meta)

@@ -39,9 +39,12 @@ static void memory_submit(struct node *n, struct blk_req *r)
 {
     struct memory *m = n->state;
     int error = 0;
-    bool changes = r->op == BLK_WRITE || r->op == BLK_ZERO || r->op == BLK_FLUSH;
+    bool changes = r->op != BLK_READ && r->op != BLK_STATUS;
+    u64 len = r->op != BLK_DISCARD ? r->len : r->offset < m->size ? MIN(r->len, m->size - r->offset) : 0;
     if (changes && ++m->ops >= m->fail_at && m->fail_at && m->ops < m->fail_at + m->fail_count)
         error = EIO;
+    else if (r->op == BLK_DISCARD && len) /* who relies on what was discarded finds zeros */
+        memset(m->bytes + r->offset, 0, len);
     else if (r->op == BLK_WRITE || r->op == BLK_ZERO)
         error = do_write(n, m, r);
     else if (r->op == BLK_STATUS)
@@ -52,10 +55,10 @@ static void memory_submit(struct node *n, struct blk_req *r)
         iov_zero(r->iov, r->niov, there, r->len - there);
     }
     if (m->record && !error && changes) {
-        struct memory_event e = {.offset = r->offset, .len = r->len};
+        struct memory_event e = {.offset = r->offset, .len = len};
         if (r->op != BLK_FLUSH) {
-            e.data = xmalloc(r->len);
-            memcpy(e.data, m->bytes + r->offset, r->len);
+            e.data = xmalloc(len + 1);
+            memcpy(e.data, m->bytes + r->offset, len);
         }
         VEC_PUSH(m->events, m->count, m->cap) = e;
     }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Filters: what they do to requests, and that the peer's options of the same name mean the same."""
 
+import json
 import os
 import subprocess
 import sys
@@ -23,13 +24,18 @@ class Filters(ImageTest):
             "event=read_aio,errno=5": ("read 1M 4k", "read failed: Input/output error"),
             "event=none,iotype=write,errno=28": ("write 0 64k", "write failed: No space left on device"),
             "event=cow_read,errno=5": ("write 3145828 100", "write failed: Input/output error"),
+            "event=read_compressed,errno=5": ("read 2M 4k", "read failed: Input/output error"),
+            "event=write_compressed,errno=28": ("write -c 3M 64k", "write failed: No space left on device"),
+            "event=cluster_alloc_bytes,errno=28": ("write -c 3M 64k", "write failed: No space left on device"),
+            "event=cluster_alloc,errno=28": ("write 3M 64k", "write failed: No space left on device"),
+            "event=vmstate_save,errno=28,iotype=write": ("write -b 0 64k", "write failed: No space left on device"),
         }
         self.ours("create", "-f", "qcow2", "base", "4M")
         self.our_io("base", "write -P 2 3M 64k")
         for rule, (command, text) in rules.items():
             with self.subTest(rule=rule):
                 self.ours("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a")
-                self.our_io("a", "write -P 1 1M 64k")
+                self.our_io("a", "write -P 1 1M 64k", "write -c -P 3 2M 64k")
                 members = ",".join(f"file.inject-error.0.{m}" for m in rule.split(","))
                 spec = f"driver=qcow2,file.driver=blkdebug,file.image.filename=a,{members}"
                 for program in (self.ours, self.peers):
@@ -88,11 +94,86 @@ class Filters(ImageTest):
             self.our_io(f"driver=qcow2,discard={mode},file.filename=a", "discard 0 64k", options=OPTS)
             self.peer_io("a", f"read -P {left} 0 64k")
         self.same("info", *OPTS, "driver=qcow2,discard=maybe,file.filename=a", status=1)
+        for options in ("detect-zeroes=maybe", "detect-zeroes=unmap,discard=ignore"):
+            self.same_refusal(f"driver=qcow2,{options},file.filename=a")
         for options in ("force-share=on", "detect-zeroes=off,read-only=on"):
             self.same("info", *OPTS, f"driver=qcow2,{options},file.filename=a")
         self.our_io(f"driver=qcow2,force-share=on,file.filename=a", "read 0 1k", options=OPTS, status=1)
-        run = self.ours("info", *OPTS, "driver=qcow2,detect-zeroes=on,file.filename=a", status=1)
-        self.assertIn("detect-zeroes=on is not supported", run.err)
+
+    def same_refusal(self, options):
+        texts = [run(options, "quit", options=OPTS, status=1).err.splitlines()[0] for run in (self.our_io, self.peer_io)]
+        self.assertEqual(*texts)
+
+    def test_names(self):
+        """Of nodes: what may be one, and that one stands for one node."""
+        self.ours("create", "-f", "qcow2", "a", "4M")
+        for options in ("node-name=0x", "node-name=x,file.node-name=x", "backing=foo", "node-name=abcdefghijklmnopqrstuvwxyzabcdef"):
+            self.same_refusal(f"driver=qcow2,file.filename=a,{options}")
+        self.same_refusal("driver=qcow2,file=foo")
+        self.our_io("driver=qcow2,file.filename=a,node-name=A.b_c-1", "quit", options=OPTS)
+
+    def room(self, name):
+        return (self.dir / name).stat().st_blocks * 512
+
+    def test_detect_zeroes(self):
+        """Zeros that are written: as they are, as zeros with their room, or as holes of the image and its file."""
+        full, empty, most = "write -P 1 0 4M", "write -P 0 0 4M", 3 << 20
+        cases = (("detect-zeroes=off", False, True), ("detect-zeroes=on", True, True),
+                 ("detect-zeroes=on,discard=unmap", True, True), ("detect-zeroes=unmap,discard=unmap", True, False))
+        for n, (options, zero, keeps) in enumerate(cases):
+            aio = AIO_MODES[n % len(AIO_MODES)]
+            with self.subTest(aio=aio, options=options):
+                self.ours("create", "-f", "qcow2", "a", "16M")
+                self.our_io("a", full)
+                self.our_io(f"driver=qcow2,{options},file.filename=a", empty, "write -P 2 1M 1", options=OPTS, aio=aio)
+                shown = json.loads(self.peers("map", "--output=json", "a").out)
+                self.assertEqual(shown[0]["zero"], zero)
+                self.assertEqual(self.room("a") > most, keeps)
+                self.peers("check", "a")
+                self.peer_io("a", "read -P 0 0 1M", "read -P 2 1M 1", "read -P 0 1048577 3145727")
+        for kind in ("compat=0.10", "extended_l2=on", "data_file=d"):
+            self.ours("create", "-f", "qcow2", "-o", kind, "a", "16M")
+            self.our_io("a", full)
+            self.our_io("driver=qcow2,detect-zeroes=unmap,file.filename=a", empty, options=OPTS)
+            self.peers("check", "a")
+            self.peer_io("a", "read -P 0 0 4M")
+        self.ours("create", "-f", "raw", "r", "4M")
+        self.our_io("r", full, options=("-f", "raw"))
+        self.our_io("driver=raw,detect-zeroes=on,file.filename=r", empty, options=OPTS)
+        self.assertGreater(self.room("r"), most)
+        self.our_io("driver=raw,detect-zeroes=unmap,file.filename=r", empty, options=OPTS)
+        self.assertEqual(self.room("r"), 0)
+
+    def test_room_goes_back(self):
+        """What discards, zeros and deleted snapshots free is given up by the file at once, here as there, unless told otherwise."""
+        def left(io, img, *commands, options=""):
+            self.ours("create", "-f", "qcow2", "a", "16M")
+            self.our_io("a", "write -P 1 0 4M", "write -c -P 1 8M 64k")
+            for command in commands:
+                if command.startswith("snapshot"):
+                    img(*command.split(), "a")
+                else:
+                    io(f"driver=qcow2,file.filename=a{options}", command, options=OPTS)
+            self.peers("check", "a")
+            return self.room("a") >> 20
+        cases = [(("discard 1M 2M",), ""), (("discard 0 16M",), ""), (("write -zu 0 3M",), ""), (("write -z 0 3M",), ""),
+                 (("snapshot -c s", "write -P 2 0 4M", "snapshot -d s"), ""), (("snapshot -c s", "write -P 2 0 4M", "snapshot -a s"), ""),
+                 (("snapshot -c s", "discard 0 4M"), ""), (("discard 0 16M",), ",discard=ignore"), (("write -zu 0 3M",), ",discard=ignore"),
+                 (("discard 0 16M",), ",file.discard=ignore"), (("discard 0 16M",), ",pass-discard-request=off")]
+        for commands, options in cases:
+            with self.subTest(commands=commands, options=options):
+                ours = left(self.our_io, self.ours, *commands, options=options)
+                self.assertEqual(ours, left(self.peer_io, self.peers, *commands, options=options))
+                self.our_io("a", "read 0 16M")
+        self.ours("create", "-f", "qcow2", "-o", "data_file=d", "a", "16M")
+        self.our_io("a", "write -P 1 0 4M", "discard 0 4M", "read -P 0 0 4M")
+        self.assertEqual(self.room("d"), 0)
+        for aio in AIO_MODES: # room that is being given up is not used before that is done
+            self.ours("create", "-f", "qcow2", "a", "16M")
+            self.our_io("a", *(x for i in range(20) for x in (f"aio_write -P {i + 1} 0 2M", f"aio_write -P {i + 1} 4M 2M", "aio_flush", "discard 0 1M", "flush",
+                                                              f"aio_write -P {i + 1} 0 1M", "aio_flush", f"read -P {i + 1} 0 2M")), aio=aio)
+            self.our_io("a", "read -P 20 0 2M", "read -P 20 4M 2M")
+            self.peers("check", "a")
 
     def test_throttle(self):
         self.ours("create", "-f", "raw", "a", "8M")

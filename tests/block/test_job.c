@@ -1,6 +1,7 @@
 /* Jobs while a guest writes: whatever the interleaving, no byte is lost. Random writes go on while a job
  * runs over images in memory; at the end the graph must hold what a plain array holds. */
 #include <errno.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "block/format.h"
@@ -136,6 +137,14 @@ static bool consistent(struct node *n)
     return !node_flush(n) && node_check(n, 0, &c, &e) && !c.corruptions && !c.check_errors;
 }
 
+static struct block_job *start(struct world *w, unsigned kind, const struct job_options *o, struct err *e)
+{
+    return kind == 0   ? job_stream(w->root, NULL, o, e)
+           : kind == 1 ? job_commit(w->root, NULL, NULL, o, e)
+           : kind == 2 ? job_backup(w->root, w->target, o, e)
+                       : job_mirror(w->root, w->target, o, e);
+}
+
 TEST(stream_takes_over_what_is_behind)
 {
     struct rng rng = rng_seeded();
@@ -163,7 +172,7 @@ TEST(commit_goes_down)
         struct err e = {0};
         world_open(&w);
         struct node *base = w.layers[round & 1];
-        struct block_job *j = job_commit(w.root, base, &(struct job_options){0}, &e);
+        struct block_job *j = job_commit(w.root, NULL, base, &(struct job_options){0}, &e);
         write_meanwhile(&w, j, 30);
         CHECK(job_run(j, &e));
         CHECK(node_root_child(w.root) == base);
@@ -172,6 +181,108 @@ TEST(commit_goes_down)
         rng = w.rng;
         world_close(&w);
     }
+}
+
+/* The image in the middle goes into the base, and the top one stands on that. */
+TEST(commit_from_within_the_chain)
+{
+    struct rng rng = rng_seeded();
+    for (unsigned round = 0; round < 10; round++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        world_open(&w);
+        CHECK(!job_commit(w.root, w.target, NULL, &(struct job_options){0}, &e));
+        struct block_job *j = job_commit(w.root, w.layers[1], NULL, &(struct job_options){.speed = round & 1 ? 32 << 20 : 0}, &e);
+        CHECK(!strcmp(job_type(j), "commit"));
+        write_meanwhile(&w, j, 30);
+        if (round == 9)
+            job_cancel(j);
+        CHECK_EQ(job_run(j, &e), round < 9);
+        struct node *top = node_root_child(w.root);
+        CHECK(top == w.layers[LAYERS - 1]);
+        CHECK(node_backing(top) == w.layers[round < 9 ? 0 : 1]);
+        CHECK(holds(w.root, w.model));
+        CHECK(consistent(top) && consistent(w.layers[0]));
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+/* A filter comes and goes below the root, and stays where it is when a job changes what is behind it. */
+TEST(filters_while_jobs_run)
+{
+    struct rng rng = rng_seeded();
+    struct throttle_limits fast = {.rate[IOPS_TOTAL] = 1000000};
+    for (unsigned kind = 0; kind < 4; kind++) {
+        struct world w = {.rng = rng};
+        struct err e = {0};
+        world_open(&w);
+        struct json *o = json_parse("{'throttle-group': 'g'}", &e);
+        CHECK(!node_put_filter(w.root, "throttle", o, &e));
+        CHECK(!node_take_filter(w.root, &e));
+        CHECK(block_throttle_group_set(w.g, "g", &fast, &e));
+        CHECK(node_put_filter(w.root, "throttle", o, &e));
+        struct node *filter = node_root_child(w.root);
+        CHECK(!strcmp(node_format(filter), "throttle"));
+        struct block_job *j = start(&w, kind, &(struct job_options){0}, &e);
+        CHECK(!node_take_filter(w.root, &e));
+        CHECK_EQ(e.code, EBUSY);
+        write_meanwhile(&w, j, 20);
+        CHECK(job_run(j, &e));
+        CHECK(node_root_child(w.root) == filter);
+        struct node *below = kind == 1 ? w.layers[1] : kind == 3 ? w.target : w.layers[LAYERS - 1];
+        CHECK(node_file(filter) == below);
+        CHECK(holds(w.root, w.model));
+        CHECK(node_take_filter(w.root, &e));
+        CHECK(node_root_child(w.root) == below);
+        CHECK(holds(w.root, w.model));
+        json_free(o);
+        rng = w.rng;
+        world_close(&w);
+    }
+}
+
+TEST(an_overlay_that_is_open)
+{
+    struct world w = {.rng = rng_seeded()};
+    struct err e = {0};
+    world_open(&w);
+    CHECK(!node_put_overlay(w.root, node_open(w.g, NULL, "null-co", NULL, OPEN_WRITE, &e), &e));
+    struct node *top = node_root_child(w.root);
+    CHECK(node_put_overlay(w.root, node_ref(w.target), &e));
+    CHECK(node_root_child(w.root) == w.target && node_backing(w.target) == top);
+    for (unsigned i = 0; i < 5; i++) {
+        u64 at, len;
+        random_place(&w, &at, &len);
+        CHECK_EQ(write_at(&w, w.root, at, len), 0);
+    }
+    CHECK(holds(w.root, w.model));
+    CHECK(holds(top, w.then));
+    CHECK(!node_put_overlay(w.root, node_ref(w.target), &e)); /* it has a backing file */
+    world_close(&w);
+}
+
+/* The target does not answer: a job that is cancelled ends all the same. */
+TEST(a_job_that_is_stuck_is_cancelled)
+{
+    struct world w = {.rng = rng_seeded()};
+    struct err e = {0};
+    struct throttle_limits slow = {.rate[BPS_WRITE] = 1};
+    world_open(&w);
+    CHECK(block_throttle_group_set(w.g, "slow", &slow, &e));
+    struct json *o = json_parse("{'throttle-group': 'slow'}", &e);
+    struct node *target = node_open_above(node_ref(w.target), "throttle", o, OPEN_WRITE, &e);
+    struct block_job *j = job_mirror(w.root, target, &(struct job_options){.speed = 1 << 30}, &e);
+    CHECK_EQ(job_speed(j), 1 << 30);
+    write_meanwhile(&w, j, 30);
+    CHECK_EQ(job_error(j), 0);
+    CHECK(job_state(j) == JOB_RUNNING);
+    job_cancel(j);
+    CHECK(!job_run(j, &e));
+    CHECK(holds(w.root, w.model));
+    CHECK(node_close(target, &e));
+    json_free(o);
+    world_close(&w);
 }
 
 TEST(mirror_is_the_same_at_the_end)
@@ -238,14 +349,6 @@ TEST(backup_by_bitmap_takes_what_has_changed)
     CHECK(job_run(job_backup(w.root, w.target, &(struct job_options){.sync = SYNC_BITMAP, .bitmap = "b"}, &e), &e));
     CHECK(holds(w.target, w.model));
     world_close(&w);
-}
-
-static struct block_job *start(struct world *w, unsigned kind, const struct job_options *o, struct err *e)
-{
-    return kind == 0   ? job_stream(w->root, NULL, o, e)
-           : kind == 1 ? job_commit(w->root, NULL, o, e)
-           : kind == 2 ? job_backup(w->root, w->target, o, e)
-                       : job_mirror(w->root, w->target, o, e);
 }
 
 TEST(a_cancelled_job_changes_nothing)

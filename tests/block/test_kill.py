@@ -59,6 +59,8 @@ class Kill(ImageTest):
                 p.stdin.close()
             except BrokenPipeError:
                 pass
+        if "lazy" in options: # who opens it next for writing counts anew
+            rng.choice((self.our_io, self.peer_io))("a", "read 0 1")
         for check in (self.ours, self.peers):
             self.assertIn(check("check", "a", status=None).status, (0, 3), f"{options} {aio}")
         self.ours("convert", "-O", "raw", "a", "r")

@@ -8,6 +8,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -120,7 +121,7 @@ class Nbd(ImageTest):
         self.end(peer)
         for args in (("-f", "foo", "a"), ("nofile",), ("a", "b"), ("-e", "x", "a"), ("-L", "a"), ("-k", "/nonexistent/s", "-f", "raw", "a"),
                      ("-l", "foo", "-f", "qcow2", "a"), ("-o", "x", "a"), ("-B", "foo", "-f", "qcow2", "-k", path, "a"),
-                     ("--discard=x", "-f", "raw", "a"), ("--cache=x", "-f", "raw", "a"), ("-L", "-p", "1")):
+                     ("--discard=x", "-f", "raw", "a"), ("--detect-zeroes=x", "-f", "raw", "a"), ("--detect-zeroes=unmap", "-f", "raw", "a"), ("--cache=x", "-f", "raw", "a"), ("-L", "-p", "1")):
             ours, peers = (f(*args, program="qemu-nbd", status=1).err.splitlines()[0] for f in (self.ours, self.peers))
             self.assertEqual(ours, peers)
 
@@ -346,6 +347,94 @@ class Nbd(ImageTest):
         late = subprocess.Popen(["sh", "-c", 'sleep 0.7; exec "$0" -k "$1" -f raw a', self.mine, path], cwd=self.dir)
         self.servers.append(late)
         self.our_io(spec + "20", "read -P 0 0 512", options=("--image-opts",))
+
+    def extended_client(self, path, *options):
+        """A client with extended headers, as the specification has them: a socket, ready for commands."""
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(20)
+        s.connect(path)
+        self.assertEqual(s.recv(18), b"NBDMAGICIHAVEOPT\0\3")
+        s.sendall(struct.pack(">I", 3))
+        for number, data in options:
+            s.sendall(b"IHAVEOPT" + struct.pack(">II", number, len(data)) + data)
+            kind = None
+            while kind != 1:
+                _, _, kind, length = struct.unpack(">QIII", s.recv(20, socket.MSG_WAITALL))
+                self.assertLess(kind, 1 << 31)
+                if length:
+                    s.recv(length, socket.MSG_WAITALL)
+        return s
+
+    def test_extended_headers(self):
+        """Lengths of 64 bits in one command; both of our ends use them, and other programs do as before."""
+        self.ours("create", "-f", "qcow2", "a", "20G")
+        self.our_io("a", "write -P 1 12G 64k")
+        server, path = self.serve(self.mine, "-t", "-f", "qcow2", "a")
+        context = b"base:allocation"
+        name = struct.pack(">I", 0)
+        queries = name + struct.pack(">II", 1, len(context)) + context
+        begin = (11, b""), (10, queries), (7, name + struct.pack(">H", 0))
+
+        def command(s, number, offset, length, data=b"", flags=0):
+            """Returns the chunks of the reply: type and bytes of each."""
+            s.sendall(struct.pack(">IHHQQQ", 0x21e41c71, flags | (32 if data else 0), number, 5, offset, length) + data)
+            chunks, done = [], 0
+            while not done:
+                magic, done, kind, cookie, at, size = struct.unpack(">IHHQQQ", s.recv(32, socket.MSG_WAITALL))
+                self.assertEqual((magic, cookie, at), (0x6e8a278c, 5, offset))
+                chunks.append((kind, s.recv(size, socket.MSG_WAITALL) if size else b""))
+            return chunks
+
+        error = lambda number: [(0x8001, struct.pack(">IH", number, 0))]
+        with self.extended_client(path, *begin) as s:
+            self.assertEqual(command(s, 7, 0, 20 << 30), [(6, struct.pack(">IIQQQQQQ", 1, 3, 12 << 30, 3, 65536, 0, (8 << 30) - 65536, 3))])
+            self.assertEqual(command(s, 1, 5 << 30, 4, b"data"), [(0, b"")])
+            self.assertEqual(command(s, 0, 5 << 30, 6), [(1, struct.pack(">Q", 5 << 30) + b"data\0\0")])
+            self.assertEqual(command(s, 3, 0, 0), [(0, b"")])
+            self.assertEqual(command(s, 6, 1 << 30, 18 << 30), [(0, b"")])
+            self.assertEqual(command(s, 0, 5 << 30, 6), [(1, struct.pack(">Q", 5 << 30) + bytes(6))])
+            self.assertEqual(command(s, 4, 0, 20 << 30), [(0, b"")])
+            self.assertEqual(command(s, 0, 0, 64 << 20), error(22))
+            self.assertEqual(command(s, 6, 0, 21 << 30), error(28))
+            self.assertEqual(command(s, 4, 0, 4, b"data"), error(22)) # bytes that nobody wants
+            self.assertEqual(command(s, 1, 0, 4), error(22)) # a write without its bytes
+            self.assertEqual(command(s, 7, 0, 20 << 30), [(6, struct.pack(">IIQQ", 1, 1, 20 << 30, 3))])
+        with self.extended_client(path, *begin) as s: # a header of the other kind
+            s.sendall(struct.pack(">IHHQQI", 0x25609513, 0, 3, 5, 0, 0) + bytes(4))
+            self.assertEqual(s.recv(1), b"")
+        sent = []
+        front = str(self.dir / "front")
+        with socket.socket(socket.AF_UNIX) as listener: # in between, to see what our client says
+            listener.bind(front)
+            listener.listen()
+
+            def relay(source, target, keep):
+                while data := source.recv(1 << 16):
+                    if keep:
+                        sent.append(data)
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+
+            def accept():
+                client, _ = listener.accept()
+                with client, socket.socket(socket.AF_UNIX) as back:
+                    back.connect(path)
+                    other = threading.Thread(target=relay, args=(back, client, False))
+                    other.start()
+                    relay(client, back, True)
+                    other.join()
+
+            thread = threading.Thread(target=accept)
+            thread.start()
+            self.our_io(f"nbd+unix:///?socket={front}", "write -P 7 6G 100k", "write -zun 0 5G", "discard 7G 12G", "flush", "read -P 7 6G 100k",
+                        "read -P 0 4G 1M", options=("-f", "raw"))
+            thread.join()
+        words = b"".join(sent)
+        self.assertEqual(words.count(struct.pack(">IHH", 0x21e41c71, 16, 6)), 1) # 5 GiB of zeros at once
+        self.assertNotIn(struct.pack(">I", 0x25609513), words)
+        self.end(server)
+        self.our_io("a", "read -P 7 6G 100k", "read -P 0 0 1M")
+        self.peers("check", "a")
 
     def test_odd_clients(self):
         """What no client of good manners sends: the server answers, or hangs up, and goes on."""

@@ -384,6 +384,32 @@ class Qcow2(ImageTest):
         self.peers("check", "a")
         self.peer_io("a", "read -P 1 0 256k")
 
+    def test_late_counts(self):
+        """Lazy refcounts: flushed data are there, counts not yet; the image says so, and who opens it next for writing counts anew."""
+        for number, (option, image) in enumerate((("lazy_refcounts=on", "a"), ("lazy_refcounts=off", "driver=qcow2,lazy-refcounts=on,file.filename=a"))):
+            self.ours("create", "-f", "qcow2", "-o", option, "a", "64M")
+            with subprocess.Popen([self.dir / ".qemu-io" / "qemu-io", "--image-opts", image] if number else [self.dir / ".qemu-io" / "qemu-io", image],
+                                  cwd=self.dir, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+                writer.stdin.write("write -q -P 1 0 1M\nflush\nwrite -q -P 2 40M 1M\nwrite -q -P 3 512k 3M\nflush\nlength\n")
+                writer.stdin.flush()
+                writer.stdout.readline()
+                writer.kill()
+            shown = json.loads(self.ours("info", "--output=json", "a").out)
+            self.assertTrue(shown["dirty-flag"])
+            self.assertEqual(self.ours("check", "a", status=None).status, 2)
+            self.peers("convert", "-O", "raw", "a", "r")
+            self.peer_io("r", "read -P 1 0 512k", "read -P 3 512k 3M", "read -P 2 40M 1M", options=("-f", "raw"))
+            repair = (self.our_io, self.peer_io)[number]
+            repair("a", "write -P 4 50M 64k")
+            for check in (self.ours, self.peers):
+                check("check", "a")
+            self.our_io("a", "read -P 1 0 512k", "read -P 3 512k 3M", "read -P 2 40M 1M", "read -P 4 50M 64k")
+            self.assertFalse(json.loads(self.ours("info", "--output=json", "a").out)["dirty-flag"])
+        self.ours("create", "-f", "qcow2", "-o", "compat=0.10", "b", "1M")
+        for run in (self.our_io, self.peer_io):
+            self.assertIn("Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level",
+                          run("driver=qcow2,lazy-refcounts=on,file.filename=b", "quit", options=("--image-opts",), status=1).err)
+
     def test_locks(self):
         self.ours("create", "-f", "qcow2", "a", "1M")
         for mine, name in ((True, "a"), (False, "a")):

@@ -17,7 +17,13 @@ static const char *const event_names[BLK_EVENTS] = {
     [EVENT_COW_READ] = "cow_read",   [EVENT_COW_WRITE] = "cow_write",   [EVENT_L1_UPDATE] = "l1_update",
     [EVENT_L2_UPDATE] = "l2_update", [EVENT_L2_LOAD] = "l2_load",       [EVENT_REFTABLE_UPDATE] = "reftable_update",
     [EVENT_REFBLOCK_UPDATE] = "refblock_update", [EVENT_FLUSH_TO_OS] = "flush_to_os",
-    [EVENT_FLUSH_TO_DISK] = "flush_to_disk",
+    [EVENT_FLUSH_TO_DISK] = "flush_to_disk",         [EVENT_READ_BACKING_AIO] = "read_backing_aio",
+    [EVENT_READ_COMPRESSED] = "read_compressed",     [EVENT_WRITE_COMPRESSED] = "write_compressed",
+    [EVENT_COR_WRITE] = "cor_write",                 [EVENT_VMSTATE_LOAD] = "vmstate_load",
+    [EVENT_VMSTATE_SAVE] = "vmstate_save",           [EVENT_CLUSTER_ALLOC] = "cluster_alloc",
+    [EVENT_CLUSTER_ALLOC_BYTES] = "cluster_alloc_bytes", [EVENT_CLUSTER_FREE] = "cluster_free",
+    [EVENT_REFBLOCK_ALLOC] = "refblock_alloc",       [EVENT_REFTABLE_GROW] = "reftable_grow",
+    [EVENT_L1_GROW_ALLOC_TABLE] = "l1_grow_alloc_table", [EVENT_EMPTY_IMAGE_PREPARE] = "empty_image_prepare",
 };
 
 struct rule {

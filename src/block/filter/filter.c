@@ -38,7 +38,21 @@ void filter_pass(struct node *n, struct blk_req *from, u32 flags)
     *p = (struct passed){.r = *from, .from = from};
     p->r.flags |= flags;
     p->r.done = passed_done;
-    node_submit(n->file, &p->r);
+    node_submit_part(n->file, &p->r, from);
+}
+
+struct node *filter_above(const struct driver *drv, struct node *n)
+{
+    struct node *above = node_new(n->graph, drv, n->filename, n->flags);
+    above->file = n;
+    above->size = n->size;
+    above->growable = n->growable;
+    return above;
+}
+
+bool filter_close_nothing(struct node *n, struct err *e)
+{
+    return true;
 }
 
 bool filter_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)

@@ -9,6 +9,10 @@ bool filter_open_child(struct node *n, const char *name, struct json *options, u
 
 /* Do what `from` asks for at the child, with these flags too, and end it as that ends. */
 void filter_pass(struct node *n, struct blk_req *from, u32 flags);
+/* A filter on top of a node, which it takes over. */
+struct node *filter_above(const struct driver *drv, struct node *n);
+/* For a filter without a state. */
+bool filter_close_nothing(struct node *n, struct err *e);
 bool filter_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 
 #endif

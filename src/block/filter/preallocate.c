@@ -40,7 +40,7 @@ static void pass(struct blk_req *from)
     struct passed *p = xmalloc(sizeof(*p));
     *p = (struct passed){.r = *from, .from = from};
     p->r.done = passed_done;
-    node_submit(from->node->file, &p->r);
+    node_submit_part(from->node->file, &p->r, from);
 }
 
 /* Whether there is room or not: the file grows by the write itself otherwise. */

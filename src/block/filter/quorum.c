@@ -81,7 +81,7 @@ static void rewrite_others(struct ballot *b, unsigned winner)
         memcpy(v->iov.iov_base, b->votes[winner].iov.iov_base, v->iov.iov_len);
         v->r = (struct blk_req){.op = BLK_WRITE, .offset = b->from->offset, .len = b->from->len, .iov = &v->iov, .niov = 1, .done = vote_done};
         b->pending++;
-        node_submit(b->q->children[i], &v->r);
+        node_submit_part(b->q->children[i], &v->r, b->from);
     }
     if (!--b->pending)
         ballot_end(b, 0);
@@ -140,7 +140,7 @@ static void ask(struct ballot *b, unsigned i)
         v->r.iov = &v->iov;
         v->r.niov = 1;
     }
-    node_submit(b->q->children[i], &v->r);
+    node_submit_part(b->q->children[i], &v->r, b->from);
 }
 
 static void quorum_submit(struct node *n, struct blk_req *r)

@@ -5,11 +5,6 @@
 #include "base/mem.h"
 #include "block/filter/filter.h"
 
-static bool simple_close(struct node *n, struct err *e)
-{
-    return true;
-}
-
 /* ---- copy-on-read: what a backing file had to be asked for is in the image from then on ---- */
 
 struct pulled {
@@ -34,7 +29,7 @@ static void cor_submit(struct node *n, struct blk_req *r)
     struct pulled *p = xcalloc(1, sizeof(*p));
     p->from = r;
     p->r = (struct blk_req){.op = BLK_PULL, .offset = r->offset, .len = r->len, .done = pulled_done};
-    node_submit(n->file, &p->r);
+    node_submit_part(n->file, &p->r, r);
 }
 
 static bool cor_open(struct node *n, struct json *options, u32 flags, struct err *e)
@@ -48,7 +43,7 @@ const struct driver driver_copy_on_read = {
     .name = "copy-on-read",
     .kind = NODE_FILTER,
     .open = cor_open,
-    .close = simple_close,
+    .close = filter_close_nothing,
     .submit = cor_submit,
     .truncate = filter_truncate,
     .fua = true,
@@ -77,7 +72,7 @@ const struct driver driver_compress = {
     .name = "compress",
     .kind = NODE_FILTER,
     .open = compress_open,
-    .close = simple_close,
+    .close = filter_close_nothing,
     .submit = compress_submit,
     .truncate = filter_truncate,
     .fua = true,

@@ -172,16 +172,11 @@ static bool throttle_open(struct node *n, struct json *options, u32 flags, struc
     return n->state && filter_open_child(n, "file", options, flags, e);
 }
 
-static bool throttle_close(struct node *n, struct err *e)
-{
-    return true; /* the group is the graph's */
-}
-
 const struct driver driver_throttle = {
     .name = "throttle",
     .kind = NODE_FILTER,
     .open = throttle_open,
-    .close = throttle_close,
+    .close = filter_close_nothing, /* the group is the graph's */
     .submit = throttle_submit,
     .cancel = throttle_cancel,
     .truncate = filter_truncate,

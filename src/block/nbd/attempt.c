@@ -91,6 +91,7 @@ bool nbd_attempt_take(struct nbd_attempt *a, struct nbd_conn *to, struct err *e)
     to->stream = from->stream;
     to->loop = loop;
     to->structured = from->structured;
+    to->extended = from->extended;
     to->no_zeroes = from->no_zeroes;
     to->fixed = from->fixed;
     to->over = false;

@@ -9,7 +9,7 @@
 #include "block/nbd/attempt.h"
 #include "block/node.h"
 
-enum { SLOTS = 64, MAX_STATUS = 1 << 30, RETRY_MS = 500 };
+enum { SLOTS = 64, MAX_EFFECT = 1 << 30 /* without extended headers */, RETRY_MS = 500 };
 
 /* A request, of which [at, end) is still to be sent. */
 struct op {
@@ -23,8 +23,8 @@ struct op {
 struct slot {
     struct op *op; /* NULL: free */
     u16 command;
-    u64 offset;
-    u32 len, received; /* bytes; of a read by structured replies */
+    u64 offset, len;
+    u32 received; /* bytes; of a read by structured replies */
     int error;
     u32 turn; /* distinguishes the uses of a slot in the handle */
 };
@@ -43,7 +43,6 @@ struct nbd {
     /* the reply that is being read */
     struct slot *slot;
     u16 chunk, chunk_flags;
-    u32 chunk_len;
 };
 
 /* ---- the end of things ---- */
@@ -192,27 +191,38 @@ static u16 command_flags(const struct blk_req *r)
     return r->op == BLK_STATUS ? CMD_FLAG_REQ_ONE : flags;
 }
 
+static void send_header(struct nbd *s, u16 flags, u16 command, u64 handle, u64 offset, u64 len)
+{
+    u8 h[NBD_EXTENDED_LEN];
+    bool extended = s->conn.extended;
+    put_be32(h, extended ? NBD_EXTENDED_REQUEST : NBD_REQUEST);
+    put_be16(h + 4, flags | (extended && command == CMD_WRITE ? CMD_FLAG_PAYLOAD : 0));
+    put_be16(h + 6, command);
+    put_be64(h + 8, handle);
+    put_be64(h + 16, offset);
+    if (extended)
+        put_be64(h + 24, len);
+    else
+        put_be32(h + 24, (u32)len);
+    stream_write(s->conn.stream, h, extended ? NBD_EXTENDED_LEN : NBD_REQUEST_LEN);
+}
+
 static void send_piece(struct nbd *s, struct slot *slot, struct op *op)
 {
     struct blk_req *r = op->r;
     bool carries = r->op == BLK_READ || r->op == BLK_WRITE;
-    u64 most = carries ? s->conn.max_block : MAX_STATUS;
+    u64 most = carries ? s->conn.max_block : s->conn.extended ? INT64_MAX : MAX_EFFECT;
     slot->op = op;
     slot->command = commands[r->op];
     slot->offset = op->at;
-    slot->len = (u32)MIN(op->end - op->at, most);
+    slot->len = MIN(op->end - op->at, most);
     slot->received = 0;
     slot->error = 0;
     op->pending++;
     op->at = r->op == BLK_STATUS ? op->end : op->at + slot->len; /* a status is of the first bytes */
-    u8 h[NBD_REQUEST_LEN];
-    put_be32(h, NBD_REQUEST);
-    put_be16(h + 4, command_flags(r));
-    put_be16(h + 6, slot->command);
-    put_be64(h + 8, (u64)slot->turn << 32 | (u64)(slot - s->slots));
-    put_be64(h + 16, slot->command == CMD_FLUSH ? 0 : slot->offset);
-    put_be32(h + 24, slot->len);
-    stream_write(s->conn.stream, h, sizeof(h));
+    bool flush = slot->command == CMD_FLUSH;
+    send_header(s, command_flags(r), slot->command, (u64)slot->turn << 32 | (u64)(slot - s->slots), flush ? 0 : slot->offset,
+                flush ? 0 : slot->len);
     if (r->op != BLK_WRITE)
         return;
     struct iovec *iov = xmalloc(r->niov * sizeof(*iov));
@@ -322,14 +332,17 @@ static bool hole_chunk(struct slot *slot, const u8 *p, u32 len)
 
 static bool status_chunk(struct nbd *s, struct slot *slot, const u8 *p, u32 len)
 {
-    if (slot->command != CMD_STATUS || slot->received || len < 12 || be32_at(p) != s->conn.context || !be32_at(p + 4))
+    bool extended = s->conn.extended;
+    if (slot->command != CMD_STATUS || slot->received || len < (extended ? 24 : 12) || be32_at(p) != s->conn.context)
+        return false;
+    u64 there = extended ? be64_at(p + 8) : be32_at(p + 4), bits = extended ? be64_at(p + 16) : be32_at(p + 8);
+    if (!there)
         return false;
     struct blk_status *st = slot->op->r->status;
-    u32 bits = be32_at(p + 8);
     slot->received = 1;
     if (!strcmp(s->context, NBD_ALLOCATION) && !(bits & STATE_ZERO))
-        bits &= ~(u32)STATE_HOLE; /* a hole may hold anything: it has to be read */
-    st->len = MIN(be32_at(p + 4), slot->len);
+        bits &= ~(u64)STATE_HOLE; /* a hole may hold anything: it has to be read */
+    st->len = MIN(there, slot->len);
     st->flags = STATUS_ALLOCATED | STATUS_OFFSET | (bits & STATE_HOLE ? 0 : STATUS_DATA) | (bits & STATE_ZERO ? STATUS_ZERO : 0);
     st->host = slot->offset;
     st->file = s->n;
@@ -350,11 +363,12 @@ static void got_chunk(void *opaque, const u8 *p, size_t n)
 {
     struct nbd *s = nbd_of(opaque);
     struct slot *slot = s->slot;
-    bool good = s->chunk == CHUNK_NONE     ? n == 0 && (s->chunk_flags & CHUNK_DONE)
-                : s->chunk == CHUNK_DATA   ? data_chunk(slot, p, (u32)n)
-                : s->chunk == CHUNK_HOLE   ? hole_chunk(slot, p, (u32)n)
-                : s->chunk == CHUNK_STATUS ? status_chunk(s, slot, p, (u32)n)
-                                           : (s->chunk & 0x8000) && error_chunk(s, slot, p, (u32)n);
+    u16 status = s->conn.extended ? CHUNK_STATUS_EXT : CHUNK_STATUS;
+    bool good = s->chunk == CHUNK_NONE   ? n == 0 && (s->chunk_flags & CHUNK_DONE)
+                : s->chunk == CHUNK_DATA ? data_chunk(slot, p, (u32)n)
+                : s->chunk == CHUNK_HOLE ? hole_chunk(slot, p, (u32)n)
+                : s->chunk == status     ? status_chunk(s, slot, p, (u32)n)
+                                         : (s->chunk & 0x8000) && error_chunk(s, slot, p, (u32)n);
     if (!good) {
         give_up(s);
         return;
@@ -366,30 +380,34 @@ static void got_chunk(void *opaque, const u8 *p, size_t n)
     next_reply(s);
 }
 
-static void got_structured(void *opaque, const u8 *p, size_t n)
+/* The length of a chunk's bytes. */
+static void got_length(void *opaque, const u8 *p, size_t n)
 {
     struct nbd *s = nbd_of(opaque);
-    s->chunk_len = be32_at(p);
-    u32 most = s->slot->command == CMD_READ ? s->slot->len + 4096 : 64 << 10;
-    if (s->chunk_len > most)
+    u64 len = s->conn.extended ? be64_at(p) : be32_at(p), most = s->slot->command == CMD_READ ? s->slot->len + 4096 : 64 << 10;
+    if (len > most)
         give_up(s);
     else
-        stream_read(s->conn.stream, s->chunk_len, got_chunk);
+        stream_read(s->conn.stream, len, got_chunk);
 }
 
-/* The first 16 bytes of both kinds of reply. */
+/* The first 16 bytes of simple replies and chunks, or the header of an extended chunk. */
 static void got_reply(void *opaque, const u8 *p, size_t n)
 {
     struct nbd *s = nbd_of(opaque);
     u32 magic = be32_at(p);
     struct slot *slot = slot_of(s, be64_at(p + 8));
-    if (slot && magic == NBD_SIMPLE && !(s->conn.structured && slot->command == CMD_READ)) {
+    bool extended = s->conn.extended, chunk = s->conn.structured && magic == (extended ? NBD_EXTENDED : NBD_STRUCTURED);
+    if (slot && magic == NBD_SIMPLE && !extended && !(s->conn.structured && slot->command == CMD_READ)) {
         got_simple(s, slot, be32_at(p + 4));
-    } else if (slot && magic == NBD_STRUCTURED && s->conn.structured) {
+    } else if (slot && chunk) {
         s->slot = slot;
         s->chunk_flags = be16_at(p + 4);
         s->chunk = be16_at(p + 6);
-        stream_read(s->conn.stream, NBD_STRUCTURED_LEN - NBD_SIMPLE_LEN, got_structured);
+        if (extended)
+            got_length(opaque, p + 24, 8);
+        else
+            stream_read(s->conn.stream, NBD_STRUCTURED_LEN - NBD_SIMPLE_LEN, got_length);
     } else {
         give_up(s);
     }
@@ -397,7 +415,7 @@ static void got_reply(void *opaque, const u8 *p, size_t n)
 
 static void want_reply(struct nbd *s)
 {
-    stream_read(s->conn.stream, NBD_SIMPLE_LEN, got_reply);
+    stream_read(s->conn.stream, s->conn.extended ? NBD_EXTENDED_LEN : NBD_SIMPLE_LEN, got_reply);
 }
 
 /* ---- requests ---- */
@@ -426,6 +444,20 @@ static void client_submit(struct node *n, struct blk_req *r)
         s->last = &op->next;
         pump(s);
     }
+}
+
+/* What has been sent is answered soon; what waits for another connection might wait for long. */
+static void client_cancel(struct node *n, struct blk_req *r)
+{
+    struct nbd *s = n->state;
+    struct op *op = s->lost ? s->first : NULL;
+    while (op && op->r != r)
+        op = op->next;
+    if (!op)
+        return;
+    dequeue(s, op);
+    free(op);
+    node_done_later(r, ECANCELED);
 }
 
 /* ---- opening ---- */
@@ -643,12 +675,8 @@ static bool client_close(struct node *n, struct err *e)
     if (!s)
         return true;
     stop_trying(s);
-    if (s->conn.stream && s->conn.size && !s->lost) {
-        u8 h[NBD_REQUEST_LEN] = {0};
-        put_be32(h, NBD_REQUEST);
-        put_be16(h + 6, CMD_DISC);
-        stream_write(s->conn.stream, h, sizeof(h));
-    }
+    if (s->conn.stream && s->conn.size && !s->lost)
+        send_header(s, 0, CMD_DISC, 0, 0, 0);
     s->conn.lost = NULL;
     nbd_hang_up(&s->conn);
     loop_turn(n->graph->loop, false); /* the stream ends on the loop */
@@ -679,6 +707,7 @@ const struct driver driver_nbd = {
     .open = client_open,
     .close = client_close,
     .submit = client_submit,
+    .cancel = client_cancel,
     .truncate = client_truncate,
     .info = client_info,
 };

@@ -141,18 +141,26 @@ static bool start_tls(struct nbd_conn *c, const struct tls_named *t, struct err 
     return type == REP_ACK ? tls_begin(t, c->stream, c->hostname, e) : refused(c, type, e);
 }
 
-static bool want_structured(struct nbd_conn *c, struct err *e)
+/* An option without data that the server may not know. */
+static bool want(struct nbd_conn *c, u32 option, bool *has, struct err *e)
 {
     u32 type;
-    if (!c->fixed)
-        return true;
-    send_option(c, OPT_STRUCTURED, NULL, 0);
-    if (!take_reply(c, OPT_STRUCTURED, &type, e))
+    send_option(c, option, NULL, 0);
+    if (!take_reply(c, option, &type, e))
         return false;
-    c->structured = type == REP_ACK;
+    *has = type == REP_ACK;
     if (type == REP_TLS_REQUIRED)
         return refused(c, type, e);
-    return c->structured || (type & REP_ERROR) || nonsense(c, "an odd reply", e);
+    return *has || (type & REP_ERROR) || nonsense(c, "an odd reply", e);
+}
+
+/* The best kind of replies that the server has. */
+static bool want_structured(struct nbd_conn *c, struct err *e)
+{
+    if (c->fixed && !want(c, OPT_EXTENDED, &c->extended, e))
+        return false;
+    c->structured = c->extended; /* which means both */
+    return !c->fixed || c->extended || want(c, OPT_STRUCTURED, &c->structured, e);
 }
 
 /* Texts with their lengths in front: the export's name, then the number of queries and each of them. */

@@ -13,7 +13,7 @@ struct nbd_conn {
     const char *tls_creds, *hostname; /* NULL: no TLS; any name */
     void *user; /* who gets the stream's calls once nbd_go() is through */
     void (*lost)(void *user);
-    bool structured, no_zeroes, fixed, over;
+    bool structured, extended, no_zeroes, fixed, over;
 
     /* of the export, after nbd_go() */
     u64 size;

@@ -239,7 +239,7 @@ static void option_tls(struct nbd_client *c)
         return;
     }
     c->tls = true;
-    c->structured = false; /* what was said in the clear does not count */
+    c->structured = c->extended = false; /* what was said in the clear does not count */
     c->contexts = 0;
     want_option(c);
 }
@@ -250,7 +250,7 @@ static void got_data(void *opaque, const u8 *data, size_t n)
 {
     struct nbd_client *c = opaque;
     u32 len = (u32)n;
-    bool bare = c->option == OPT_STRUCTURED || c->option == OPT_LIST || c->option == OPT_STARTTLS;
+    bool bare = c->option == OPT_STRUCTURED || c->option == OPT_EXTENDED || c->option == OPT_LIST || c->option == OPT_STARTTLS;
     if (c->option == OPT_ABORT) {
         reply(c, REP_ACK, NULL, 0);
         nbd_client_end(c);
@@ -270,8 +270,9 @@ static void got_data(void *opaque, const u8 *data, size_t n)
         option_list(c);
     } else if (c->option == OPT_STARTTLS) {
         option_tls(c);
-    } else if (c->option == OPT_STRUCTURED) {
+    } else if (c->option == OPT_STRUCTURED || c->option == OPT_EXTENDED) {
         c->structured = true;
+        c->extended |= c->option == OPT_EXTENDED;
         answer(c, REP_ACK);
     } else {
         refuse(c, REP_UNSUPPORTED, "Unsupported option");

@@ -16,7 +16,8 @@ enum {
 };
 
 struct extent {
-    u32 len, flags;
+    u64 len;
+    u32 flags;
 };
 
 struct nbd_request {
@@ -109,31 +110,52 @@ static void reply_simple(const struct nbd_request *q, int error, const void *dat
 /* One chunk: its own header of `head_len` bytes, and what follows. */
 static void chunk(const struct nbd_request *q, u16 type, bool last, const void *head, u32 head_len, const void *data, size_t len)
 {
-    u8 h[NBD_STRUCTURED_LEN];
-    put_be32(h, NBD_STRUCTURED);
+    u8 h[NBD_EXTENDED_LEN];
+    bool extended = q->c->extended;
+    put_be32(h, extended ? NBD_EXTENDED : NBD_STRUCTURED);
     put_be16(h + 4, last ? CHUNK_DONE : 0);
     put_be16(h + 6, type);
     put_be64(h + 8, q->handle);
-    put_be32(h + 16, head_len + (u32)len);
-    stream_write(q->c->stream, h, sizeof(h));
+    if (extended) {
+        put_be64(h + 16, q->r.offset);
+        put_be64(h + 24, head_len + len);
+    } else {
+        put_be32(h + 16, head_len + (u32)len);
+    }
+    stream_write(q->c->stream, h, extended ? NBD_EXTENDED_LEN : NBD_STRUCTURED_LEN);
     stream_write(q->c->stream, head, head_len);
     stream_write(q->c->stream, data, len);
+}
+
+/* The extents of a context as they go over the wire; returns the bytes of each. */
+static unsigned put_extents(const struct nbd_request *q, unsigned k, u8 *to)
+{
+    unsigned size = q->c->extended ? 16 : 8;
+    for (unsigned i = 0; i < q->count[k]; i++, to += size) {
+        if (q->c->extended) {
+            put_be64(to, q->extents[k][i].len);
+            put_be64(to + 8, q->extents[k][i].flags);
+        } else {
+            put_be32(to, (u32)q->extents[k][i].len);
+            put_be32(to + 4, q->extents[k][i].flags);
+        }
+    }
+    return size;
 }
 
 static void reply_extents(const struct nbd_request *q)
 {
     u32 left = q->c->contexts;
+    bool extended = q->c->extended;
     for (unsigned k = 0; k < CONTEXTS; k++) {
         if (!(q->c->contexts >> k & 1))
             continue;
         left &= ~(1u << k);
-        u8 id[4], *data = xmalloc(8ull * q->count[k] + 1);
-        put_be32(id, k + 1);
-        for (unsigned i = 0; i < q->count[k]; i++) {
-            put_be32(data + 8 * i, q->extents[k][i].len);
-            put_be32(data + 8 * i + 4, q->extents[k][i].flags);
-        }
-        chunk(q, CHUNK_STATUS, !left, id, sizeof(id), data, 8ull * q->count[k]);
+        u8 head[8], *data = xmalloc(16ull * q->count[k] + 1);
+        put_be32(head, k + 1);
+        put_be32(head + 4, q->count[k]);
+        size_t len = (size_t)put_extents(q, k, data) * q->count[k];
+        chunk(q, extended ? CHUNK_STATUS_EXT : CHUNK_STATUS, !left, head, extended ? 8 : 4, data, len);
         free(data);
     }
 }
@@ -147,8 +169,10 @@ static void reply_structured(const struct nbd_request *q, int error)
     } else if (q->command == CMD_READ) {
         put_be64(h, q->r.offset);
         chunk(q, CHUNK_DATA, true, h, sizeof(h), q->data, q->iov.iov_len);
-    } else {
+    } else if (q->command == CMD_STATUS) {
         reply_extents(q);
+    } else {
+        chunk(q, CHUNK_NONE, true, NULL, 0, NULL, 0);
     }
 }
 
@@ -171,7 +195,7 @@ static void client_drained(void *opaque)
 static void request_end(struct nbd_request *q, int error)
 {
     struct nbd_client *c = q->c;
-    bool structured = c->structured && (q->command == CMD_READ || q->command == CMD_STATUS);
+    bool structured = c->extended || (c->structured && (q->command == CMD_READ || q->command == CMD_STATUS));
     if (!c->gone && structured)
         reply_structured(q, error);
     else if (!c->gone)
@@ -204,9 +228,9 @@ static bool add_extent(struct nbd_request *q, u64 len, u32 flags)
     len = MIN(len, q->r.offset + q->r.len - q->at);
     q->at += len;
     if (n && list[n - 1].flags == flags) {
-        list[n - 1].len += (u32)len;
+        list[n - 1].len += len;
     } else {
-        list[n].len = (u32)len;
+        list[n].len = len;
         list[n].flags = flags;
         q->count[k]++;
     }
@@ -280,7 +304,10 @@ static int why_not(const struct nbd_request *q)
         [CMD_ZEROES] = CMD_FLAG_NO_HOLE | CMD_FLAG_FAST_ZERO,
     };
     u64 size = node_size(c->x->node);
-    if (q->command > CMD_STATUS || q->command == CMD_CACHE || (q->flags & ~(allowed[q->command] | CMD_FLAG_FUA)))
+    u16 payload = c->extended && q->command == CMD_WRITE ? CMD_FLAG_PAYLOAD : 0;
+    if (q->command > CMD_STATUS || q->command == CMD_CACHE || (q->flags & ~(allowed[q->command] | CMD_FLAG_FUA | payload)))
+        return EINVAL;
+    if ((payload && !(q->flags & payload)) || (q->command == CMD_READ && q->r.len > NBD_MAX_REQUEST))
         return EINVAL;
     if (changes(q) && c->x->read_only)
         return EPERM;
@@ -296,7 +323,7 @@ static void request_start(struct nbd_request *q)
     static const enum blk_op ops[] = {[CMD_READ] = BLK_READ,    [CMD_WRITE] = BLK_WRITE, [CMD_FLUSH] = BLK_FLUSH,
                                       [CMD_TRIM] = BLK_DISCARD, [CMD_ZEROES] = BLK_ZERO, [CMD_STATUS] = BLK_STATUS};
     int error = why_not(q);
-    if (error || (q->command == CMD_TRIM && q->c->x->ignore_trim)) {
+    if (error) {
         request_end(q, error);
     } else if (q->command == CMD_STATUS) {
         q->chain.done = status_done;
@@ -327,18 +354,20 @@ static void got_request(void *opaque, const u8 *p, size_t n)
 {
     struct nbd_client *c = opaque;
     u16 flags = be16_at(p + 4), command = be16_at(p + 6);
-    u32 len = be32_at(p + 24);
-    bool carries = command == CMD_READ || command == CMD_WRITE;
-    if (be32_at(p) != NBD_REQUEST || command == CMD_DISC || (carries && len > NBD_MAX_REQUEST)) {
+    u64 len = c->extended ? be64_at(p + 24) : be32_at(p + 24);
+    bool reads = command == CMD_READ, carries = reads || command == CMD_WRITE, too_long = len > NBD_MAX_REQUEST;
+    bool payload = c->extended ? flags & CMD_FLAG_PAYLOAD : command == CMD_WRITE;
+    bool hopeless = too_long && (payload || (reads && !c->extended));
+    if (be32_at(p) != (c->extended ? NBD_EXTENDED_REQUEST : NBD_REQUEST) || command == CMD_DISC || hopeless) {
         nbd_client_end(c);
         return;
     }
-    size_t room = carries ? len : 0;
+    size_t room = payload || (reads && !too_long) ? len : 0;
     struct nbd_request *q = xmalloc(sizeof(*q) + room);
     *q = (struct nbd_request){.c = c, .handle = be64_at(p + 8), .command = command, .flags = flags};
     q->iov = (struct iovec){q->data, room};
     q->r = (struct blk_req){.offset = be64_at(p + 16), .len = len, .iov = carries ? &q->iov : NULL, .niov = carries};
-    if (command == CMD_WRITE) {
+    if (payload) {
         c->current = q;
         stream_read(c->stream, len, got_data);
         return;
@@ -353,7 +382,7 @@ void nbd_want_request(struct nbd_client *c)
 {
     c->paused = !may_read(c);
     if (!c->paused)
-        stream_read(c->stream, NBD_REQUEST_LEN, got_request);
+        stream_read(c->stream, c->extended ? NBD_EXTENDED_LEN : NBD_REQUEST_LEN, got_request);
 }
 
 /* ---- the server ---- */

@@ -34,7 +34,7 @@ struct nbd_client {
     const struct nbd_export *x; /* chosen; NULL: still negotiating */
     const struct nbd_export *contexts_of;
     u32 contexts;               /* bits, agreed on for `contexts_of` */
-    bool no_zeroes, structured, tls, gone, paused;
+    bool no_zeroes, structured, extended, tls, gone, paused;
     u32 option, option_len;
     unsigned in_flight;
     u64 bytes; /* of the requests in flight */

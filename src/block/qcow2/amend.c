@@ -157,8 +157,8 @@ static bool change_width(struct qcow2 *q, unsigned order, struct err *e)
         q->reftable_clusters = (u32)w.table_clusters;
         good = header_write_now(q, e);
         for (size_t i = 0; i < w.nold; i++)
-            clusters_free_later(q, w.old[i].offset, q->cluster_size);
-        clusters_free_later(q, old_table, old_clusters << q->cluster_bits);
+            clusters_free_later(q, w.old[i].offset, q->cluster_size, FREED_OTHERWISE);
+        clusters_free_later(q, old_table, old_clusters << q->cluster_bits, FREED_OTHERWISE);
         q->free_hint = 0;
         q->packed_at = 0;
     } else { /* nothing leads to them */

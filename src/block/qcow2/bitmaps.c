@@ -139,7 +139,7 @@ static bool write_directory(struct qcow2 *q, struct err *e)
     q->bitmap_directory = offset;
     q->bitmap_directory_len = len;
     if (old_len)
-        clusters_free_later(q, old, old_len);
+        clusters_free_later(q, old, old_len, FREED_OTHERWISE);
     return header_write_now(q, e);
 }
 
@@ -235,10 +235,10 @@ static bool free_stored(struct qcow2 *q, const struct stored_bitmap *s, struct e
     for (u32 i = 0; table && i < s->table_size; i++) {
         u64 entry = be64_at(table + 8ull * i);
         if (good_entry(q, entry) && (entry & OFFSET_MASK))
-            clusters_free_later(q, entry & OFFSET_MASK, q->cluster_size);
+            clusters_free_later(q, entry & OFFSET_MASK, q->cluster_size, FREED_OTHERWISE);
     }
     if (table && s->table_size)
-        clusters_free_later(q, s->table, 8ull * s->table_size);
+        clusters_free_later(q, s->table, 8ull * s->table_size, FREED_OTHERWISE);
     bool good = table;
     free(table);
     return good;

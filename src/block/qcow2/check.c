@@ -241,6 +241,7 @@ static enum step check_copied(struct qcow2 *q, struct check *c, u8 *p, u64 where
 static enum step check_flags(struct qcow2 *q, struct check *c, u64 table, u64 guest)
 {
     struct meta *m = &q->fmt.meta;
+    u64 seen = UINT64_MAX; /* a cluster whose count is in the cache, with those of its block */
     for (unsigned round = 0; round < 2; round++) { /* first everything into the cache */
         for (u32 i = 0; i < 1u << q->l2_bits; i++) {
             u64 where = table + i * q->l2_entry, count;
@@ -250,8 +251,11 @@ static enum step check_flags(struct qcow2 *q, struct check *c, u64 table, u64 gu
                 return STEP_NEED;
             if (l2_decode(q, p, guest, &l) != STEP_DONE || l.packed || !l.host)
                 continue;
-            enum step s = round ? check_copied(q, c, p, where, "data cluster", l.host, RANK_L2)
-                                : refcount_get(q, l.host >> q->cluster_bits, &count);
+            u64 cluster = l.host >> q->cluster_bits;
+            if (!round && seen != UINT64_MAX && refcount_same_block(q, cluster, seen))
+                continue;
+            seen = cluster;
+            enum step s = round ? check_copied(q, c, p, where, "data cluster", l.host, RANK_L2) : refcount_get(q, cluster, &count);
             if (s == STEP_NEED)
                 return s;
         }
@@ -575,6 +579,7 @@ bool qcow2_check(struct node *n, u32 fix, struct check_result *r, struct err *e)
     bool good = (!fix || run(q, 0, true, &unread, e)) && run(q, fix, false, r, e);
     if (good && (fix & FIX_ERRORS) && !r->check_errors && !r->corruptions && (q->incompatible & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT))) {
         q->incompatible &= ~(u64)(INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
+        q->late = false;
         header_touch(q, false);
     }
     return good && (!fix || settle_all(q, e));

@@ -127,12 +127,13 @@ bool grow_l1(struct qcow2 *q, u64 size, struct err *e)
         return err_set(e, EFBIG, "The image size is too large for its cluster size of %u bytes", q->cluster_size);
     u64 old = q->l1_offset, offset;
     u32 old_size = q->l1_size;
+    node_event(q->fmt.node->file, EVENT_L1_GROW_ALLOC_TABLE);
     if (!l1_copy(q, old, old_size, (u32)needed, false, &offset, e))
         return false;
     q->l1_offset = offset;
     q->l1_size = (u32)needed;
     if (old_size)
-        clusters_free_later(q, old, 8ull * old_size);
+        clusters_free_later(q, old, 8ull * old_size, FREED_OTHERWISE);
     return header_write_now(q, e);
 }
 
@@ -207,6 +208,7 @@ bool qcow2_truncate(struct node *n, u64 size, enum prealloc p, struct err *e)
 bool qcow2_make_empty(struct node *n, struct err *e)
 {
     struct qcow2 *q = qcow2_of_node(n);
+    node_event(n->file, EVENT_EMPTY_IMAGE_PREPARE);
     return change_range(q, 0, vmstate_start(q), map_drop, e) && settle_all(q, e);
 }
 
@@ -353,10 +355,13 @@ bool qcow2_amend(struct node *n, const struct json *options, bool force, struct 
     struct json *o = json_copy(options);
     struct plan p = {.size = n->size, .version = q->version, .lazy = q->compatible & COMPAT_LAZY_REFCOUNTS,
                      .refcount_bits = 1u << q->refcount_order, .data_raw = q->autoclear & AUTOCLEAR_DATA_RAW};
-    struct luks_change keys;
+    struct luks_change keys = {0};
+    bool lazy = q->lazy;
     node_drain(n);
-    bool good = luks_change_take(&keys, "encrypt.", o, e) && take_options(o, &p, e);
+    q->lazy = false; /* meanwhile */
+    bool good = (!q->late || counts_end(q, e)) && luks_change_take(&keys, "encrypt.", o, e) && take_options(o, &p, e);
     good = good && (!keys.wanted || qcow2_change_keys(q, &keys, force, e)) && amend_plan(n, options, &p, e);
+    q->lazy = q->version >= 3 && (json_get(options, "lazy_refcounts") ? q->compatible & COMPAT_LAZY_REFCOUNTS : lazy);
     luks_change_free(&keys);
     json_free(o);
     plan_free(&p);

@@ -1,4 +1,4 @@
-/* Room of the file that nothing uses goes back to the host. */
+/* Which room of the file is in use, and what is not goes back to the host. */
 #include <inttypes.h>
 #include <string.h>
 
@@ -26,6 +26,34 @@ static enum step find_step(struct fmt *f, struct fmt_job *j)
             x->at++;
     }
     return STEP_DONE;
+}
+
+/* Counts clusters that are in use, as long as there are no more than `most`. */
+struct used_clusters {
+    struct fmt_job job;
+    u64 at, end, count, most;
+};
+
+static enum step count_step(struct fmt *f, struct fmt_job *j)
+{
+    struct used_clusters *x = container_of(j, struct used_clusters, job);
+    for (; x->at < x->end && x->count <= x->most; x->at++) {
+        u64 count;
+        enum step s = refcount_get(qcow2_of(f), x->at, &count);
+        if (s != STEP_DONE)
+            return s;
+        x->count += count != 0;
+    }
+    return STEP_DONE;
+}
+
+bool qcow2_uses_more(struct node *n, u64 bytes, bool *more, struct err *e)
+{
+    struct qcow2 *q = qcow2_of_node(n);
+    struct used_clusters x = {.job.step = count_step, .end = clusters_of(q, n->file->size), .most = bytes >> q->cluster_bits};
+    bool good = fmt_run(&q->fmt, &x.job, e);
+    *more = x.count > x.most;
+    return good;
 }
 
 bool qcow2_give_back(struct node *n, struct err *e)

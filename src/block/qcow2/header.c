@@ -288,27 +288,38 @@ static bool open_data_file(struct qcow2 *q, struct json *options, struct err *e)
     return n->data || err_prefix(e, "Could not open the external data file");
 }
 
+/* What happens to the room of freed clusters. */
+static bool take_discards(struct qcow2 *q, struct json *options, struct err *e)
+{
+    q->gives_up[FREED_BY_REQUEST] = q->gives_up[FREED_BY_SNAPSHOT] = true;
+    return opt_bool(options, "pass-discard-request", &q->gives_up[FREED_BY_REQUEST], e) &&
+           opt_bool(options, "pass-discard-snapshot", &q->gives_up[FREED_BY_SNAPSHOT], e) &&
+           opt_bool(options, "pass-discard-other", &q->gives_up[FREED_OTHERWISE], e);
+}
+
 /* Options that other programs use to tune their caches: known, and without effect here. */
-static bool take_tuning(struct json *options, u32 *flags, struct err *e)
+static bool take_tuning(struct json *options, struct err *e)
 {
     static const char *const sizes[] = {"l2-cache-size", "l2-cache-entry-size", "refcount-cache-size", "cache-size",
                                         "cache-clean-interval"};
-    static const char *const bools[] = {"lazy-refcounts", "pass-discard-request", "pass-discard-snapshot",
-                                        "pass-discard-other", "discard-no-unref"};
     u64 size;
-    bool on;
     char *text = NULL;
     for (unsigned i = 0; i < ARRAY_LEN(sizes); i++) {
         if (!opt_size(options, sizes[i], &size, e))
             return false;
     }
-    for (unsigned i = 0; i < ARRAY_LEN(bools); i++) {
-        if (!opt_bool(options, bools[i], &on, e))
-            return false;
-    }
     bool good = opt_string(options, "overlap-check", &text, e);
     free(text);
     return good;
+}
+
+static bool take_lazy(struct qcow2 *q, struct json *options, struct err *e)
+{
+    q->lazy = q->compatible & COMPAT_LAZY_REFCOUNTS;
+    if (!opt_bool(options, "lazy-refcounts", &q->lazy, e))
+        return false;
+    return !q->lazy || q->version >= 3 ||
+           err_set(e, EINVAL, "Lazy refcounts require a qcow2 image with at least qemu 1.1 compatibility level");
 }
 
 bool header_fits(const struct qcow2 *q, struct err *e)
@@ -368,7 +379,7 @@ bool qcow2_open(struct node *n, struct json *options, u32 flags, struct err *e)
     q->fmt.meta.settled = qcow2_settled;
     if (!qcow2_crypto_open(q, options, flags, e))
         return false;
-    if (!take_tuning(options, &flags, e) || !snapshots_read(q, e) || !open_data_file(q, options, e))
+    if (!take_tuning(options, e) || !take_discards(q, options, e) || !take_lazy(q, options, e) || !snapshots_read(q, e) || !open_data_file(q, options, e))
         return false;
     if (!bitmaps_read(q, e)) {
         bitmaps_drop(q);
@@ -383,7 +394,7 @@ bool qcow2_close(struct node *n, struct err *e)
     if (!n->fmt)
         return true;
     struct qcow2 *q = qcow2_of_node(n);
-    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || (bitmaps_save(q, e) && refresh_flags(q, e) && settle_all(q, e));
+    bool good = !(n->flags & OPEN_WRITE) || !q->fmt.meta.file || (bitmaps_save(q, e) && refresh_flags(q, e) && (q->late ? counts_end(q, e) : settle_all(q, e)));
     snapshots_drop(q);
     bitmaps_drop(q);
     qcow2_crypto_close(q);
@@ -507,5 +518,6 @@ const struct driver driver_qcow2 = {
     .amend = qcow2_amend,
     .make_empty = qcow2_make_empty,
     .give_back = qcow2_give_back,
+    .uses_more = qcow2_uses_more,
     .measure = qcow2_measure,
 };

@@ -206,7 +206,7 @@ static enum step own_table(struct qcow2 *q, u64 guest, u64 *table)
         meta_dirty(m, new + at, RANK_L2);
     }
     if (*table)
-        clusters_free_later(q, *table, q->cluster_size);
+        clusters_free_later(q, *table, q->cluster_size, FREED_OTHERWISE);
     u64 l1 = q->l1_offset + 8 * l1_index(q, guest);
     put_be64(meta_get(m, l1), new | L2_COPIED);
     meta_dirty(m, l1, RANK_L1);
@@ -245,12 +245,10 @@ static void put_entry(struct qcow2 *q, u8 *p, u64 entry, u64 bitmap)
 }
 
 /* What an entry referred to is not wanted any more. */
-static void drop_data(struct qcow2 *q, const struct l2_entry *l)
+static void drop_data(struct qcow2 *q, const struct l2_entry *l, enum freed_by by)
 {
-    if (l->packed)
-        packed_free_later(q, l);
-    else if (l->host && !has_data_file(q))
-        clusters_free_later(q, l->host, q->cluster_size);
+    if (l->packed || (l->host && !has_data_file(q)))
+        clusters_free_later(q, l->host, l->packed ? l->packed_len : q->cluster_size, by);
 }
 
 /* ---- room for writes ---- */
@@ -327,7 +325,7 @@ static enum step link_packed(struct qcow2 *q, const struct extent *x)
         s = l2_decode(q, p, x->start, &l);
     if (s != STEP_DONE)
         return s;
-    drop_data(q, &l);
+    drop_data(q, &l, FREED_OTHERWISE);
     q->fmt.meta.data_first = true;
     u64 sectors = ((x->host & 511) + x->packed_len + 511) / 512 - 1;
     put_entry(q, p, L2_COMPRESSED | sectors << (62 - (q->cluster_bits - 8)) | x->host, 0);
@@ -352,7 +350,7 @@ static enum step link(struct fmt *f, const struct extent *x)
         if (l2_decode(q, p, at, &l) != STEP_DONE)
             return STEP_FAIL;
         if (l.packed || (has_host(q, &l) && l.host != host))
-            drop_data(q, &l);
+            drop_data(q, &l, FREED_OTHERWISE);
         /* What shows now must be there before the map shows it: copies of what was there, or zeros. */
         f->meta.data_first |= !x->fresh || l.raw || l.bitmap;
         if (q->ext_l2) {
@@ -372,7 +370,13 @@ static void release(struct fmt *f, const struct extent *x)
     u64 start = ALIGN_DOWN(x->host, (u64)q->cluster_size);
     u64 len = x->kind == EXTENT_PACKED ? x->packed_len : x->len;
     if (!x->has_room && x->file != f->node->data) /* nothing refers to it, so nothing has to be written first */
-        freed_push(&q->ready, start, clusters_of(q, x->host + len - start));
+        freed_push(&q->ready, start, clusters_of(q, x->host + len - start), FREED_OTHERWISE);
+}
+
+static void left(struct fmt *f, u64 offset)
+{
+    struct qcow2 *q = qcow2_of(f);
+    q->free_hint = MIN(q->free_hint, offset >> q->cluster_bits);
 }
 
 /* Compressed clusters stand one behind the other, and share the clusters of the file. */
@@ -381,6 +385,7 @@ static enum step alloc_packed(struct fmt *f, struct extent *x)
     struct qcow2 *q = qcow2_of(f);
     u64 shared = 0, first, n;
     u8 *p;
+    node_event(f->node->file, EVENT_CLUSTER_ALLOC_BYTES);
     enum step s = own_entry(q, x->start, &p);
     u64 at = q->packed_at, in = at & (q->cluster_size - 1); /* own_entry() may have freed that cluster */
     if (s == STEP_DONE && at)
@@ -417,7 +422,7 @@ static void clear_entry(struct qcow2 *q, u8 *p, const struct l2_entry *l, u64 of
     if (!q->ext_l2) {
         keep = keep && has_host(q, l) && l->copied;
         if (!keep)
-            drop_data(q, l);
+            drop_data(q, l, FREED_BY_REQUEST);
         put_be64(p, q->version < 3 ? 0 : keep ? l->host | L2_COPIED | L2_ZERO : L2_ZERO);
         return;
     }
@@ -425,7 +430,7 @@ static void clear_entry(struct qcow2 *q, u8 *p, const struct l2_entry *l, u64 of
     u64 bitmap = (l->packed ? 0 : l->bitmap & ~bits) | bits << SUBCLUSTERS;
     keep = has_host(q, l) && ((keep && l->copied) || !whole);
     if (!keep && whole)
-        drop_data(q, l);
+        drop_data(q, l, FREED_BY_REQUEST);
     put_entry(q, p, keep ? l->raw & (OFFSET_MASK | L2_COPIED) : 0, bitmap);
 }
 
@@ -510,10 +515,10 @@ static enum step drop_table(struct qcow2 *q, u64 guest, u64 table)
             if (s != STEP_DONE)
                 return s;
             if (change)
-                drop_data(q, &l);
+                drop_data(q, &l, FREED_BY_REQUEST);
         }
     }
-    clusters_free_later(q, table, q->cluster_size);
+    clusters_free_later(q, table, q->cluster_size, FREED_BY_REQUEST);
     u64 l1 = q->l1_offset + 8 * l1_index(q, guest);
     u8 *p = meta_get(m, l1);
     if (!p)
@@ -545,7 +550,7 @@ enum step map_drop(struct qcow2 *q, u64 *at, u64 end)
             if (s == STEP_DONE)
                 s = l2_decode(q, p, *at, &l);
             if (s == STEP_DONE && l.raw | l.bitmap) {
-                drop_data(q, &l);
+                drop_data(q, &l, FREED_BY_REQUEST);
                 put_entry(q, p, 0, 0);
                 dirty_entry(q, *at);
             }
@@ -592,6 +597,7 @@ const struct format_ops qcow2_ops = {
     .alloc_packed = alloc_packed,
     .link = link,
     .release = release,
+    .left = left,
     .zero = zero,
     .discard = discard,
     .pack = qcow2_pack,

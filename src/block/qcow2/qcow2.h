@@ -87,10 +87,14 @@ struct stored_bitmap {
     char *name;
 };
 
+/* Why clusters lose a reference: whether the file gives up their room depends on it. */
+enum freed_by { FREED_BY_REQUEST, FREED_BY_SNAPSHOT, FREED_OTHERWISE, FREED_REASONS };
+
 /* Clusters that lost a reference. */
 struct freed {
     u64 offset;
     u64 count; /* clusters */
+    enum freed_by by;
 };
 
 struct freed_list {
@@ -118,6 +122,9 @@ struct qcow2 {
     struct l1_place active; /* while l1_offset is a snapshot's table, to be changed: the active one; size 0: it is not */
     bool flags_stale; /* a change of snapshots has failed before COPIED was set where a count has become 1 */
     bool damaged; /* found to be while in use: not written any more */
+    bool lazy;    /* reference counts may be late */
+    bool late;    /* they are: the image is marked dirty for that */
+    bool settling_all; /* everything is to be written now */
     struct stored_bitmap *bitmaps;
     size_t nbitmaps, bitmap_cap;
     u64 bitmap_directory, bitmap_directory_len;
@@ -130,6 +137,7 @@ struct qcow2 {
     struct freed_list freed; /* since the last write-back began */
     struct freed_list settling; /* by the write-back that runs */
     struct freed_list ready; /* may be uncounted */
+    bool gives_up[FREED_REASONS]; /* the room of such clusters goes back to the host */
 
     pthread_mutex_t packers_lock;
     struct packer *packers; /* compression states that are not in use */
@@ -171,6 +179,8 @@ void refcount_store(unsigned order, u8 *p, unsigned shift, u64 v);
 enum step refcount_get(struct qcow2 *q, u64 cluster, u64 *count);
 /* For a cluster that refcount_get() has just found to be covered: cannot miss anything. */
 void refcount_set(struct qcow2 *q, u64 cluster, u64 count);
+/* One reference less to a cluster that refcount_get() has just found to have `count`, which is not 0. */
+void refcount_drop(struct qcow2 *q, u64 cluster, u64 count, enum freed_by by);
 bool refcount_covered(struct qcow2 *q, u64 cluster);
 /* Whether one block counts both; whether the table has an entry for the block of this one. */
 bool refcount_same_block(const struct qcow2 *q, u64 a, u64 b);
@@ -184,12 +194,11 @@ enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *fir
 enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at);
 /* Up to `most` free clusters in a row, at least `least`. */
 enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count);
-void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes);
-void packed_free_later(struct qcow2 *q, const struct l2_entry *l);
+void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes, enum freed_by by);
 /* Uncount what may be uncounted. */
 enum step clusters_settle(struct qcow2 *q);
-void freed_push(struct freed_list *l, u64 offset, u64 count);
-/* Call around a write-back. */
+void freed_push(struct freed_list *l, u64 offset, u64 count, enum freed_by by);
+/* Called around a write-back. */
 void qcow2_begun(void *opaque);
 void qcow2_settled(void *opaque);
 /* Whether a host range lies over tables whose place is fixed. */
@@ -286,6 +295,7 @@ bool settle_all(struct qcow2 *q, struct err *e);
 /* Set COPIED wherever the active table alone refers, if that is still to be done. */
 bool refresh_flags(struct qcow2 *q, struct err *e);
 bool counts_begin(struct qcow2 *q, struct err *e);
+/* Nothing is late any more, and the mark goes. */
 bool counts_end(struct qcow2 *q, struct err *e);
 
 /* vmstate.c */
@@ -312,6 +322,7 @@ bool qcow2_set_backing(struct node *n, const char *file, const char *format, str
 bool qcow2_amend(struct node *n, const struct json *options, bool force, struct err *e);
 bool qcow2_make_empty(struct node *n, struct err *e);
 bool qcow2_give_back(struct node *n, struct err *e);
+bool qcow2_uses_more(struct node *n, u64 bytes, bool *more, struct err *e);
 bool qcow2_measure(const struct json *options, u64 size, struct node *source, u64 *required, u64 *full,
                    u64 *bitmaps, struct err *e);
 

@@ -133,6 +133,13 @@ void refcount_set(struct qcow2 *q, u64 cluster, u64 count)
     }
 }
 
+void refcount_drop(struct qcow2 *q, u64 cluster, u64 count, enum freed_by by)
+{
+    refcount_set(q, cluster, count - 1);
+    if (count == 1 && q->gives_up[by])
+        fmt_give_up(&q->fmt, cluster << q->cluster_bits, q->cluster_size);
+}
+
 /* ---- growing ---- */
 
 /* A cluster full of zeros in the cache, to be written. */
@@ -174,6 +181,7 @@ enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *fir
     if (clusters << q->cluster_bits > MAX_REFTABLE_BYTES || start + blocks + clusters > (u64)1 << (56 - q->cluster_bits))
         return fmt_fail(&q->fmt, EFBIG, "'%s' cannot grow: its refcount table would be too long; larger clusters help",
                         q->fmt.node->filename);
+    node_event(q->fmt.node->file, EVENT_REFTABLE_GROW);
     enum step s = load_table(q); /* before anything changes */
     if (s != STEP_DONE)
         return s;
@@ -186,7 +194,7 @@ enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *fir
         new_cluster(q, (start + i) << q->cluster_bits, RANK_REFCOUNT);
         put_be64(meta_get(m, table + 8 * (group + i)), (start + i) << q->cluster_bits);
     }
-    clusters_free_later(q, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits);
+    clusters_free_later(q, q->reftable_offset, (u64)q->reftable_clusters << q->cluster_bits, FREED_OTHERWISE);
     q->reftable_offset = table;
     q->reftable_clusters = (u32)clusters;
     for (u64 i = 0; i < blocks + clusters; i++)
@@ -200,6 +208,7 @@ enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at)
 {
     struct meta *m = &q->fmt.meta;
     u64 i = cluster >> block_bits(q), count, first;
+    node_event(q->fmt.node->file, EVENT_REFBLOCK_ALLOC);
     if (i >= table_entries(q))
         return refcount_grow_table(q, cluster, 0, &first);
     u8 *p = meta_get(m, q->reftable_offset + 8 * i);
@@ -248,7 +257,7 @@ static enum step free_run(struct qcow2 *q, u64 first, u64 most, u64 *n, bool *ba
             s = refcount_get(q, first + *n, &count);
         if (s != STEP_DONE)
             return s;
-        if (count)
+        if (count || fmt_is_leaving(&q->fmt, (first + *n) << q->cluster_bits))
             return STEP_DONE;
     }
     return STEP_DONE;
@@ -257,6 +266,7 @@ static enum step free_run(struct qcow2 *q, u64 first, u64 most, u64 *n, bool *ba
 enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count)
 {
     u64 at = q->free_hint, n;
+    node_event(q->fmt.node->file, EVENT_CLUSTER_ALLOC);
     for (;;) {
         bool bare;
         enum step s = free_run(q, at, most, &n, &bare);
@@ -290,38 +300,53 @@ enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *
 
 /* ---- freeing ---- */
 
-void freed_push(struct freed_list *l, u64 offset, u64 count)
+void freed_push(struct freed_list *l, u64 offset, u64 count, enum freed_by by)
 {
-    VEC_PUSH(l->items, l->count, l->cap) = (struct freed){offset, count};
+    VEC_PUSH(l->items, l->count, l->cap) = (struct freed){offset, count, by};
 }
 
-void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes)
+void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes, enum freed_by by)
 {
     u64 start = ALIGN_DOWN(offset, (u64)q->cluster_size);
     struct freed *last = q->freed.count ? &q->freed.items[q->freed.count - 1] : NULL;
     u64 n = clusters_of(q, offset + bytes - start);
-    if (last && last->offset + (last->count << q->cluster_bits) == start)
+    node_event(q->fmt.node->file, EVENT_CLUSTER_FREE);
+    if (last && last->by == by && last->offset + (last->count << q->cluster_bits) == start)
         last->count += n;
     else
-        freed_push(&q->freed, start, n);
-}
-
-void packed_free_later(struct qcow2 *q, const struct l2_entry *l)
-{
-    clusters_free_later(q, l->host, l->packed_len);
+        freed_push(&q->freed, start, n, by);
 }
 
 static void move_all(struct freed_list *to, struct freed_list *from)
 {
     for (size_t i = 0; i < from->count; i++)
-        freed_push(to, from->items[i].offset, from->items[i].count);
+        freed_push(to, from->items[i].offset, from->items[i].count, from->items[i].by);
     from->count = 0;
+}
+
+/* With lazy counts the image is marked dirty before the first of its tables refers to what is not counted on disk. From then
+ * on counts stay in memory until there are many of them, or the header changes, or the image is closed. */
+static void leave_counts(struct qcow2 *q)
+{
+    struct meta *m = &q->fmt.meta;
+    bool few = m->dirty <= m->limit / 2, any = m->dirty_of[RANK_REFCOUNT] || m->dirty_of[RANK_REFTABLE];
+    m->first_rank = 0;
+    if (!q->lazy || q->settling_all || !any)
+        return;
+    if (q->late && !q->header_changed && few) {
+        m->first_rank = RANK_L2;
+    } else if (!q->late) {
+        q->late = true;
+        q->incompatible |= INCOMPAT_DIRTY;
+        header_touch(q, true);
+    }
 }
 
 void qcow2_begun(void *opaque)
 {
     struct qcow2 *q = opaque;
     move_all(&q->settling, &q->freed); /* `settling` has something already if the last one failed */
+    leave_counts(q);
 }
 
 void qcow2_settled(void *opaque)
@@ -343,7 +368,7 @@ enum step clusters_settle(struct qcow2 *q)
                 return s;
             f->count--;
             if (count) /* of a damaged image it may be 0; a check will tell */
-                refcount_set(q, cluster, count - 1);
+                refcount_drop(q, cluster, count, f->by);
         }
         q->ready.count--;
     }

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "block/qcow2/qcow2.h"
 
-enum { ENTRY = 40, EXTRA = 24 };
+enum { ENTRY = 40, EXTRA = 24, MAX_LEAVING = 4096 };
 
 /* ---- settling ---- */
 
@@ -20,11 +20,12 @@ static enum step settle_step(struct fmt *f, struct fmt_job *j)
 bool settle_all(struct qcow2 *q, struct err *e)
 {
     struct fmt_job job = {.step = settle_step};
-    while (meta_is_dirty(&q->fmt.meta) || q->header_changed || q->freed.count || q->settling.count || q->ready.count) {
-        if ((q->header_changed && !header_fits(q, e)) || !fmt_run_barrier(&q->fmt, e) || !fmt_run(&q->fmt, &job, e))
-            return false;
-    }
-    return true;
+    bool good = true;
+    q->settling_all = true;
+    while (good && (meta_is_dirty(&q->fmt.meta) || q->header_changed || q->freed.count || q->settling.count || q->ready.count))
+        good = (!q->header_changed || header_fits(q, e)) && fmt_run_barrier(&q->fmt, e) && fmt_run(&q->fmt, &job, e);
+    q->settling_all = false;
+    return good;
 }
 
 /* ---- storing ---- */
@@ -89,8 +90,12 @@ static void add_count(struct qcow2 *q, u64 cluster, int addend)
 {
     u64 count;
     refcount_get(q, cluster, &count);
-    if (count) /* as room_for() has seen; of a damaged image it may have changed since */
-        refcount_set(q, cluster, count + (u64)(s64)addend);
+    if (!count) /* room_for() has seen one; of a damaged image it may have changed since */
+        return;
+    if (addend > 0)
+        refcount_set(q, cluster, count + 1);
+    else
+        refcount_drop(q, cluster, count, FREED_BY_SNAPSHOT);
 }
 
 /* One entry: first (change = false) only look, so that everything is in the cache. */
@@ -154,7 +159,7 @@ static enum step walk_step(struct fmt *f, struct fmt_job *j)
             put_be64(p, (entry & ~L2_COPIED) | (copied ? L2_COPIED : 0));
             meta_dirty(&f->meta, w->l1_offset + 8ull * w->next, RANK_L1);
         }
-        if (meta_crowded(&f->meta)) {
+        if (meta_crowded(&f->meta) || f->nleaving > MAX_LEAVING) {
             w->next++;
             return STEP_BARRIER;
         }
@@ -293,7 +298,7 @@ static bool write_table(struct qcow2 *q, u64 old_len, struct err *e)
     if (!good)
         return false;
     if (old && old_len)
-        clusters_free_later(q, old, old_len);
+        clusters_free_later(q, old, old_len, FREED_BY_SNAPSHOT);
     q->snapshots_offset = offset;
     return header_write_now(q, e);
 }
@@ -381,6 +386,7 @@ bool counts_end(struct qcow2 *q, struct err *e)
         return false;
     bool marked = q->incompatible & INCOMPAT_DIRTY;
     q->incompatible &= ~(u64)INCOMPAT_DIRTY;
+    q->late = false;
     return !marked || header_write_now(q, e);
 }
 
@@ -441,7 +447,7 @@ bool qcow2_snapshot_delete(struct node *n, const char *name, struct err *e)
     }
     good = good && walk_run(q, gone.l1_offset, gone.l1_size, -1, false, e);
     if (good && gone.l1_size)
-        clusters_free_later(q, gone.l1_offset, 8ull * gone.l1_size);
+        clusters_free_later(q, gone.l1_offset, 8ull * gone.l1_size, FREED_BY_SNAPSHOT);
     snapshot_free(&gone);
     return good && counts_end(q, e);
 }
@@ -468,7 +474,7 @@ bool qcow2_snapshot_apply(struct node *n, const char *name, struct err *e)
     n->size = size;
     if (!header_write_now(q, e) || !walk_run(q, old, old_size, -1, false, e))
         return false;
-    clusters_free_later(q, old, 8ull * old_size);
+    clusters_free_later(q, old, 8ull * old_size, FREED_BY_SNAPSHOT);
     return counts_end(q, e);
 }
 

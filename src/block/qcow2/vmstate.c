@@ -23,6 +23,7 @@ bool vmstate_drop(struct qcow2 *q, struct err *e)
 static bool state_io(struct qcow2 *q, enum blk_op op, u64 at, u8 *buf, u64 len, struct err *e)
 {
     struct node *n = q->fmt.node;
+    node_event(n->file, op == BLK_READ ? EVENT_VMSTATE_LOAD : EVENT_VMSTATE_SAVE);
     int error = node_io(n, op, vmstate_start(q) + at, buf, len, BLK_VM_STATE);
     return !error || err_set(e, error, "cannot %s the machine state in '%s': %s", op == BLK_READ ? "read" : "write", n->filename, strerror(error));
 }

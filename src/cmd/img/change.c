@@ -375,7 +375,7 @@ static struct node *find_base(struct node *top, const char *base)
 static int run_commit(struct img *m, struct node *root, struct node *base)
 {
     struct job_options o = {.speed = m->rate};
-    struct block_job *j = job_commit(root, base, &o, &m->e);
+    struct block_job *j = job_commit(root, NULL, base, &o, &m->e);
     if (!j)
         return img_fail(m, "Could not commit into '%s': %s", node_filename(base), m->e.text);
     struct progress p;
@@ -463,7 +463,7 @@ static int drop_zeros(struct node *n, u64 at, const u8 *buf, u64 len, u64 granul
 {
     int error = 0;
     for (u64 i = 0, run; i < len && !error; i += MAX(run, granule)) {
-        for (run = 0; i + run < len && img_is_zero(buf + i + run, MIN(granule, len - i - run));)
+        for (run = 0; i + run < len && bytes_are_zero(buf + i + run, MIN(granule, len - i - run));)
             run += MIN(granule, len - i - run);
         error = run ? node_io(n, BLK_ZERO, at + i, NULL, run, BLK_MAY_UNMAP) : 0;
     }

@@ -116,7 +116,7 @@ static u64 run_length(const struct convert *c, const struct slot *s, u64 from, b
     u64 at = from;
     while (at < s->len) {
         u64 step = MIN(c->granule - (s->at + at) % c->granule, s->len - at);
-        bool z = img_is_zero(s->data + at, step);
+        bool z = bytes_are_zero(s->data + at, step);
         if (at == from)
             *zero = z;
         else if (z != *zero)

@@ -52,11 +52,6 @@ bool img_json(const struct img *m)
     return m->output && !strcmp(m->output, "json");
 }
 
-bool img_is_zero(const u8 *p, u64 len)
-{
-    return !p[0] && !memcmp(p, p + 1, len - 1);
-}
-
 const char *img_size(u64 bytes, char *text, size_t size)
 {
     static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};

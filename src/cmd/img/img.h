@@ -72,8 +72,6 @@ bool img_cache_flags(struct img *m, const char *cache, u32 *flags);
 enum block_aio img_aio_mode(int argc, char **argv);
 bool img_number(struct img *m, const char *what, const char *text, u64 *v);
 
-bool img_is_zero(const u8 *p, u64 len);
-
 /* A bar or percentage while something runs. */
 struct progress {
     struct img *m;

@@ -543,7 +543,7 @@ static bool open_file(struct io *io)
         io->n = node_open_above(io->n, "copy-on-read", NULL, io->flags, &io->e);
     json_free(o);
     if (!io->n)
-        fprintf(stderr, "qemu-io: can't open device %s: %s\n", io->filename, io->e.text);
+        fprintf(stderr, io->image_opts ? "qemu-io: can't open%.0s: %s\n" : "qemu-io: can't open device %s: %s\n", io->filename, io->e.text);
     return io->n;
 }
 

@@ -27,11 +27,11 @@ enum { MAX_OBJECTS = 16, SOCKET_ACTIVATION_FD = 3 };
 
 struct nbd_cmd {
     struct img m; /* messages, secrets, opening */
-    const char *file, *port, *bind, *socket, *pid_file, *snapshot, *name, *description, *bitmap, *cache, *tls_creds, *tls_authz, *hostname;
+    const char *file, *port, *bind, *socket, *pid_file, *snapshot, *name, *description, *bitmap, *cache, *tls_creds, *tls_authz, *hostname, *detect_zeroes;
     const char *objects[MAX_OBJECTS];
     unsigned nobjects;
     u64 offset, clients_max;
-    bool read_only, temporary, persistent, list, fork, image_opts, depth, has_offset, has_port, ignore_discard;
+    bool read_only, temporary, persistent, list, fork, image_opts, depth, has_offset, has_port, no_discard;
     int ready; /* with --fork: the parent waits for a byte; otherwise -1 */
 
     struct node *node;
@@ -74,6 +74,7 @@ static void print_help(const struct img *m)
            "  -B, --bitmap=NAME         tell clients what this dirty bitmap holds\n"
            "      --cache=MODE          none, writeback, writethrough, directsync or unsafe (-n: none)\n"
            "      --discard=MODE        ignore or unmap\n"
+           "      --detect-zeroes=MODE  off, on or unmap: zeros that are written become holes\n"
            "      --aio=MODE            threads or io_uring\n"
            "      --object=TYPE,...     a passphrase (secret) or TLS credentials (tls-creds-x509, -psk, -anon)\n"
            "      --tls-creds=ID        clients must use TLS with these credentials\n"
@@ -166,10 +167,12 @@ static int take_option(struct nbd_cmd *n, int c, const char *arg)
     case O_AIO:
         return 0; /* taken before the graph was made */
     case O_DISCARD:
-        n->ignore_discard = !strcmp(arg, "ignore") || !strcmp(arg, "off");
-        return n->ignore_discard || !strcmp(arg, "unmap") || !strcmp(arg, "on") ? 0 : img_fail(m, "Invalid discard mode `%s'", arg);
+        n->no_discard = !strcmp(arg, "ignore") || !strcmp(arg, "off");
+        return n->no_discard || !strcmp(arg, "unmap") || !strcmp(arg, "on") ? 0 : img_fail(m, "Invalid discard mode `%s'", arg);
     case O_DETECT:
-        return strcmp(arg, "off") ? refuse(n, "--detect-zeroes") : 0;
+        n->detect_zeroes = arg;
+        return !strcmp(arg, "off") || !strcmp(arg, "on") || !strcmp(arg, "unmap")
+                   ? 0 : img_fail(m, "Failed to parse detect_zeroes mode: invalid parameter value: %s", arg);
     case O_IMAGE_OPTS:
         n->image_opts = true;
         return 0;
@@ -253,18 +256,17 @@ static int list(struct nbd_cmd *n)
 static bool open_node(struct nbd_cmd *n)
 {
     struct err *e = &n->m.e;
-    u32 flags = n->read_only ? 0 : OPEN_WRITE;
+    u32 flags = (n->read_only ? 0 : OPEN_WRITE) | (n->no_discard ? OPEN_NO_DISCARD : 0);
     img_cache_flags(&n->m, n->cache, &flags);
-    if (n->temporary) {
+    struct json *o = json_object();
+    bool parsed = !n->image_opts || img_parse_options(n->file, "file", o, e);
+    if (n->detect_zeroes && !json_get(o, "detect-zeroes"))
+        json_set_string(o, "detect-zeroes", n->detect_zeroes);
+    if (n->temporary)
         n->node = img_open_temporary(n->m.g, n->file, n->m.format, e);
-    } else if (n->image_opts) {
-        struct json *o = json_object();
-        if (img_parse_options(n->file, "file", o, e))
-            n->node = node_open(n->m.g, NULL, NULL, o, flags, e);
-        json_free(o);
-    } else {
-        n->node = node_open(n->m.g, n->file, n->m.format, NULL, flags, e);
-    }
+    else if (parsed)
+        n->node = node_open(n->m.g, n->image_opts ? NULL : n->file, n->m.format, o, flags, e);
+    json_free(o);
     if (!n->node)
         return img_fail(&n->m, "Failed to blk_new_open '%s': %s", n->file, e->text) == 0;
     if (n->snapshot && !img_load_snapshot(n->node, n->snapshot, e))
@@ -368,8 +370,7 @@ static int serve(struct nbd_cmd *n)
         nbd_server_allow(s, json_get_string(n->m.authz, n->tls_authz));
     if (s) {
         nbd_server_add(s, &(struct nbd_export){.node = n->node, .name = n->name, .description = n->description,
-                                               .read_only = n->read_only, .depth = n->depth, .bitmap = n->bitmap,
-                                               .ignore_trim = n->ignore_discard});
+                                               .read_only = n->read_only, .depth = n->depth, .bitmap = n->bitmap});
         tell_parent(n);
         loop_until(l, &n->stop);
         status = 0;
@@ -421,7 +422,7 @@ static int run(struct nbd_cmd *n, int argc, char **argv)
 int cmd_nbd(bool qemu, int argc, char **argv)
 {
     struct nbd_cmd n = {.m = {.qemu = qemu, .name = qemu ? "qemu-nbd" : "lyre nbd"}, .port = "10809", .name = "",
-                        .clients_max = 1, .ready = -1};
+                        .clients_max = 1, .ready = -1, .no_discard = qemu};
     struct img *m = &n.m;
     int c;
     optind = 0;
@@ -446,6 +447,8 @@ int cmd_nbd(bool qemu, int argc, char **argv)
     int left = argc - optind;
     if (n.list ? left : left != 1)
         return img_fail(m, n.list ? "List mode is incompatible with a file name" : "Invalid number of arguments\nTry `%s --help' for more information.", m->name);
+    if (n.no_discard && n.detect_zeroes && !strcmp(n.detect_zeroes, "unmap"))
+        return img_fail(m, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
     n.file = n.list ? NULL : argv[optind];
     if (n.socket && (n.has_port || n.bind))
         return img_fail(m, "-k and -p/-b exclude each other");

@@ -273,16 +273,19 @@ static int map_print(struct img *m, const struct map_entry *x, bool first, bool 
     return 0;
 }
 
-/* Whether an image says that it holds much more than its file does: preallocated, and never written. */
+/* Whether an image says that it holds much more than its file does: preallocated, and never written. The limit is the
+ * one that the peer is seen to have. */
 static bool is_hollow(struct img *m, struct node *n)
 {
     struct image_info info;
     if (!node_file(n) || !node_info(n, &info, &m->e))
         return false;
     const struct json *data_file = info.specific ? json_get(info.specific, "data-file-raw") : NULL;
-    bool hollow = info.cluster_size && !data_file && info.actual_size < node_size(node_file(n)) / 10 * 9;
+    u64 there = info.cluster_size ? info.actual_size / info.cluster_size : 0, most = MAX(there * 10 / 9, there + 2) - 1;
+    u64 bytes = most * info.cluster_size;
+    bool hollow = info.cluster_size && !data_file && bytes < node_size(node_file(n));
     image_info_free(&info);
-    return hollow;
+    return hollow && node_uses_more(n, bytes, &hollow, &m->e) && hollow;
 }
 
 /* What the layers say of the bytes at `at`; of a hollow image refined by what the file system says. */
