@@ -59,6 +59,11 @@ static struct dev *part_dev(const struct board_setup *s, const struct board_part
     return board_dev(s, name);
 }
 
+static bool is_there(const struct board_setup *s, const struct board_part *p)
+{
+    return !(p->variants & ~s->variants);
+}
+
 static bool set_props(struct dev *d, const char *props, struct err *e)
 {
     char *copy = xstrdup(props), *save = NULL;
@@ -88,6 +93,8 @@ bool board_make(struct board_setup *s, const struct dev_env *env, struct mem_ran
 {
     struct dev **last = &s->devs;
     for (const struct board_part *p = s->board->parts; p->name; p++) {
+        if (!is_there(s, p))
+            continue;
         const struct dev_class *c = dev_class_find(p->class, e);
         for (unsigned i = 0; c && i < MAX(p->count, 1u); i++) {
             char name[64];
@@ -112,11 +119,11 @@ void board_wire(const struct board_setup *s)
     const struct board *b = s->board;
     struct dev *controller = board_dev(s, b->controller);
     for (const struct board_part *p = b->parts; p->name; p++) {
-        for (unsigned i = 0; p->wired && i < MAX(p->count, 1u); i++)
+        for (unsigned i = 0; is_there(s, p) && p->wired && i < MAX(p->count, 1u); i++)
             dev_connect(part_dev(s, p, i), 0, dev_input(controller, p->input + i));
     }
     for (const struct board_wire *w = b->wires; w && w->from; w++) {
-        for (unsigned i = 0; i < w->count; i++)
+        for (unsigned i = 0; board_dev(s, w->from) && i < w->count; i++)
             dev_connect(board_dev(s, w->from), w->out + i, dev_input(board_dev(s, w->to), w->in + i));
     }
     if (b->connect)
@@ -145,7 +152,7 @@ void board_describe(const struct board_setup *s)
     if (s->board->describe)
         s->board->describe(s);
     for (const struct board_part *p = s->board->parts; p->name; p++) {
-        for (unsigned i = 0; i < MAX(p->count, 1u); i++)
+        for (unsigned i = 0; is_there(s, p) && i < MAX(p->count, 1u); i++)
             describe_part(s, p, i);
     }
 }

@@ -22,9 +22,10 @@ struct board_part {
     unsigned count;
     u64 step;                 /* from one to the next; interrupts follow each other */
     const char *props;        /* "name=value,..." */
+    u32 variants;             /* in which of the board's variants it is there: bits that are all set; 0: in each */
 };
 
-/* An output of a part, and those behind it, to inputs of another. */
+/* An output of a part, and those behind it, to inputs of another. Without `from` in this variant there is none. */
 struct board_wire {
     const char *from;
     unsigned out;
@@ -42,7 +43,7 @@ struct board_setup {
     struct dev *devs;
     struct fw_node *tree;
     u64 random[5];            /* fresh bits for the guest */
-    void *choices;            /* of the board's options */
+    u32 variants;             /* bits whose meaning is the board's; options change them */
 };
 
 /* What a user may set with -M BOARD,NAME=VALUE. */
@@ -53,6 +54,7 @@ struct board_option {
 
 struct board {
     const char *name;   /* "virt"; the full name has the guest before it */
+    u32 variants;       /* if options say nothing */
     const char *isa, *help, *default_cpu;
     unsigned max_cpus;
     u64 ram_at, default_ram, max_ram;

@@ -41,6 +41,7 @@ enum dev_prop_kind {
     DEV_PROP_CHAR,   /* struct chardev *: by dev_set_link() alone, as what follows */
     DEV_PROP_BLOCK, /* struct node * of block/block.h */
     DEV_PROP_NET,   /* struct netdev * of back/net.h */
+    DEV_PROP_DEV,   /* struct dev *: another part of the board */
 };
 
 struct dev_prop {
@@ -83,6 +84,9 @@ struct dev_class {
     void (*loaded)(struct dev *d); /* a saved state is back */
     void (*stop)(struct dev *d);   /* the end, whether or not it has started; no thread calls it any more */
     void (*node)(struct dev *d, const struct dev_place *p);
+    /* A message-signalled interrupt: `data`, written by the device that the bus numbers `source` to an offset in the last
+     * window. From any thread, under no lock of this device. */
+    void (*message)(struct dev *d, u32 source, u64 offset, u32 data);
 
     /* Buses: a device that users add names the bus that it goes into, and gives what is there to be spoken to; a slot
      * names the bus that it is a place of, and takes one device: false when it has one. */

@@ -6,8 +6,8 @@
 #include <string.h>
 
 static const struct dev_class *const classes[] = {
-    &dev_pl011, &dev_gicv2, &dev_gicv2m, &dev_pl031, &dev_pl061, &dev_gpio_key, &dev_virtio_mmio, &dev_virtio_blk,
-    &dev_virtio_net, &dev_virtio_rng,
+    &dev_pl011, &dev_gicv2, &dev_gicv2m, &dev_gicv3, &dev_gicv3_its, &dev_pl031, &dev_pl061, &dev_gpio_key,
+    &dev_virtio_mmio, &dev_virtio_blk, &dev_virtio_net, &dev_virtio_rng,
 };
 
 const struct dev_class *dev_class_at(unsigned i)

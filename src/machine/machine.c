@@ -145,6 +145,7 @@ struct machine *machine_new(const struct machine_opts *o, struct err *e)
     m->opts = o;
     m->wake.run = woken;
     m->setup.board = o->board;
+    m->setup.variants = o->board->variants;
     m->setup.cpus = o->cpus;
     m->setup.ram = o->ram;
     m->stopped = o->stopped;

@@ -85,12 +85,14 @@ static struct dev *started(unsigned i, const struct dev_env *env)
     struct dev *d = dev_new(dev_class_at(i), "it", env);
     if (!strcmp(d->class->name, "arm-gicv2m"))
         dev_set(d, "base-spi", "80", NULL);
-    if (!strcmp(d->class->name, "arm_gic"))
+    if (!strcmp(d->class->name, "arm_gic") || !strcmp(d->class->name, "arm-gicv3"))
         dev_set(d, "num-irq", "288", NULL);
     if (!strcmp(d->class->name, "virtio-blk-device"))
         dev_set_link(d, "drive", DEV_PROP_BLOCK, &seed, NULL); /* it is not looked at */
     if (!strcmp(d->class->name, "virtio-net-device"))
         dev_set_link(d, "netdev", DEV_PROP_NET, net_fresh(), NULL);
+    if (!strcmp(d->class->name, "arm-gicv3-its"))
+        dev_set_link(d, "parent-gicv3", DEV_PROP_DEV, d, NULL); /* nor is this */
     CHECK(dev_start(d, &e));
     CHECK_STR(e.text, "");
     dev_reset(d);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "board/list.h"
+#include "dev/irq/gicv3.h"
 
 #define GIB (1ull << 30)
 #define MIB (1ull << 20)
@@ -16,12 +17,18 @@ enum { EDGE = 1, LEVEL = 4, PPI_CPUS_SHIFT = 8 };
 
 enum { GIC_IRQS = 288, GIC_SPIS = GIC_IRQS - 32, MSI_FIRST = 48, MSI_COUNT = 64 };
 
+/* Variants. */
+enum { WITH_GICV2 = 1, WITH_GICV3 = 2, WITH_ITS = 4 };
+enum { GICV2_CPUS = 8 };
+
 /* The CPU's own interrupts. */
 enum { PPI_PMU = 23, PPI_TIMER_HYP = 26, PPI_TIMER_VIRT = 27, PPI_TIMER_SECURE = 29, PPI_TIMER_PHYS = 30 };
 
 static const struct board_part parts[] = {
-    {"gic", "arm_gic", {0x08000000, 0x08010000}, .props = "num-irq=288"},
-    {"v2m", "arm-gicv2m", {0x08020000}, .inside = "intc@8000000", .props = "base-spi=80,num-spi=64"},
+    {"gic", "arm_gic", {0x08000000, 0x08010000}, .props = "num-irq=288", .variants = WITH_GICV2},
+    {"gic", "arm-gicv3", {0x08000000, 0x080a0000}, .props = "num-irq=288", .variants = WITH_GICV3},
+    {"v2m", "arm-gicv2m", {0x08020000}, .inside = "intc@8000000", .props = "base-spi=80,num-spi=64", .variants = WITH_GICV2},
+    {"its", "arm-gicv3-its", {0x08080000, 0x08090000}, .inside = "intc@8000000", .variants = WITH_GICV3 | WITH_ITS},
     {"uart0", "pl011", {0x09000000}, SPI(1, LEVEL), .serial = 1},
     {"rtc", "pl031", {0x09010000}, SPI(2, LEVEL)},
     {"gpio", "pl061", {0x09030000}, SPI(7, LEVEL)},
@@ -38,7 +45,14 @@ static const struct board_wire wires[] = {
 
 static bool virt_part(const struct board_setup *s, struct dev *d, struct err *e)
 {
-    return strcmp(d->name, "gic") || dev_set_number(d, "num-cpu", s->cpus, e);
+    if (!strcmp(d->name, "its"))
+        return dev_set_link(d, "parent-gicv3", DEV_PROP_DEV, board_dev(s, "gic"), e);
+    if (strcmp(d->name, "gic"))
+        return true;
+    if (s->variants & WITH_GICV2 && s->cpus > GICV2_CPUS)
+        return err_set(e, EINVAL, "Number of SMP CPUs requested (%u) exceeds max CPUs supported by machine 'mach-virt' (%u)",
+                       s->cpus, GICV2_CPUS);
+    return dev_set_number(d, "num-cpu", s->cpus, e);
 }
 
 static void virt_connect(const struct board_setup *s)
@@ -54,6 +68,8 @@ static void virt_connect(const struct board_setup *s)
     for (unsigned i = 0; s->cpu && i < s->cpus; i++) {
         dev_connect(gic, i, cpu_port_wire(s->cpu[i], CPU_LINE_IRQ));
         dev_connect(gic, s->cpus + i, cpu_port_wire(s->cpu[i], CPU_LINE_FIQ));
+        if (s->variants & WITH_GICV3)
+            s->cpu[i]->registers = gicv3_registers(gic);
         for (unsigned t = 0; t < ARRAY_LEN(timers); t++)
             s->cpu[i]->output[timers[t].out] = dev_input(gic, GIC_SPIS + 32 * i + timers[t].ppi);
     }
@@ -72,7 +88,7 @@ static void describe_cpus(const struct board_setup *s)
     fw_cell(cpus, "#size-cells", 0);
     struct fw_node *cluster = fw_child(fw_child(fw_child(cpus, "cpu-map"), "socket0"), "cluster0");
     for (unsigned i = 0; i < s->cpus; i++) {
-        struct fw_node *n = fw_child_at(cpus, "cpu", i);
+        struct fw_node *n = fw_child(cpus, "cpu@%u", i);
         fw_string(n, "device_type", "cpu");
         fw_string(n, "compatible", compatible);
         if (s->cpus > 1)
@@ -94,7 +110,13 @@ static void describe_psci(struct fw_node *root)
 }
 
 /* A PPI: its trigger, and for GICv2 the CPUs that have it. */
-#define PPI_CELLS(s, n) GIC_PPI, (n) - 16, (((1u << (s)->cpus) - 1) << PPI_CPUS_SHIFT) | LEVEL
+static u32 ppi_flags(const struct board_setup *s)
+{
+    u32 cpus = s->variants & WITH_GICV2 ? (1u << s->cpus) - 1 : 0;
+    return cpus << PPI_CPUS_SHIFT | LEVEL;
+}
+
+#define PPI_CELLS(s, n) GIC_PPI, (n) - 16, ppi_flags(s)
 
 static void describe_timers(const struct board_setup *s)
 {
@@ -153,8 +175,24 @@ static void virt_describe(const struct board_setup *s)
 
 static bool set_gic_version(struct board_setup *s, const char *value, struct err *e)
 {
-    return !strcmp(value, "2") || !strcmp(value, "max") || !strcmp(value, "host") ||
-           err_set(e, EINVAL, "gic-version=%s is not supported; there is: 2", value);
+    bool two = !strcmp(value, "2");
+    if (!strcmp(value, "host"))
+        return err_set(e, EINVAL, "gic-version=host requires KVM");
+    if (!strcmp(value, "4"))
+        return err_set(e, EINVAL, "gic-version=4 requires virtualization enabled");
+    if (!two && strcmp(value, "3") && strcmp(value, "max"))
+        return err_set(e, EINVAL, "Invalid gic-version value; Valid values are 3, 2, host, max.");
+    s->variants = (s->variants & ~(u32)(WITH_GICV2 | WITH_GICV3)) | (two ? WITH_GICV2 : WITH_GICV3);
+    return true;
+}
+
+static bool set_its(struct board_setup *s, const char *value, struct err *e)
+{
+    bool on = !strcmp(value, "on");
+    if (!on && strcmp(value, "off"))
+        return err_set(e, EINVAL, "it can be on or off");
+    s->variants = on ? s->variants | WITH_ITS : s->variants & ~(u32)WITH_ITS;
+    return true;
 }
 
 static bool set_off(struct board_setup *s, const char *value, struct err *e)
@@ -164,7 +202,8 @@ static bool set_off(struct board_setup *s, const char *value, struct err *e)
 
 
 static const struct board_option options[] = {
-    {"gic-version", "version of the interrupt controller: 2", set_gic_version},
+    {"gic-version", "version of the interrupt controller: 2, 3, max", set_gic_version},
+    {"its", "whether GICv3 has its translation service: on, off", set_its},
     {"secure", "exception level 3: off", set_off},
     {"virtualization", "exception level 2: off", set_off},
     {"mte", "memory tags: off", set_off},
@@ -173,7 +212,7 @@ static const struct board_option options[] = {
 
 const struct board board_aarch64_virt = {
     .name = "virt", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
-    .max_cpus = 8, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
+    .variants = WITH_GICV2 | WITH_ITS, .max_cpus = 16, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
     .conduit = CPU_CONDUIT_HVC, .controller = "gic", .power_key = "power", .console = "/pl011@9000000",
     .parts = parts, .wires = wires, .options = options, .part = virt_part, .connect = virt_connect,
     .describe = virt_describe, .boot = fw_boot_arm64,
