@@ -109,6 +109,8 @@ bool board_make(struct board_setup *s, const struct dev_env *env, struct mem_ran
         if (!c)
             return false;
     }
+    if (s->board->map)
+        s->board->map(s, root);
     return true;
 }
 

@@ -68,6 +68,7 @@ struct board {
 
     /* Hooks; may be NULL. */
     bool (*part)(const struct board_setup *s, struct dev *d, struct err *e);  /* a part was made: more properties */
+    void (*map)(const struct board_setup *s, struct mem_range *root); /* what is in memory beside the parts' windows */
     void (*connect)(const struct board_setup *s); /* all parts are there: CPUs and the interrupt controller */
     void (*describe)(const struct board_setup *s); /* what is in the tree before the parts are */
     bool (*boot)(struct fw_boot *b, struct mem_space *memory, struct err *e);

@@ -89,11 +89,15 @@ struct dev_class {
     void (*message)(struct dev *d, u32 source, u64 offset, u32 data);
 
     /* Buses: a device that users add names the bus that it goes into, and gives what is there to be spoken to; a slot
-     * names the bus that it is a place of, and takes one device: false when it has one. */
+     * names the bus that it is a place of, and takes one device: false when it has one.
+     */
     const char *bus;
     void *(*bus_side)(struct dev *d);
     const char *slot_for;
-    bool (*plug)(struct dev *slot, struct dev *what);
+    bool (*plug)(struct dev *slot, struct dev *what, struct err *e);
+    /* It is a card with a device of this class on it, which is made with it, goes into it as into a slot, and takes the
+     * properties that the card itself does not have. */
+    const struct dev_class *inner;
 };
 
 /* What a device may ask of its machine. */

@@ -102,20 +102,24 @@ static bool set_prop(struct machine *m, struct dev *d, const char *name, const c
     return dev_set(d, name, value, e);
 }
 
-/* The slot that is taken first is the last one, which is where the peer's guests find it. */
-static bool plug(struct machine *m, struct dev *what, struct err *e)
+/* The slot that is taken first is the last one, which is where the peer's guests find it. `bus`: only one of this name;
+ * NULL: any. */
+static bool plug(struct machine *m, struct dev *what, const char *bus, struct err *e)
 {
     struct dev *last = NULL;
-    const char *bus = what->class->bus;
+    const char *kind = what->class->bus;
+    err_set(e, ENOSPC, "No '%s' bus found for device '%s'", kind, what->class->name);
+    if (bus)
+        err_set(e, ENOENT, "Bus '%s' not found", bus);
     for (struct dev *tried = NULL;; tried = last) {
         last = NULL;
         for (struct dev *d = m->setup.devs; d && d != tried; d = d->next) {
-            if (d->class->slot_for && !strcmp(d->class->slot_for, bus))
+            if (d->class->slot_for && !strcmp(d->class->slot_for, kind) && (!bus || !strcmp(d->name, bus)))
                 last = d;
         }
         if (!last)
-            return err_set(e, ENOSPC, "No '%s' bus found for device '%s'", bus, what->class->name);
-        if (last->class->plug(last, what))
+            return false;
+        if (last->class->plug(last, what, e))
             return true;
     }
 }
@@ -130,19 +134,39 @@ static const char *option(char **words, size_t count, const char *name)
     return NULL;
 }
 
-static bool configure(struct machine *m, struct dev *d, char **words, size_t count, struct err *e)
+/* `inner`: who gets what the device itself does not have; NULL: nobody. */
+static bool configure(struct machine *m, struct dev *d, struct dev *inner, char **words, size_t count, struct err *e)
 {
     for (size_t i = 1; i < count; i++) {
         char *value = strchr(words[i], '=');
-        if (!strncmp(words[i], "id=", 3))
+        if (!strncmp(words[i], "id=", 3) || !strncmp(words[i], "bus=", 4))
             continue;
         char *name = xprintf("%.*s", value ? (int)(value - words[i]) : (int)strlen(words[i]), words[i]);
-        bool good = set_prop(m, d, name, value ? value + 1 : "on", e);
+        struct dev *to = inner && !find_prop(d->class, name) ? inner : d;
+        bool good = set_prop(m, to, name, value ? value + 1 : "on", e);
         free(name);
         if (!good)
             return false;
     }
     return true;
+}
+
+static void add(struct machine *m, struct dev *d)
+{
+    d->next = m->setup.devs;
+    m->setup.devs = d;
+}
+
+/* The device on a card, which is in the machine before the card is. */
+static struct dev *make_inner(struct machine *m, const struct dev *card)
+{
+    if (!card->class->inner)
+        return NULL;
+    char *name = xprintf("%s/%s", card->name, card->class->inner->name);
+    struct dev *inner = dev_new(card->class->inner, name, &m->env);
+    free(name);
+    add(m, inner);
+    return inner;
 }
 
 static bool make_device(struct machine *m, const struct machine_device *o, struct err *e)
@@ -153,14 +177,11 @@ static bool make_device(struct machine *m, const struct machine_device *o, struc
     if (!c->bus)
         return err_set(e, EINVAL, "'%s' is a part of boards; users cannot add it", c->name);
     const char *id = option(o->words, o->count, "id");
-    struct dev *d = dev_new(c, id ? id : c->name, &m->env);
-    if (configure(m, d, o->words, o->count, e) && dev_start(d, e) && plug(m, d, e)) {
-        d->next = m->setup.devs;
-        m->setup.devs = d;
-        return true;
-    }
-    dev_free(d);
-    return false;
+    struct dev *d = dev_new(c, id ? id : c->name, &m->env), *inner = make_inner(m, d);
+    add(m, d);
+    return configure(m, d, inner, o->words, o->count, e) &&
+           (!inner || (dev_start(inner, e) && c->plug(d, inner, e))) && dev_start(d, e) &&
+           plug(m, d, option(o->words, o->count, "bus"), e);
 }
 
 bool machine_make_devices(struct machine *m, struct err *e)

@@ -85,7 +85,7 @@ struct mem_range *mem_alias_new(const char *name, struct mem_range *of, u64 offs
 void mem_range_add(struct mem_range *in, u64 at, int priority, struct mem_range *r);
 void mem_range_remove(struct mem_range *r);
 void mem_range_enable(struct mem_range *r, bool on);
-void mem_range_free(struct mem_range *r);
+void mem_range_free(struct mem_range *r); /* NULL is allowed */
 /* A range and all that lies in it; what aliases show is freed by who made it. NULL is allowed. */
 void mem_tree_free(struct mem_range *r);
 

@@ -101,6 +101,8 @@ void mem_range_enable(struct mem_range *r, bool on)
 
 void mem_range_free(struct mem_range *r)
 {
+    if (!r)
+        return;
     mem_range_remove(r);
     if (r->host)
         munmap(r->host, r->last + 1);

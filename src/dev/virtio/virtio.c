@@ -32,7 +32,8 @@ static u16 get16(struct virtio *v, u64 addr)
 
 static void serve(struct loop_task *t);
 
-void virtio_plug(struct virtio *v, struct dev *transport, void (*interrupt)(struct dev *transport, u32 reason))
+void virtio_plug(struct virtio *v, struct dev *transport,
+                 void (*interrupt)(struct dev *transport, u32 reason, unsigned queue))
 {
     v->transport = transport;
     v->interrupt = interrupt;
@@ -43,6 +44,24 @@ u64 virtio_offered(struct virtio *v)
 {
     return v->kind->features(v) | VIRTIO_F_NOTIFY_ON_EMPTY | VIRTIO_F_ANY_LAYOUT | VIRTIO_F_INDIRECT_DESC |
            VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1;
+}
+
+u32 virtio_offered_half(struct virtio *v, u32 half, bool old)
+{
+    return half > !old ? 0 : (u32)(virtio_offered(v) >> 32 * half);
+}
+
+void virtio_set_half(u64 *to, bool high, u32 value)
+{
+    *to = high ? (*to & 0xffffffff) | (u64)value << 32 : (*to & ~0xffffffffull) | value;
+}
+
+void virtio_accept_half(struct virtio *v, u32 half, bool old, u32 value)
+{
+    if (half > !old || v->status & VIRTIO_FEATURES_OK)
+        return;
+    virtio_set_half(&v->features, half, value);
+    v->features &= virtio_offered(v);
 }
 
 static void reset(struct virtio *v)
@@ -279,7 +298,7 @@ static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 writ
     dev_unlock(v->transport);
     atomic_thread_fence(memory_order_seq_cst);
     if (wants_interrupt(v, q, old, (u16)q->put))
-        v->interrupt(v->transport, VIRTIO_INT_QUEUE);
+        v->interrupt(v->transport, VIRTIO_INT_QUEUE, c->queue);
 }
 
 void virtio_put(struct virtio_chain *c, u64 written)

@@ -51,7 +51,7 @@ struct virtqueue {
 struct virtio {
     const struct virtio_kind *kind;
     struct dev *transport; /* whose lock, machine and reset it shares; NULL: not plugged in */
-    void (*interrupt)(struct dev *transport, u32 reason); /* from any thread, without the lock */
+    void (*interrupt)(struct dev *transport, u32 reason, unsigned queue); /* from any thread, without the lock */
 
     u64 features; /* as the driver took them */
     u32 status;
@@ -67,8 +67,13 @@ struct virtio {
 
 /* ---- for transports: under their lock ---- */
 
-void virtio_plug(struct virtio *v, struct dev *transport, void (*interrupt)(struct dev *transport, u32 reason));
+void virtio_plug(struct virtio *v, struct dev *transport,
+                 void (*interrupt)(struct dev *transport, u32 reason, unsigned queue));
 u64 virtio_offered(struct virtio *v);
+/* Halves of the features, 0 and 1: what is offered, and what the driver takes. `old` drivers have the first alone. */
+u32 virtio_offered_half(struct virtio *v, u32 half, bool old);
+void virtio_accept_half(struct virtio *v, u32 half, bool old, u32 value);
+void virtio_set_half(u64 *to, bool high, u32 value);
 u32 virtio_status(struct virtio *v);
 void virtio_set_status(struct virtio *v, u32 status); /* 0: reset */
 u32 virtio_config_read(struct virtio *v, unsigned offset, unsigned size);
