@@ -24,7 +24,7 @@ from lib import cpio, emulator, qtest, tap  # noqa: E402
 
 LONG = bool(os.environ.get("LYRE_TEST_LONG"))
 INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
-MODULES = ["virtio_mmio", "virtio_blk", "failover", "net_failover", "virtio_net"]
+MODULES = ["virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "failover", "net_failover", "virtio_net"]
 ROOT, MISSING = emulator.debian_root("arm64")
 KERNEL = ROOT and ROOT / INSTALLER / "linux"
 PROMPT = b"# \x1b[6n"

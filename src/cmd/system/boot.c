@@ -32,6 +32,7 @@ struct boot {
     unsigned serials;
     const char *board;
     bool nographic, headless, qtest;
+    size_t nics;    /* devices that are cards of -nic; they are the first */
     bool networked; /* it was said what networks there are; else there is one */
     char *qtest_chardev;
     char *qmp_chardev[QMP_MAX];
@@ -341,7 +342,7 @@ static enum answer opt_drive(struct boot *b, const struct option *o, const char 
     struct machine_drive *d = &VEC_PUSH(b->machine.drives, b->machine.drive_count, b->drive_cap);
     if (!parse_drive(d, arg, b->drives++, &virtio, &e))
         return complain(b, "-drive %s: %s", arg, e.text);
-    char *device = xprintf("virtio-blk-device,drive=%s", d->id);
+    char *device = xprintf("virtio-blk-pci,drive=%s", d->id);
     enum answer a = virtio ? opt_device(b, o, device) : GO_ON;
     free(device);
     return a;
@@ -371,7 +372,16 @@ static enum answer opt_netdev(struct boot *b, const struct option *o, const char
     return add_netdev(b, arg, NULL);
 }
 
-/* A network and its card, which gets what the network does not know. */
+/* The device that came last goes to place `at`, before the others. */
+static void move_device(struct boot *b, size_t at)
+{
+    struct machine_device *d = b->machine.devices, last = d[b->machine.device_count - 1];
+    memmove(d + at + 1, d + at, (b->machine.device_count - 1 - at) * sizeof(*d));
+    d[at] = last;
+}
+
+/* A network and its card, which gets what the network does not know. The board's own cards are in the slots before those
+ * of other devices. */
 static enum answer opt_nic(struct boot *b, const struct option *o, const char *arg)
 {
     char *rest = NULL;
@@ -384,8 +394,9 @@ static enum answer opt_nic(struct boot *b, const struct option *o, const char *a
     struct net_opts *n = &b->machine.netdevs[b->machine.netdev_count - 1];
     if (!n->id)
         n->id = xprintf("net%zu", b->machine.netdev_count - 1);
-    char *device = xprintf("virtio-net-device,netdev=%s%s%s", n->id, rest ? "," : "", rest ? rest : "");
+    char *device = xprintf("virtio-net-pci,netdev=%s%s%s", n->id, rest ? "," : "", rest ? rest : "");
     enum answer a = opt_device(b, o, device);
+    move_device(b, b->nics++);
     free(device);
     free(rest);
     return a;
@@ -530,7 +541,7 @@ static const struct option options[] = {
     {"chardev", "kind,id=ID[,...]", opt_chardev, "a character device: null, stdio, file, pipe, pty, socket"},
     {"drive", "file=PATH[,...]", opt_drive, "a disk: format=, readonly=on, cache=, discard=unmap; if=none,id=ID for -device"},
     {"blockdev", "driver=KIND,node-name=ID,...", opt_blockdev, "an image for -device, also as JSON"},
-    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; also as JSON"},
+    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-pci,drive=ID; also as JSON"},
     {"global", "class.prop=value", opt_global, "a property of all devices of a class"},
     {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
     {"qmp", "where", opt_qmp, "speak QMP there"},

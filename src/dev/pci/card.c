@@ -117,7 +117,6 @@ unsigned pci_add_capability(struct pci_card *c, u8 id, unsigned at, unsigned len
 static void update_intx(struct pci_card *c)
 {
     bool level = c->intx && !(pci_config_get(c, PCI_COMMAND, 2) & PCI_COMMAND_NO_INTX);
-    pci_config_set(c, PCI_STATUS, 1, (c->config[PCI_STATUS] & ~PCI_STATUS_INTX) | (c->intx ? PCI_STATUS_INTX : 0));
     if (c->host && level != c->intx_seen) {
         c->intx_seen = level;
         pci_host_interrupt(c->host, c, level);
@@ -222,7 +221,8 @@ u32 pci_config_read(struct pci_card *c, unsigned at, unsigned size)
         return ~0u;
     if (c->access)
         c->access(c, at, size, false);
-    return pci_config_get(c, at, size);
+    u32 v = pci_config_get(c, at, size);
+    return c->intx && at <= PCI_STATUS && PCI_STATUS < at + size ? v | PCI_STATUS_INTX << 8 * (PCI_STATUS - at) : v;
 }
 
 void pci_config_write(struct pci_card *c, unsigned at, unsigned size, u32 value)
