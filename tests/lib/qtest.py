@@ -78,7 +78,10 @@ class Machine:
         self.lines.write(command + "\n")
         self.lines.flush()
         while True:
-            words = self.lines.readline().split()
+            try:
+                words = self.lines.readline().split()
+            except ConnectionResetError:
+                words = []
             if not words:
                 raise RuntimeError(f"{command}: no answer; {(self.path / 'log').read_text()}")
             if words[0] == "IRQ":
