@@ -78,10 +78,7 @@ class Machine:
         self.lines.write(command + "\n")
         self.lines.flush()
         while True:
-            try:
-                words = self.lines.readline().split()
-            except ConnectionResetError:
-                words = []
+            words = self.lines.readline().split()
             if not words:
                 raise RuntimeError(f"{command}: no answer; {(self.path / 'log').read_text()}")
             if words[0] == "IRQ":

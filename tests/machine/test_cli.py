@@ -39,7 +39,7 @@ class Refusals(unittest.TestCase):
         self.refused("-m 0", "-m", "0")
         self.refused("-smp 0", "-smp", "0")
         self.refused("groups of 4 are not 3", "-smp", "3,cores=2,threads=2")
-        self.refused("Invalid SMP CPUs 9", "-M", "virt", "-nographic", "-smp", "9", "-kernel", "x")
+        self.refused("Invalid SMP CPUs 17", "-M", "virt", "-nographic", "-smp", "17", "-kernel", "x")
         self.refused("takes up to", "-M", "virt", "-nographic", "-m", "300G", "-kernel", "x")
 
     def test_character_devices(self):

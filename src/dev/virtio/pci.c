@@ -352,7 +352,8 @@ static void add_old(struct virtio_pci *p)
     u64 size = OLD_CONFIG_MSIX + p->virtio->kind->config(p->virtio, config), power = 32;
     while (power < size)
         power *= 2;
-    p->old_io = (struct mem_io){.read = old_read, .write = old_write, .min = 1, .max = 8, .call_min = 1, .call_max = 4};
+    p->old_io = (struct mem_io){.read = old_read, .write = old_write, .min = 1, .max = 8, .call_min = 1, .call_max = 4,
+                                .unaligned = true};
     p->old = mem_io_new("virtio-pci-old", power, &p->old_io, p);
     pci_set_bar(&p->card, BAR_OLD, PCI_BAR_IO, p->old);
 }
