@@ -88,6 +88,9 @@ struct dev_class {
      * window. From any thread, under no lock of this device. */
     void (*message)(struct dev *d, u32 source, u64 offset, u32 data);
 
+    /* Of devices that users add: which group they are listed in. */
+    const char *category;
+
     /* Buses: a device that users add names the bus that it goes into, and gives what is there to be spoken to; a slot
      * names the bus that it is a place of, and takes one device: false when it has one.
      */

@@ -23,7 +23,7 @@ from lib import cpio, emulator  # noqa: E402
 LAYOUT = "1"  # of what is made; one of another layout is made anew
 PASSWORD = "lyrebird"
 DISK_SIZE = "3G"
-SECONDS = 1800  # that configuring may take on a slow host
+SECONDS = 3600  # that configuring may take on a slow host
 TOOLS = ["debootstrap", "mke2fs", "debugfs", "e2fsck", "ssh-keygen"]
 PACKAGES = ["systemd-sysv", "udev", "dbus", "login", "kmod", "initramfs-tools", "linux-image-arm64", "zstd", "e2fsprogs",
             "iproute2", "procps", "openssh-server", "curl", "stress-ng"]
@@ -39,25 +39,28 @@ poweroff -f
 """
 
 SECOND_STAGE = """#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive INITRD=No
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mount -t tmpfs tmp /tmp
 /debootstrap/debootstrap --second-stage &&
+update-initramfs -c -k all && # once, and not for each package that asks for it
 echo "root:%s" | chpasswd &&
 systemctl enable systemd-networkd &&
 systemctl mask systemd-networkd-wait-online &&
 rm -f /second-stage /var/cache/apt/archives/*.deb &&
 touch /configured
+cd /
+umount /tmp
 sync
-umount /tmp /sys
 mount -o remount,ro /
 echo o > /proc/sysrq-trigger
 sleep 60
 """
 
 FILES = {
+    "etc/initramfs-tools/conf.d/fast": "COMPRESSLEVEL=1\n",
     "etc/fstab": "/dev/vda / ext4 errors=remount-ro 0 1\n",
     "etc/hostname": "lyrebird\n",
     "etc/hosts": "127.0.0.1 localhost lyrebird\n",
@@ -133,7 +136,7 @@ def configure(top, kernel, busybox):
         subprocess.run([str(x) for x in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=SECONDS, check=False)
     if "configured" not in run("debugfs", "-R", "ls -p /", top / "disk"):
         raise Failure(f"the second stage has failed: {(top / 'log').read_text(errors='replace')[-2000:]}")
-    run("e2fsck", "-fn", top / "disk")
+    run("e2fsck", "-fp", top / "disk")
 
 
 def make(top, say):

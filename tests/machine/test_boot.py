@@ -8,7 +8,6 @@ import hashlib
 import http.server
 import os
 import random
-import select
 import socket
 import subprocess
 import sys
@@ -20,7 +19,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib import cpio, emulator, qtest, tap  # noqa: E402
+from lib import console, cpio, emulator, qtest, tap  # noqa: E402
 
 LONG = bool(os.environ.get("LYRE_TEST_LONG"))
 INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
@@ -28,7 +27,6 @@ MODULES = ["virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virt
 ROOT, MISSING = emulator.debian_root("arm64")
 KERNEL = ROOT and ROOT / INSTALLER / "linux"
 PROMPT = b"# \x1b[6n"
-seconds = 60 * emulator.time_factor()
 
 
 def small_system(*more):
@@ -41,7 +39,7 @@ def small_system(*more):
     return cpio.archive([(x, None) for x in names] + [("bin/busybox", busybox)] + links + list(more))
 
 
-class Guest:
+class Guest(console.Console):
     """A machine whose first serial line is a shell."""
 
     def __init__(self, *options, initrd, kernel=None, append="", command=None):
@@ -49,55 +47,22 @@ class Guest:
         path = Path(self.scratch.name) / "initrd"
         path.write_bytes(initrd)
         command = command or emulator.command_named(qtest.PEER)
-        self.process = subprocess.Popen(
-            [*command, "-M", "virt", "-nographic", "-kernel", kernel or KERNEL, "-initrd", path, "-append",
-             f"console=ttyAMA0 quiet rdinit=/bin/sh {append}", *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.output = b""
-        self.deadline = time.monotonic() + seconds
-
-    def __enter__(self):
-        return self
+        super().__init__([*command, "-M", "virt", "-nographic", "-kernel", kernel or KERNEL, "-initrd", path, "-append",
+                          f"console=ttyAMA0 quiet rdinit=/bin/sh {append}", *options])
 
     def __exit__(self, *what):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        super().__exit__(*what)
         self.scratch.cleanup()
-
-    def read(self):
-        """More output; b"" at the end."""
-        left = self.deadline - time.monotonic()
-        if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-            raise TimeoutError(f"after {seconds} s:\n{self.output[-3000:].decode(errors='replace')}")
-        data = os.read(self.process.stdout.fileno(), 65536)
-        self.output += data
-        return data
 
     def shell(self):
         """Wait for a prompt; what came before it."""
-        while PROMPT not in self.output:
-            if not self.read():
-                raise EOFError(f"it ended:\n{self.output[-3000:].decode(errors='replace')}")
-        text, _, self.output = self.output.partition(PROMPT)
-        return text.decode(errors="replace")
-
-    def send(self, command):
-        self.process.stdin.write(command.encode() + b"\n")
-        self.process.stdin.flush()
+        return self.until(PROMPT)
 
     def run(self, command):
         """The lines that a command prints."""
         self.send(command)
         lines = self.shell().replace("\r", "").split("\n")
         return lines[1:-1]
-
-    def end(self):
-        """Its exit status."""
-        while self.read():
-            pass
-        return self.process.wait(timeout=30)
 
 
 def to_the_end(case, *options, cpu="cortex-a57"):

@@ -34,6 +34,14 @@ class Refusals(unittest.TestCase):
         self.refused("-display gtk", "-M", "virt", "-display", "gtk")
         self.refused("what is this?", "-M", "virt", "disk.img")
 
+    def test_devices_are_listed(self):
+        r = run("-M", "virt", "-device", "help")
+        self.assertIn('name "virtio-blk-pci", bus PCI', r.stdout)
+        self.assertNotIn("pl011", r.stdout)  # which is a board's
+        r = run("-M", "virt", "-device", "virtio-blk-pci,help")
+        self.assertIn("addr=<str>", r.stdout)   # the card's
+        self.assertIn("drive=<drive>", r.stdout)  # the disk's
+
     def test_numbers(self):
         self.refused("-m 12X", "-m", "12X")
         self.refused("-m 0", "-m", "0")

@@ -321,8 +321,15 @@ static enum answer opt_serial(struct boot *b, const struct option *o, const char
 static enum answer opt_device(struct boot *b, const struct option *o, const char *arg)
 {
     struct err e;
+    if (is_help(arg)) {
+        devices_list();
+        return DONE;
+    }
     struct machine_device *d = &VEC_PUSH(b->machine.devices, b->machine.device_count, b->device_cap);
-    return parse_device(d, arg, &e) ? GO_ON : complain(b, "-device %s: %s", arg, e.text);
+    bool good = parse_device(d, arg, &e), help = good && d->count > 1 && is_help(d->words[1]);
+    if (!good || (help && !devices_describe(d->words[0], &e)))
+        return complain(b, "-device %s: %s", arg, e.text);
+    return help ? DONE : GO_ON;
 }
 
 /* A property of all devices of a class. */

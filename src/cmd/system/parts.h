@@ -18,4 +18,8 @@ void drive_free(struct machine_drive *d);
 bool parse_device(struct machine_device *d, const char *text, struct err *e);
 void device_free(struct machine_device *d);
 
+/* -device help, and -device CLASS,help. */
+void devices_list(void);
+bool devices_describe(const char *name, struct err *e);
+
 #endif

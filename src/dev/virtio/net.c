@@ -167,5 +167,6 @@ static const struct state_field net_state[] = {VIRTIO_STATE(struct virtio_net, v
 
 const struct dev_class dev_virtio_net = {
     .name = "virtio-net-device", .help = "virtio network card", .size = sizeof(struct virtio_net), .props = net_props,
-    .state = net_state, .start = net_start, .stop = net_stop, .bus = "virtio-bus", .bus_side = net_bus_side,
+    .state = net_state, .start = net_start, .stop = net_stop, .category = "Network", .bus = "virtio-bus",
+    .bus_side = net_bus_side,
 };

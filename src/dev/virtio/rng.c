@@ -65,5 +65,5 @@ static const struct state_field rng_state[] = {VIRTIO_STATE(struct virtio_rng, v
 
 const struct dev_class dev_virtio_rng = {
     .name = "virtio-rng-device", .help = "virtio random numbers", .size = sizeof(struct virtio_rng),
-    .state = rng_state, .start = rng_start, .bus = "virtio-bus", .bus_side = rng_bus_side,
+    .state = rng_state, .start = rng_start, .category = "Misc", .bus = "virtio-bus", .bus_side = rng_bus_side,
 };
