@@ -36,7 +36,8 @@ static const struct model {
     u32 kind;
     u16 device, class, vectors; /* vectors 0: one for each queue, and one */
 } models[] = {
-    {1, 0x1000, PCI_CLASS_ETHERNET, 4}, {2, 0x1001, PCI_CLASS_SCSI, 0}, {4, 0x1005, PCI_CLASS_OTHER, 2},
+    {1, 0x1000, PCI_CLASS_ETHERNET, 4}, {2, 0x1001, PCI_CLASS_SCSI, 0}, {3, 0x1003, PCI_CLASS_COMMUNICATION, 2},
+    {4, 0x1005, PCI_CLASS_OTHER, 2},
 };
 
 struct virtio_pci {
@@ -440,4 +441,5 @@ static const struct state_field pci_state[] = {
 
 CARD(dev_virtio_blk_pci, "virtio-blk-pci", "virtio disk on a PCI card", dev_virtio_blk);
 CARD(dev_virtio_net_pci, "virtio-net-pci", "virtio network card", dev_virtio_net);
+CARD(dev_virtio_serial_pci, "virtio-serial-pci", "virtio serial ports on a PCI card", dev_virtio_serial);
 CARD(dev_virtio_rng_pci, "virtio-rng-pci", "virtio random numbers on a PCI card", dev_virtio_rng);

@@ -116,7 +116,7 @@ void virtio_notify(struct virtio *v, unsigned queue)
 {
     if (queue >= v->queues || !(v->status & VIRTIO_DRIVER_OK))
         return;
-    atomic_fetch_or(&v->kicked, 1u << queue);
+    atomic_fetch_or(&v->kicked, 1ull << queue);
     if (!atomic_exchange(&v->posted, true))
         loop_post(v->transport->env->loop, &v->task);
 }
@@ -125,9 +125,9 @@ static void serve(struct loop_task *t)
 {
     struct virtio *v = container_of(t, struct virtio, task);
     atomic_store(&v->posted, false);
-    u32 m = atomic_exchange(&v->kicked, 0);
+    u64 m = atomic_exchange(&v->kicked, 0);
     for (; m; m &= m - 1)
-        v->kind->kick(v, (unsigned)__builtin_ctz(m));
+        v->kind->kick(v, (unsigned)__builtin_ctzll(m));
 }
 
 /* ---- taking chains ---- */
@@ -363,6 +363,16 @@ bool virtio_chain_write(const struct virtio_chain *c, u64 offset, const void *fr
         return false;
     copy(c->in, c->ins, offset, (u8 *)(uintptr_t)from, len, false);
     return true;
+}
+
+u64 virtio_epoch(struct virtio *v)
+{
+    if (!v->transport)
+        return 0;
+    dev_lock(v->transport);
+    u64 epoch = v->queue[0].epoch;
+    dev_unlock(v->transport);
+    return epoch;
 }
 
 struct virtio *virtio_of(struct dev *d)

@@ -12,7 +12,7 @@
 
 #include "dev/dev.h"
 
-enum { VIRTIO_QUEUES = 16, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256 };
+enum { VIRTIO_QUEUES = 64, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256 };
 
 /* Features of all kinds (section 6, and 6.3 for what older drivers know). */
 #define VIRTIO_F_NOTIFY_ON_EMPTY (1ull << 24)
@@ -60,7 +60,7 @@ struct virtio {
     struct virtqueue queue[VIRTIO_QUEUES];
 
     _Atomic u32 in_flight;
-    _Atomic u32 kicked; /* a bit for each queue */
+    _Atomic u64 kicked; /* a bit for each queue */
     _Atomic bool posted;
     struct loop_task task;
 };
@@ -99,6 +99,9 @@ struct virtio_chain {
 struct virtio_chain *virtio_take(struct virtio *v, unsigned queue);
 /* Give it back with `written` bytes of what the device writes, and interrupt if the driver wants that. */
 void virtio_put(struct virtio_chain *c, u64 written);
+
+/* It is another one after each reset, which a kind can notice by it. */
+u64 virtio_epoch(struct virtio *v);
 
 /* Copy from the start of what the device reads, or to an offset of what it writes; false: it is too short. */
 bool virtio_chain_read(const struct virtio_chain *c, u64 offset, void *to, u64 len);
