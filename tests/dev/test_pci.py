@@ -181,6 +181,77 @@ class ModernBlk(OldBlk):
             self.assertEqual(d.get("vector"), NO_VECTOR)
 
 
+class PackedBlk(unittest.TestCase):
+    """A disk with a packed ring."""
+    setUp, request = test_virtio.Blk.setUp, test_virtio.Blk.request
+
+    def machine(self):
+        return qtest.Machine("-drive", f"if=none,id=d,format=raw,file={self.image}", "-device",
+                             "virtio-blk-pci,drive=d,packed=on", peer=PEER)
+
+    def test_read_and_write(self):
+        with self.machine() as m:
+            d = pci.PackedDevice(m)
+            data = bytes(range(256)) * 4
+            self.assertEqual(self.request(d, test_virtio.OUT, 5, data), (0, b""))
+            self.assertEqual(self.request(d, test_virtio.IN, 5, size=1024), (0, data))
+
+    def test_around_the_ring(self):
+        with self.machine() as m:
+            d = pci.PackedDevice(m)
+            for i in range(40):  # chains of two and three places in a ring of 16
+                self.assertEqual(self.request(d, test_virtio.IN, i, size=512, split=300 + 300 * (i % 2)),
+                                 (0, self.content[512 * i:512 * i + 512]))
+
+    def test_indirect_tables(self):
+        with self.machine() as m:
+            d = pci.PackedDevice(m, features=1 << virtio.VERSION_1 | 1 << 34 | 1 << 28)
+            for split in (512, 700, 1 << 30):
+                self.assertEqual(self.request(d, test_virtio.IN, 8, size=4096, split=split, indirect=True),
+                                 (0, self.content[4096:8192]))
+
+    def test_interrupts(self):
+        with self.machine() as m:
+            d = pci.PackedDevice(m)
+            self.request(d, test_virtio.IN, 0, size=512)
+            self.assertTrue(d.interrupted())
+            m.write("w", d.avail + 2, 1)  # none, please
+            self.request(d, test_virtio.IN, 0, size=512)
+            self.assertEqual(d.get("isr"), 0)
+
+    def test_event_index(self):
+        with self.machine() as m:
+            d = pci.PackedDevice(m, features=1 << virtio.VERSION_1 | 1 << 34 | 1 << virtio.EVENT_IDX)
+            self.request(d, test_virtio.IN, 0, size=512)  # the peer always interrupts after the first
+            d.get("isr")
+            m.write("w", d.avail, 6 | 1 << 15)  # behind the third chain of two places, on the first turn
+            m.write("w", d.avail + 2, 2)
+            self.request(d, test_virtio.IN, 0, size=512)
+            self.request(d, test_virtio.IN, 0, size=512)
+            self.assertEqual(d.get("isr"), 0)
+            self.request(d, test_virtio.IN, 0, size=512)
+            self.assertTrue(d.interrupted())
+            self.assertEqual(m.read("w", d.used), 8 | 1 << 15)  # where it wants to be told
+            m.write("w", d.avail, 1)  # on the second turn
+            for _ in range(4):
+                self.request(d, test_virtio.IN, 0, size=512)
+            if not PEER:  # which interrupts at each turn
+                self.assertEqual(d.get("isr"), 0)
+            self.request(d, test_virtio.IN, 0, size=512)
+            self.assertTrue(d.interrupted())
+
+    @unittest.skipIf(PEER, "it does not come to an end itself")
+    def test_a_chain_without_end(self):
+        with self.machine() as m:
+            d = pci.PackedDevice(m)
+            for i in range(16):
+                d.put_place(i, virtio.RAM + 0x4000, 16, virtio.NEXT, 0)
+            d.set("notify", 0)
+            self.assertTrue(any(d.get("status") & 64 for _ in range(1000)))
+            d = pci.PackedDevice(m)
+            self.assertEqual(self.request(d, test_virtio.IN, 1, size=512), (0, self.content[512:1024]))
+
+
 del test_virtio.Blk, test_virtio.Modern, test_virtio.Rng  # which are run elsewhere
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Cards on the PCI bus of `virt`, and a driver for virtio devices on them (Virtual I/O Device specification 1.1, 4.1)."""
 
+import struct
+
 from lib import virtio
 
 ECAM, IO_WINDOW, MEMORY = 0x4010000000, 0x3eff0000, 0x10000000
@@ -72,3 +74,56 @@ class Device(virtio.Device):
 
     def config(self, letter, offset):
         return self.m.read(letter, self.base + (20 if self.legacy else 0x2000) + offset)
+
+
+class PackedDevice(Device):
+    """A driver with a packed ring (2.7): `avail` and `used` are the event structures of driver and device."""
+    AVAIL, USED = 1 << 7, 1 << 15
+
+    def __init__(self, machine, features=1 << virtio.VERSION_1 | 1 << 34, **named):
+        super().__init__(machine, legacy=False, features=features, **named)
+        assert self.offered >> 34 & 1
+
+    def flags(self, count):
+        return self.AVAIL if count // self.size % 2 == 0 else self.USED
+
+    def put_place(self, count, address, length, flags, number):
+        """The flags come last."""
+        at = self.desc + 16 * (count % self.size)
+        self.write(at, struct.pack("<QIH", address, length, number))
+        self.m.write("w", at + 14, flags | self.flags(count))
+
+    def submit(self, out, size, indirect=False, split=1 << 30, number=5):
+        buffers, at = [], virtio.RAM + 0x4000
+        if out:
+            self.write(at, out)
+        for total, flag in ((len(out), 0), (size, virtio.WRITE)):
+            for start in range(0, total, split):
+                buffers.append((at + start, min(split, total - start), flag))
+            at += 0x10000
+        if indirect:
+            table = virtio.RAM + 0x3000
+            for i, (address, length, flag) in enumerate(buffers):
+                self.write(table + 16 * i, struct.pack("<QIHH", address, length, 0, flag))
+            buffers = [(table, 16 * len(buffers), virtio.INDIRECT)]
+        for i in reversed(range(len(buffers))):
+            address, length, flag = buffers[i]
+            self.put_place(self.next + i, address, length, flag | (virtio.NEXT if i + 1 < len(buffers) else 0), number)
+        self.next += len(buffers)
+        self.set("notify", 0)
+        length = self.wait_used(len(buffers), number)
+        return (self.read(virtio.RAM + 0x14000, size) if size else b""), length
+
+    def is_used(self, count):
+        flags = self.m.read("w", self.desc + 16 * (count % self.size) + 14)
+        both = self.AVAIL | self.USED if count // self.size % 2 == 0 else 0
+        return flags & (self.AVAIL | self.USED) == both
+
+    def wait_used(self, places, number):
+        at = self.desc + 16 * (self.seen % self.size)
+        for _ in range(20000):
+            if self.is_used(self.seen):
+                self.seen += places
+                assert self.m.read("w", at + 12) == number
+                return self.m.readl(at + 8)
+        raise RuntimeError("the device does not answer")

@@ -140,6 +140,15 @@ class Debian(unittest.TestCase):
             self.assertEqual(m.power_off(), 0)
         self.is_clean(disk)
 
+    def test_packed_rings(self):
+        disk = self.raw()
+        cards = [f"{x},packed=on" for x in PCI]
+        with Machine(disk, cards=cards) as m:
+            self.use(m)
+            self.assertEqual(m.run("cut -c35 /sys/bus/virtio/devices/virtio[01]/features").split(), ["1", "1"])
+            self.assertEqual(m.power_off(), 0)
+        self.is_clean(disk)
+
     def test_serial_ports(self):
         """A console and a channel, each on a socket."""
         paths = [self.scratch / x for x in ("console", "channel")]

@@ -250,6 +250,7 @@ static void *blk_bus_side(struct dev *d)
 }
 
 static const struct dev_prop blk_props[] = {
+    VIRTIO_PROPS(struct virtio_blk, virtio),
     DEV_PROP(struct virtio_blk, "drive", DEV_PROP_BLOCK, node, .help = "its image: the id of a -drive or -blockdev"),
     DEV_PROP(struct virtio_blk, "serial", DEV_PROP_STRING, serial, .help = "what it calls itself, up to 20 letters"),
     DEV_PROP(struct virtio_blk, "queue-size", DEV_PROP_U32, queue_size, 256, VIRTIO_QUEUE_MAX, "places of a queue"),

@@ -158,6 +158,7 @@ static void *net_bus_side(struct dev *d)
 }
 
 static const struct dev_prop net_props[] = {
+    VIRTIO_PROPS(struct virtio_net, virtio),
     DEV_PROP(struct virtio_net, "netdev", DEV_PROP_NET, netdev, .help = "its network: the id of a -netdev"),
     DEV_PROP(struct virtio_net, "mac", DEV_PROP_STRING, mac_text, .help = "its address"),
     {0},

@@ -282,6 +282,7 @@ static void *serial_bus_side(struct dev *d)
 }
 
 static const struct dev_prop serial_props[] = {
+    VIRTIO_PROPS(struct virtio_serial, virtio),
     DEV_PROP(struct virtio_serial, "max_ports", DEV_PROP_U32, max_ports, PORTS, PORTS, "ports that there can be"), {0}};
 
 static const struct state_field serial_state[] = {

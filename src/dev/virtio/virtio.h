@@ -20,6 +20,7 @@ enum { VIRTIO_QUEUES = 64, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256 };
 #define VIRTIO_F_INDIRECT_DESC   (1ull << 28)
 #define VIRTIO_F_EVENT_IDX       (1ull << 29)
 #define VIRTIO_F_VERSION_1       (1ull << 32)
+#define VIRTIO_F_RING_PACKED     (1ull << 34)
 
 enum { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8, VIRTIO_NEEDS_RESET = 64,
        VIRTIO_FAILED = 128 };
@@ -53,6 +54,7 @@ struct virtio {
     struct dev *transport; /* whose lock, machine and reset it shares; NULL: not plugged in */
     void (*interrupt)(struct dev *transport, u32 reason, unsigned queue); /* from any thread, without the lock */
 
+    bool packed;  /* a property: offer packed rings */
     u64 features; /* as the driver took them */
     u32 status;
     u32 queues, queue_size;
@@ -87,7 +89,7 @@ void virtio_notify(struct virtio *v, unsigned queue);
 /* A chain of buffers: what the device reads, then what it writes. Freed by virtio_put(). */
 struct virtio_chain {
     struct virtio *v;
-    unsigned queue, head;
+    unsigned queue, head, places; /* head: what the ring calls it; the places that it takes there */
     u64 epoch;
     struct iovec *out, *in;
     u64 *in_addr; /* guest addresses of `in` */
@@ -108,6 +110,10 @@ bool virtio_chain_read(const struct virtio_chain *c, u64 offset, void *to, u64 l
 bool virtio_chain_write(const struct virtio_chain *c, u64 offset, const void *from, u64 len);
 /* The part [offset, offset + len) of a vector; the caller frees it. */
 struct iovec *virtio_cut(const struct iovec *iov, unsigned count, u64 offset, u64 len, unsigned *parts);
+
+/* The properties that every kind has beside its own. */
+#define VIRTIO_PROPS(type, member)                                                                 \
+    DEV_PROP(type, "packed", DEV_PROP_BOOL, member.packed, .help = "offer packed rings")
 
 /* The state that every kind saves beside its own. */
 #define VIRTIO_STATE(type, member)                                                                 \
