@@ -111,6 +111,7 @@ struct dev_env {
     struct mem_space *memory;
     struct vclock *clock;
     struct loop *loop;
+    unsigned cpus;
     void (*request)(void *opaque, enum dev_request r); /* any thread */
     /* Does the RTC follow the host's clock? Its value at 0 of the virtual clock, in seconds. */
     s64 epoch;

@@ -101,7 +101,8 @@ static bool make_board(struct machine *m, struct err *e)
 
 static void fill_env(struct machine *m)
 {
-    m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop, .request = dev_request,
+    m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop,
+                              .cpus = m->opts->cpus, .request = dev_request,
                               .epoch = m->opts->epoch, .globals = m->opts->globals,
                               .global_count = m->opts->global_count, .opaque = m};
 }

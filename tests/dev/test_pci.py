@@ -173,6 +173,14 @@ class ModernBlk(OldBlk):
             self.assertTrue(self.wait(m, SPI_MSI + 1))
             self.assertEqual(m.readl(d.card.msix + 0x800), 0)
 
+    def test_queues(self):
+        for option, queues, vectors in (("", 1, 2), (",num-queues=3", 3, 4), (",num-queues=3,vectors=2", 3, 2)):
+            with self.machine(device=option) as m:
+                d = self.device(m)
+                self.assertEqual(m.read("w", d.base + 0x12), queues)
+                self.assertEqual(d.card.read("w", d.card.capability(MSIX_CAP) + 2), vectors - 1)
+                self.assertEqual(d.config("w", 34), queues)
+
     def test_vectors_that_are_not_there(self):
         with self.machine() as m:
             d = self.device(m)

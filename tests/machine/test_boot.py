@@ -90,6 +90,10 @@ class Boot(unittest.TestCase):
                 g.send("poweroff -f")
                 self.assertEqual(g.end(), 0)
 
+    def test_gicv3(self):
+        for cpus in ("1", "4"):
+            to_the_end(self, "-M", "gic-version=3", "-smp", cpus)
+
     def test_it_starts_again(self):
         with Guest("-cpu", "cortex-a57", "-m", "256", "-smp", "2", initrd=small_system()) as g:
             g.shell()
@@ -149,8 +153,8 @@ class Boot(unittest.TestCase):
 @unittest.skipUnless(KERNEL and KERNEL.exists(), MISSING or "no debian-installer-12-netboot-arm64")
 class Long(unittest.TestCase):
     def test_the_installers_file_system(self):
-        for cpus in ("1", "2", "4"):
-            with Guest("-cpu", "cortex-a57", "-m", "512", "-smp", cpus, initrd=(KERNEL.parent / "initrd.gz").read_bytes()) as g:
+        for cpus, gic in (("1", "2"), ("2", "3"), ("4", "2"), ("4", "3"), ("12", "3")):
+            with Guest("-M", f"gic-version={gic}", "-cpu", "cortex-a57", "-m", "512", "-smp", cpus, initrd=(KERNEL.parent / "initrd.gz").read_bytes()) as g:
                 g.shell()
                 g.run("mount -t proc proc /proc")
                 self.assertIn("uart-pl011", " ".join(g.run("cat /proc/interrupts")))

@@ -188,6 +188,7 @@ class Debian(unittest.TestCase):
         with Machine(disk, machine="virt,gic-version=3", cpus=4) as m:
             self.use(m)
             self.assertIn("ITS-MSI", m.run("cat /proc/interrupts"))
+            self.assertEqual(m.run("ls /sys/block/vda/mq").split(), ["0", "1", "2", "3"])
             self.assertEqual(m.power_off(), 0)
         self.is_clean(disk)
 

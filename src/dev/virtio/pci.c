@@ -313,6 +313,8 @@ static bool pci_plug(struct dev *d, struct dev *what, struct err *e)
     struct virtio_pci *p = of(d);
     p->virtio = virtio_of(what);
     virtio_plug(p->virtio, d, pci_interrupt);
+    if (p->virtio->kind->spread)
+        p->virtio->kind->spread(p->virtio, d->env->cpus);
     return true;
 }
 

@@ -38,6 +38,7 @@ struct virtio_kind {
     /* On the loop: there may be something in the queue. */
     void (*kick)(struct virtio *v, unsigned queue);
     void (*reset)(struct virtio *v); /* under the transport's lock; NULL: nothing to do */
+    void (*spread)(struct virtio *v, unsigned cpus); /* have a queue for each CPU if nothing else was asked for; NULL: no */
 };
 
 /* A queue, as its driver has set it up, and how far the device is: all of it is saved. */
