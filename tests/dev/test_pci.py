@@ -1,6 +1,7 @@
 """The PCI bus and virtio's cards, driven without guest code; LYRE_TEST_PEER=1 runs it against Debian's QEMU."""
 
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,7 @@ class Cards(unittest.TestCase):
         return ["-drive", f"if=none,id=d,file={disk},format=raw", "-netdev", "user,id=n", "-device", "virtio-blk-pci,drive=d",
                 "-device", "virtio-rng-pci", "-device", f"virtio-net-pci,netdev=n{rom}", "-device", "virtio-rng-pci,vectors=0",
                 "-device", "virtio-rng-pci,disable-legacy=on", "-device", "virtio-rng-pci,disable-modern=on,addr=9.0",
+                "-device", "virtio-balloon-pci", "-device", "virtio-serial-pci",
                 "-device", "virtio-rng-pci,addr=a,multifunction=on", "-device", "virtio-rng-pci,addr=a.3"]
 
     @unittest.skipIf(PEER or not qtest.peer(), "it compares both")
@@ -187,6 +189,22 @@ class ModernBlk(OldBlk):
             d.set("queue", 0)
             d.set("vector", 7)
             self.assertEqual(d.get("vector"), NO_VECTOR)
+
+
+class Balloon(unittest.TestCase):
+    def test_pages_are_given_back(self):
+        with qtest.Machine("-device", "virtio-balloon-pci", peer=PEER) as m:
+            d = pci.Device(m, features=1 << virtio.VERSION_1, legacy=False)
+            pages = [virtio.RAM // 4096 + n for n in (0x100, 0x101, 0x300)]
+            for page in (*pages, pages[1] + 1):
+                m.ask(f"memset {page << 12:#x} 0x1000 0x55")
+            d.submit(struct.pack("<3I", *pages), 0)
+            for page in pages:
+                self.assertEqual(m.readl(page << 12), 0)
+            self.assertEqual(m.readl(pages[1] + 1 << 12), 0x55555555)
+            d.submit(struct.pack("<I", 0xffffff), 0)  # where no memory is
+            m.writel(d.base + 0x2004, 3)
+            self.assertEqual(m.readl(d.base + 0x2004), 3)
 
 
 class PackedBlk(unittest.TestCase):

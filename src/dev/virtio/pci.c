@@ -35,9 +35,10 @@ enum {
 static const struct model {
     u32 kind;
     u16 device, class, vectors; /* vectors 0: one for each queue, and one */
+    bool no_messages;
 } models[] = {
     {1, 0x1000, PCI_CLASS_ETHERNET, 4}, {2, 0x1001, PCI_CLASS_SCSI, 0}, {3, 0x1003, PCI_CLASS_COMMUNICATION, 2},
-    {4, 0x1005, PCI_CLASS_OTHER, 2},
+    {4, 0x1005, PCI_CLASS_OTHER, 2}, {5, 0x1002, PCI_CLASS_OTHER, .no_messages = true},
 };
 
 struct virtio_pci {
@@ -382,7 +383,8 @@ static bool pci_start(struct dev *d, struct err *e)
     if (p->no_old && p->no_modern)
         return err_set(e, EINVAL, "device cannot work as neither modern nor legacy mode is enabled");
     struct pci_identity id = identity(p, m);
-    u32 vectors = p->vectors != VECTORS_AUTO ? p->vectors : m->vectors ? m->vectors : p->virtio->queues + 1;
+    u32 usual = m->vectors || m->no_messages ? m->vectors : p->virtio->queues + 1;
+    u32 vectors = p->vectors != VECTORS_AUTO ? p->vectors : usual;
     pci_card_init(&p->card, d, &id);
     pci_config_set(&p->card, PCI_PIN, 1, 1);
     if (!p->no_modern)
@@ -444,4 +446,5 @@ static const struct state_field pci_state[] = {
 CARD(dev_virtio_blk_pci, "virtio-blk-pci", "virtio disk on a PCI card", dev_virtio_blk);
 CARD(dev_virtio_net_pci, "virtio-net-pci", "virtio network card", dev_virtio_net);
 CARD(dev_virtio_serial_pci, "virtio-serial-pci", "virtio serial ports on a PCI card", dev_virtio_serial);
+CARD(dev_virtio_balloon_pci, "virtio-balloon-pci", "virtio memory balloon on a PCI card", dev_virtio_balloon);
 CARD(dev_virtio_rng_pci, "virtio-rng-pci", "virtio random numbers on a PCI card", dev_virtio_rng);
