@@ -33,19 +33,17 @@ class Cards(unittest.TestCase):
         path.write_bytes(bytes(1 << 20))
         return path
 
-    def cards(self, disk, peer):
-        """The same cards in each."""
-        rom = ",romfile=" if peer else ""
+    def cards(self, disk):
         return ["-drive", f"if=none,id=d,file={disk},format=raw", "-netdev", "user,id=n", "-device", "virtio-blk-pci,drive=d",
-                "-device", "virtio-rng-pci", "-device", f"virtio-net-pci,netdev=n{rom}", "-device", "virtio-rng-pci,vectors=0",
+                "-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci,vectors=0",
                 "-device", "virtio-rng-pci,disable-legacy=on", "-device", "virtio-rng-pci,disable-modern=on,addr=9.0",
                 "-device", "virtio-balloon-pci", "-device", "virtio-serial-pci",
                 "-device", "virtio-rng-pci,addr=a,multifunction=on", "-device", "virtio-rng-pci,addr=a.3"]
 
     @unittest.skipIf(PEER or not qtest.peer(), "it compares both")
     def test_configuration_space(self):
-        with qtest.Machine(*self.cards(self.disk("ours"), False)) as ours, \
-             qtest.Machine(*self.cards(self.disk("theirs"), True), peer=True) as theirs:
+        with qtest.Machine(*self.cards(self.disk("ours"))) as ours, \
+             qtest.Machine(*self.cards(self.disk("theirs")), peer=True) as theirs:
             for function in [8 * slot for slot in range(12)] + [0x53, 0x100]:
                 for offset in [*range(0, 0x100, 4), 0x100, 0xffc]:
                     at = pci.ECAM + (function << 12) + offset
@@ -67,11 +65,19 @@ class Cards(unittest.TestCase):
                               (["-device", "virtio-rng-pci,bus=pci.7"], "Bus 'pci.7' not found"),
                               (["-device", "virtio-rng-pci,disable-legacy=on,disable-modern=on"], "neither"),
                               (["-device", "virtio-rng-pci,colour=red"], "colour"),
+                              (["-device", "virtio-rng-pci,romfile=x"], "romfile"),
+                              (["-nic", "user,model=tulip"], "tulip"),
                               (["-device", "virtio-rng-pci"] * 32, "no slot")):
             r = subprocess.run([*emulator.command_named(qtest.PEER), "-M", "virt", "-nographic", "-nic", "none", *options],
                                capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
             self.assertEqual(r.returncode, 1)
             self.assertIn(text, r.stderr)
+
+    @unittest.skipIf(PEER, "it needs a file for its ROM")
+    def test_boards_own_cards(self):
+        with qtest.Machine("-device", "virtio-rng-pci", "-nic", "user,model=virtio,mac=52:54:00:00:00:07", "-drive",
+                           f"if=virtio,format=raw,file={self.disk('d')}") as m:
+            self.assertEqual([pci.Card(m, i).read("w", 0x2e) for i in (1, 2, 3)], [1, 4, 2])
 
     def test_where_nothing_is(self):
         with qtest.Machine(peer=PEER) as m:

@@ -193,11 +193,14 @@ class Drivers(unittest.TestCase):
 
     def guest(self, *options):
         g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system)
+        self.prepare(g)
+        return g
+
+    def prepare(self, g):
         g.shell()
         for command in ("mknod /dev/null c 1 3", *(f"insmod /lib/{name}.ko" for name in MODULES), "mount -t proc proc /proc",
                         "mount -t sysfs sysfs /sys", "mount -t devtmpfs dev /dev"):
             self.assertEqual(g.run(command), [], command)
-        return g
 
     def test_reads_and_writes(self):
         data = random.Random(1).randbytes(8 << 20)
@@ -217,6 +220,17 @@ class Drivers(unittest.TestCase):
         for command in (["check", "-q", cow], ["convert", "-O", "raw", cow, self.scratch / "out"]):
             subprocess.run([*emulator.command_named("qemu-img"), *command], check=True, timeout=60)
         self.assertEqual(hashlib.sha256((self.scratch / "out").read_bytes()).digest(), hashlib.sha256(want).digest())
+
+    def test_cards_after_a_reset(self):
+        disk = self.scratch / "disk"
+        disk.write_bytes(b"\1" * (1 << 20))
+        for gic in ("2", "3"):
+            with self.guest("-M", f"gic-version={gic}", "-drive", f"file={disk},format=raw,if=virtio") as g:
+                g.send("reboot -f")
+                self.prepare(g)
+                self.assertEqual(g.run("sha256sum /dev/vda"), [hashlib.sha256(b"\1" * (1 << 20)).hexdigest() + "  /dev/vda"])
+                g.send("poweroff -f")
+                self.assertEqual(g.end(), 0)
 
     def test_the_network(self):
         data = random.Random(2).randbytes(2 << 20)

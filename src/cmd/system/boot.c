@@ -387,6 +387,21 @@ static void move_device(struct boot *b, size_t at)
     d[at] = last;
 }
 
+/* Take "model=" out of the words for a card; the caller frees it. NULL: it is not there. */
+static char *take_model(char *words)
+{
+    char *at = words;
+    while (at && strncmp(at, "model=", 6)) {
+        at = strchr(at, ',');
+        at += at != NULL;
+    }
+    if (!at)
+        return NULL;
+    char *end = at + strcspn(at, ","), *model = xprintf("%.*s", (int)(end - at - 6), at + 6);
+    memmove(at, end + (*end == ','), strlen(end + (*end == ',')) + 1);
+    return model;
+}
+
 /* A network and its card, which gets what the network does not know. The board's own cards are in the slots before those
  * of other devices. */
 static enum answer opt_nic(struct boot *b, const struct option *o, const char *arg)
@@ -401,7 +416,10 @@ static enum answer opt_nic(struct boot *b, const struct option *o, const char *a
     struct net_opts *n = &b->machine.netdevs[b->machine.netdev_count - 1];
     if (!n->id)
         n->id = xprintf("net%zu", b->machine.netdev_count - 1);
-    char *device = xprintf("virtio-net-pci,netdev=%s%s%s", n->id, rest ? "," : "", rest ? rest : "");
+    char *model = take_model(rest);
+    char *device = xprintf("%s,netdev=%s%s%s", model && strcmp(model, "virtio") ? model : "virtio-net-pci", n->id,
+                           rest && *rest ? "," : "", rest ? rest : "");
+    free(model);
     enum answer a = opt_device(b, o, device);
     move_device(b, b->nics++);
     free(device);

@@ -50,6 +50,7 @@ void pci_card_free(struct pci_card *c)
 {
     mem_range_free(c->msix_range);
     free(c->addr);
+    free(c->rom);
 }
 
 /* ---- BARs ---- */

@@ -150,6 +150,8 @@ static bool place(struct pci_host *h, struct pci_card *c, struct err *e)
 {
     unsigned slot = 0, function = 0;
     char rest;
+    if (c->rom && *c->rom)
+        return err_set(e, ENOTSUP, "romfile=%s is not supported: cards have no ROM", c->rom);
     if (c->addr) {
         int n = sscanf(c->addr, "%x.%x%c", &slot, &function, &rest);
         if (n < 1 || n > 2 || slot >= SLOTS || function >= 8)

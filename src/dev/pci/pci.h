@@ -54,6 +54,7 @@ struct pci_card {
     unsigned devfn;       /* slot * 8 + function */
     char *addr;           /* properties: "SLOT[.FUNCTION]", hexadecimal; NULL: the next that is free */
     bool multifunction;
+    char *rom;            /* cards have none: it can only be empty */
 
     u8 config[PCI_CONFIG_SIZE];
     u8 writable[PCI_CONFIG_SIZE]; /* bits that the guest can change */
@@ -99,6 +100,7 @@ void pci_set_interrupt(struct pci_card *c, bool level);
 
 #define PCI_CARD_PROPS(type, member)                                                                \
     DEV_PROP(type, "addr", DEV_PROP_STRING, member.addr, .help = "slot and function: 3.0"),         \
+        DEV_PROP(type, "romfile", DEV_PROP_STRING, member.rom, .help = "can only be empty"),        \
         DEV_PROP(type, "multifunction", DEV_PROP_BOOL, member.multifunction, .help = "other functions of its slot may be used")
 
 #define PCI_CARD_STATE(type, member)                                                                \
