@@ -169,6 +169,17 @@ static struct dev *make_inner(struct machine *m, const struct dev *card)
     return inner;
 }
 
+/* Network cards whose address nobody gave have addresses that follow each other. */
+static bool set_address(struct machine *m, struct dev *d, const struct machine_device *o, struct err *e)
+{
+    if (!find_prop(d->class, "mac") || option(o->words, o->count, "mac"))
+        return true;
+    char *text = xprintf("52:54:00:12:34:%02x", (0x56 + m->unnamed_cards++) & 0xff);
+    bool good = dev_set(d, "mac", text, e);
+    free(text);
+    return good;
+}
+
 static bool make_device(struct machine *m, const struct machine_device *o, struct err *e)
 {
     const struct dev_class *c = dev_class_find(o->words[0], e);
@@ -179,7 +190,7 @@ static bool make_device(struct machine *m, const struct machine_device *o, struc
     const char *id = option(o->words, o->count, "id");
     struct dev *d = dev_new(c, id ? id : c->name, &m->env), *inner = make_inner(m, d);
     add(m, d);
-    return configure(m, d, inner, o->words, o->count, e) &&
+    return configure(m, d, inner, o->words, o->count, e) && set_address(m, inner ? inner : d, o, e) &&
            (!inner || (dev_start(inner, e) && c->plug(d, inner, e))) && dev_start(d, e) &&
            plug(m, d, option(o->words, o->count, "bus"), e);
 }

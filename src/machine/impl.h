@@ -13,6 +13,7 @@ struct machine {
     struct loop *loop; /* the graph's */
     struct node **drives; /* as opts->drives */
     struct netdev **netdevs; /* as opts->netdevs */
+    unsigned unnamed_cards; /* network cards without an address of the user's */
     struct vclock *clock;
     struct mem_range *root, *ram;
     struct mem_space *memory;

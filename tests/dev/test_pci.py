@@ -79,6 +79,19 @@ class Cards(unittest.TestCase):
                            f"if=virtio,format=raw,file={self.disk('d')}") as m:
             self.assertEqual([pci.Card(m, i).read("w", 0x2e) for i in (1, 2, 3)], [1, 4, 2])
 
+    def test_addresses_of_network_cards(self):
+        cards = ["", ",mac=52:54:00:00:00:99", ""]
+        options = [x for i, card in enumerate(cards)
+                   for x in ("-netdev", f"user,id=n{i}", "-device", f"virtio-net-pci,netdev=n{i},romfile={card}")]
+        with qtest.Machine(*options, peer=PEER) as m:
+            last = []
+            for slot in (1, 2, 3):
+                c = pci.Card(m, slot)
+                c.place()
+                last.append(m.read("b", c.modern + 0x2005))
+                c.write("w", pci.COMMAND, 0)
+            self.assertEqual(last, [0x56, 0x99, 0x57])
+
     def test_where_nothing_is(self):
         with qtest.Machine(peer=PEER) as m:
             self.assertEqual(m.readl(pci.ECAM + (5 << 15)), 0xffffffff)
