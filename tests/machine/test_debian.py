@@ -56,7 +56,7 @@ class Machine(console.Console):
         self.until(b"Password: ")
         self.send(debian_disk.PASSWORD)
         self.until(PROMPT)
-        self.run("bind 'set enable-bracketed-paste off'")
+        self.run("bind 'set enable-bracketed-paste off'; dmesg -n 1")  # so that prompts and answers are all there is
 
     def run(self, command):
         """What a command prints."""
@@ -189,6 +189,14 @@ class Debian(unittest.TestCase):
             self.use(m)
             self.assertIn("ITS-MSI", m.run("cat /proc/interrupts"))
             self.assertEqual(m.run("ls /sys/block/vda/mq").split(), ["0", "1", "2", "3"])
+            line = "grep virtio1-input.0 /proc/interrupts"
+            number, *before = m.run(line).split()[:5]
+            m.run(f"echo 4 > /proc/irq/{number[:-1]}/smp_affinity; cat /proc/irq/{number[:-1]}/effective_affinity")
+            m.ssh("head -c 1000000 /dev/zero")  # which moves it to the third CPU, and has it interrupted
+            after = m.run(line).split()[1:5]
+            self.assertGreater(int(after[2]), int(before[2]))
+            cpu = "/sys/devices/system/cpu/cpu3/online"
+            self.assertEqual(m.run(f"echo 0 > {cpu}; nproc; echo 1 > {cpu}; nproc").split(), ["3", "4"])
             self.assertEqual(m.power_off(), 0)
         self.is_clean(disk)
 
