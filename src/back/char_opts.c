@@ -19,6 +19,15 @@ static const struct {
     {"socket", CHAR_SOCKET, false},
 };
 
+const char *char_kind_name(unsigned kind)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (kinds[i].kind == kind)
+            return kinds[i].name;
+    }
+    return NULL;
+}
+
 static bool parse_switch(const char *name, const char *value, bool *to, struct err *e)
 {
     if (!strcmp(value, "on") || !strcmp(value, "yes"))

@@ -53,7 +53,10 @@ struct board_option {
 
 struct board {
     const char *name;   /* "virt"; the full name has the guest before it */
+    const char *version; /* a name of its own for clients that keep to one: "virt-7.2"; NULL: none */
     const char *isa, *help, *default_cpu;
+    const char *cpu_type; /* what a CPU's type is called behind its model: "cortex-a57-arm-cpu" */
+    const char *ram_id;   /* the memory's */
     unsigned max_cpus;
     u64 ram_at, default_ram, max_ram;
     enum cpu_conduit conduit;
@@ -74,6 +77,9 @@ struct board {
 /* The board called "aarch64/virt", or "virt" where `isa` is given; NULL lists those that there are in the message. */
 const struct board *board_find(const char *name, const char *isa, struct err *e);
 const struct board *board_at(unsigned i);
+
+/* Its name or that of its version. */
+bool board_is_called(const struct board *b, const char *name);
 
 struct dev *board_dev(const struct board_setup *s, const char *name);
 

@@ -145,28 +145,33 @@ static bool configure(struct machine *m, struct dev *d, char **words, size_t cou
     return true;
 }
 
-static bool make_device(struct machine *m, const struct machine_device *o, struct err *e)
+/* NULL on failure. */
+static struct dev *make_device(struct machine *m, const struct machine_device *o, struct err *e)
 {
     const struct dev_class *c = dev_class_find(o->words[0], e);
     if (!c)
-        return false;
-    if (!c->bus)
-        return err_set(e, EINVAL, "'%s' is a part of boards; users cannot add it", c->name);
+        return NULL;
+    if (!c->bus) {
+        err_set(e, EINVAL, "'%s' is a part of boards; users cannot add it", c->name);
+        return NULL;
+    }
     const char *id = option(o->words, o->count, "id");
     struct dev *d = dev_new(c, id ? id : c->name, &m->env);
     if (configure(m, d, o->words, o->count, e) && dev_start(d, e) && plug(m, d, e)) {
         d->next = m->setup.devs;
         m->setup.devs = d;
-        return true;
+        return d;
     }
     dev_free(d);
-    return false;
+    return NULL;
 }
 
 bool machine_make_devices(struct machine *m, struct err *e)
 {
+    m->devices = xcalloc(m->opts->device_count + 1, sizeof(struct dev *));
     for (size_t i = 0; i < m->opts->device_count; i++) {
-        if (!make_device(m, &m->opts->devices[i], e))
+        m->devices[i] = make_device(m, &m->opts->devices[i], e);
+        if (!m->devices[i])
             return err_prefix(e, "-device %s", m->opts->devices[i].words[0]);
     }
     return true;

@@ -13,6 +13,7 @@ struct machine {
     struct loop *loop; /* the graph's */
     struct node **drives; /* as opts->drives */
     struct netdev **netdevs; /* as opts->netdevs */
+    struct dev **devices;    /* as opts->devices */
     struct vclock *clock;
     struct mem_range *root, *ram;
     struct mem_space *memory;
@@ -28,16 +29,20 @@ struct machine {
     struct loop_task wake; /* posted when a request was made */
     _Atomic bool woken;
     bool over, stopped;
+    enum machine_state state; /* while stopped */
     struct machine_listener *listeners;
 };
 
 /* Images, and what users add. */
+bool machine_make_objects(struct machine *m, struct err *e);
 bool machine_make_drives(struct machine *m, struct err *e);
 bool machine_free_drives(struct machine *m, struct err *e);
 bool machine_make_netdevs(struct machine *m, struct err *e);
 void machine_free_netdevs(struct machine *m);
 bool machine_make_devices(struct machine *m, struct err *e);
 
+/* False: tests, or an empty board. */
+bool machine_has_cpus(const struct machine *m);
 /* CPUs and their engine; a machine without them does nothing here. */
 bool machine_make_cpus(struct machine *m, struct err *e);
 void machine_free_cpus(struct machine *m);

@@ -77,14 +77,22 @@ class Guest:
 
     def shell(self):
         """Wait for a prompt; what came before it."""
-        while PROMPT not in self.output:
-            if not self.read():
-                raise EOFError(f"it ended:\n{self.output[-3000:].decode(errors='replace')}")
-        text, _, self.output = self.output.partition(PROMPT)
-        return text.decode(errors="replace")
+        return self.until(PROMPT).decode(errors="replace")
 
     def send(self, command):
         self.process.stdin.write(command.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def until(self, end):
+        """Wait for some bytes; what came up to them."""
+        while end not in self.output:
+            if not self.read():
+                raise EOFError(f"it ended:\n{self.output[-3000:].decode(errors='replace')}")
+        text, _, self.output = self.output.partition(end)
+        return text
+
+    def send_keys(self, data):
+        self.process.stdin.write(data)
         self.process.stdin.flush()
 
     def run(self, command):

@@ -168,11 +168,13 @@ static const struct board_option options[] = {
     {"secure", "exception level 3: off", set_off},
     {"virtualization", "exception level 2: off", set_off},
     {"mte", "memory tags: off", set_off},
+    {"usb", "a USB controller: off", set_off},
+    {"dump-guest-core", "the guest's memory in core dumps: off", set_off},
     {NULL},
 };
 
 const struct board board_aarch64_virt = {
-    .name = "virt", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
+    .name = "virt", .version = "virt-7.2", .cpu_type = "arm-cpu", .ram_id = "mach-virt.ram", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
     .max_cpus = 8, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
     .conduit = CPU_CONDUIT_HVC, .controller = "gic", .power_key = "power", .console = "/pl011@9000000",
     .parts = parts, .wires = wires, .options = options, .part = virt_part, .connect = virt_connect,

@@ -148,6 +148,20 @@ void drive_free(struct machine_drive *d)
     json_free(d->options);
 }
 
+/* ---- -object ---- */
+
+struct json *parse_object(const char *text, struct err *e)
+{
+    if (*text == '{')
+        return json_parse(text, e);
+    size_t len = strcspn(text, ",");
+    bool named = !strncmp(text, "qom-type=", 9);
+    struct json *j = words_to_json(named ? text : text + len + (text[len] == ','));
+    if (!named)
+        json_set_owned(j, "qom-type", xprintf("%.*s", (int)len, text));
+    return j;
+}
+
 /* ---- -device ---- */
 
 static void add_word(struct machine_device *d, size_t *cap, char *word)
