@@ -10,14 +10,22 @@
 bool machine_make_drives(struct machine *m, struct err *e)
 {
     const struct machine_opts *o = m->opts;
+    bool *used = xcalloc(o->drive_count + 1, sizeof(*used)), good = true;
     m->drives = xcalloc(o->drive_count + 1, sizeof(*m->drives));
-    for (size_t i = 0; i < o->drive_count; i++) {
+    /* From the last on: those that others use come before these, and are opened as their children. */
+    for (size_t i = o->drive_count; i-- && good;) {
         const struct machine_drive *d = &o->drives[i];
-        m->drives[i] = node_open(m->graph, d->file, d->format, d->options, d->flags, e);
-        if (!m->drives[i])
-            return false;
+        struct json *options = d->options ? machine_blockdev(m, i, used) : NULL;
+        if (options)
+            json_free(json_take(options, "auto-read-only"));
+        if (!used[i]) {
+            m->drives[i] = node_open(m->graph, d->file, d->format, options, d->flags, e);
+            good = m->drives[i];
+        }
+        json_free(options);
     }
-    return true;
+    free(used);
+    return good;
 }
 
 bool machine_free_drives(struct machine *m, struct err *e)
@@ -37,10 +45,10 @@ bool machine_free_drives(struct machine *m, struct err *e)
 static struct node *find_drive(struct machine *m, const char *id, struct err *e)
 {
     for (size_t i = 0; i < m->opts->drive_count; i++) {
-        if (!strcmp(m->opts->drives[i].id, id))
+        if (!strcmp(m->opts->drives[i].id, id) && m->drives[i])
             return m->drives[i];
     }
-    err_set(e, ENOENT, "there is no drive or node '%s'", id);
+    err_set(e, ENOENT, "there is no drive or node '%s', or an image above it uses it", id);
     return NULL;
 }
 
@@ -134,8 +142,8 @@ static bool configure(struct machine *m, struct dev *d, char **words, size_t cou
 {
     for (size_t i = 1; i < count; i++) {
         char *value = strchr(words[i], '=');
-        if (!strncmp(words[i], "id=", 3))
-            continue;
+        if (!strncmp(words[i], "id=", 3) || !strncmp(words[i], "bootindex=", 10))
+            continue; /* there is no firmware that asks for an order */
         char *name = xprintf("%.*s", value ? (int)(value - words[i]) : (int)strlen(words[i]), words[i]);
         bool good = set_prop(m, d, name, value ? value + 1 : "on", e);
         free(name);

@@ -35,6 +35,8 @@ struct machine {
 
 /* Images, and what users add. */
 bool machine_make_objects(struct machine *m, struct err *e);
+/* The options of the i-th drive with what they name in the place of the names; used[]: which drives that were. */
+struct json *machine_blockdev(const struct machine *m, size_t i, bool *used);
 bool machine_make_drives(struct machine *m, struct err *e);
 bool machine_free_drives(struct machine *m, struct err *e);
 bool machine_make_netdevs(struct machine *m, struct err *e);

@@ -119,7 +119,7 @@ struct loop *machine_loop(struct machine *m);
 struct dev *machine_dev(struct machine *m, const char *name);
 struct dev *machine_devs(struct machine *m); /* the first of all: the board's, and what users added */
 struct dev *machine_device(struct machine *m, size_t i); /* of machine_opts.devices */
-struct node *machine_drive(struct machine *m, size_t i); /* of machine_opts.drives */
+struct node *machine_drive(struct machine *m, size_t i); /* of machine_opts.drives; NULL: one above has it */
 struct mem_space *machine_memory(struct machine *m);
 struct mem_range *machine_memory_tree(struct machine *m);
 /* Counters of the engine, in a form for people. */

@@ -96,7 +96,7 @@ struct json *qmp_do_query_block(struct monitor *m, const struct json *args, stru
         const struct machine_drive *d = &o->drives[i];
         char *path = NULL;
         const char *user = user_of(m, d, &path);
-        if (d->options && !user)
+        if (!machine_drive(m->machine, i) || (d->options && !user))
             continue; /* an image that nobody shows to the guest */
         struct json *j = json_object();
         json_set_string(j, "device", d->options ? "" : d->id);
@@ -117,8 +117,10 @@ struct json *qmp_do_query_named_block_nodes(struct monitor *m, const struct json
 {
     struct json *list = json_list();
     const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->drive_count; i++)
-        json_push(list, medium_info(machine_drive(m->machine, i), &o->drives[i]));
+    for (size_t i = 0; i < o->drive_count; i++) {
+        if (machine_drive(m->machine, i))
+            json_push(list, medium_info(machine_drive(m->machine, i), &o->drives[i]));
+    }
     return list;
 }
 

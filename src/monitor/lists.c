@@ -117,8 +117,19 @@ struct json *qmp_do_query_chardev_backends(struct monitor *m, const struct json 
     return list;
 }
 
-/* There is no migration. */
+/* There is no migration; clients may ask to be told of it. */
 struct json *qmp_do_query_migrate_capabilities(struct monitor *m, const struct json *args, struct err *e)
 {
-    return json_list();
+    struct json *list = json_list(), *events = json_object();
+    json_set_string(events, "capability", "events");
+    json_set_bool(events, "state", m->migration_events);
+    json_push(list, events);
+    return list;
+}
+
+struct json *qmp_do_migrate_set_capabilities(struct monitor *m, const struct json *args, struct err *e)
+{
+    for (const struct json *c = json_get(args, "capabilities")->first; c; c = c->next)
+        m->migration_events = json_get(c, "state")->boolean;
+    return json_object();
 }

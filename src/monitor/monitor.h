@@ -15,6 +15,7 @@ struct monitor {
     struct machine *machine;
     const char *package; /* whose version this is: "Lyrebird 0.1" */
     const struct monitor_option *options;
+    bool migration_events; /* they are wanted */
     unsigned x_size; /* bytes and kind of what was last asked to be shown of memory; 0: nothing was */
     char x_kind;
 };

@@ -577,6 +577,19 @@ static enum answer opt_display(struct boot *b, const struct option *o, const cha
     return GO_ON;
 }
 
+/* Sound: "driver=none,id=ID", or the same as JSON. */
+static enum answer opt_audiodev(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct json *j = parse_object(arg, &e);
+    if (!j)
+        return complain(b, "-audiodev %s: %s", arg, e.text);
+    const char *driver = json_get_string(j, "driver") ? json_get_string(j, "driver") : json_get_string(j, "qom-type");
+    bool none = driver && (!strcmp(driver, "none") || !strcmp(driver, "driver=none"));
+    json_free(j);
+    return none ? GO_ON : complain(b, "-audiodev %s: there is no sound yet, only the driver none", arg);
+}
+
 /* What can only be none. */
 static enum answer opt_none(struct boot *b, const struct option *o, const char *arg)
 {
@@ -657,6 +670,8 @@ static const struct option options[] = {
     {"net", "none", opt_net, NULL},
     {"vga", "none", opt_none, NULL},
     {"nodefaults", NULL, opt_nodefaults, NULL},
+    {"audiodev", "none,id=ID", opt_audiodev, NULL},
+    {"no-acpi", NULL, opt_nothing, NULL},
     {"no-user-config", NULL, opt_nothing, NULL},
     {"name", "text", opt_name, "the machine's name, for monitors"},
     {"uuid", "uuid", opt_uuid, "its UUID"},
