@@ -61,6 +61,7 @@ struct board {
     u64 ram_at, default_ram, max_ram;
     enum cpu_conduit conduit;
     const char *controller; /* the part that interrupts go to */
+    const char *fw_cfg;     /* the part that firmware asks for data; NULL: none */
     const char *power_key;  /* the part whose input 0 asks the guest to power off; NULL: none */
     const char *console;    /* the node that firmware and kernels print to */
     const struct board_part *parts; /* ended by a NULL name */

@@ -34,6 +34,8 @@ struct machine {
 };
 
 /* Images, and what users add. */
+/* What firmware finds in fw_cfg. */
+bool machine_fill_fw_cfg(struct machine *m, struct err *e);
 bool machine_make_objects(struct machine *m, struct err *e);
 /* The options of the i-th drive with what they name in the place of the names; used[]: which drives that were. */
 struct json *machine_blockdev(const struct machine *m, size_t i, bool *used);

@@ -127,7 +127,7 @@ static bool make_all(struct machine *m, struct err *e)
         !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
-    if (!make_board(m, e) || !machine_make_devices(m, e))
+    if (!make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e))
         return false;
     mem_space_update(m->memory);
     if (m->opts->qtest) {

@@ -46,6 +46,8 @@ struct machine_opts {
     const char *cpu;           /* NULL: the board's default */
     unsigned cpus;
     u64 ram;                   /* bytes */
+    struct json **fw_files;    /* of fw_cfg: "name", and "string" or the "file" that has the contents */
+    size_t fw_file_count;
     const char *kernel, *initrd, *append, *dtb; /* NULL: none */
     struct char_opts *chardevs; /* with ids */
     size_t chardev_count;

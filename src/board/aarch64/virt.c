@@ -24,6 +24,7 @@ static const struct board_part parts[] = {
     {"v2m", "arm-gicv2m", {0x08020000}, .inside = "intc@8000000", .props = "base-spi=80,num-spi=64"},
     {"uart0", "pl011", {0x09000000}, SPI(1, LEVEL), .serial = 1},
     {"rtc", "pl031", {0x09010000}, SPI(2, LEVEL)},
+    {"fw_cfg", "fw_cfg_mem", {0x09020000, 0x09020008, 0x09020010}},
     {"gpio", "pl061", {0x09030000}, SPI(7, LEVEL)},
     {"power", "gpio-key"},
     {"virtio-mmio", "virtio-mmio", {0x0a000000}, SPI(16, EDGE), .count = 32, .step = 0x200},
@@ -176,7 +177,7 @@ static const struct board_option options[] = {
 const struct board board_aarch64_virt = {
     .name = "virt", .version = "virt-7.2", .cpu_type = "arm-cpu", .ram_id = "mach-virt.ram", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
     .max_cpus = 8, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
-    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .power_key = "power", .console = "/pl011@9000000",
+    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .fw_cfg = "fw_cfg", .power_key = "power", .console = "/pl011@9000000",
     .parts = parts, .wires = wires, .options = options, .part = virt_part, .connect = virt_connect,
     .describe = virt_describe, .boot = fw_boot_arm64,
 };

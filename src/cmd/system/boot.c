@@ -31,7 +31,7 @@ struct boot {
     struct machine_opts machine;
     char **words; /* that others point into */
     size_t word_count, word_cap;
-    size_t object_cap, chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
+    size_t fw_file_cap, object_cap, chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
     unsigned drives; /* of -drive, for their names */
     unsigned serials;
     const char *board;
@@ -273,6 +273,16 @@ static enum answer opt_append(struct boot *b, const struct option *o, const char
 static enum answer opt_dtb(struct boot *b, const struct option *o, const char *arg)
 {
     b->machine.dtb = arg;
+    return GO_ON;
+}
+
+static enum answer opt_fw_cfg(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct json *j = parse_fw_cfg(arg, &e);
+    if (!j)
+        return complain(b, "-fw_cfg %s: %s", arg, e.text);
+    VEC_PUSH(b->machine.fw_files, b->machine.fw_file_count, b->fw_file_cap) = j;
     return GO_ON;
 }
 
@@ -649,6 +659,7 @@ static const struct option options[] = {
     {"initrd", "file", opt_initrd, "its initial file system"},
     {"append", "text", opt_append, "its command line"},
     {"dtb", "file", opt_dtb, "a device tree in place of the machine's own"},
+    {"fw_cfg", "name=NAME,string=TEXT|file=PATH", opt_fw_cfg, "a file for firmware, and for guests that ask fw_cfg"},
     {"rtc", "base=utc|localtime|date", opt_rtc, "what the clock shows first"},
     {"nographic", NULL, opt_nographic, "the first serial line is on the terminal; Ctrl-a h lists its keys"},
     {"display", "none", opt_display, "no display"},
@@ -881,6 +892,9 @@ static void free_options(struct boot *b)
     for (size_t i = 0; i < m->device_count; i++)
         device_free(&m->devices[i]);
     free(m->devices);
+    for (size_t i = 0; i < m->fw_file_count; i++)
+        json_free(m->fw_files[i]);
+    free(m->fw_files);
     for (size_t i = 0; i < m->object_count; i++)
         json_free(m->objects[i]);
     free(m->objects);

@@ -6,6 +6,7 @@ const struct monitor_option option_hints[] = {
     {"accel", ""},
     {"memory", "size:size"},
     {"smp-opts", "cpus:number sockets:number clusters:number cores:number threads:number maxcpus:number"},
+    {"fw_cfg", "name:string file:string string:string"},
     {"rtc", "base:string clock:string"},
     {"chardev", "backend:string path:string host:string port:string fd:string server:boolean wait:boolean mux:boolean "
                 "signal:boolean append:boolean"},

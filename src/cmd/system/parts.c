@@ -148,6 +148,33 @@ void drive_free(struct machine_drive *d)
     json_free(d->options);
 }
 
+/* ---- -fw_cfg ---- */
+
+struct json *parse_fw_cfg(const char *text, struct err *e)
+{
+    struct json *j = json_object();
+    bool first = true, good = true;
+    for (char *w; good && (w = next_word(&text)); free(w), first = false) {
+        char *value = strchr(w, '=');
+        if (value)
+            *value++ = 0;
+        if (!value && first)
+            json_set_string(j, "name", w);
+        else if (value && (!strcmp(w, "name") || !strcmp(w, "string") || !strcmp(w, "file")))
+            json_set_string(j, w, value);
+        else
+            good = err_set(e, EINVAL, "Invalid parameter '%s'", w);
+    }
+    if (good && !json_get_string(j, "name"))
+        good = err_set(e, EINVAL, "Parameter 'name' is missing");
+    if (good && !json_get(j, "string") == !json_get(j, "file"))
+        good = err_set(e, EINVAL, "it wants either string= or file=");
+    if (good)
+        return j;
+    json_free(j);
+    return NULL;
+}
+
 /* ---- -object ---- */
 
 struct json *parse_object(const char *text, struct err *e)

@@ -17,6 +17,9 @@ void drive_free(struct machine_drive *d);
 /* -object: "KIND,id=ID,name=value ...", or JSON with a member "qom-type". The caller frees it; NULL on failure. */
 struct json *parse_object(const char *text, struct err *e);
 
+/* -fw_cfg: "[name=]NAME,string=TEXT" or "file=PATH". The caller frees it; NULL on failure. */
+struct json *parse_fw_cfg(const char *text, struct err *e);
+
 /* -device: "CLASS,name=value ...", or JSON with a member "driver". */
 bool parse_device(struct machine_device *d, const char *text, struct err *e);
 void device_free(struct machine_device *d);
