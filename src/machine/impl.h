@@ -34,6 +34,8 @@ struct machine {
 };
 
 /* Images, and what users add. */
+/* What machine_opts.loaders name; *entry becomes where the first CPU is to start, if one of them says. */
+bool machine_load_more(struct machine *m, u64 *entry, struct err *e);
 /* What firmware finds in fw_cfg. */
 bool machine_fill_fw_cfg(struct machine *m, struct err *e);
 bool machine_make_objects(struct machine *m, struct err *e);

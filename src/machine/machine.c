@@ -212,14 +212,14 @@ u8 *machine_fdt(struct machine *m, size_t *len, struct err *e)
 static bool load(struct machine *m, struct err *e)
 {
     const struct machine_opts *o = m->opts;
-    if (!o->kernel)
+    if (!o->kernel && !o->loader_count)
         return err_set(e, EINVAL, "which kernel? say -kernel FILE; firmware (-bios, -pflash) is not supported yet");
     struct fw_boot b = {.kernel = o->kernel, .initrd = o->initrd, .dtb = o->dtb, .append = o->append,
                         .ram = o->board->ram_at, .ram_size = o->ram};
     if (!make_tree(m, e))
         return false;
     b.tree = m->setup.tree;
-    if (!o->board->boot(&b, m->memory, e))
+    if (!(o->kernel ? o->board->boot : fw_boot_none)(&b, m->memory, e) || !machine_load_more(m, &b.entry, e))
         return false;
     machine_restart_cpus(m, b.entry, b.arg);
     return true;

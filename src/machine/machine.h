@@ -26,6 +26,14 @@ struct machine_device {
     size_t count;
 };
 
+/* What is put into memory when the machine starts, behind its kernel. */
+struct machine_loader {
+    char *file;         /* an ELF file, or anything for `addr`; NULL: a number, or nothing */
+    u64 addr, data;
+    unsigned data_len;  /* bytes of `data`; 0: none */
+    bool has_addr, big_endian, raw, sets_pc; /* raw: an ELF file, too, goes to `addr`; sets_pc: the first CPU starts there */
+};
+
 /* A kind of object that -object makes, and its properties. */
 struct machine_object_prop {
     const char *name, *type; /* NULL ends a list */
@@ -48,6 +56,8 @@ struct machine_opts {
     u64 ram;                   /* bytes */
     struct json **fw_files;    /* of fw_cfg: "name", and "string" or the "file" that has the contents */
     size_t fw_file_count;
+    struct machine_loader *loaders;
+    size_t loader_count;
     const char *kernel, *initrd, *append, *dtb; /* NULL: none */
     struct char_opts *chardevs; /* with ids */
     size_t chardev_count;

@@ -31,7 +31,7 @@ struct boot {
     struct machine_opts machine;
     char **words; /* that others point into */
     size_t word_count, word_cap;
-    size_t fw_file_cap, object_cap, chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
+    size_t loader_cap, fw_file_cap, object_cap, chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
     unsigned drives; /* of -drive, for their names */
     unsigned serials;
     const char *board;
@@ -364,7 +364,15 @@ static enum answer opt_device(struct boot *b, const struct option *o, const char
 {
     struct err e;
     struct machine_device *d = &VEC_PUSH(b->machine.devices, b->machine.device_count, b->device_cap);
-    return parse_device(d, arg, &e) ? GO_ON : complain(b, "-device %s: %s", arg, e.text);
+    if (!parse_device(d, arg, &e))
+        return complain(b, "-device %s: %s", arg, e.text);
+    if (strcmp(d->words[0], "loader"))
+        return GO_ON;
+    struct machine_loader *l = &VEC_PUSH(b->machine.loaders, b->machine.loader_count, b->loader_cap);
+    bool good = parse_loader(l, d, &e);
+    device_free(d);
+    b->machine.device_count--;
+    return good ? GO_ON : complain(b, "-device %s: %s", arg, e.text);
 }
 
 /* A property of all devices of a class. */
@@ -655,7 +663,7 @@ static const struct option options[] = {
     {"accel", "name", opt_accel, "how CPUs run ('-accel help' lists the ways)"},
     {"smp", "n", opt_smp, "number of CPUs"},
     {"m", "size", opt_memory, "memory, in MiB or with K, M, G, T"},
-    {"kernel", "file", opt_kernel, "the kernel: for arm64 an Image, perhaps compressed by gzip, or an ELF file"},
+    {"kernel", "file", opt_kernel, "the kernel: for arm64 an Image, perhaps compressed (gzip, zboot), or an ELF file"},
     {"initrd", "file", opt_initrd, "its initial file system"},
     {"append", "text", opt_append, "its command line"},
     {"dtb", "file", opt_dtb, "a device tree in place of the machine's own"},
@@ -668,7 +676,7 @@ static const struct option options[] = {
     {"chardev", "kind,id=ID[,...]", opt_chardev, "a character device: null, stdio, file, pipe, pty, socket"},
     {"drive", "file=PATH[,...]", opt_drive, "a disk: format=, readonly=on, cache=, discard=unmap; if=none,id=ID for -device"},
     {"blockdev", "driver=KIND,node-name=ID,...", opt_blockdev, "an image for -device, also as JSON"},
-    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; also as JSON"},
+    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; loader,file=PATH,addr=N; also as JSON"},
     {"global", "class.prop=value", opt_global, "a property of all devices of a class"},
     {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
     {"qmp", "where", opt_monitor, "speak QMP there"},
@@ -892,6 +900,9 @@ static void free_options(struct boot *b)
     for (size_t i = 0; i < m->device_count; i++)
         device_free(&m->devices[i]);
     free(m->devices);
+    for (size_t i = 0; i < m->loader_count; i++)
+        free(m->loaders[i].file);
+    free(m->loaders);
     for (size_t i = 0; i < m->fw_file_count; i++)
         json_free(m->fw_files[i]);
     free(m->fw_files);

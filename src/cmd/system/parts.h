@@ -23,5 +23,7 @@ struct json *parse_fw_cfg(const char *text, struct err *e);
 /* -device: "CLASS,name=value ...", or JSON with a member "driver". */
 bool parse_device(struct machine_device *d, const char *text, struct err *e);
 void device_free(struct machine_device *d);
+/* The same of the class "loader", which is none. */
+bool parse_loader(struct machine_loader *l, const struct machine_device *d, struct err *e);
 
 #endif
