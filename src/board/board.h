@@ -7,8 +7,9 @@
 #include "fw/boot.h"
 
 struct chardev;
+struct node;
 
-enum { BOARD_WINDOWS = 4, BOARD_NO_SERIAL = 0 };
+enum { BOARD_WINDOWS = 4, BOARD_NO_SERIAL = 0, BOARD_FLASHES = 2 };
 
 /* A device, or `count` of them in a row (0: one); their names then are "NAME0", "NAME1" ... */
 struct board_part {
@@ -39,6 +40,7 @@ struct board_setup {
     u64 ram;                  /* bytes */
     const char *cpu_model;    /* as the user says it: "cortex-a57,pauth=off" */
     struct cpu_port **cpu;    /* NULL: there are none (tests) */
+    struct node *flash[BOARD_FLASHES]; /* images of banks of flash that hold no firmware; NULL: blank */
     struct dev *devs;
     struct fw_node *tree;
     u64 random[5];            /* fresh bits for the guest */
@@ -61,6 +63,7 @@ struct board {
     u64 ram_at, default_ram, max_ram;
     enum cpu_conduit conduit;
     const char *controller; /* the part that interrupts go to */
+    u64 firmware_at, firmware_size; /* where firmware is, in what else would be flash; 0: there can be none */
     const char *fw_cfg;     /* the part that firmware asks for data; NULL: none */
     const char *power_key;  /* the part whose input 0 asks the guest to power off; NULL: none */
     const char *console;    /* the node that firmware and kernels print to */

@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const struct dev_class *const classes[] = {
-    &dev_fw_cfg, &dev_pl011, &dev_gicv2, &dev_gicv2m, &dev_pl031, &dev_pl061, &dev_gpio_key, &dev_virtio_mmio, &dev_virtio_blk,
+    &dev_cfi01, &dev_fw_cfg, &dev_pl011, &dev_gicv2, &dev_gicv2m, &dev_pl031, &dev_pl061, &dev_gpio_key, &dev_virtio_mmio, &dev_virtio_blk,
     &dev_virtio_net, &dev_virtio_rng,
 };
 

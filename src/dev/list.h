@@ -4,7 +4,7 @@
 
 #include "dev/dev.h"
 
-extern const struct dev_class dev_fw_cfg, dev_pl011, dev_gicv2, dev_gicv2m, dev_pl031, dev_pl061, dev_gpio_key, dev_virtio_mmio, dev_virtio_blk, dev_virtio_net,
+extern const struct dev_class dev_cfi01, dev_fw_cfg, dev_pl011, dev_gicv2, dev_gicv2m, dev_pl031, dev_pl061, dev_gpio_key, dev_virtio_mmio, dev_virtio_blk, dev_virtio_net,
     dev_virtio_rng;
 
 #endif

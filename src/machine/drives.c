@@ -31,6 +31,8 @@ bool machine_make_drives(struct machine *m, struct err *e)
 bool machine_free_drives(struct machine *m, struct err *e)
 {
     bool good = true;
+    if (m->drives)
+        loop_turn(m->loop, false); /* what devices have posted */
     for (size_t i = 0; m->drives && i < m->opts->drive_count; i++) {
         if (m->drives[i]) {
             node_drain(m->drives[i]);
@@ -42,7 +44,7 @@ bool machine_free_drives(struct machine *m, struct err *e)
     return good;
 }
 
-static struct node *find_drive(struct machine *m, const char *id, struct err *e)
+struct node *machine_find_drive(struct machine *m, const char *id, struct err *e)
 {
     for (size_t i = 0; i < m->opts->drive_count; i++) {
         if (!strcmp(m->opts->drives[i].id, id) && m->drives[i])
@@ -96,7 +98,7 @@ static bool set_prop(struct machine *m, struct dev *d, const char *name, const c
 {
     const struct dev_prop *p = find_prop(d->class, name);
     if (p && p->kind == DEV_PROP_BLOCK) {
-        struct node *n = find_drive(m, value, e);
+        struct node *n = machine_find_drive(m, value, e);
         return n && dev_set_link(d, name, DEV_PROP_BLOCK, n, e);
     }
     if (p && p->kind == DEV_PROP_CHAR) {

@@ -15,7 +15,7 @@ struct machine {
     struct netdev **netdevs; /* as opts->netdevs */
     struct dev **devices;    /* as opts->devices */
     struct vclock *clock;
-    struct mem_range *root, *ram;
+    struct mem_range *root, *ram, *rom; /* rom: firmware's; NULL: none */
     struct mem_space *memory;
     struct chardev **chardevs; /* as opts->chardevs */
     struct dev_env env;
@@ -36,6 +36,8 @@ struct machine {
 /* Images, and what users add. */
 /* What machine_opts.loaders name; *entry becomes where the first CPU is to start, if one of them says. */
 bool machine_load_more(struct machine *m, u64 *entry, struct err *e);
+/* The firmware's memory, and the images of flash, before the board is made. */
+bool machine_make_firmware(struct machine *m, struct err *e);
 /* What firmware finds in fw_cfg. */
 bool machine_fill_fw_cfg(struct machine *m, struct err *e);
 bool machine_make_objects(struct machine *m, struct err *e);
@@ -43,6 +45,8 @@ bool machine_make_objects(struct machine *m, struct err *e);
 struct json *machine_blockdev(const struct machine *m, size_t i, bool *used);
 bool machine_make_drives(struct machine *m, struct err *e);
 bool machine_free_drives(struct machine *m, struct err *e);
+/* By its id; NULL: there is none. */
+struct node *machine_find_drive(struct machine *m, const char *id, struct err *e);
 bool machine_make_netdevs(struct machine *m, struct err *e);
 void machine_free_netdevs(struct machine *m);
 bool machine_make_devices(struct machine *m, struct err *e);

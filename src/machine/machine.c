@@ -127,7 +127,7 @@ static bool make_all(struct machine *m, struct err *e)
         !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
-    if (!make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e))
+    if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e))
         return false;
     mem_space_update(m->memory);
     if (m->opts->qtest) {
@@ -212,14 +212,15 @@ u8 *machine_fdt(struct machine *m, size_t *len, struct err *e)
 static bool load(struct machine *m, struct err *e)
 {
     const struct machine_opts *o = m->opts;
-    if (!o->kernel && !o->loader_count)
-        return err_set(e, EINVAL, "which kernel? say -kernel FILE; firmware (-bios, -pflash) is not supported yet");
+    bool direct = o->kernel && !m->rom; /* firmware starts kernels itself */
+    if (!o->kernel && !o->loader_count && !m->rom)
+        return err_set(e, EINVAL, "which kernel? say -kernel FILE, or -bios FILE for firmware");
     struct fw_boot b = {.kernel = o->kernel, .initrd = o->initrd, .dtb = o->dtb, .append = o->append,
                         .ram = o->board->ram_at, .ram_size = o->ram};
     if (!make_tree(m, e))
         return false;
     b.tree = m->setup.tree;
-    if (!(o->kernel ? o->board->boot : fw_boot_none)(&b, m->memory, e) || !machine_load_more(m, &b.entry, e))
+    if (!(direct ? o->board->boot : fw_boot_none)(&b, m->memory, e) || !machine_load_more(m, &b.entry, e))
         return false;
     machine_restart_cpus(m, b.entry, b.arg);
     return true;

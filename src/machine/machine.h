@@ -56,6 +56,8 @@ struct machine_opts {
     u64 ram;                   /* bytes */
     struct json **fw_files;    /* of fw_cfg: "name", and "string" or the "file" that has the contents */
     size_t fw_file_count;
+    const char *bios;          /* a file of firmware; NULL: none */
+    const char *flash[BOARD_FLASHES]; /* ids of drives; the first holds firmware. NULL: none */
     struct machine_loader *loaders;
     size_t loader_count;
     const char *kernel, *initrd, *append, *dtb; /* NULL: none */

@@ -70,6 +70,11 @@ struct mem_range *mem_rom_new(const char *name, u64 size, struct err *e)
     return memfd_new(name, MEM_ROM, size, e);
 }
 
+void mem_rom_drop_writes(struct mem_range *r)
+{
+    r->drops = true;
+}
+
 struct mem_range *mem_io_new(const char *name, u64 size, const struct mem_io *io, void *opaque)
 {
     struct mem_range *r = range_new(name, MEM_IO, size);

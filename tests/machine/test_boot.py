@@ -53,6 +53,9 @@ class Guest:
             [*command, "-M", "virt", "-nographic", "-kernel", kernel or KERNEL, "-initrd", path, "-append",
              f"console=ttyAMA0 quiet rdinit=/bin/sh {append}", *options],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.start()
+
+    def start(self):
         self.output = b""
         self.deadline = time.monotonic() + seconds
 

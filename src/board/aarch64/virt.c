@@ -19,11 +19,14 @@ enum { GIC_IRQS = 288, GIC_SPIS = GIC_IRQS - 32, MSI_FIRST = 48, MSI_COUNT = 64 
 /* The CPU's own interrupts. */
 enum { PPI_PMU = 23, PPI_TIMER_HYP = 26, PPI_TIMER_VIRT = 27, PPI_TIMER_SECURE = 29, PPI_TIMER_PHYS = 30 };
 
+enum { FLASH_SIZE = 64 << 20, FLASH_WIDTH = 4 };
+
 static const struct board_part parts[] = {
     {"gic", "arm_gic", {0x08000000, 0x08010000}, .props = "num-irq=288"},
     {"v2m", "arm-gicv2m", {0x08020000}, .inside = "intc@8000000", .props = "base-spi=80,num-spi=64"},
     {"uart0", "pl011", {0x09000000}, SPI(1, LEVEL), .serial = 1},
     {"rtc", "pl031", {0x09010000}, SPI(2, LEVEL)},
+    {"flash", "cfi.pflash01", {0}, .count = BOARD_FLASHES, .step = FLASH_SIZE},
     {"fw_cfg", "fw_cfg_mem", {0x09020000, 0x09020008, 0x09020010}},
     {"gpio", "pl061", {0x09030000}, SPI(7, LEVEL)},
     {"power", "gpio-key"},
@@ -39,6 +42,10 @@ static const struct board_wire wires[] = {
 
 static bool virt_part(const struct board_setup *s, struct dev *d, struct err *e)
 {
+    for (unsigned i = 0; i < BOARD_FLASHES; i++) {
+        if (!strncmp(d->name, "flash", 5) && d->name[5] == (char)('0' + i))
+            return dev_set_link(d, "drive", DEV_PROP_BLOCK, s->flash[i], e);
+    }
     return strcmp(d->name, "gic") || dev_set_number(d, "num-cpu", s->cpus, e);
 }
 
@@ -127,6 +134,14 @@ static void describe_power_key(struct fw_node *root)
     FW_CELLS(off, "gpios", fw_phandle(fw_child_at(root, "pl061", 0x9030000)), 3, 0);
 }
 
+static void describe_flash(struct fw_node *root)
+{
+    struct fw_node *n = fw_child_at(root, "flash", 0);
+    fw_cell(n, "bank-width", FLASH_WIDTH);
+    fw_reg(n, "reg", (const u64[]){0, FLASH_SIZE, FLASH_SIZE, FLASH_SIZE}, BOARD_FLASHES);
+    fw_string(n, "compatible", "cfi-flash");
+}
+
 static void virt_describe(const struct board_setup *s)
 {
     struct fw_node *root = s->tree;
@@ -148,6 +163,7 @@ static void virt_describe(const struct board_setup *s)
     fw_string(memory, "device_type", "memory");
     fw_reg(memory, "reg", (const u64[]){s->board->ram_at, s->ram}, 1);
     describe_power_key(root);
+    describe_flash(root);
 }
 
 /* ---- options ---- */
@@ -177,7 +193,7 @@ static const struct board_option options[] = {
 const struct board board_aarch64_virt = {
     .name = "virt", .version = "virt-7.2", .cpu_type = "arm-cpu", .ram_id = "mach-virt.ram", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
     .max_cpus = 8, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
-    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .fw_cfg = "fw_cfg", .power_key = "power", .console = "/pl011@9000000",
+    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .firmware_size = FLASH_SIZE, .fw_cfg = "fw_cfg", .power_key = "power", .console = "/pl011@9000000",
     .parts = parts, .wires = wires, .options = options, .part = virt_part, .connect = virt_connect,
     .describe = virt_describe, .boot = fw_boot_arm64,
 };

@@ -136,6 +136,8 @@ static enum answer set_machine_word(struct boot *b, char *word, bool first)
         b->dumpdtb = word + 8;
     else if (!strncmp(word, "memory-backend=", 15))
         b->machine.ram_object = word + 15;
+    else if (!strncmp(word, "pflash0=", 8) || !strncmp(word, "pflash1=", 8))
+        b->machine.flash[word[6] - '0'] = word + 8;
     else if (!strncmp(word, "accel=", 6))
         return choose_of(b, word + 6) ? GO_ON : complain(b, "invalid accelerator %s", word + 6);
     else
@@ -286,6 +288,12 @@ static enum answer opt_fw_cfg(struct boot *b, const struct option *o, const char
     return GO_ON;
 }
 
+static enum answer opt_bios(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.bios = arg;
+    return GO_ON;
+}
+
 static enum answer opt_no_reboot(struct boot *b, const struct option *o, const char *arg)
 {
     b->machine.no_reboot = true;
@@ -385,15 +393,29 @@ static enum answer opt_global(struct boot *b, const struct option *o, const char
     return GO_ON;
 }
 
+/* In the bank of its number, or the first that is free. */
+static enum answer place_flash(struct boot *b, const struct machine_drive *d, int unit, const char *arg)
+{
+    const char **flash = b->machine.flash;
+    for (int i = 0; unit < 0 && i < BOARD_FLASHES; i++)
+        unit = flash[i] ? unit : i;
+    if (unit < 0 || unit >= BOARD_FLASHES || flash[unit])
+        return complain(b, "-drive %s: there are %d banks of flash, for one image each", arg, BOARD_FLASHES);
+    flash[unit] = d->id;
+    return GO_ON;
+}
+
 static enum answer opt_drive(struct boot *b, const struct option *o, const char *arg)
 {
     struct err e;
-    bool virtio;
+    struct drive_place place;
     struct machine_drive *d = &VEC_PUSH(b->machine.drives, b->machine.drive_count, b->drive_cap);
-    if (!parse_drive(d, arg, b->drives++, &virtio, &e))
+    if (!parse_drive(d, arg, b->drives++, &place, &e))
         return complain(b, "-drive %s: %s", arg, e.text);
+    if (place.kind == DRIVE_FLASH)
+        return place_flash(b, d, place.unit, arg);
     char *device = xprintf("virtio-blk-device,drive=%s", d->id);
-    enum answer a = virtio ? opt_device(b, o, device) : GO_ON;
+    enum answer a = place.kind == DRIVE_VIRTIO ? opt_device(b, o, device) : GO_ON;
     free(device);
     return a;
 }
@@ -667,6 +689,7 @@ static const struct option options[] = {
     {"initrd", "file", opt_initrd, "its initial file system"},
     {"append", "text", opt_append, "its command line"},
     {"dtb", "file", opt_dtb, "a device tree in place of the machine's own"},
+    {"bios", "file", opt_bios, "firmware, which then starts what it finds"},
     {"fw_cfg", "name=NAME,string=TEXT|file=PATH", opt_fw_cfg, "a file for firmware, and for guests that ask fw_cfg"},
     {"rtc", "base=utc|localtime|date", opt_rtc, "what the clock shows first"},
     {"nographic", NULL, opt_nographic, "the first serial line is on the terminal; Ctrl-a h lists its keys"},

@@ -1,7 +1,7 @@
 #include "cmd/system/hints.h"
 
 const struct monitor_option option_hints[] = {
-    {"machine", "type:string accel:string dumpdtb:string memory-backend:string usb:boolean dump-guest-core:boolean "
+    {"machine", "type:string accel:string dumpdtb:string memory-backend:string pflash0:string pflash1:string usb:boolean dump-guest-core:boolean "
                 "mem-merge:boolean graphics:boolean"},
     {"accel", ""},
     {"memory", "size:size"},
@@ -10,7 +10,7 @@ const struct monitor_option option_hints[] = {
     {"rtc", "base:string clock:string"},
     {"chardev", "backend:string path:string host:string port:string fd:string server:boolean wait:boolean mux:boolean "
                 "signal:boolean append:boolean"},
-    {"drive", "file:string if:string id:string format:string cache:string readonly:boolean discard:string media:string"},
+    {"drive", "file:string if:string unit:number id:string format:string cache:string readonly:boolean discard:string media:string"},
     {"netdev", ""},
     {"nic", ""},
     {"device", ""},

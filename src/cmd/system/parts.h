@@ -8,8 +8,15 @@
  * NULL: there is none. */
 char *next_word(const char **at);
 
-/* -drive: "file=PATH,format=qcow2,if=none,id=ID ..."; *virtio: it is to be a virtio disk. `n` numbers those without id. */
-bool parse_drive(struct machine_drive *d, const char *text, unsigned n, bool *virtio, struct err *e);
+/* Where a drive is to be in the machine. */
+enum drive_kind { DRIVE_VIRTIO, DRIVE_NONE, DRIVE_FLASH };
+struct drive_place {
+    enum drive_kind kind;
+    int unit; /* -1: where there is room */
+};
+
+/* -drive: "file=PATH,format=qcow2,if=none,id=ID ...". `n` numbers those without id. */
+bool parse_drive(struct machine_drive *d, const char *text, unsigned n, struct drive_place *place, struct err *e);
 /* -blockdev: "driver=qcow2,node-name=ID,file.filename=PATH ...", or the same as JSON. */
 bool parse_blockdev(struct machine_drive *d, const char *text, struct err *e);
 void drive_free(struct machine_drive *d);
