@@ -256,7 +256,46 @@ def test_hot_code(t):
     t.report("instructions run", "" if abs(run - same) * 10000 < same else f"{run} and {same}")
     t.report("no hot code", "" if "hot regions         0," in text and "time in hot" not in text else text)
     t.check("when code is hot", [t.lyre, "run", "-opt", "sometimes", program], 2,
-            err="is not on, off or a number of entries")
+            err="is not on, off, a number of entries, -PASS or regions=NUMBER")
+    t.run([t.lyre, "run", "-opt", "1,regions=2", "-d", "hot", "-D", log, program])
+    text = open(log, encoding="utf-8").read()
+    t.report("no more hot regions", "" if len(re.findall(r"^hot region \d+ at 0x", text, re.M)) == 2 else text)
+
+
+def test_passes(t, static):
+    """What can be left out is listed, and a program does the same without it."""
+    listed = t.run([t.lyre, "run", "-opt", "help"])
+    passes = re.findall(r"^  (\w+) ", listed.stdout.decode(), re.M)
+    t.report("passes are listed", "" if "homes" in passes and len(passes) > 6 else str(listed))
+    whole = t.run([t.lyre, "run", "-opt", "1", static, "5"])
+    for name in passes:
+        run = t.run([t.lyre, "run", "-opt", f"1,-{name}", "-d", "verify", static, "5"])
+        same = (run.returncode, run.stdout) == (whole.returncode, whole.stdout)
+        t.report(f"without {name}", "" if same else f"{run}, not {whole}")
+    t.check("no such pass", [t.lyre, "run", "-opt", "-frobnicate", static], 2, err="nothing that could be left out")
+
+
+def test_bisect(t, static):
+    """The translator cannot be made to fail; a program that looks at how it is run can pretend that it did."""
+    source = t.path("pretend.c")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write("""
+            #include <stdlib.h>
+            #include <string.h>
+            int main(int argc, char **argv)
+            {
+                const char *opt = getenv("LYRE_OPT"), *n = strstr(opt, "regions=");
+                int out = strstr(opt, "-homes") || strstr(opt, "-hot") || strstr(opt, "off");
+                return strcmp(getenv("LYRE_ENGINE"), "interp") && !out && (!n || atoi(n + 8) >= 7);
+            }""")
+    program = t.path("pretend")
+    subprocess.run([CC, "-O1", "-static", "-o", program, source], check=True)
+    found = t.run([t.lyre, "bisect", program])
+    good = re.search(r"the cause is in pass 'homes'.*\nit goes wrong with hot region 7, at 0x(?!0:)", found.stdout.decode())
+    t.report("bisect finds the pass and the place", "" if good and found.returncode == 1 else str(found))
+    t.check("bisect finds nothing", [t.lyre, "bisect", static, "3"], 0, out="translated code does what the interpreter does")
+    t.check("bisect without a program", [t.lyre, "bisect"], 2, err="usage: lyre bisect", lines=None)
+    t.check("bisect without its input", [t.lyre, "bisect", "--input", "/nowhere", static], 2, err="/nowhere")
 
 
 def test_for_perf(t, static):
@@ -328,6 +367,8 @@ def main():
         test_riscv(t, static)
         test_fp_traps(t)
         test_hot_code(t)
+        test_passes(t, static)
+        test_bisect(t, static)
         test_for_perf(t, static)
         test_hostile(t, static)
         print(f"1..{t.count}")

@@ -181,6 +181,7 @@ void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
 {
     ir_region_start(&c->ir, &from->en->isa->slots, pc);
     c->ir.key = from->key;
+    c->ir.without = from->en->opts.without;
     c->ir.mmu = from->en->opts.memory && lowering ? 1 + from->en->isa->system->mode(from->key) : 0;
     c->nranges = 0;
     c->inlines = false;

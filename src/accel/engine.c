@@ -135,6 +135,8 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     struct engine *en = xcalloc(1, sizeof(*en));
     en->isa = isa;
     en->opts = *opts;
+    if (opts->without >> IR_PASS_HOT & 1)
+        en->opts.hot_after = 0;
     en->host = &host_x86_64;
     pthread_mutex_init(&en->lock, NULL);
     pthread_mutex_init(&en->lockstep_lock, NULL);
@@ -143,7 +145,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     compiler_init(&en->compiler);
     hot_init(en);
     if (opts->kind == ENGINE_JIT && opts->hot_at_once && !opts->one_insn)
-        en->threshold = opts->hot_after;
+        en->threshold = en->opts.hot_after;
     collect_helpers(en);
     collect_flags(en);
     en->host_cpu.slots = &isa->slots;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "jit/ir/passes.h"
 #include "cpu/vcpu.h"
 
 enum engine_kind { ENGINE_JIT, ENGINE_INTERP, ENGINE_LOCKSTEP };
@@ -24,6 +25,8 @@ struct engine_opts {
     u32 lockstep_ms;       /* compare some regions with the interpreter every so many ms; 0: never */
     u32 hot_after;         /* entries after which code is translated again, as hot; 0: never */
     bool hot_at_once;      /* then and there, not by a thread of its own: for tests */
+    u32 hot_regions;       /* no more of them than that are made; 0: any number */
+    u32 without;           /* bit p: pass p (enum ir_pass) is left out */
     unsigned pins;         /* how many pinned registers to use; UINT_MAX: all */
 
     /* Copy `len` bytes of guest code at `addr` to `to`; returns how many bytes could be read. Called

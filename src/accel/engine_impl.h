@@ -209,10 +209,10 @@ static inline struct ir_jump *engine_jump(const struct engine *en, struct ir_env
     return &env->jumps[pc >> en->isa->insn_align & ((1 << IR_JUMP_BITS) - 1)];
 }
 
-/* Start the count again. */
-static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 pc)
+/* Start the count again: so many entries to go. */
+static inline void heat_reset(const struct engine *en, struct ir_env *env, u64 pc, u32 entries)
 {
-    env->heat[heat_index(en, pc)] = (s32)en->threshold;
+    env->heat[heat_index(en, pc)] = (s32)entries;
 }
 
 /* What is known of the indirect, or often taken, call that returns to `back`; or of another one. */

@@ -8,6 +8,7 @@
  * a tight loop half its speed (docs/decisions). The same thread compiles, and takes its time: a small part
  * of what the process has used so far. What it finds of the engine, and what it leaves there, is under the
  * engine's lock; the work in between is not, and is thrown away if code was changed meanwhile. */
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -44,12 +45,18 @@ static bool model_lives(const struct engine *en, const void *model)
     return ec != NULL;
 }
 
+/* There are as many regions as were asked for. */
+static bool no_more(const struct engine *en)
+{
+    return en->opts.hot_regions && en->hot.stat_regions >= en->opts.hot_regions;
+}
+
 /* What is to be done, found under the lock. False when there is nothing. */
 static bool begin(struct engine *en, const struct hot_place *p)
 {
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     const struct jit_region *old = cache_find(&en->cache, p->pc, p->key, 0);
-    return old && (!old->tier || p->again) && model_lives(en, p->model) &&
+    return old && !no_more(en) && (!old->tier || p->again) && model_lives(en, p->model) &&
            hot_form(en, &en->hot.compiler, p, &lowering);
 }
 
@@ -110,6 +117,7 @@ static void finish(struct engine *en, const struct hot_place *p)
     if (!hot_install(en, c, 1))
         return;
     en->hot.stat_regions++;
+    log_print(LOG_HOT, "hot region %" PRIu64 " at 0x%" PRIx64 "\n", en->hot.stat_regions, p->pc);
     en->hot.stat_insns += c->ir.insns;
     for (u32 b = 0; b < c->ir.nblocks; b++) {
         const struct ir_node *n = &c->ir.node[c->ir.block[b].end - 1];
@@ -442,7 +450,7 @@ void hot_entry(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
     struct hot_place p = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
-    heat_reset(en, cpu->env, p.pc);
+    heat_reset(en, cpu->env, p.pc, no_more(en) ? INT32_MAX : en->threshold);
     pthread_mutex_lock(&en->lock);
     queue_callers(cpu);
     do {

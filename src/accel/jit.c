@@ -114,7 +114,7 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     struct jit_region *r = cache_find(&en->cache, pc, env->key, page.phys);
     if (!r)
         r = engine_translate(en, ec->vcpu, pc, page.phys);
-    if (r && stub && epoch == en->cache.epoch) {
+    if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1)) {
         struct jit_region *from = cache_at(&en->cache, stub);
         struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
         if (link)

@@ -24,6 +24,7 @@ static const struct {
     {"guest_errors", LOG_GUEST_ERROR, "mistakes of the guest"},
     {"verify", LOG_VERIFY, "check the IR of every region (no output unless it is broken)"},
     {"stats", LOG_STATS, "counters when the program ends"},
+    {"hot", LOG_HOT, "where hot code is translated again, a line each time"},
     {"profile", LOG_PROFILE, "functions that took the time, when the program ends"},
 };
 

@@ -21,6 +21,7 @@ enum log_class {
     LOG_GUEST_ERROR = 1 << 8,
     LOG_PROFILE = 1 << 10, /* which guest functions took the time, at exit */
     LOG_VERIFY = 1 << 9,  /* check the IR of every region */
+    LOG_HOT = 1 << 11,    /* where hot code is translated again */
 };
 
 /* Parse a comma-separated list of class names ("in_asm,strace", aliases "op" and "op_opt") into a

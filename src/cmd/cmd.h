@@ -9,7 +9,10 @@
 /* `lyre run ...`: args[0] is "run". `self` is lyre's own argv[0]. */
 int cmd_run(const char *self, int argc, char **argv);
 
-/* The same under the name qemu-<isa>. */
+/* `lyre bisect ...`: find what the translator does wrong with a program (bisect.c). */
+int cmd_bisect(int argc, char **argv);
+
+/* The same as cmd_run() under the name qemu-<isa>. */
 int cmd_qemu_user(const struct isa *isa, int argc, char **argv);
 
 /* `lyre boot ...`: args[0] is "boot", and isa NULL; or the same under the name qemu-system-<isa>. */

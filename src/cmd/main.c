@@ -11,6 +11,7 @@ static int help(FILE *to)
           "\n"
           "  lyre run PROGRAM [ARGS]   run a program made for another computer\n"
           "  lyre run --help           its options\n"
+          "  lyre bisect PROGRAM       find out which part of the translator goes wrong with it\n"
           "  lyre boot KERNEL          run a whole machine\n"
           "  lyre boot --help          its options\n"
           "  lyre img COMMAND FILE     make, look at, check, change and convert disk images\n"
@@ -68,6 +69,8 @@ int main(int argc, char **argv)
     const char *command = argv[1];
     if (!strcmp(command, "run"))
         return cmd_run(name, argc - 1, argv + 1);
+    if (!strcmp(command, "bisect"))
+        return cmd_bisect(argc - 1, argv + 1);
     if (!strcmp(command, "boot"))
         return cmd_boot(NULL, argc - 1, argv + 1);
     if (!strcmp(command, "img"))

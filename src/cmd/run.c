@@ -271,18 +271,51 @@ static enum answer opt_lockstep(struct run *r, const struct option *o, const cha
     return take_ms(r, arg, &r->user.engine.lockstep_ms);
 }
 
+static enum answer list_passes(const struct run *r)
+{
+    printf("What makes code quicker (-opt -NAME leaves it out):\n");
+    for (unsigned p = 0; p < IR_PASSES; p++)
+        printf("  %-10s %s\n", ir_pass_info[p].name, ir_pass_info[p].help);
+    return r->qemu ? FAILED : DONE;
+}
+
+static enum answer leave_out(struct run *r, const char *pass)
+{
+    unsigned p = ir_pass_find(pass, strlen(pass));
+    if (p == IR_PASSES)
+        return complain(r, "'%s' is nothing that could be left out; '-opt help' lists what is", pass);
+    r->user.engine.without |= 1u << p;
+    return GO_ON;
+}
+
+static enum answer set_opt(struct run *r, const char *word)
+{
+    struct engine_opts *e = &r->user.engine;
+    u64 v = 0;
+    if (*word == '-')
+        return leave_out(r, word + 1);
+    bool regions = !strncmp(word, "regions=", 8), on = !strcmp(word, "on"), off = !strcmp(word, "off");
+    if (!on && !off && (!parse_number(word + (regions ? 8 : 0), &v, false) || !v || v > INT32_MAX))
+        return complain(r, "'%s' is not on, off, a number of entries, -PASS or regions=NUMBER", word);
+    if (regions) {
+        e->hot_regions = (u32)v;
+        return GO_ON;
+    }
+    e->hot_after = on ? ENGINE_HOT_AFTER : off ? 0 : (u32)v;
+    e->hot_at_once = !on && !off;
+    return GO_ON;
+}
+
 static enum answer opt_opt(struct run *r, const struct option *o, const char *arg)
 {
-    u64 v;
-    if (!strcmp(arg, "on"))
-        v = ENGINE_HOT_AFTER;
-    else if (!strcmp(arg, "off"))
-        v = 0;
-    else if (!parse_number(arg, &v, false) || !v || v > INT32_MAX)
-        return complain(r, "'%s' is not on, off or a number of entries", arg);
-    r->user.engine.hot_after = (u32)v;
-    r->user.engine.hot_at_once = v && strcmp(arg, "on");
-    return GO_ON;
+    if (!strcmp(arg, "help"))
+        return list_passes(r);
+    enum answer answer = GO_ON;
+    char *words = xstrdup(arg), *rest = words, *word;
+    while (answer == GO_ON && (word = strsep(&rest, ",")))
+        answer = set_opt(r, word);
+    free(words);
+    return answer;
 }
 
 static enum answer opt_pins(struct run *r, const struct option *o, const char *arg)
@@ -350,8 +383,9 @@ static const struct option options[] = {
     {"lockstep", "ms", "LYRE_LOCKSTEP", opt_lockstep,
      "compare some code with the interpreter every so many milliseconds"},
     {"stress", "ms", "LYRE_STRESS", opt_stress, "free all code every so many milliseconds"},
-    {"opt", "when", "LYRE_OPT", opt_opt,
-     "translate hot code again, as larger regions: on (default), off, or after so many entries, at once"},
+    {"opt", "word[,...]", "LYRE_OPT", opt_opt,
+     "translate hot code again: on (default), off, or after so many entries, at once; regions=N: at most N times; "
+     "-PASS: leave out a pass ('help' lists them)"},
     {"pins", "number", "LYRE_PINS", opt_pins, "use at most so many pinned registers"},
     {"perf-map", NULL, "LYRE_PERF_MAP", opt_perf_map, "tell perf the names of generated code"},
     {"jitdump", NULL, "LYRE_JITDUMP", opt_jitdump, "write a jitdump file for perf"},

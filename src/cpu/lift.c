@@ -72,7 +72,7 @@ void lift_branch(struct lift *l, irv cond, u64 yes)
         hot_branch(l, cond, yes);
         return;
     }
-    if (yes > l->pc && l->side_exits < LIFT_SIDE_EXITS) {
+    if (yes > l->pc && l->side_exits < LIFT_SIDE_EXITS && ir_with(l->b->r, IR_PASS_SIDES)) {
         l->side_exits++;
         l->ended = !ir_exit_if(l->b, cond, true, yes);
         return;
@@ -121,7 +121,7 @@ static u32 switch_copy(struct lift *l, u32 copy)
 void lift_call(struct lift *l, u64 to)
 {
     u64 back = l->next;
-    bool hot = l->b->r->by_state && !l->returns_to;
+    bool hot = l->b->r->by_state && !l->returns_to && ir_with(l->b->r, IR_PASS_INLINE);
     if (hot && l->isa->is_small_leaf(l, to) && go_on(l, to)) {
         l->returns_to = back;
         return;
@@ -141,7 +141,7 @@ void lift_call(struct lift *l, u64 to)
 u64 lift_known_callee(struct lift *l, irv to)
 {
     const struct ir_region *r = l->b->r;
-    if (!r->by_state || l->returns_to || ir_is_const(r, to) || l->pc == r->pc)
+    if (!r->by_state || !ir_with(r, IR_PASS_INLINE) || l->returns_to || ir_is_const(r, to) || l->pc == r->pc)
         return 0; /* also at the region's entry, where control comes that left another for a third callee */
     /* The block that starts here is for calls that do not go to the first callee. */
     bool second = r->block[l->b->block].pc == l->pc;

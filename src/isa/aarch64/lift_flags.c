@@ -75,8 +75,8 @@ static enum fate look_past_branch(struct lift *l, struct path *p, u32 insn)
 static enum fate look_along(struct lift *l, struct path p)
 {
     u32 code[LOOK];
-    if (l->key & (A64_KEY_NO_FP | A64_KEY_STEP))
-        return FATE_LIVE; /* any instruction may leave */
+    if (l->key & (A64_KEY_NO_FP | A64_KEY_STEP) || !ir_with(l->b->r, IR_PASS_FLAGS))
+        return FATE_LIVE; /* any instruction may leave, or nobody shall look */
     size_t n = l->peek ? l->peek(l, p.pc, code, sizeof(code)) / 4 : 0;
     for (size_t i = 0; i < n; i++, p.pc += 4) {
         const struct insn *e = a64_decode(code[i]);

@@ -225,7 +225,7 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
             n.aux |= IR_AUX_INVALID;
         if (b->strip && op >= IR_LD && op <= IR_SC)
             strip_tag(b, &n);
-        irv v = ir_fold(b, &n);
+        irv v = ir_with(b->r, IR_PASS_FOLD) ? ir_fold(b, &n) : 0;
         if (!v && b->lowering && n.op >= IR_BITREV && !rounds_itself(&n) && !b->lowering->has(b->lowering->host, b->r, &n))
             v = b->lowering->expand(b, &n);
         if (v)
@@ -235,7 +235,7 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
         n.aux |= IR_AUX_UPZ;
     if (op >= IR_LD && op <= IR_CHKALIGN && (ir_effects[op] & IR_E_LEAVE))
         n.imm = (u32)n.imm | (u64)ir_state_map(b, b->pc) << 32;
-    if (!b->raw && (ir_effects[op] & IR_E_PURE))
+    if (!b->raw && ir_with(b->r, IR_PASS_SHARE) && (ir_effects[op] & IR_E_PURE))
         return number(b, &n);
     return append(b, &n);
 }

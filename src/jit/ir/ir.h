@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/types.h"
+#include "jit/ir/passes.h"
 #include "jit/ir/slots.h"
 
 typedef u32 irv; /* a value; 0 is none */
@@ -159,6 +160,7 @@ struct ir_region {
     u8 mmu;       /* 0: addresses are the host's; else 1 + the mode that they are translated in */
     bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
+    u32 without;  /* bit p: pass p is left out */
 
     struct ir_node *node;
     u32 count, node_cap; /* nodes are IR_FIRST_NODE .. count - 1 */
@@ -175,6 +177,11 @@ struct ir_region {
     struct ir_insn *insn; /* guest instructions in the order of their nodes */
     u32 insns, insn_cap;
 };
+
+static inline bool ir_with(const struct ir_region *r, enum ir_pass pass)
+{
+    return !(r->without >> pass & 1);
+}
 
 /* A region's memory is kept from one use to the next. */
 void ir_region_init(struct ir_region *r);

@@ -319,6 +319,9 @@ static void choose_all(struct ra *ra, const struct loops *l)
     ra->inner[0] = ra->outer;
     for (u32 i = 1; i < l->count; i++) {
         struct ra_homes *h = &ra->inner[i];
+        *h = ra->outer;
+        if (!ir_with(ra->r, IR_PASS_HOMES))
+            continue;
         no_homes(h);
         for (unsigned class = 0; class < 2; class++)
             choose(ra, &l->loop[i], &ra->inner[l->loop[i].parent], class, h);

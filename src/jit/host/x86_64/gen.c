@@ -99,6 +99,13 @@ static bool is_narrow(const struct ra_ins *i)
     return i->type == IR_F64 && i->loc.place == RA_IN_SLOT;
 }
 
+/* What was written with 64 bits is read with as many: a narrower load would not get it from the store at once. */
+static bool loads_wide(const struct x64_gen *g, const struct ra_ins *i)
+{
+    bool narrow_slot = i->loc.place == RA_IN_SLOT && g->r->slots->slot[i->loc.index].type == IR_I32;
+    return i->type != IR_I32 || !narrow_slot;
+}
+
 static void load_loc(struct x64_gen *g, const struct ra_ins *i)
 {
     struct x64_mem m = loc_mem(g, i->loc);
@@ -114,7 +121,7 @@ static void load_loc(struct x64_gen *g, const struct ra_ins *i)
         m.disp += (s32)offsetof(struct ir_flags, a);
         x64_load(&g->a, false, i->dst, m);
     } else {
-        x64_load(&g->a, i->type != IR_I32, i->dst, m);
+        x64_load(&g->a, loads_wide(g, i), i->dst, m);
     }
 }
 
