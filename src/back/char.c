@@ -400,6 +400,17 @@ bool char_attach(struct chardev *c, struct char_user *u)
     return true;
 }
 
+void char_detach(struct chardev *c, struct char_user *u)
+{
+    struct char_user **at = &c->users;
+    while (*at && *at != u)
+        at = &(*at)->next;
+    if (*at)
+        *at = u->next;
+    if (c->focus == u)
+        c->focus = c->users;
+}
+
 bool char_is_shared(const struct chardev *c)
 {
     return c->mux;

@@ -55,6 +55,9 @@ const char *char_kind_name(unsigned kind);
 /* False: it has a user, and is no mux. */
 bool char_attach(struct chardev *c, struct char_user *u);
 
+/* The user is not called any more. */
+void char_detach(struct chardev *c, struct char_user *u);
+
 bool char_is_shared(const struct chardev *c); /* it is a mux */
 
 /* Begin to receive: once, when those that are attached are ready. */

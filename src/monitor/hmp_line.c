@@ -326,6 +326,7 @@ void hmp_free(struct hmp *h)
 {
     if (!h)
         return;
+    char_detach(h->chardev, &h->user);
     for (size_t i = 0; i < h->history_count; i++)
         free(h->history[i]);
     free(h);

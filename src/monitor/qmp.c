@@ -225,6 +225,7 @@ void qmp_free(struct qmp *q)
 {
     if (!q)
         return;
+    char_detach(q->chardev, &q->user);
     free(q->input);
     free(q);
 }
