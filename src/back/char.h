@@ -7,7 +7,7 @@
 
 struct chardev;
 
-enum char_event { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK };
+enum char_event { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK, CHAR_FOCUSED /* a mux: what comes is for this user now */ };
 
 /* Who uses a back end: a device, a monitor. Called on the loop's thread; members may be NULL. */
 struct char_user {
@@ -28,6 +28,7 @@ struct char_opts {
     char *path;       /* file, pipe; a socket: as socket_listen() takes it */
     bool append;      /* file */
     bool server, wait; /* socket */
+    int fd;           /* socket: 1 + a descriptor that is one, or listens (server); 0: none */
     bool mux;         /* several users, of which Ctrl-a c chooses one; Ctrl-a x quits */
     bool signal;      /* stdio: the terminal's keys for signals stay what they are */
 };
@@ -45,9 +46,19 @@ struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)
 void char_free(struct chardev *c);
 
 const char *char_id(const struct chardev *c);
+/* What it is connected to, as monitors show it: "pty:/dev/pts/3", "unix:/run/x,server=on". The caller frees it. */
+char *char_describe(const struct chardev *c);
+bool char_is_used(const struct chardev *c); /* somebody is attached, and connected */
+/* The kinds: their names, by number; NULL behind the last. */
+const char *char_kind_name(unsigned kind);
 
 /* False: it has a user, and is no mux. */
 bool char_attach(struct chardev *c, struct char_user *u);
+
+/* The user is not called any more. */
+void char_detach(struct chardev *c, struct char_user *u);
+
+bool char_is_shared(const struct chardev *c); /* it is a mux */
 
 /* Begin to receive: once, when those that are attached are ready. */
 void char_start(struct chardev *c);

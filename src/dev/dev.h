@@ -154,6 +154,9 @@ bool dev_set(struct dev *d, const char *prop, const char *value, struct err *e);
 bool dev_set_number(struct dev *d, const char *prop, u64 value, struct err *e);
 bool dev_set_link(struct dev *d, const char *prop, enum dev_prop_kind kind, void *to, struct err *e);
 
+/* The value of a property that is none of the links; the caller frees it. NULL: there is no such property. */
+struct json *dev_get(struct dev *d, const char *prop);
+
 /* Apply what env->globals has for its class, and start it. */
 bool dev_start(struct dev *d, struct err *e);
 void dev_reset(struct dev *d);

@@ -43,9 +43,12 @@ class Console:
         before, _, self.output = self.output.partition(text)
         return before.decode(errors="replace")
 
-    def send(self, line):
-        self.process.stdin.write(line.encode() + b"\n")
+    def send_keys(self, data):
+        self.process.stdin.write(data)
         self.process.stdin.flush()
+
+    def send(self, line):
+        self.send_keys(line.encode() + b"\n")
 
     def end(self):
         """Its exit status."""

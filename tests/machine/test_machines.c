@@ -61,7 +61,7 @@ TEST(every_board)
         CHECK(fdt != NULL);
         check_windows(m);
         CHECK(!b->power_key || machine_dev(m, b->power_key));
-        CHECK(machine_dev(m, b->controller) != NULL);
+        CHECK(!b->controller || machine_dev(m, b->controller)); /* an empty board has none */
         free(fdt);
         machine_free(m, NULL);
     }

@@ -34,6 +34,7 @@ static const struct pci_map pci_map = {
 
 /* Where messages go, by what is there. */
 enum { V2M_AT = 0x08020000, V2M_SIZE = 0x1000, ITS_AT = 0x08080000, ITS_MESSAGES_AT = 0x08090000, ITS_MESSAGES_SIZE = 0x10000 };
+enum { FLASH_SIZE = 64 << 20, FLASH_WIDTH = 4 };
 
 static const struct board_part parts[] = {
     {"gic", "arm_gic", {0x08000000, 0x08010000}, .props = "num-irq=288", .variants = WITH_GICV2},
@@ -42,6 +43,8 @@ static const struct board_part parts[] = {
     {"its", "arm-gicv3-its", {ITS_AT, ITS_MESSAGES_AT}, .inside = "intc@8000000", .variants = WITH_GICV3 | WITH_ITS},
     {"uart0", "pl011", {0x09000000}, SPI(1, LEVEL), .serial = 1},
     {"rtc", "pl031", {0x09010000}, SPI(2, LEVEL)},
+    {"flash", "cfi.pflash01", {0}, .count = BOARD_FLASHES, .step = FLASH_SIZE},
+    {"fw_cfg", "fw_cfg_mem", {0x09020000, 0x09020008, 0x09020010}},
     {"gpio", "pl061", {0x09030000}, SPI(7, LEVEL)},
     {"pcie.0", "gpex-pcihost", {PCI_ECAM}},
     {"power", "gpio-key"},
@@ -58,6 +61,10 @@ static const struct board_wire wires[] = {
 
 static bool virt_part(const struct board_setup *s, struct dev *d, struct err *e)
 {
+    for (unsigned i = 0; i < BOARD_FLASHES; i++) {
+        if (!strncmp(d->name, "flash", 5) && d->name[5] == (char)('0' + i))
+            return dev_set_link(d, "drive", DEV_PROP_BLOCK, s->flash[i], e);
+    }
     if (!strcmp(d->name, "its"))
         return dev_set_link(d, "parent-gicv3", DEV_PROP_DEV, board_dev(s, "gic"), e);
     if (strcmp(d->name, "gic"))
@@ -194,6 +201,14 @@ static void describe_pci(const struct board_setup *s)
         FW_CELLS(n, "msi-map", 0, fw_phandle(fw_child_at(gic, "its", ITS_AT)), 0, 0x10000);
 }
 
+static void describe_flash(struct fw_node *root)
+{
+    struct fw_node *n = fw_child_at(root, "flash", 0);
+    fw_cell(n, "bank-width", FLASH_WIDTH);
+    fw_reg(n, "reg", (const u64[]){0, FLASH_SIZE, FLASH_SIZE, FLASH_SIZE}, BOARD_FLASHES);
+    fw_string(n, "compatible", "cfi-flash");
+}
+
 static void virt_describe(const struct board_setup *s)
 {
     struct fw_node *root = s->tree;
@@ -216,6 +231,7 @@ static void virt_describe(const struct board_setup *s)
     fw_reg(memory, "reg", (const u64[]){s->board->ram_at, s->ram}, 1);
     describe_power_key(root);
     describe_pci(s);
+    describe_flash(root);
 }
 
 /* ---- options ---- */
@@ -254,14 +270,17 @@ static const struct board_option options[] = {
     {"secure", "exception level 3: off", set_off},
     {"virtualization", "exception level 2: off", set_off},
     {"mte", "memory tags: off", set_off},
+    {"usb", "a USB controller: off", set_off},
+    {"dump-guest-core", "the guest's memory in core dumps: off", set_off},
     {NULL},
 };
 
 const struct board board_aarch64_virt = {
-    .name = "virt", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
-    .variants = WITH_GICV2 | WITH_ITS, .max_cpus = 16, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
-    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .power_key = "power", .console = "/pl011@9000000",
-    .parts = parts, .wires = wires, .options = options, .part = virt_part, .map = virt_map,
+    .name = "virt", .version = "virt-7.2", .variants = WITH_GICV2 | WITH_ITS, .cpu_type = "arm-cpu", .ram_id = "mach-virt.ram",
+    .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
+    .max_cpus = 16, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
+    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .firmware_size = FLASH_SIZE, .fw_cfg = "fw_cfg", .power_key = "power",
+    .console = "/pl011@9000000", .parts = parts, .wires = wires, .options = options, .part = virt_part, .map = virt_map,
     .connect = virt_connect,
     .describe = virt_describe, .boot = fw_boot_arm64,
 };
