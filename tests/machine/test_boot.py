@@ -233,8 +233,10 @@ class Drivers(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.scratch = Path(scratch.name)
 
+    command = None  # another than lyre's
+
     def guest(self, *options):
-        g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system)
+        g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system, command=self.command)
         g.shell()
         for command in ("mknod /dev/null c 1 3", *(f"insmod /lib/{name}.ko" for name in MODULES), "mount -t proc proc /proc",
                         "mount -t sysfs sysfs /sys", "mount -t devtmpfs dev /dev"):
