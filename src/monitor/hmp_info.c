@@ -179,8 +179,12 @@ static struct dev *card_of(struct monitor *m, const char *netdev)
 
 static void show_network(FILE *out, const char *before, const struct net_opts *n)
 {
-    fprintf(out, "%s%s: index=0,type=user,net=%s,restrict=%s\n", before, n->id, n->net ? n->net : "10.0.2.0",
-            n->restricted ? "on" : "off");
+    static const char *const kinds[] = {[NET_USER] = "user", [NET_TAP] = "tap", [NET_STREAM] = "stream", [NET_DGRAM] = "dgram"};
+    fprintf(out, "%s%s: index=0,type=%s,", before, n->id, kinds[n->kind]);
+    if (n->kind == NET_USER)
+        fprintf(out, "net=%s,restrict=%s\n", n->net ? n->net : "10.0.2.0", n->restricted ? "on" : "off");
+    else
+        fprintf(out, "%s\n", n->local ? n->local : n->remote ? n->remote : "");
 }
 
 static bool info_network(struct hmp_call *h, struct err *e)

@@ -191,8 +191,10 @@ class Drivers(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.scratch = Path(scratch.name)
 
+    command = None  # another than lyre's
+
     def guest(self, *options):
-        g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system)
+        g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system, command=self.command)
         self.prepare(g)
         return g
 

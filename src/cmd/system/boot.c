@@ -743,7 +743,7 @@ static const struct option options[] = {
     {"mon", "chardev=ID,mode=readline|control", opt_mon, "a monitor, or QMP, on a character device"},
     {"S", NULL, opt_stopped, "wait for QMP's cont before the CPUs start"},
     {"parallel", "none", opt_none, NULL},
-    {"netdev", "user,id=ID[,...]", opt_netdev, "a network: hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
+    {"netdev", "kind,id=ID[,...]", opt_netdev, "a network: tap, stream, dgram, socket, user with hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
     {"nic", "user|none[,...]", opt_nic, "a network with its card; mac= is the card's"},
     {"net", "none", opt_net, NULL},
     {"vga", "none", opt_none, NULL},
