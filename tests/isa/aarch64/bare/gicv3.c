@@ -165,4 +165,5 @@ int main(void)
         put_value("isr", READ(isr_el1));
         put("\n");
     }
+    return 0;
 }
