@@ -66,7 +66,7 @@ def text(size=3000000):
     return " ".join(out)[:size]
 
 
-def c_source(functions=700):
+def c_source(functions=60):
     """A large file for a compiler, as the preprocessor leaves it."""
     draw = random.Random(2)
     lines = ["struct s { int a, b; struct s *next; long v[8]; };", "extern int f(struct s *, int);"]

@@ -44,7 +44,7 @@ static void check_windows(struct machine *m)
 {
     struct mem_piece p, last = {0};
     for (unsigned i = 0; mem_space_piece(machine_memory(m), i, &p); i++) {
-        CHECK(!p.offset || !strncmp(p.name, "pcie", 4)); /* whose bus is seen through windows */
+        CHECK(!p.offset || !strncmp(p.name, "gpex", 4)); /* whose bus is seen through windows */
         CHECK(i == 0 || p.start > last.last);
         last = p;
     }

@@ -112,7 +112,7 @@ void pci_host_show(struct dev *host, struct mem_range *root, const struct pci_ma
     struct pci_host *h = (struct pci_host *)host;
     show(root, m->mmio, "pcie-mmio", h->memory, m->mmio, m->mmio_size);
     show(root, m->high, "pcie-mmio-high", h->memory, m->high, m->high_size);
-    show(root, m->ports, "pcie-io", h->ports, 0, IO_SIZE);
+    mem_range_add(root, m->ports, 0, h->ports);
 }
 
 /* A window as its node has it: the kind of space, its address there and for CPUs, its size. */
@@ -192,10 +192,10 @@ static bool host_start(struct dev *d, struct err *e)
                                     .subdevice = 0x1100};
     pci_card_init(&h->bridge, d, &id);
     h->card[0] = &h->bridge;
-    h->memory = mem_container_new("pcie-memory", 0);
-    h->ports = mem_container_new("pcie-ports", IO_SIZE);
-    h->no_memory = mem_io_new("pcie-no-memory", 0, &nothing, NULL);
-    h->no_ports = mem_io_new("pcie-no-ports", IO_SIZE, &nothing, NULL);
+    h->memory = mem_container_new("gpex_mmio_window", 0);
+    h->ports = mem_container_new("gpex_ioport_window", IO_SIZE);
+    h->no_memory = mem_io_new("gpex_mmio_window", 0, &nothing, NULL);
+    h->no_ports = mem_io_new("gpex_ioport_window", IO_SIZE, &nothing, NULL);
     mem_range_add(h->memory, 0, 0, h->no_memory);
     mem_range_add(h->ports, 0, 0, h->no_ports);
     return true;
@@ -216,7 +216,7 @@ static void host_reset(struct dev *d)
 }
 
 static const struct dev_window host_windows[] = {
-    {"pcie-mmcfg", ECAM_SIZE, ecam_read, ecam_write, .call_min = 1, .call_max = 4, .max = 8}, {0}};
+    {"pcie-mmcfg-mmio", ECAM_SIZE, ecam_read, ecam_write, .call_min = 1, .call_max = 4, .max = 8}, {0}};
 
 static const struct state_field host_state[] = {STATE_ARRAY(struct pci_host, bridge.config, u8), {0}};
 
