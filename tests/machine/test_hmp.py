@@ -51,7 +51,8 @@ class Texts(Case):
             mine, theirs = ([(at, name.rstrip("01")) for at, name in shown.findall(self.outputs([command], peer)[command])]
                             for peer in (False, True))  # which numbers the banks of flash
             self.assertGreater(len(mine), 35)
-            self.assertEqual([x for x in mine if x not in theirs], [], command)
+            # The peer has the configuration space of PCI behind an alias.
+            self.assertEqual([x for x in mine if x not in theirs and x[1] != "pcie-mmcfg-mmio"], [], command)
 
     @unittest.skipUnless(qtest.peer(), "no qemu-system-aarch64; scripts/setup check installs it")
     def test_back_ends(self):

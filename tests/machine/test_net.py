@@ -74,7 +74,7 @@ class Networks(test_boot.Drivers):
         for command in ("ip link set eth0 up", "ip addr add 10.1.0.2/24 dev eth0"):
             self.assertEqual(g.run(command), [])
         g.send("wget -q -O - http://10.1.0.1/")
-        self.assertTrue(host.spoken.wait(test_boot.seconds), "nothing has come from the guest")
+        self.assertTrue(host.spoken.wait(g.seconds), "nothing has come from the guest")
 
     def test_a_stream(self):
         path = f"{self.scratch}/s"
