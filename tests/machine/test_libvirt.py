@@ -88,7 +88,7 @@ class Libvirt(unittest.TestCase):
 
     def test_capabilities(self):
         text = self.virsh.ask(f"domcapabilities --emulatorbin {self.emulator} --arch aarch64 --machine virt --virttype qemu")
-        for part in ("<machine>virt-7.2</machine>", "<vcpu max='8'/>", "cortex-a57</model>", "<arch>aarch64</arch>"):
+        for part in ("<machine>virt-7.2</machine>", "<vcpu max='16'/>", "cortex-a57</model>", "<arch>aarch64</arch>"):
             self.assertIn(part, text)
 
     @unittest.skipUnless(test_boot.KERNEL and test_boot.KERNEL.exists(), "no debian-installer-12-netboot-arm64")
