@@ -55,6 +55,7 @@ cd /
 umount /tmp
 sync
 mount -o remount,ro /
+mount -t proc proc /proc # debootstrap may have taken it away
 echo o > /proc/sysrq-trigger
 sleep 60
 """
@@ -73,9 +74,9 @@ class Failure(Exception):
     pass
 
 
-def run(*command, **more):
-    r = subprocess.run([str(x) for x in command], text=True, capture_output=True, errors="replace", **more)
-    if r.returncode:
+def run(*command, good=(0,)):
+    r = subprocess.run([str(x) for x in command], text=True, capture_output=True, errors="replace")
+    if r.returncode not in good:
         raise Failure(f"{command[0]} failed: {(r.stdout + r.stderr)[-2000:]}")
     return r.stdout
 
@@ -131,12 +132,12 @@ def configure(top, kernel, busybox):
     (top / "installing").write_bytes(installing_system(kernel, busybox))
     command = [*emulator.command_named("qemu-system-aarch64"), "-M", "virt", "-cpu", "cortex-a57", "-smp", "2", "-m", "1024",
                "-nographic", "-no-reboot", "-kernel", kernel, "-initrd", top / "installing", "-append",
-               "console=ttyAMA0 quiet", "-drive", f"file={top}/disk,format=raw,if=virtio"]
+               "console=ttyAMA0 quiet panic=1", "-drive", f"file={top}/disk,format=raw,if=virtio"]
     with open(top / "log", "wb") as log:
         subprocess.run([str(x) for x in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, timeout=SECONDS, check=False)
     if "configured" not in run("debugfs", "-R", "ls -p /", top / "disk"):
         raise Failure(f"the second stage has failed: {(top / 'log').read_text(errors='replace')[-2000:]}")
-    run("e2fsck", "-fp", top / "disk")
+    run("e2fsck", "-fp", top / "disk", good=(0, 1))  # 1: programs that had been replaced while they ran are gone
 
 
 def make(top, say):
