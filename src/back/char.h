@@ -28,7 +28,6 @@ struct char_opts {
     char *path;       /* file, pipe; a socket: as socket_listen() takes it */
     bool append;      /* file */
     bool server, wait; /* socket */
-    int fd;           /* socket: 1 + a descriptor that is one, or listens (server); 0: none */
     bool mux;         /* several users, of which Ctrl-a c chooses one; Ctrl-a x quits */
     bool signal;      /* stdio: the terminal's keys for signals stay what they are */
 };

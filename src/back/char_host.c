@@ -70,13 +70,13 @@ static bool open_pty(struct char_host *h, const char *id, struct err *e)
 static bool open_socket(struct char_host *h, const struct char_opts *o, struct err *e)
 {
     if (!o->server) {
-        h->in = h->out = o->fd ? o->fd - 1 : socket_connect(o->path, e);
+        h->in = h->out = socket_connect(o->path, e);
     } else {
         if (!strncmp(o->path, "unix:", 5)) {
             unlink(o->path + 5); /* what an earlier run has left */
             h->unlink = xstrdup(o->path + 5);
         }
-        h->listen = o->fd ? o->fd - 1 : socket_listen(o->path, e);
+        h->listen = socket_listen(o->path, e);
         if (h->listen < 0)
             return false;
         struct pollfd p = {h->listen, POLLIN, 0};

@@ -53,7 +53,6 @@ static bool parse_fd(struct char_opts *o, const char *value, struct err *e)
     long fd = strtol(value, &end, 10);
     if (end == value || *end || fd < 0 || fcntl((int)fd, F_GETFD) < 0)
         return err_set(e, EBADF, "there is no file descriptor '%s'", value);
-    o->fd = (int)fd + 1;
     replace(&o->path, xprintf("fd:%ld", fd));
     return true;
 }
