@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/current.h"
 #include "base/current.h"
@@ -20,6 +21,7 @@ struct one {
     struct cpu_port port;
     pthread_t thread;
     bool has_thread;
+    pid_t tid; /* under the lock; 0: it has not begun */
     bool waits; /* the guest does, for an interrupt; the thread's own */
     u8 signal_stack[SIGNAL_STACK]; /* translated code has none that handlers could run on */
     _Atomic bool leave; /* out of guest code: something below has changed */
@@ -95,6 +97,8 @@ static void *thread(void *opaque)
     stack_t before; /* a sanitizer's, which it takes back */
     sigaltstack(&(stack_t){.ss_sp = o->signal_stack, .ss_size = sizeof(o->signal_stack)}, &before);
     pthread_mutex_lock(&c->lock);
+    o->tid = gettid();
+    pthread_cond_broadcast(&c->changed);
     while (!c->ending) {
         if (!may_run(o)) {
             o->stands = true;
@@ -270,6 +274,22 @@ void cpus_free(struct cpus *c)
 struct cpu_port *cpus_port(struct cpus *c, unsigned index)
 {
     return &c->one[index].port;
+}
+
+struct vcpu *cpus_vcpu(struct cpus *c, unsigned index)
+{
+    return c->one[index].vcpu;
+}
+
+pid_t cpus_thread(struct cpus *c, unsigned index)
+{
+    struct one *o = &c->one[index];
+    pthread_mutex_lock(&c->lock);
+    while (!o->tid)
+        pthread_cond_wait(&c->changed, &c->lock);
+    pid_t tid = o->tid;
+    pthread_mutex_unlock(&c->lock);
+    return tid;
 }
 
 bool cpus_power_on(struct cpus *c, unsigned index, u64 pc, u64 arg)

@@ -28,6 +28,11 @@ void cpus_take_signals(void);
 
 struct cpu_port *cpus_port(struct cpus *c, unsigned index);
 
+/* A CPU to look at, while paused. */
+struct vcpu *cpus_vcpu(struct cpus *c, unsigned index);
+/* The host's number of its thread. */
+pid_t cpus_thread(struct cpus *c, unsigned index);
+
 /* Have a CPU go to `pc` with one argument; it runs when the CPUs do. False when it is on. */
 bool cpus_power_on(struct cpus *c, unsigned index, u64 pc, u64 arg);
 

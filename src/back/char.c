@@ -39,6 +39,7 @@ struct chardev {
     struct char_user *users, *focus;
     bool mux, escape, started;
     char *id;
+    const struct char_opts *opts; /* the caller's */
     void (*quit)(void *opaque);
     void *opaque;
 };
@@ -171,6 +172,8 @@ static void mux_command(struct chardev *c, u8 key)
         c->focus->event(c->focus->opaque, CHAR_BREAK);
     } else if (key == 'c' && c->focus) {
         c->focus = c->focus->next ? c->focus->next : c->users;
+        if (c->focus->event)
+            c->focus->event(c->focus->opaque, CHAR_FOCUSED);
     } else if (key == 'h' || key == '?') {
         char_write(c, mux_help, sizeof(mux_help) - 1);
     }
@@ -326,6 +329,7 @@ struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)
     c->out.ready = out_ready;
     c->listen = (struct loop_fd){host.listen, accept_ready};
     c->mux = o->mux;
+    c->opts = o;
     c->id = xstrdup(o->id ? o->id : "serial");
     c->quit = quit;
     c->opaque = opaque;
@@ -353,6 +357,35 @@ const char *char_id(const struct chardev *c)
     return c->id;
 }
 
+static bool is_open(const struct chardev *c)
+{
+    return c->host.in >= 0 || c->host.out >= 0;
+}
+
+bool char_is_used(const struct chardev *c)
+{
+    return c->users && (c->opts->kind == CHAR_NULL || is_open(c));
+}
+
+static char *describe_socket(const struct chardev *c)
+{
+    const struct char_opts *o = c->opts;
+    bool local = !strncmp(o->path, "unix:", 5), open = is_open(c);
+    if (local && open && !o->server)
+        return xstrdup("unix:"); /* the peer's end has no name */
+    return xprintf("%s%s%s%s", open ? "" : "disconnected:", local ? "" : "tcp:", o->path, o->server ? ",server=on" : "");
+}
+
+char *char_describe(const struct chardev *c)
+{
+    char name[64];
+    if (c->mux)
+        return xstrdup("mux");
+    if (c->opts->kind == CHAR_PTY && !ptsname_r(c->host.in, name, sizeof(name)))
+        return xprintf("pty:%s", name);
+    return c->opts->kind == CHAR_SOCKET ? describe_socket(c) : xstrdup(char_kind_name(c->opts->kind));
+}
+
 bool char_attach(struct chardev *c, struct char_user *u)
 {
     if (c->users && !c->mux)
@@ -365,6 +398,22 @@ bool char_attach(struct chardev *c, struct char_user *u)
     if (!c->focus)
         c->focus = u;
     return true;
+}
+
+void char_detach(struct chardev *c, struct char_user *u)
+{
+    struct char_user **at = &c->users;
+    while (*at && *at != u)
+        at = &(*at)->next;
+    if (*at)
+        *at = u->next;
+    if (c->focus == u)
+        c->focus = c->users;
+}
+
+bool char_is_shared(const struct chardev *c)
+{
+    return c->mux;
 }
 
 void char_start(struct chardev *c)

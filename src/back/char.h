@@ -7,7 +7,7 @@
 
 struct chardev;
 
-enum char_event { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK };
+enum char_event { CHAR_OPENED, CHAR_CLOSED, CHAR_BREAK, CHAR_FOCUSED /* a mux: what comes is for this user now */ };
 
 /* Who uses a back end: a device, a monitor. Called on the loop's thread; members may be NULL. */
 struct char_user {
@@ -45,9 +45,19 @@ struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)
 void char_free(struct chardev *c);
 
 const char *char_id(const struct chardev *c);
+/* What it is connected to, as monitors show it: "pty:/dev/pts/3", "unix:/run/x,server=on". The caller frees it. */
+char *char_describe(const struct chardev *c);
+bool char_is_used(const struct chardev *c); /* somebody is attached, and connected */
+/* The kinds: their names, by number; NULL behind the last. */
+const char *char_kind_name(unsigned kind);
 
 /* False: it has a user, and is no mux. */
 bool char_attach(struct chardev *c, struct char_user *u);
+
+/* The user is not called any more. */
+void char_detach(struct chardev *c, struct char_user *u);
+
+bool char_is_shared(const struct chardev *c); /* it is a mux */
 
 /* Begin to receive: once, when those that are attached are ready. */
 void char_start(struct chardev *c);

@@ -1,5 +1,6 @@
 /* Character back ends as command lines name them. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,15 @@ static const struct {
     {"socket", CHAR_SOCKET, false},
 };
 
+const char *char_kind_name(unsigned kind)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (kinds[i].kind == kind)
+            return kinds[i].name;
+    }
+    return NULL;
+}
+
 static bool parse_switch(const char *name, const char *value, bool *to, struct err *e)
 {
     if (!strcmp(value, "on") || !strcmp(value, "yes"))
@@ -34,6 +44,17 @@ static void replace(char **to, char *by)
 {
     free(*to);
     *to = by;
+}
+
+/* A descriptor that was handed to this process. */
+static bool parse_fd(struct char_opts *o, const char *value, struct err *e)
+{
+    char *end;
+    long fd = strtol(value, &end, 10);
+    if (end == value || *end || fd < 0 || fcntl((int)fd, F_GETFD) < 0)
+        return err_set(e, EBADF, "there is no file descriptor '%s'", value);
+    replace(&o->path, xprintf("fd:%ld", fd));
+    return true;
 }
 
 /* One of "server=on", "server", "nowait", "id=con" ...; host and port are joined to an address. */
@@ -56,6 +77,8 @@ static bool parse_one(struct char_opts *o, char *word, char **host, char **port,
         replace(&o->id, xstrdup(value));
     else if (value && !strcmp(word, "path"))
         replace(&o->path, o->kind == CHAR_SOCKET ? xprintf("unix:%s", value) : xstrdup(value));
+    else if (value && !strcmp(word, "fd") && o->kind == CHAR_SOCKET)
+        return parse_fd(o, value, e);
     else if (value && !strcmp(word, "host"))
         *host = value;
     else if (value && !strcmp(word, "port"))

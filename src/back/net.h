@@ -25,9 +25,16 @@ struct net_forward {
     u16 host_port, guest_port;
 };
 
-/* User-mode networking: the guest is behind a router that is this process. Strings belong to who filled this in. */
+/* USER: the guest is behind a router that is this process. TAP: frames are those of an interface of the host. STREAM:
+ * they go to another program, each behind its length in four bytes, big-endian. DGRAM: each in a datagram. */
+enum net_kind { NET_USER, NET_TAP, NET_STREAM, NET_DGRAM };
+
+/* Strings belong to who filled this in. */
 struct net_opts {
+    enum net_kind kind;
     char *id;
+    char *local, *remote; /* stream, dgram: as socket_listen() takes them; stream: one of the two. tap: local is its name */
+    int fd;               /* 1 + a descriptor that is there already; 0: none */
     bool restricted; /* the guest reaches nothing but what is forwarded */
     char *hostname, *domainname, *tftp, *bootfile; /* NULL: none */
     char *net, *host, *dhcpstart, *dns;            /* addresses; NULL: 10.0.2.0/24 and .2, .15, .3 in it */

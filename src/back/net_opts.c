@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "back/net.h"
+#include "back/net_opts.h"
 #include "base/mem.h"
 
 static bool parse_address(const char *text, struct in_addr *to)
@@ -47,12 +47,14 @@ static bool add_forward(struct net_opts *o, const char *text, struct err *e)
     return true;
 }
 
-static bool add_word(struct net_opts *o, const char *name, const char *value, char **rest, struct err *e)
+/* One option of user-mode networking. */
+static bool user_word(struct net_opts *o, const char *name, const char *value, bool *known, struct err *e)
 {
+    *known = true;
     const struct {
         const char *name;
         char **to;
-    } strings[] = {{"id", &o->id}, {"hostname", &o->hostname}, {"domainname", &o->domainname}, {"tftp", &o->tftp},
+    } strings[] = {{"hostname", &o->hostname}, {"domainname", &o->domainname}, {"tftp", &o->tftp},
                    {"bootfile", &o->bootfile}, {"net", &o->net}, {"host", &o->host}, {"dhcpstart", &o->dhcpstart},
                    {"dns", &o->dns}};
     for (unsigned i = 0; i < ARRAY_LEN(strings); i++) {
@@ -69,6 +71,23 @@ static bool add_word(struct net_opts *o, const char *name, const char *value, ch
         return o->restricted || !strcmp(value, "off") || !strcmp(value, "no") ||
                err_set(e, EINVAL, "Parameter 'restrict' expects 'on' or 'off'");
     }
+    *known = false;
+    return true;
+}
+
+static bool add_word(struct net_opts *o, struct net_places *p, const char *name, const char *value, char **rest,
+                     struct err *e)
+{
+    bool known;
+    if (!strcmp(name, "id")) {
+        free(o->id);
+        o->id = xstrdup(value);
+        return true;
+    }
+    if (!(o->kind == NET_USER ? user_word(o, name, value, &known, e) : net_link_word(o, p, name, value, &known, e)))
+        return false;
+    if (known)
+        return true;
     if (!rest)
         return err_set(e, EINVAL, "Invalid parameter '%s'", name);
     char *more = xprintf("%s%s%s=%s", *rest ? *rest : "", *rest ? "," : "", name, value);
@@ -77,26 +96,42 @@ static bool add_word(struct net_opts *o, const char *name, const char *value, ch
     return true;
 }
 
+static bool find_kind(const char *name, enum net_kind *kind)
+{
+    static const struct {
+        const char *name;
+        enum net_kind kind;
+    } kinds[] = {{"user", NET_USER}, {"tap", NET_TAP}, {"stream", NET_STREAM}, {"dgram", NET_DGRAM}, {"socket", NET_STREAM}};
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!strcmp(name, kinds[i].name)) {
+            *kind = kinds[i].kind;
+            return true;
+        }
+    }
+    return false;
+}
+
 bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct err *e)
 {
     *o = (struct net_opts){0};
     char *copy = xstrdup(text), *save = NULL, *kind = strtok_r(copy, ",", &save);
-    bool good = kind && !strcmp(kind, "user");
+    struct net_places places = {0};
+    bool good = kind && find_kind(kind, &o->kind);
     if (!good)
-        err_set(e, EINVAL, "'%s' is not supported; there is: user", kind ? kind : "");
+        err_set(e, EINVAL, "'%s' is not supported; there are: user, tap, stream, dgram, socket", kind ? kind : "");
     for (char *w; good && (w = strtok_r(NULL, ",", &save));) {
         char *value = strchr(w, '=');
         if (value)
             *value++ = 0;
-        good = add_word(o, w, value ? value : "on", rest, e);
+        good = add_word(o, &places, w, value ? value : "on", rest, e);
     }
     free(copy);
-    return good;
+    return net_link_end(o, &places, good ? e : NULL) && good;
 }
 
 void net_opts_free(struct net_opts *o)
 {
-    char *strings[] = {o->id, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns};
+    char *strings[] = {o->id, o->local, o->remote, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns};
     for (unsigned i = 0; i < ARRAY_LEN(strings); i++)
         free(strings[i]);
 }

@@ -9,11 +9,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-#include "back/net.h"
+#include "back/net_impl.h"
 #include "base/log.h"
 #include "base/mem.h"
-
-enum { BACKLOG = 512 }; /* frames that wait for the card */
 
 /* A socket that the library wants to know about; its place is the index that the library gets. */
 struct watched {
@@ -22,14 +20,8 @@ struct watched {
     bool seen; /* in this round */
 };
 
-struct frame {
-    struct frame *next;
-    size_t len;
-    u8 data[];
-};
-
-struct netdev {
-    struct loop *loop;
+struct user {
+    struct netdev net;
     Slirp *slirp;
     struct loop_fd sockets; /* the epoll descriptor */
     struct loop_timer timer;
@@ -37,65 +29,29 @@ struct netdev {
     bool pending;
     struct watched *watched;
     size_t count, cap;
-
-    struct net_user user;
-    struct frame *first, **last;
-    unsigned frames;
 };
 
 /* ---- frames ---- */
 
-static bool deliver(struct netdev *n, const u8 *data, size_t len)
-{
-    return !n->user.receive || n->user.receive(n->user.opaque, data, len);
-}
-
 static ssize_t send_packet(const void *data, size_t len, void *opaque)
 {
-    struct netdev *n = opaque;
-    if (!n->first && deliver(n, data, len))
-        return (ssize_t)len;
-    if (n->frames == BACKLOG)
-        return (ssize_t)len; /* lost, as on a wire */
-    struct frame *f = xmalloc(sizeof(*f) + len);
-    f->next = NULL;
-    f->len = len;
-    memcpy(f->data, data, len);
-    *n->last = f;
-    n->last = &f->next;
-    n->frames++;
+    netdev_deliver(opaque, data, len);
     return (ssize_t)len;
-}
-
-static void drop_first(struct netdev *n)
-{
-    struct frame *f = n->first;
-    n->first = f->next;
-    if (!n->first)
-        n->last = &n->first;
-    n->frames--;
-    free(f);
-}
-
-void net_accept(struct netdev *n)
-{
-    while (n->first && deliver(n, n->first->data, n->first->len))
-        drop_first(n);
 }
 
 /* ---- polling ---- */
 
-static void look_again(struct netdev *n)
+static void look_again(struct user *n)
 {
     if (n->pending)
         return;
     n->pending = true;
-    loop_defer(n->loop, &n->task);
+    loop_defer(n->net.loop, &n->task);
 }
 
 static int add_poll(int fd, int events, void *opaque)
 {
-    struct netdev *n = opaque;
+    struct user *n = opaque;
     u32 wanted = (events & SLIRP_POLL_IN ? (u32)EPOLLIN : 0) | (events & SLIRP_POLL_OUT ? (u32)EPOLLOUT : 0) |
                  (events & SLIRP_POLL_PRI ? (u32)EPOLLPRI : 0);
     size_t i = 0;
@@ -117,7 +73,7 @@ static int add_poll(int fd, int events, void *opaque)
 
 /* Ask the library what it waits for. A number that was closed and opened again is another socket, so what it did not
  * name is forgotten at once. */
-static void fill(struct netdev *n)
+static void fill(struct user *n)
 {
     u32 timeout = UINT32_MAX;
     for (size_t i = 0; i < n->count; i++)
@@ -132,26 +88,26 @@ static void fill(struct netdev *n)
         n->watched[i] = n->watched[--n->count];
     }
     if (timeout != UINT32_MAX)
-        loop_timer_set(n->loop, &n->timer, loop_now() + timeout * 1000000ull);
+        loop_timer_set(n->net.loop, &n->timer, loop_now() + timeout * 1000000ull);
 }
 
 static void fill_later(struct loop_task *t)
 {
-    struct netdev *n = container_of(t, struct netdev, task);
+    struct user *n = container_of(t, struct user, task);
     n->pending = false; /* here alone: a task must not be deferred again while it waits */
     fill(n);
 }
 
 static int get_revents(int index, void *opaque)
 {
-    struct netdev *n = opaque;
+    struct user *n = opaque;
     u32 r = (size_t)index < n->count ? n->watched[index].ready : 0;
     return (r & EPOLLIN ? SLIRP_POLL_IN : 0) | (r & EPOLLOUT ? SLIRP_POLL_OUT : 0) | (r & EPOLLPRI ? SLIRP_POLL_PRI : 0) |
            (r & EPOLLERR ? SLIRP_POLL_ERR : 0) | (r & EPOLLHUP ? SLIRP_POLL_HUP : 0);
 }
 
 /* The library gives indexes anew in each round: fill and poll belong together. */
-static void poll_now(struct netdev *n)
+static void poll_now(struct user *n)
 {
     struct epoll_event ev[64];
     fill(n);
@@ -170,18 +126,19 @@ static void poll_now(struct netdev *n)
 
 static void sockets_ready(struct loop_fd *f, u32 events)
 {
-    poll_now(container_of(f, struct netdev, sockets));
+    poll_now(container_of(f, struct user, sockets));
 }
 
 static void timer_fires(struct loop_timer *t)
 {
-    poll_now(container_of(t, struct netdev, timer));
+    poll_now(container_of(t, struct user, timer));
 }
 
-void net_send(struct netdev *n, const u8 *frame, size_t len)
+static void user_send(struct netdev *n, const u8 *frame, size_t len)
 {
-    slirp_input(n->slirp, frame, (int)len);
-    look_again(n);
+    struct user *u = (struct user *)n;
+    slirp_input(u->slirp, frame, (int)len);
+    look_again(u);
 }
 
 /* ---- what the library asks for ---- */
@@ -200,14 +157,14 @@ struct slirp_timer {
     struct loop_timer timer;
     SlirpTimerCb call;
     void *call_opaque;
-    struct netdev *netdev;
+    struct user *user;
 };
 
 static void slirp_timer_fires(struct loop_timer *t)
 {
     struct slirp_timer *s = container_of(t, struct slirp_timer, timer);
     s->call(s->call_opaque);
-    look_again(s->netdev);
+    look_again(s->user);
 }
 
 static void *timer_new(SlirpTimerCb call, void *call_opaque, void *opaque)
@@ -220,14 +177,14 @@ static void *timer_new(SlirpTimerCb call, void *call_opaque, void *opaque)
 static void timer_free(void *timer, void *opaque)
 {
     struct slirp_timer *s = timer;
-    loop_timer_cancel(s->netdev->loop, &s->timer);
+    loop_timer_cancel(s->user->net.loop, &s->timer);
     free(s);
 }
 
 static void timer_mod(void *timer, int64_t ms, void *opaque)
 {
     struct slirp_timer *s = timer;
-    loop_timer_set(s->netdev->loop, &s->timer, (u64)ms * 1000000);
+    loop_timer_set(s->user->net.loop, &s->timer, (u64)ms * 1000000);
 }
 
 static void poll_fd_changed(int fd, void *opaque)
@@ -285,21 +242,35 @@ static bool configure(SlirpConfig *c, const struct net_opts *o, struct err *e)
            (!o->dhcpstart || address(o->dhcpstart, NULL, &c->vdhcp_start, e));
 }
 
-static bool forward(struct netdev *n, const struct net_forward *f, struct in_addr first, struct err *e)
+static bool forward(struct user *n, const struct net_forward *f, struct in_addr first, struct err *e)
 {
     struct in_addr guest = f->guest.s_addr ? f->guest : first;
     return slirp_add_hostfwd(n->slirp, f->udp, f->host, f->host_port, guest, f->guest_port) == 0 ||
            err_set(e, errno, "Could not set up host forwarding rule for port %u: %s", f->host_port, strerror(errno));
 }
 
-struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e)
+static void user_free(struct netdev *net)
+{
+    struct user *n = (struct user *)net;
+    if (n->slirp)
+        slirp_cleanup(n->slirp);
+    loop_timer_cancel(net->loop, &n->timer);
+    if (n->sockets.fd >= 0) {
+        loop_fd_remove(net->loop, &n->sockets);
+        close(n->sockets.fd);
+    }
+    free(n->watched);
+}
+
+static const struct netdev_ops user_ops = {.send = user_send, .free = user_free};
+
+struct netdev *net_user_new(struct loop *l, const struct net_opts *o, struct err *e)
 {
     SlirpConfig config;
     if (!configure(&config, o, e))
         return NULL;
-    struct netdev *n = xcalloc(1, sizeof(*n));
-    n->loop = l;
-    n->last = &n->first;
+    struct user *n = xcalloc(1, sizeof(*n));
+    netdev_init(&n->net, &user_ops, l);
     n->task.run = fill_later;
     n->timer.fire = timer_fires;
     n->sockets = (struct loop_fd){epoll_create1(EPOLL_CLOEXEC), sockets_ready};
@@ -308,34 +279,9 @@ struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e)
     for (unsigned i = 0; i < o->forwards && good; i++)
         good = forward(n, &o->forward[i], config.vdhcp_start, e);
     if (!good) {
-        net_free(n);
+        net_free(&n->net);
         return NULL;
     }
     look_again(n);
-    return n;
-}
-
-void net_free(struct netdev *n)
-{
-    if (!n)
-        return;
-    if (n->slirp)
-        slirp_cleanup(n->slirp);
-    loop_timer_cancel(n->loop, &n->timer);
-    if (n->sockets.fd >= 0) {
-        loop_fd_remove(n->loop, &n->sockets);
-        close(n->sockets.fd);
-    }
-    while (n->first)
-        drop_first(n);
-    free(n->watched);
-    free(n);
-}
-
-bool net_attach(struct netdev *n, const struct net_user *u)
-{
-    if (n->user.receive)
-        return false;
-    n->user = *u;
-    return true;
+    return &n->net;
 }

@@ -69,6 +69,11 @@ void log_enable(u32 mask)
     atomic_fetch_or(&logger.mask, mask);
 }
 
+void log_choose(u32 mask)
+{
+    atomic_store(&logger.mask, mask);
+}
+
 bool log_on(u32 mask)
 {
     return (atomic_load_explicit(&logger.mask, memory_order_relaxed) & mask) != 0;

@@ -32,6 +32,7 @@ bool log_parse(const char *list, u32 *mask, struct err *e);
 void log_list(FILE *to);
 
 void log_enable(u32 mask);
+void log_choose(u32 mask); /* these and no others */
 bool log_on(u32 classes);
 
 /* Write to `path` from now on ("%d" stands for the process id); stderr until then. */

@@ -8,11 +8,16 @@
 #include "base/mem.h"
 #include "board/list.h"
 
-static const struct board *const boards[] = {&board_aarch64_virt};
+static const struct board *const boards[] = {&board_aarch64_virt, &board_aarch64_none};
 
 const struct board *board_at(unsigned i)
 {
     return i < ARRAY_LEN(boards) ? boards[i] : NULL;
+}
+
+bool board_is_called(const struct board *b, const char *name)
+{
+    return !strcmp(name, b->name) || (b->version && !strcmp(name, b->version));
 }
 
 const struct board *board_find(const char *name, const char *isa, struct err *e)
@@ -23,7 +28,7 @@ const struct board *board_find(const char *name, const char *isa, struct err *e)
         const struct board *b = boards[i];
         bool of_isa = slash ? !strncmp(name, b->isa, (size_t)(slash - name)) && !b->isa[slash - name]
                             : !isa || !strcmp(isa, b->isa);
-        if (of_isa && !strcmp(bare, b->name))
+        if (of_isa && board_is_called(b, bare))
             return b;
         size_t n = strlen(known);
         snprintf(known + n, sizeof(known) - n, "%s%s/%s", n ? ", " : "", b->isa, b->name);
@@ -59,6 +64,11 @@ static struct dev *part_dev(const struct board_setup *s, const struct board_part
     return board_dev(s, name);
 }
 
+static bool is_there(const struct board_setup *s, const struct board_part *p)
+{
+    return !(p->variants & ~s->variants);
+}
+
 static bool set_props(struct dev *d, const char *props, struct err *e)
 {
     char *copy = xstrdup(props), *save = NULL;
@@ -87,7 +97,9 @@ bool board_make(struct board_setup *s, const struct dev_env *env, struct mem_ran
                 struct chardev *const *serial, unsigned serials, struct err *e)
 {
     struct dev **last = &s->devs;
-    for (const struct board_part *p = s->board->parts; p->name; p++) {
+    for (const struct board_part *p = s->board->parts; p && p->name; p++) {
+        if (!is_there(s, p))
+            continue;
         const struct dev_class *c = dev_class_find(p->class, e);
         for (unsigned i = 0; c && i < MAX(p->count, 1u); i++) {
             char name[64];
@@ -102,6 +114,8 @@ bool board_make(struct board_setup *s, const struct dev_env *env, struct mem_ran
         if (!c)
             return false;
     }
+    if (s->board->map)
+        s->board->map(s, root);
     return true;
 }
 
@@ -110,13 +124,13 @@ bool board_make(struct board_setup *s, const struct dev_env *env, struct mem_ran
 void board_wire(const struct board_setup *s)
 {
     const struct board *b = s->board;
-    struct dev *controller = board_dev(s, b->controller);
-    for (const struct board_part *p = b->parts; p->name; p++) {
-        for (unsigned i = 0; p->wired && i < MAX(p->count, 1u); i++)
+    struct dev *controller = b->controller ? board_dev(s, b->controller) : NULL;
+    for (const struct board_part *p = b->parts; p && p->name; p++) {
+        for (unsigned i = 0; is_there(s, p) && p->wired && i < MAX(p->count, 1u); i++)
             dev_connect(part_dev(s, p, i), 0, dev_input(controller, p->input + i));
     }
     for (const struct board_wire *w = b->wires; w && w->from; w++) {
-        for (unsigned i = 0; i < w->count; i++)
+        for (unsigned i = 0; board_dev(s, w->from) && i < w->count; i++)
             dev_connect(board_dev(s, w->from), w->out + i, dev_input(board_dev(s, w->to), w->in + i));
     }
     if (b->connect)
@@ -144,8 +158,8 @@ void board_describe(const struct board_setup *s)
 {
     if (s->board->describe)
         s->board->describe(s);
-    for (const struct board_part *p = s->board->parts; p->name; p++) {
-        for (unsigned i = 0; i < MAX(p->count, 1u); i++)
+    for (const struct board_part *p = s->board->parts; p && p->name; p++) {
+        for (unsigned i = 0; is_there(s, p) && i < MAX(p->count, 1u); i++)
             describe_part(s, p, i);
     }
 }

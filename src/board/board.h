@@ -7,8 +7,9 @@
 #include "fw/boot.h"
 
 struct chardev;
+struct node;
 
-enum { BOARD_WINDOWS = 4, BOARD_NO_SERIAL = 0 };
+enum { BOARD_WINDOWS = 4, BOARD_NO_SERIAL = 0, BOARD_FLASHES = 2 };
 
 /* A device, or `count` of them in a row (0: one); their names then are "NAME0", "NAME1" ... */
 struct board_part {
@@ -22,9 +23,10 @@ struct board_part {
     unsigned count;
     u64 step;                 /* from one to the next; interrupts follow each other */
     const char *props;        /* "name=value,..." */
+    u32 variants;             /* in which of the board's variants it is there: bits that are all set; 0: in each */
 };
 
-/* An output of a part, and those behind it, to inputs of another. */
+/* An output of a part, and those behind it, to inputs of another. Without `from` in this variant there is none. */
 struct board_wire {
     const char *from;
     unsigned out;
@@ -39,10 +41,11 @@ struct board_setup {
     u64 ram;                  /* bytes */
     const char *cpu_model;    /* as the user says it: "cortex-a57,pauth=off" */
     struct cpu_port **cpu;    /* NULL: there are none (tests) */
+    struct node *flash[BOARD_FLASHES]; /* images of banks of flash that hold no firmware; NULL: blank */
     struct dev *devs;
     struct fw_node *tree;
     u64 random[5];            /* fresh bits for the guest */
-    void *choices;            /* of the board's options */
+    u32 variants;             /* bits whose meaning is the board's; options change them */
 };
 
 /* What a user may set with -M BOARD,NAME=VALUE. */
@@ -53,11 +56,17 @@ struct board_option {
 
 struct board {
     const char *name;   /* "virt"; the full name has the guest before it */
+    const char *version; /* a name of its own for clients that keep to one: "virt-7.2"; NULL: none */
+    u32 variants;       /* if options say nothing */
     const char *isa, *help, *default_cpu;
+    const char *cpu_type; /* what a CPU's type is called behind its model: "cortex-a57-arm-cpu" */
+    const char *ram_id;   /* the memory's */
     unsigned max_cpus;
     u64 ram_at, default_ram, max_ram;
     enum cpu_conduit conduit;
     const char *controller; /* the part that interrupts go to */
+    u64 firmware_at, firmware_size; /* where firmware is, in what else would be flash; 0: there can be none */
+    const char *fw_cfg;     /* the part that firmware asks for data; NULL: none */
     const char *power_key;  /* the part whose input 0 asks the guest to power off; NULL: none */
     const char *console;    /* the node that firmware and kernels print to */
     const struct board_part *parts; /* ended by a NULL name */
@@ -66,6 +75,7 @@ struct board {
 
     /* Hooks; may be NULL. */
     bool (*part)(const struct board_setup *s, struct dev *d, struct err *e);  /* a part was made: more properties */
+    void (*map)(const struct board_setup *s, struct mem_range *root); /* what is in memory beside the parts' windows */
     void (*connect)(const struct board_setup *s); /* all parts are there: CPUs and the interrupt controller */
     void (*describe)(const struct board_setup *s); /* what is in the tree before the parts are */
     bool (*boot)(struct fw_boot *b, struct mem_space *memory, struct err *e);
@@ -74,6 +84,9 @@ struct board {
 /* The board called "aarch64/virt", or "virt" where `isa` is given; NULL lists those that there are in the message. */
 const struct board *board_find(const char *name, const char *isa, struct err *e);
 const struct board *board_at(unsigned i);
+
+/* Its name or that of its version. */
+bool board_is_called(const struct board *b, const char *name);
 
 struct dev *board_dev(const struct board_setup *s, const char *name);
 

@@ -4,6 +4,6 @@
 
 #include "board/board.h"
 
-extern const struct board board_aarch64_virt;
+extern const struct board board_aarch64_virt, board_aarch64_none;
 
 #endif

@@ -3,6 +3,8 @@
 #ifndef LYRE_CPU_ISA_H
 #define LYRE_CPU_ISA_H
 
+#include <stdio.h>
+
 #include "base/err.h"
 #include "base/types.h"
 #include "jit/ir/env.h"
@@ -84,6 +86,9 @@ struct isa {
     /* The model's instruction set as the architecture's documents write it ("rv64imac_zicsr"), cut to `size`;
      * NULL: they have no such form. */
     void (*describe)(const struct vcpu *cpu, char *text, size_t size);
+
+    /* The registers as monitors show them; NULL: by their table. */
+    void (*show)(struct vcpu *cpu, FILE *to);
 
     /* Linux HWCAP words of the model, for AT_HWCAP and AT_HWCAP2. */
     void (*hwcap)(const struct vcpu *cpu, u64 cap[2]);

@@ -107,6 +107,12 @@ void json_set_string(struct json *object, const char *key, const char *v)
     json_set(object, key, json_string(v));
 }
 
+void json_set_owned(struct json *object, const char *key, char *v)
+{
+    json_set_string(object, key, v);
+    free(v);
+}
+
 void json_set_int(struct json *object, const char *key, s64 v)
 {
     json_set(object, key, json_int(v));
@@ -115,6 +121,11 @@ void json_set_int(struct json *object, const char *key, s64 v)
 void json_set_bool(struct json *object, const char *key, bool v)
 {
     json_set(object, key, json_bool(v));
+}
+
+void json_set_null(struct json *object, const char *key)
+{
+    json_set(object, key, make(JSON_NULL));
 }
 
 struct json *json_get(const struct json *object, const char *key)

@@ -36,8 +36,10 @@ struct json *json_bool(bool v);
 struct json *json_set(struct json *object, const char *key, struct json *value);
 void json_push(struct json *list, struct json *value);
 void json_set_string(struct json *object, const char *key, const char *v);
+void json_set_owned(struct json *object, const char *key, char *v); /* frees it */
 void json_set_int(struct json *object, const char *key, s64 v);
 void json_set_bool(struct json *object, const char *key, bool v);
+void json_set_null(struct json *object, const char *key);
 
 /* The member, NULL if there is none. */
 struct json *json_get(const struct json *object, const char *key);

@@ -201,6 +201,20 @@ bool dev_set_link(struct dev *d, const char *prop, enum dev_prop_kind kind, void
     return true;
 }
 
+struct json *dev_get(struct dev *d, const char *prop)
+{
+    const struct dev_prop *p = prop_find(d, prop, NULL);
+    if (!p || p->kind > DEV_PROP_STRING)
+        return NULL;
+    if (p->kind == DEV_PROP_STRING) {
+        const char *text = *(char **)member(d, p);
+        return json_string(text ? text : "");
+    }
+    u64 v = p->kind == DEV_PROP_BOOL ? *(bool *)member(d, p) : p->kind == DEV_PROP_U32 ? *(u32 *)member(d, p)
+                                                                                    : *(u64 *)member(d, p);
+    return p->kind == DEV_PROP_BOOL ? json_bool(v) : json_int((s64)v);
+}
+
 /* ---- life ---- */
 
 static bool apply_global(struct dev *d, const char *text, struct err *e)

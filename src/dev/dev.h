@@ -41,6 +41,7 @@ enum dev_prop_kind {
     DEV_PROP_CHAR,   /* struct chardev *: by dev_set_link() alone, as what follows */
     DEV_PROP_BLOCK, /* struct node * of block/block.h */
     DEV_PROP_NET,   /* struct netdev * of back/net.h */
+    DEV_PROP_DEV,   /* struct dev *: another part of the board */
 };
 
 struct dev_prop {
@@ -83,13 +84,23 @@ struct dev_class {
     void (*loaded)(struct dev *d); /* a saved state is back */
     void (*stop)(struct dev *d);   /* the end, whether or not it has started; no thread calls it any more */
     void (*node)(struct dev *d, const struct dev_place *p);
+    /* A message-signalled interrupt: `data`, written by the device that the bus numbers `source` to an offset in the last
+     * window. From any thread, under no lock of this device. */
+    void (*message)(struct dev *d, u32 source, u64 offset, u32 data);
+
+    /* Of devices that users add: which group they are listed in. */
+    const char *category;
 
     /* Buses: a device that users add names the bus that it goes into, and gives what is there to be spoken to; a slot
-     * names the bus that it is a place of, and takes one device: false when it has one. */
+     * names the bus that it is a place of, and takes one device: false when it has one.
+     */
     const char *bus;
     void *(*bus_side)(struct dev *d);
     const char *slot_for;
-    bool (*plug)(struct dev *slot, struct dev *what);
+    bool (*plug)(struct dev *slot, struct dev *what, struct err *e);
+    /* It is a card with a device of this class on it, which is made with it, goes into it as into a slot, and takes the
+     * properties that the card itself does not have. */
+    const struct dev_class *inner;
 };
 
 /* What a device may ask of its machine. */
@@ -100,6 +111,7 @@ struct dev_env {
     struct mem_space *memory;
     struct vclock *clock;
     struct loop *loop;
+    unsigned cpus;
     void (*request)(void *opaque, enum dev_request r); /* any thread */
     /* Does the RTC follow the host's clock? Its value at 0 of the virtual clock, in seconds. */
     s64 epoch;
@@ -141,6 +153,9 @@ void dev_free(struct dev *d);
 bool dev_set(struct dev *d, const char *prop, const char *value, struct err *e);
 bool dev_set_number(struct dev *d, const char *prop, u64 value, struct err *e);
 bool dev_set_link(struct dev *d, const char *prop, enum dev_prop_kind kind, void *to, struct err *e);
+
+/* The value of a property that is none of the links; the caller frees it. NULL: there is no such property. */
+struct json *dev_get(struct dev *d, const char *prop);
 
 /* Apply what env->globals has for its class, and start it. */
 bool dev_start(struct dev *d, struct err *e);

@@ -19,4 +19,7 @@ struct fw_boot {
  * an ELF file; its initial file system; the device tree. */
 bool fw_boot_arm64(struct fw_boot *b, struct mem_space *memory, struct err *e);
 
+/* No kernel: the tree is where memory starts, for firmware and other programs to find. The entry stays what it is. */
+bool fw_boot_none(struct fw_boot *b, struct mem_space *memory, struct err *e);
+
 #endif

@@ -6,6 +6,7 @@
 #include "base/elf.h"
 #include "base/mem.h"
 #include "fw/boot.h"
+#include "fw/elf.h"
 #include "fw/fdt.h"
 #include "fw/file.h"
 
@@ -60,35 +61,17 @@ static bool load_image(struct fw_boot *b, struct mem_space *m, const u8 *image, 
     return true;
 }
 
-static bool load_segment(struct fw_boot *b, struct mem_space *m, const struct elf *f, const struct elf_segment *s,
-                         const struct elf_memory *file, struct place *p, struct err *e)
-{
-    if (s->offset > file->size || s->filesz > file->size - s->offset)
-        return err_set(e, EINVAL, "'%s' ends before its segments do", b->kernel);
-    if (!fits(b, "the kernel", s->paddr, s->memsz, e) || !put(m, s->paddr, (const u8 *)file->data + s->offset, s->filesz, e))
-        return false;
-    p->start = MIN(p->start, s->paddr);
-    p->end = MAX(p->end, s->paddr + s->memsz);
-    if (f->entry - s->vaddr < s->memsz)
-        b->entry = f->entry - s->vaddr + s->paddr;
-    return true;
-}
-
 /* Memory that the file says nothing of is zero: it is fresh. */
-static bool load_elf(struct fw_boot *b, struct mem_space *m, struct elf_memory *file, struct place *p, struct err *e)
+static bool load_elf(struct fw_boot *b, struct mem_space *m, const u8 *data, size_t len, struct place *p, struct err *e)
 {
-    struct elf f;
-    struct elf_source src = elf_source_memory(file);
-    if (!elf_read(&f, &src, e))
-        return err_prefix(e, "%s", b->kernel);
-    bool good = f.machine == EM_AARCH64 || err_set(e, EINVAL, "'%s' is for another CPU", b->kernel);
-    *p = (struct place){~0ull, 0};
-    for (unsigned i = 0; i < f.segments && good; i++) {
-        if (f.segment[i].type == PT_LOAD)
-            good = load_segment(b, m, &f, &f.segment[i], file, p, e);
-    }
-    elf_free(&f);
-    return good;
+    struct fw_elf f;
+    if (!fw_elf_place(&f, b->kernel, data, len, e))
+        return false;
+    if (f.machine != EM_AARCH64)
+        return err_set(e, EINVAL, "'%s' is for another CPU", b->kernel);
+    *p = (struct place){f.start, f.end};
+    b->entry = f.entry;
+    return fits(b, "the kernel", f.start, f.end - f.start, e) && fw_elf_load(b->kernel, data, len, m, e);
 }
 
 static bool load_kernel(struct fw_boot *b, struct mem_space *m, struct place *p, struct err *e)
@@ -99,7 +82,7 @@ static bool load_kernel(struct fw_boot *b, struct mem_space *m, struct place *p,
         return false;
     bool good;
     if (elf_magic(file, len))
-        good = load_elf(b, m, &(struct elf_memory){file, len}, p, e);
+        good = load_elf(b, m, file, len, p, e);
     else if (len >= IMAGE_HEADER && !memcmp(file + 56, "ARM\x64", 4))
         good = load_image(b, m, file, len, p, e);
     else
@@ -177,5 +160,14 @@ bool fw_boot_arm64(struct fw_boot *b, struct mem_space *memory, struct err *e)
     struct fw_node *extra = b->dtb ? fw_tree_new() : NULL;
     bool good = load_all(b, memory, extra ? extra : b->tree, e);
     fw_tree_free(extra);
+    return good;
+}
+
+bool fw_boot_none(struct fw_boot *b, struct mem_space *memory, struct err *e)
+{
+    size_t len = 0;
+    u8 *fdt = fdt_flatten(b->tree, 0, &len, e);
+    bool good = fdt && fits(b, "the device tree", b->ram, len, e) && put(memory, b->ram, fdt, len, e);
+    free(fdt);
     return good;
 }

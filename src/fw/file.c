@@ -73,12 +73,50 @@ static u8 *expand(const u8 *from, size_t from_len, size_t most, size_t *len)
     return NULL;
 }
 
+static bool is_gzip(const u8 *data, size_t len)
+{
+    return len >= 2 && data[0] == 0x1f && data[1] == 0x8b;
+}
+
+/* The header of zboot: "MZ", then at these offsets. */
+enum { ZBOOT_MAGIC = 4, ZBOOT_OFFSET = 8, ZBOOT_SIZE = 12, ZBOOT_METHOD = 24, ZBOOT_METHOD_MAX = 32, ZBOOT_HEADER = 64 };
+
+static u32 le32_at(const u8 *p)
+{
+    u32 v;
+    memcpy(&v, p, 4);
+    return le32toh(v);
+}
+
+/* Where in the file what is compressed lies: all of it, unless it is zboot. False: that is not for us. */
+static bool find_payload(const char *path, const u8 *data, size_t len, size_t *at, size_t *size, struct err *e)
+{
+    *at = 0;
+    *size = len;
+    if (len < ZBOOT_HEADER || memcmp(data, "MZ", 2) || memcmp(data + ZBOOT_MAGIC, "zimg", 4))
+        return true;
+    *at = le32_at(data + ZBOOT_OFFSET);
+    *size = le32_at(data + ZBOOT_SIZE);
+    if (*at > len || *size > len - *at)
+        return err_set(e, EINVAL, "'%s' ends before its kernel does", path);
+    return is_gzip(data + *at, *size) ||
+           err_set(e, ENOTSUP, "the kernel in '%s' is compressed by %.*s; only gzip is supported", path, ZBOOT_METHOD_MAX,
+                   (const char *)data + ZBOOT_METHOD);
+}
+
 u8 *fw_file_expand(const char *path, size_t most, size_t *len, struct err *e)
 {
     u8 *data = fw_file_read(path, len, e);
-    if (!data || *len < 2 || data[0] != 0x1f || data[1] != 0x8b)
+    size_t at, size;
+    if (!data)
+        return NULL;
+    if (!find_payload(path, data, *len, &at, &size, e)) {
+        free(data);
+        return NULL;
+    }
+    if (!is_gzip(data + at, size))
         return data;
-    u8 *plain = expand(data, *len, most, len);
+    u8 *plain = expand(data + at, size, most, len);
     if (!plain)
         err_set(e, EINVAL, "'%s' is damaged, or larger than the machine's memory when expanded", path);
     free(data);

@@ -8,7 +8,8 @@
 /* The whole of a file; the caller frees it. NULL on failure. */
 u8 *fw_file_read(const char *path, size_t *len, struct err *e);
 
-/* The same, expanded if it is a gzip file, to at most `most` bytes. */
+/* The same, expanded to at most `most` bytes if it is a gzip file, or a kernel that expands itself under EFI (zboot:
+ * Linux, drivers/firmware/efi/libstub/Makefile.zboot) and is compressed so. */
 u8 *fw_file_expand(const char *path, size_t most, size_t *len, struct err *e);
 
 #endif

@@ -8,7 +8,7 @@ static void system_off(void *opaque)
 
 static void system_reset(void *opaque)
 {
-    machine_request(opaque, MACHINE_RESET);
+    machine_request(opaque, MACHINE_GUEST_RESET);
 }
 
 bool machine_make_cpus(struct machine *m, struct err *e)
@@ -55,4 +55,14 @@ void machine_restart_cpus(struct machine *m, u64 entry, u64 arg)
 {
     cpus_reset(m->cpus);
     cpus_power_on(m->cpus, 0, entry, arg);
+}
+
+struct vcpu *machine_vcpu(struct machine *m, unsigned index)
+{
+    return m->cpus && index < m->opts->cpus ? cpus_vcpu(m->cpus, index) : NULL;
+}
+
+s64 machine_cpu_thread(struct machine *m, unsigned index)
+{
+    return m->cpus && index < m->opts->cpus ? cpus_thread(m->cpus, index) : 0;
 }

@@ -10,19 +10,29 @@
 bool machine_make_drives(struct machine *m, struct err *e)
 {
     const struct machine_opts *o = m->opts;
+    bool *used = xcalloc(o->drive_count + 1, sizeof(*used)), good = true;
     m->drives = xcalloc(o->drive_count + 1, sizeof(*m->drives));
-    for (size_t i = 0; i < o->drive_count; i++) {
+    /* From the last on: those that others use come before these, and are opened as their children. */
+    for (size_t i = o->drive_count; i-- && good;) {
         const struct machine_drive *d = &o->drives[i];
-        m->drives[i] = node_open(m->graph, d->file, d->format, d->options, d->flags, e);
-        if (!m->drives[i])
-            return false;
+        struct json *options = d->options ? machine_blockdev(m, i, used) : NULL;
+        if (options)
+            json_free(json_take(options, "auto-read-only"));
+        if (!used[i]) {
+            m->drives[i] = node_open(m->graph, d->file, d->format, options, d->flags, e);
+            good = m->drives[i];
+        }
+        json_free(options);
     }
-    return true;
+    free(used);
+    return good;
 }
 
 bool machine_free_drives(struct machine *m, struct err *e)
 {
     bool good = true;
+    if (m->drives)
+        loop_turn(m->loop, false); /* what devices have posted */
     for (size_t i = 0; m->drives && i < m->opts->drive_count; i++) {
         if (m->drives[i]) {
             node_drain(m->drives[i]);
@@ -34,13 +44,13 @@ bool machine_free_drives(struct machine *m, struct err *e)
     return good;
 }
 
-static struct node *find_drive(struct machine *m, const char *id, struct err *e)
+struct node *machine_find_drive(struct machine *m, const char *id, struct err *e)
 {
     for (size_t i = 0; i < m->opts->drive_count; i++) {
-        if (!strcmp(m->opts->drives[i].id, id))
+        if (!strcmp(m->opts->drives[i].id, id) && m->drives[i])
             return m->drives[i];
     }
-    err_set(e, ENOENT, "there is no drive or node '%s'", id);
+    err_set(e, ENOENT, "there is no drive or node '%s', or an image above it uses it", id);
     return NULL;
 }
 
@@ -88,7 +98,7 @@ static bool set_prop(struct machine *m, struct dev *d, const char *name, const c
 {
     const struct dev_prop *p = find_prop(d->class, name);
     if (p && p->kind == DEV_PROP_BLOCK) {
-        struct node *n = find_drive(m, value, e);
+        struct node *n = machine_find_drive(m, value, e);
         return n && dev_set_link(d, name, DEV_PROP_BLOCK, n, e);
     }
     if (p && p->kind == DEV_PROP_CHAR) {
@@ -102,20 +112,24 @@ static bool set_prop(struct machine *m, struct dev *d, const char *name, const c
     return dev_set(d, name, value, e);
 }
 
-/* The slot that is taken first is the last one, which is where the peer's guests find it. */
-static bool plug(struct machine *m, struct dev *what, struct err *e)
+/* The slot that is taken first is the last one, which is where the peer's guests find it. `bus`: only one of this name;
+ * NULL: any. */
+static bool plug(struct machine *m, struct dev *what, const char *bus, struct err *e)
 {
     struct dev *last = NULL;
-    const char *bus = what->class->bus;
+    const char *kind = what->class->bus;
+    err_set(e, ENOSPC, "No '%s' bus found for device '%s'", kind, what->class->name);
+    if (bus)
+        err_set(e, ENOENT, "Bus '%s' not found", bus);
     for (struct dev *tried = NULL;; tried = last) {
         last = NULL;
         for (struct dev *d = m->setup.devs; d && d != tried; d = d->next) {
-            if (d->class->slot_for && !strcmp(d->class->slot_for, bus))
+            if (d->class->slot_for && !strcmp(d->class->slot_for, kind) && (!bus || !strcmp(d->name, bus)))
                 last = d;
         }
         if (!last)
-            return err_set(e, ENOSPC, "No '%s' bus found for device '%s'", bus, what->class->name);
-        if (last->class->plug(last, what))
+            return false;
+        if (last->class->plug(last, what, e))
             return true;
     }
 }
@@ -130,14 +144,16 @@ static const char *option(char **words, size_t count, const char *name)
     return NULL;
 }
 
-static bool configure(struct machine *m, struct dev *d, char **words, size_t count, struct err *e)
+/* `inner`: who gets what the device itself does not have; NULL: nobody. */
+static bool configure(struct machine *m, struct dev *d, struct dev *inner, char **words, size_t count, struct err *e)
 {
     for (size_t i = 1; i < count; i++) {
         char *value = strchr(words[i], '=');
-        if (!strncmp(words[i], "id=", 3))
-            continue;
+        if (!strncmp(words[i], "id=", 3) || !strncmp(words[i], "bus=", 4) || !strncmp(words[i], "bootindex=", 10))
+            continue; /* there is no firmware that asks for an order */
         char *name = xprintf("%.*s", value ? (int)(value - words[i]) : (int)strlen(words[i]), words[i]);
-        bool good = set_prop(m, d, name, value ? value + 1 : "on", e);
+        struct dev *to = inner && !find_prop(d->class, name) ? inner : d;
+        bool good = set_prop(m, to, name, value ? value + 1 : "on", e);
         free(name);
         if (!good)
             return false;
@@ -145,28 +161,60 @@ static bool configure(struct machine *m, struct dev *d, char **words, size_t cou
     return true;
 }
 
-static bool make_device(struct machine *m, const struct machine_device *o, struct err *e)
+static void add(struct machine *m, struct dev *d)
+{
+    d->next = m->setup.devs;
+    m->setup.devs = d;
+}
+
+/* The device on a card, which is in the machine before the card is. */
+static struct dev *make_inner(struct machine *m, const struct dev *card)
+{
+    if (!card->class->inner)
+        return NULL;
+    char *name = xprintf("%s/%s", card->name, card->class->inner->name);
+    struct dev *inner = dev_new(card->class->inner, name, &m->env);
+    free(name);
+    add(m, inner);
+    return inner;
+}
+
+/* Network cards whose address nobody gave have addresses that follow each other. */
+static bool set_address(struct machine *m, struct dev *d, const struct machine_device *o, struct err *e)
+{
+    if (!find_prop(d->class, "mac") || option(o->words, o->count, "mac"))
+        return true;
+    char *text = xprintf("52:54:00:12:34:%02x", (0x56 + m->unnamed_cards++) & 0xff);
+    bool good = dev_set(d, "mac", text, e);
+    free(text);
+    return good;
+}
+
+/* NULL on failure. */
+static struct dev *make_device(struct machine *m, const struct machine_device *o, struct err *e)
 {
     const struct dev_class *c = dev_class_find(o->words[0], e);
     if (!c)
-        return false;
-    if (!c->bus)
-        return err_set(e, EINVAL, "'%s' is a part of boards; users cannot add it", c->name);
-    const char *id = option(o->words, o->count, "id");
-    struct dev *d = dev_new(c, id ? id : c->name, &m->env);
-    if (configure(m, d, o->words, o->count, e) && dev_start(d, e) && plug(m, d, e)) {
-        d->next = m->setup.devs;
-        m->setup.devs = d;
-        return true;
+        return NULL;
+    if (!c->bus) {
+        err_set(e, EINVAL, "'%s' is a part of boards; users cannot add it", c->name);
+        return NULL;
     }
-    dev_free(d);
-    return false;
+    const char *id = option(o->words, o->count, "id");
+    struct dev *d = dev_new(c, id ? id : c->name, &m->env), *inner = make_inner(m, d);
+    add(m, d);
+    bool good = configure(m, d, inner, o->words, o->count, e) && set_address(m, inner ? inner : d, o, e) &&
+                (!inner || (dev_start(inner, e) && c->plug(d, inner, e))) && dev_start(d, e) &&
+                plug(m, d, option(o->words, o->count, "bus"), e);
+    return good ? d : NULL;
 }
 
 bool machine_make_devices(struct machine *m, struct err *e)
 {
+    m->devices = xcalloc(m->opts->device_count + 1, sizeof(struct dev *));
     for (size_t i = 0; i < m->opts->device_count; i++) {
-        if (!make_device(m, &m->opts->devices[i], e))
+        m->devices[i] = make_device(m, &m->opts->devices[i], e);
+        if (!m->devices[i])
             return err_prefix(e, "-device %s", m->opts->devices[i].words[0]);
     }
     return true;

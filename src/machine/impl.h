@@ -13,8 +13,10 @@ struct machine {
     struct loop *loop; /* the graph's */
     struct node **drives; /* as opts->drives */
     struct netdev **netdevs; /* as opts->netdevs */
+    unsigned unnamed_cards; /* network cards without an address of the user's */
+    struct dev **devices;    /* as opts->devices */
     struct vclock *clock;
-    struct mem_range *root, *ram;
+    struct mem_range *root, *ram, *rom; /* rom: firmware's; NULL: none */
     struct mem_space *memory;
     struct chardev **chardevs; /* as opts->chardevs */
     struct dev_env env;
@@ -28,16 +30,30 @@ struct machine {
     struct loop_task wake; /* posted when a request was made */
     _Atomic bool woken;
     bool over, stopped;
+    enum machine_state state; /* while stopped */
     struct machine_listener *listeners;
 };
 
 /* Images, and what users add. */
+/* What machine_opts.loaders name; *entry becomes where the first CPU is to start, if one of them says. */
+bool machine_load_more(struct machine *m, u64 *entry, struct err *e);
+/* The firmware's memory, and the images of flash, before the board is made. */
+bool machine_make_firmware(struct machine *m, struct err *e);
+/* What firmware finds in fw_cfg. */
+bool machine_fill_fw_cfg(struct machine *m, struct err *e);
+bool machine_make_objects(struct machine *m, struct err *e);
+/* The options of the i-th drive with what they name in the place of the names; used[]: which drives that were. */
+struct json *machine_blockdev(const struct machine *m, size_t i, bool *used);
 bool machine_make_drives(struct machine *m, struct err *e);
 bool machine_free_drives(struct machine *m, struct err *e);
+/* By its id; NULL: there is none. */
+struct node *machine_find_drive(struct machine *m, const char *id, struct err *e);
 bool machine_make_netdevs(struct machine *m, struct err *e);
 void machine_free_netdevs(struct machine *m);
 bool machine_make_devices(struct machine *m, struct err *e);
 
+/* False: tests, or an empty board. */
+bool machine_has_cpus(const struct machine *m);
 /* CPUs and their engine; a machine without them does nothing here. */
 bool machine_make_cpus(struct machine *m, struct err *e);
 void machine_free_cpus(struct machine *m);

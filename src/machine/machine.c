@@ -24,7 +24,7 @@ static void woken(struct loop_task *t)
 
 static void dev_request(void *opaque, enum dev_request r)
 {
-    machine_request(opaque, r == DEV_REQUEST_OFF ? MACHINE_OFF : MACHINE_RESET);
+    machine_request(opaque, r == DEV_REQUEST_OFF ? MACHINE_OFF : MACHINE_GUEST_RESET);
 }
 
 static void mux_quits(void *opaque)
@@ -60,15 +60,17 @@ static bool make_memory(struct machine *m, struct err *e)
 {
     const struct board *b = m->opts->board;
     u64 ram = m->opts->ram;
+    m->root = mem_container_new("system", 0);
+    m->memory = mem_space_new(m->root);
+    if (!b->max_ram)
+        return true; /* an empty board */
     if (!ram || ram > b->max_ram)
         return err_set(e, EINVAL, "machine '%s' takes up to %llu MiB of memory", b->name,
                        (unsigned long long)(b->max_ram >> 20));
-    m->root = mem_container_new("system", 0);
-    m->ram = mem_ram_new("ram", ram, e);
+    m->ram = m->ram ? m->ram : mem_ram_new(b->ram_id, ram, e);
     if (!m->ram)
         return false;
     mem_range_add(m->root, b->ram_at, 0, m->ram);
-    m->memory = mem_space_new(m->root);
     return true;
 }
 
@@ -101,14 +103,15 @@ static bool make_board(struct machine *m, struct err *e)
 
 static void fill_env(struct machine *m)
 {
-    m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop, .request = dev_request,
+    m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop,
+                              .cpus = m->opts->cpus, .request = dev_request,
                               .epoch = m->opts->epoch, .globals = m->opts->globals,
                               .global_count = m->opts->global_count, .opaque = m};
 }
 
 static bool check_cpus(const struct machine_opts *o, struct err *e)
 {
-    return (o->cpus && o->cpus <= o->board->max_cpus) ||
+    return !o->board->max_cpus || (o->cpus && o->cpus <= o->board->max_cpus) ||
            err_set(e, EINVAL, "Invalid SMP CPUs %u. The max CPUs supported by machine '%s' is %u", o->cpus,
                    o->board->name, o->board->max_cpus);
 }
@@ -120,11 +123,12 @@ static bool make_all(struct machine *m, struct err *e)
         m->graph = block_graph_new(BLOCK_AIO_THREADS, e);
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
     m->clock = m->loop ? vclock_new(m->opts->qtest, e) : NULL;
-    if (!m->clock || !check_cpus(m->opts, e) || !make_memory(m, e) || !make_chardevs(m, e) ||
+    if (!m->clock || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
+        !make_chardevs(m, e) ||
         !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
-    if (!make_board(m, e) || !machine_make_devices(m, e))
+    if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e))
         return false;
     mem_space_update(m->memory);
     if (m->opts->qtest) {
@@ -133,10 +137,15 @@ static bool make_all(struct machine *m, struct err *e)
         if (!m->qtest)
             return false;
     }
-    if (!m->opts->without_cpus && !machine_make_cpus(m, e))
+    if (machine_has_cpus(m) && !machine_make_cpus(m, e))
         return false;
     board_wire(&m->setup);
     return true;
+}
+
+bool machine_has_cpus(const struct machine *m)
+{
+    return m->opts->board->max_cpus && !m->opts->without_cpus;
 }
 
 struct machine *machine_new(const struct machine_opts *o, struct err *e)
@@ -145,9 +154,11 @@ struct machine *machine_new(const struct machine_opts *o, struct err *e)
     m->opts = o;
     m->wake.run = woken;
     m->setup.board = o->board;
+    m->setup.variants = o->board->variants;
     m->setup.cpus = o->cpus;
     m->setup.ram = o->ram;
     m->stopped = o->stopped;
+    m->state = MACHINE_PRELAUNCH;
     m->setup.cpu_model = o->cpu ? o->cpu : o->board->default_cpu;
     if (make_all(m, e))
         return m;
@@ -170,6 +181,7 @@ bool machine_free(struct machine *m, struct err *e)
     for (size_t i = 0; m->chardevs && i < m->opts->chardev_count; i++)
         char_free(m->chardevs[i]);
     free(m->chardevs);
+    free(m->devices);
     mem_space_free(m->memory);
     mem_tree_free(m->root);
     fw_tree_free(m->setup.tree);
@@ -202,14 +214,15 @@ u8 *machine_fdt(struct machine *m, size_t *len, struct err *e)
 static bool load(struct machine *m, struct err *e)
 {
     const struct machine_opts *o = m->opts;
-    if (!o->kernel)
-        return err_set(e, EINVAL, "which kernel? say -kernel FILE; firmware (-bios, -pflash) is not supported yet");
+    bool direct = o->kernel && !m->rom; /* firmware starts kernels itself */
+    if (!o->kernel && !o->loader_count && !m->rom)
+        return err_set(e, EINVAL, "which kernel? say -kernel FILE, or -bios FILE for firmware");
     struct fw_boot b = {.kernel = o->kernel, .initrd = o->initrd, .dtb = o->dtb, .append = o->append,
                         .ram = o->board->ram_at, .ram_size = o->ram};
     if (!make_tree(m, e))
         return false;
     b.tree = m->setup.tree;
-    if (!o->board->boot(&b, m->memory, e))
+    if (!(direct ? o->board->boot : fw_boot_none)(&b, m->memory, e) || !machine_load_more(m, &b.entry, e))
         return false;
     machine_restart_cpus(m, b.entry, b.arg);
     return true;
@@ -222,7 +235,7 @@ static bool start(struct machine *m, struct err *e)
     mem_space_reclaim(m->memory);
     for (struct dev *d = m->setup.devs; d; d = d->next)
         dev_reset(d);
-    if (!m->opts->without_cpus && !load(m, e))
+    if (machine_has_cpus(m) && !load(m, e))
         return false;
     if (!m->stopped)
         machine_resume_cpus(m);
@@ -235,33 +248,53 @@ void machine_listen(struct machine *m, struct machine_listener *l)
     m->listeners = l;
 }
 
-static void tell(struct machine *m, const char *name)
+static void tell(struct machine *m, const char *name, const char *cause)
 {
     for (struct machine_listener *l = m->listeners; l; l = l->next)
-        l->event(l, name);
+        l->event(l, name, cause);
+}
+
+static void stop_as(struct machine *m, enum machine_state as)
+{
+    m->stopped = true;
+    m->state = as;
+    machine_pause_cpus(m);
+    tell(m, "STOP", NULL);
 }
 
 void machine_stop(struct machine *m)
 {
-    if (m->stopped)
-        return;
-    m->stopped = true;
-    machine_pause_cpus(m);
-    tell(m, "STOP");
+    if (!m->stopped)
+        stop_as(m, MACHINE_PAUSED);
 }
 
-void machine_cont(struct machine *m)
+bool machine_cont(struct machine *m, struct err *e)
 {
     if (!m->stopped)
-        return;
+        return true;
+    if (m->state == MACHINE_SHUTDOWN)
+        return err_set(e, EPERM, "Resetting the Virtual Machine is required");
     m->stopped = false;
     machine_resume_cpus(m);
-    tell(m, "RESUME");
+    tell(m, "RESUME", NULL);
+    return true;
 }
 
-bool machine_is_running(const struct machine *m)
+enum machine_state machine_state(const struct machine *m)
 {
-    return !m->stopped;
+    return m->stopped ? m->state : MACHINE_RUNNING;
+}
+
+void machine_hold(struct machine *m)
+{
+    if (!m->stopped)
+        machine_pause_cpus(m);
+}
+
+void machine_release(struct machine *m)
+{
+    if (!m->stopped)
+        machine_resume_cpus(m);
 }
 
 static void press_power_key(struct machine *m)
@@ -273,23 +306,46 @@ static void press_power_key(struct machine *m)
     }
 }
 
+/* Why these requests are the end; NULL: they are not. */
+static const char *end_cause(const struct machine *m, u32 requests)
+{
+    static const struct {
+        u32 request;
+        const char *cause;
+    } causes[] = {
+        {MACHINE_KILLED, "host-signal"}, {MACHINE_QUIT, "host-qmp-quit"}, {MACHINE_OFF, "guest-shutdown"},
+        {MACHINE_GUEST_RESET, "guest-reset"}, {MACHINE_RESET, "host-qmp-system-reset"},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(causes); i++) {
+        if (requests & causes[i].request)
+            return causes[i].request & (MACHINE_GUEST_RESET | MACHINE_RESET) && !m->opts->no_reboot ? NULL
+                                                                                                : causes[i].cause;
+    }
+    return NULL;
+}
+
 /* Do what was asked for. */
 static bool serve(struct machine *m, struct err *e)
 {
     u32 r = atomic_exchange(&m->requests, 0);
-    if (r & (MACHINE_OFF | MACHINE_QUIT) || (r & MACHINE_RESET && m->opts->no_reboot)) {
-        m->over = true;
-        tell(m, "SHUTDOWN");
+    const char *end = end_cause(m, r);
+    if (end) {
+        tell(m, "SHUTDOWN", end);
+        m->over = !m->opts->no_shutdown || r & (MACHINE_QUIT | MACHINE_KILLED);
+        if (!m->over)
+            stop_as(m, MACHINE_SHUTDOWN);
         return true;
     }
     if (r & MACHINE_POWER_KEY) {
         press_power_key(m);
-        tell(m, "POWERDOWN");
+        tell(m, "POWERDOWN", NULL);
     }
-    if (!(r & MACHINE_RESET))
+    if (!(r & (MACHINE_RESET | MACHINE_GUEST_RESET)))
         return true;
     bool good = start(m, e);
-    tell(m, "RESET");
+    if (m->state == MACHINE_SHUTDOWN)
+        m->state = MACHINE_PAUSED;
+    tell(m, "RESET", r & MACHINE_GUEST_RESET ? "guest-reset" : "host-qmp-system-reset");
     return good;
 }
 
@@ -319,6 +375,32 @@ struct loop *machine_loop(struct machine *m)
 struct dev *machine_dev(struct machine *m, const char *name)
 {
     return board_dev(&m->setup, name);
+}
+
+struct dev *machine_devs(struct machine *m)
+{
+    return m->setup.devs;
+}
+
+struct dev *machine_device(struct machine *m, size_t i)
+{
+    return m->devices[i];
+}
+
+struct node *machine_drive(struct machine *m, size_t i)
+{
+    return m->drives[i];
+}
+
+struct mem_range *machine_memory_tree(struct machine *m)
+{
+    return m->root;
+}
+
+void machine_show_engine(struct machine *m, FILE *to)
+{
+    if (m->engine)
+        engine_stats(m->engine, to);
 }
 
 struct mem_space *machine_memory(struct machine *m)

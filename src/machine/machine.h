@@ -26,13 +26,40 @@ struct machine_device {
     size_t count;
 };
 
+/* What is put into memory when the machine starts, behind its kernel. */
+struct machine_loader {
+    char *file;         /* an ELF file, or anything for `addr`; NULL: a number, or nothing */
+    u64 addr, data;
+    unsigned data_len;  /* bytes of `data`; 0: none */
+    bool has_addr, big_endian, raw, sets_pc; /* raw: an ELF file, too, goes to `addr`; sets_pc: the first CPU starts there */
+};
+
+/* A kind of object that -object makes, and its properties. */
+struct machine_object_prop {
+    const char *name, *type; /* NULL ends a list */
+    const char *only;        /* the one value that it can have; NULL: any */
+};
+struct machine_object_kind {
+    const char *name, *parent;
+    const struct machine_object_prop *props;
+    bool (*add)(struct machine *m, const struct json *o, struct err *e); /* the machine's */
+};
+const struct machine_object_kind *machine_object_kind(unsigned i); /* NULL behind the last */
+
 struct machine_opts {
     const struct board *board;
+    const char *name, *uuid;   /* for monitors; NULL: none */
     char **board_options;      /* "name=value" ... */
     size_t board_option_count;
     const char *cpu;           /* NULL: the board's default */
     unsigned cpus;
     u64 ram;                   /* bytes */
+    struct json **fw_files;    /* of fw_cfg: "name", and "string" or the "file" that has the contents */
+    size_t fw_file_count;
+    const char *bios;          /* a file of firmware; NULL: none */
+    const char *flash[BOARD_FLASHES]; /* ids of drives; the first holds firmware. NULL: none */
+    struct machine_loader *loaders;
+    size_t loader_count;
     const char *kernel, *initrd, *append, *dtb; /* NULL: none */
     struct char_opts *chardevs; /* with ids */
     size_t chardev_count;
@@ -41,6 +68,9 @@ struct machine_opts {
     size_t drive_count;
     struct net_opts *netdevs;  /* with ids */
     size_t netdev_count;
+    struct json **objects;     /* -object, with "qom-type" and "id": what other options refer to */
+    size_t object_count;
+    const char *ram_object;    /* the id of a memory-backend that is the memory; NULL: none */
     struct machine_device *devices;
     size_t device_count;
     const char **globals;      /* "class.property=value": of all devices of a class */
@@ -49,6 +79,7 @@ struct machine_opts {
     bool without_cpus;         /* none runs: for tests, or to look at the machine */
     const char *qtest;         /* id of a chardev: the tests' protocol is spoken there, and steps the clock */
     bool no_reboot;            /* a reset is the end */
+    bool no_shutdown;          /* when the guest has switched itself off it stands still, and is there to be looked at */
     bool stopped;              /* it waits for machine_cont() before it begins */
     s64 epoch;                 /* what the RTC shows first: seconds since 1970 */
 };
@@ -61,33 +92,52 @@ bool machine_free(struct machine *m, struct err *e);
 /* What may be asked of a running machine, from any thread. */
 enum machine_request {
     MACHINE_OFF = 1 << 0,       /* the guest has switched itself off */
-    MACHINE_RESET = 1 << 1,
-    MACHINE_POWER_KEY = 1 << 2, /* ask the guest to switch itself off */
-    MACHINE_QUIT = 1 << 3,
+    MACHINE_GUEST_RESET = 1 << 1, /* it starts itself again */
+    MACHINE_RESET = 1 << 2,     /* the reset button */
+    MACHINE_POWER_KEY = 1 << 3, /* ask the guest to switch itself off */
+    MACHINE_QUIT = 1 << 4,      /* a monitor ends it */
+    MACHINE_KILLED = 1 << 5,    /* a signal does */
 };
 void machine_request(struct machine *m, enum machine_request r);
 
 /* Run until the end. False: it failed to start again after a reset. */
 bool machine_run(struct machine *m, struct err *e);
 
-/* Who wants to know what happens: "STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", as QMP names it. On the loop's
- * thread. */
+/* Who wants to know what happens: "STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", as QMP names it; the cause of a
+ * reset or the end is QMP's ShutdownCause, else NULL. On the loop's thread. */
 struct machine_listener {
-    void (*event)(struct machine_listener *l, const char *name);
+    void (*event)(struct machine_listener *l, const char *name, const char *cause);
     struct machine_listener *next;
 };
 void machine_listen(struct machine *m, struct machine_listener *l);
 
 /* On the loop's thread: vCPUs and clock stand still, and go on. */
 void machine_stop(struct machine *m);
-void machine_cont(struct machine *m);
-bool machine_is_running(const struct machine *m);
+/* False: it has switched itself off and needs a reset first. */
+bool machine_cont(struct machine *m, struct err *e);
+
+enum machine_state { MACHINE_PRELAUNCH, MACHINE_RUNNING, MACHINE_PAUSED, MACHINE_SHUTDOWN };
+enum machine_state machine_state(const struct machine *m);
+
+/* For monitors, on the loop's thread: vCPUs stand still in between, and nobody is told. */
+void machine_hold(struct machine *m);
+void machine_release(struct machine *m);
+/* Between these two: a CPU to look at; NULL: none runs in this machine. */
+struct vcpu *machine_vcpu(struct machine *m, unsigned index);
+/* The host's number of its thread; 0: it has none. */
+s64 machine_cpu_thread(struct machine *m, unsigned index);
 
 const struct machine_opts *machine_options(const struct machine *m);
 struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
 struct loop *machine_loop(struct machine *m);
 struct dev *machine_dev(struct machine *m, const char *name);
+struct dev *machine_devs(struct machine *m); /* the first of all: the board's, and what users added */
+struct dev *machine_device(struct machine *m, size_t i); /* of machine_opts.devices */
+struct node *machine_drive(struct machine *m, size_t i); /* of machine_opts.drives; NULL: one above has it */
 struct mem_space *machine_memory(struct machine *m);
+struct mem_range *machine_memory_tree(struct machine *m);
+/* Counters of the engine, in a form for people. */
+void machine_show_engine(struct machine *m, FILE *to);
 
 /* The device tree as the guest finds it, flattened; the caller frees it. */
 u8 *machine_fdt(struct machine *m, size_t *len, struct err *e);

@@ -318,6 +318,7 @@ void qtest_free(struct qtest *q)
 {
     if (!q)
         return;
+    char_detach(q->chardev, &q->user);
     if (q->watched)
         q->watched->watch = NULL;
     free(q->levels);

@@ -14,6 +14,8 @@
 #ifndef LYRE_MEM_MEM_H
 #define LYRE_MEM_MEM_H
 
+#include <stdio.h>
+
 #include "base/err.h"
 #include "base/types.h"
 
@@ -76,7 +78,11 @@ struct mem_io {
 /* A size of 0 stands for 2^64. Sizes of RAM and ROM are rounded up to the host's pages. */
 struct mem_range *mem_container_new(const char *name, u64 size);
 struct mem_range *mem_ram_new(const char *name, u64 size, struct err *e);
+/* RAM that is a file, which is made or made longer; unless shared what is written stays here. */
+struct mem_range *mem_ram_file_new(const char *name, const char *path, u64 size, bool shared, struct err *e);
 struct mem_range *mem_rom_new(const char *name, u64 size, struct err *e);
+/* CPUs' writes to a ROM are without effect, where they else are refused. */
+void mem_rom_drop_writes(struct mem_range *r);
 struct mem_range *mem_io_new(const char *name, u64 size, const struct mem_io *io, void *opaque);
 /* `size` bytes of `of` from `offset` on. */
 struct mem_range *mem_alias_new(const char *name, struct mem_range *of, u64 offset, u64 size);
@@ -85,7 +91,7 @@ struct mem_range *mem_alias_new(const char *name, struct mem_range *of, u64 offs
 void mem_range_add(struct mem_range *in, u64 at, int priority, struct mem_range *r);
 void mem_range_remove(struct mem_range *r);
 void mem_range_enable(struct mem_range *r, bool on);
-void mem_range_free(struct mem_range *r);
+void mem_range_free(struct mem_range *r); /* NULL is allowed */
 /* A range and all that lies in it; what aliases show is freed by who made it. NULL is allowed. */
 void mem_tree_free(struct mem_range *r);
 
@@ -93,6 +99,10 @@ void mem_tree_free(struct mem_range *r);
 u8 *mem_range_host(const struct mem_range *r);
 int mem_range_fd(const struct mem_range *r);
 u64 mem_range_size(const struct mem_range *r);
+/* Where in its tree a range begins; false: it is switched off. */
+bool mem_range_address(const struct mem_range *r, u64 *at);
+/* A line for each range, for people. */
+void mem_tree_show(const struct mem_range *root, FILE *to);
 
 /* A view of the tree below `root`, which stays the caller's. */
 struct mem_space *mem_space_new(struct mem_range *root);

@@ -1,8 +1,10 @@
 /* The tree of ranges. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -23,16 +25,17 @@ struct mem_range *mem_container_new(const char *name, u64 size)
     return range_new(name, MEM_CONTAINER, size);
 }
 
-/* From a memfd, so that another process can be given it. */
-static struct mem_range *memory_new(const char *name, enum mem_kind kind, u64 size, struct err *e)
+/* Memory that is a file from its start on; takes the descriptor over. */
+static struct mem_range *memory_new(const char *name, enum mem_kind kind, int fd, u64 size, int sharing, struct err *e)
 {
     u64 page = (u64)sysconf(_SC_PAGESIZE);
     size = ALIGN_UP(size, page);
     struct mem_range *r = range_new(name, kind, size);
-    r->fd = memfd_create(name, MFD_CLOEXEC);
-    if (r->fd < 0 || ftruncate(r->fd, (off_t)size))
+    struct stat st;
+    r->fd = fd;
+    if (fd < 0 || fstat(fd, &st) || ((u64)st.st_size < size && ftruncate(fd, (off_t)size)))
         goto fail;
-    void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, r->fd, 0);
+    void *host = mmap(NULL, size, PROT_READ | PROT_WRITE, sharing | MAP_NORESERVE, fd, 0);
     if (host == MAP_FAILED)
         goto fail;
     r->host = host;
@@ -45,14 +48,31 @@ fail:
     return NULL;
 }
 
+/* From a memfd, so that another process can be given it. */
+static struct mem_range *memfd_new(const char *name, enum mem_kind kind, u64 size, struct err *e)
+{
+    return memory_new(name, kind, memfd_create(name, MFD_CLOEXEC), size, MAP_SHARED, e);
+}
+
+struct mem_range *mem_ram_file_new(const char *name, const char *path, u64 size, bool shared, struct err *e)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    return memory_new(name, MEM_RAM, fd, size, shared ? MAP_SHARED : MAP_PRIVATE, e);
+}
+
 struct mem_range *mem_ram_new(const char *name, u64 size, struct err *e)
 {
-    return memory_new(name, MEM_RAM, size, e);
+    return memfd_new(name, MEM_RAM, size, e);
 }
 
 struct mem_range *mem_rom_new(const char *name, u64 size, struct err *e)
 {
-    return memory_new(name, MEM_ROM, size, e);
+    return memfd_new(name, MEM_ROM, size, e);
+}
+
+void mem_rom_drop_writes(struct mem_range *r)
+{
+    r->drops = true;
 }
 
 struct mem_range *mem_io_new(const char *name, u64 size, const struct mem_io *io, void *opaque)
@@ -101,6 +121,8 @@ void mem_range_enable(struct mem_range *r, bool on)
 
 void mem_range_free(struct mem_range *r)
 {
+    if (!r)
+        return;
     mem_range_remove(r);
     if (r->host)
         munmap(r->host, r->last + 1);

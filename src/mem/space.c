@@ -229,7 +229,7 @@ enum mem_result mem_write(struct mem_space *s, u64 addr, unsigned size, u64 valu
     if (!f->range->host)
         return io_write(f->range, f->offset + (addr - f->start), size, value);
     if (f->range->kind == MEM_ROM)
-        return MEM_ERROR;
+        return f->range->drops ? MEM_OK : MEM_ERROR;
     memory_write(host_at(f, addr), size, value);
     tell_written(s, addr, size);
     return MEM_OK;

@@ -19,6 +19,7 @@ struct mem_range {
 
     u8 *host; /* RAM, ROM */
     int fd;
+    bool drops; /* ROM: writes */
     const struct mem_io *io; /* IO */
     void *opaque;
     struct mem_range *of; /* alias */

@@ -7,15 +7,17 @@
 
 #include "base/mem.h"
 #include "data/json.h"
+#include "monitor/schema.h"
 
 enum { INPUT_MAX = 1 << 20 };
 
 struct qmp {
-    struct machine *machine;
+    struct monitor *monitor;
     struct chardev *chardev;
     struct char_user user;
     struct machine_listener listener;
-    bool negotiated; /* the client has said what it can */
+    bool negotiated; /* the client has said what it can ... */
+    bool oob;        /* ... which is to ask for commands to be executed at once */
 
     char *input; /* an object that has begun */
     size_t len, cap;
@@ -44,28 +46,24 @@ static void send_error(struct qmp *q, struct json *id, const char *class, const 
     put(q, j);
 }
 
-static struct json *version(void)
+static const char *error_class(int code)
 {
-    struct json *j = json_object(), *qemu = json_set(j, "qemu", json_object());
-    json_set_int(qemu, "micro", 0);
-    json_set_int(qemu, "minor", 2);
-    json_set_int(qemu, "major", 7);
-    json_set_string(j, "package", "Lyrebird");
-    return j;
+    return code == ENOSYS ? "CommandNotFound" : code == ENODEV ? "DeviceNotFound" : code == ENOTCONN ? "DeviceNotActive"
+                                                                                                  : "GenericError";
 }
 
 static void greet(struct qmp *q)
 {
     struct json *j = json_object(), *qmp = json_set(j, "QMP", json_object());
-    q->negotiated = false;
+    q->negotiated = q->oob = false;
     q->len = q->depth = 0;
     q->in_string = q->escaped = q->lost = false;
-    json_set(qmp, "version", version());
-    json_set(qmp, "capabilities", json_list());
+    json_set(qmp, "version", monitor_query(q->monitor, "query-version"));
+    json_push(json_set(qmp, "capabilities", json_list()), json_string("oob"));
     put(q, j);
 }
 
-static void event(struct machine_listener *l, const char *name)
+static void event(struct machine_listener *l, const char *name, const char *cause)
 {
     struct qmp *q = container_of(l, struct qmp, listener);
     struct timespec t;
@@ -76,163 +74,91 @@ static void event(struct machine_listener *l, const char *name)
     json_set_int(stamp, "seconds", t.tv_sec);
     json_set_int(stamp, "microseconds", t.tv_nsec / 1000);
     json_set_string(j, "event", name);
+    if (cause) {
+        struct json *data = json_set(j, "data", json_object());
+        json_set_bool(data, "guest", !strncmp(cause, "guest-", 6));
+        json_set_string(data, "reason", cause);
+    }
     put(q, j);
 }
 
-/* ---- commands: each gives what it returns, or NULL with an error ---- */
+/* ---- commands ---- */
 
-static struct json *qmp_capabilities(struct qmp *q, const struct json *args, struct err *e)
+static struct json *negotiate(struct qmp *q, const struct json *args, struct err *e)
 {
+    if (!qmp_check(qmp_find("qmp_capabilities"), args, e))
+        return NULL;
+    const struct json *enable = args ? json_get(args, "enable") : NULL;
+    q->oob = enable && enable->first; /* there is no other capability */
     q->negotiated = true;
     return json_object();
 }
 
-static struct json *query_version(struct qmp *q, const struct json *args, struct err *e)
+static struct json *execute(struct qmp *q, const char *name, const struct json *args, bool oob, struct err *e)
 {
-    return version();
+    const struct qmp_command *c = qmp_find(name);
+    if (!q->negotiated) {
+        if (!strcmp(name, "qmp_capabilities"))
+            return negotiate(q, args, e);
+        err_set(e, ENOSYS, "Expecting capabilities negotiation with 'qmp_capabilities'");
+        return NULL;
+    }
+    if (oob && c && !c->oob) {
+        err_set(e, EINVAL, "The command %s does not support OOB", name);
+        return NULL;
+    }
+    return monitor_execute(q->monitor, name, args, e);
 }
 
-static struct json *query_status(struct qmp *q, const struct json *args, struct err *e)
+/* The name of the command to execute; NULL with an error: `j` is no request. */
+static const char *request_name(const struct qmp *q, const struct json *j, struct err *e)
 {
+    const char *key = q->oob && json_get(j, "exec-oob") ? "exec-oob" : "execute";
+    for (const struct json *v = j->first; v; v = v->next) {
+        const char *must = !strcmp(v->key, key) ? "a string" : !strcmp(v->key, "arguments") ? "an object" : NULL;
+        if (!must) {
+            err_set(e, EINVAL, "QMP input member '%s' is unexpected", v->key);
+            return NULL;
+        }
+        if (v->kind != (must[1] == 'n' ? JSON_OBJECT : JSON_STRING)) {
+            err_set(e, EINVAL, "QMP input member '%s' must be %s", v->key, must);
+            return NULL;
+        }
+    }
+    const char *name = json_get_string(j, key);
+    if (!name)
+        err_set(e, EINVAL, "QMP input lacks member 'execute'");
+    return name;
+}
+
+static void answer(struct qmp *q, struct json *request)
+{
+    struct err e = {0};
+    struct json *id = json_take(request, "id");
+    const char *name = request_name(q, request, &e);
+    bool oob = name && json_get(request, "exec-oob");
+    struct json *result = name ? execute(q, name, json_get(request, "arguments"), oob, &e) : NULL;
+    if (!result) {
+        send_error(q, id, error_class(e.code), e.text);
+        return;
+    }
     struct json *j = json_object();
-    bool runs = machine_is_running(q->machine);
-    json_set_string(j, "status", runs ? "running" : "paused");
-    json_set_bool(j, "singlestep", false);
-    json_set_bool(j, "running", runs);
-    return j;
-}
-
-static struct json *query_cpus_fast(struct qmp *q, const struct json *args, struct err *e)
-{
-    struct json *list = json_list();
-    const struct machine_opts *o = machine_options(q->machine);
-    for (unsigned i = 0; i < o->cpus; i++) {
-        struct json *cpu = json_object(), *props = json_set(cpu, "props", json_object());
-        json_set_int(props, "core-id", i);
-        json_set_int(cpu, "cpu-index", i);
-        json_set_string(cpu, "target", o->board->isa);
-        json_push(list, cpu);
-    }
-    return list;
-}
-
-static struct json *query_chardev(struct qmp *q, const struct json *args, struct err *e)
-{
-    static const char *const kinds[] = {[CHAR_NULL] = "null", [CHAR_STDIO] = "stdio", [CHAR_FILE] = "file",
-                                        [CHAR_PIPE] = "pipe", [CHAR_PTY] = "pty", [CHAR_SOCKET] = "socket"};
-    struct json *list = json_list();
-    const struct machine_opts *o = machine_options(q->machine);
-    for (size_t i = 0; i < o->chardev_count; i++) {
-        struct json *c = json_object();
-        json_set_string(c, "label", o->chardevs[i].id);
-        json_set_string(c, "filename", o->chardevs[i].path ? o->chardevs[i].path : kinds[o->chardevs[i].kind]);
-        json_set_bool(c, "frontend-open", true);
-        json_push(list, c);
-    }
-    return list;
-}
-
-static struct json *do_stop(struct qmp *q, const struct json *args, struct err *e)
-{
-    machine_stop(q->machine);
-    return json_object();
-}
-
-static struct json *do_cont(struct qmp *q, const struct json *args, struct err *e)
-{
-    machine_cont(q->machine);
-    return json_object();
-}
-
-static struct json *request(struct qmp *q, enum machine_request r)
-{
-    machine_request(q->machine, r);
-    return json_object();
-}
-
-static struct json *do_quit(struct qmp *q, const struct json *args, struct err *e)
-{
-    return request(q, MACHINE_QUIT);
-}
-
-static struct json *system_reset(struct qmp *q, const struct json *args, struct err *e)
-{
-    return request(q, MACHINE_RESET);
-}
-
-static struct json *system_powerdown(struct qmp *q, const struct json *args, struct err *e)
-{
-    return request(q, MACHINE_POWER_KEY);
-}
-
-static struct json *query_commands(struct qmp *q, const struct json *args, struct err *e);
-
-static const struct {
-    const char *name;
-    struct json *(*run)(struct qmp *q, const struct json *args, struct err *e);
-} commands[] = {
-    {"qmp_capabilities", qmp_capabilities}, {"query-version", query_version}, {"query-status", query_status},
-    {"query-commands", query_commands},     {"query-cpus-fast", query_cpus_fast}, {"query-chardev", query_chardev},
-    {"stop", do_stop},                      {"cont", do_cont},                {"quit", do_quit},
-    {"system_reset", system_reset},         {"system_powerdown", system_powerdown},
-};
-
-static struct json *query_commands(struct qmp *q, const struct json *args, struct err *e)
-{
-    struct json *list = json_list();
-    for (unsigned i = 0; i < ARRAY_LEN(commands); i++) {
-        struct json *c = json_object();
-        json_set_string(c, "name", commands[i].name);
-        json_push(list, c);
-    }
-    return list;
+    json_set(j, "return", result);
+    if (id)
+        json_set(j, "id", id);
+    put(q, j);
 }
 
 /* ---- in ---- */
-
-static void run_command(struct qmp *q, const char *name, const struct json *args, struct json *id)
-{
-    struct err e = {0};
-    bool first = !strcmp(name, "qmp_capabilities");
-    char *text = NULL;
-    for (unsigned i = 0; i < ARRAY_LEN(commands) && (first || q->negotiated); i++) {
-        if (strcmp(name, commands[i].name))
-            continue;
-        if (args && args->first) {
-            text = xprintf("Parameter '%s' is unexpected", args->first->key);
-            send_error(q, id, "GenericError", text);
-            free(text);
-            return;
-        }
-        struct json *j = json_object(), *result = commands[i].run(q, args, &e);
-        json_set(j, "return", result);
-        if (id)
-            json_set(j, "id", id);
-        put(q, j);
-        return;
-    }
-    text = q->negotiated ? xprintf("The command %s has not been found", name)
-                         : xprintf("Expecting capabilities negotiation with 'qmp_capabilities'");
-    send_error(q, id, "CommandNotFound", text);
-    free(text);
-}
 
 static void run_text(struct qmp *q, const char *text)
 {
     struct err e = {0};
     struct json *j = json_parse(text, &e);
-    if (!j || j->kind != JSON_OBJECT) {
+    if (j && j->kind == JSON_OBJECT)
+        answer(q, j);
+    else
         send_error(q, NULL, "GenericError", j ? "QMP input must be a JSON object" : e.text);
-        json_free(j);
-        return;
-    }
-    struct json *id = json_take(j, "id");
-    const char *name = json_get_string(j, "execute");
-    if (name) {
-        run_command(q, name, json_get(j, "arguments"), id);
-    } else {
-        send_error(q, id, "GenericError", "QMP input lacks member 'execute'");
-    }
     json_free(j);
 }
 
@@ -279,10 +205,10 @@ static void qmp_event(void *opaque, enum char_event event)
         greet(opaque);
 }
 
-struct qmp *qmp_new(struct machine *m, struct chardev *c, struct err *e)
+struct qmp *qmp_new(struct monitor *m, struct chardev *c, struct err *e)
 {
     struct qmp *q = xcalloc(1, sizeof(*q));
-    q->machine = m;
+    q->monitor = m;
     q->chardev = c;
     q->user = (struct char_user){.room = qmp_room, .receive = qmp_receive, .event = qmp_event, .opaque = q};
     q->listener.event = event;
@@ -291,7 +217,7 @@ struct qmp *qmp_new(struct machine *m, struct chardev *c, struct err *e)
         err_set(e, EBUSY, "character device '%s' is in use", char_id(c));
         return NULL;
     }
-    machine_listen(m, &q->listener);
+    machine_listen(m->machine, &q->listener);
     return q;
 }
 
@@ -299,6 +225,7 @@ void qmp_free(struct qmp *q)
 {
     if (!q)
         return;
+    char_detach(q->chardev, &q->user);
     free(q->input);
     free(q);
 }

@@ -2,12 +2,12 @@
 #ifndef LYRE_MONITOR_QMP_H
 #define LYRE_MONITOR_QMP_H
 
-#include "machine/machine.h"
+#include "monitor/monitor.h"
 
 struct qmp;
 
 /* Greets when somebody connects. NULL: the back end is in use. Freed before the machine is. */
-struct qmp *qmp_new(struct machine *m, struct chardev *c, struct err *e);
+struct qmp *qmp_new(struct monitor *m, struct chardev *c, struct err *e);
 void qmp_free(struct qmp *q); /* NULL is allowed */
 
 #endif

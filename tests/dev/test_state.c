@@ -78,23 +78,50 @@ static struct netdev *net_fresh(void)
     return (struct netdev *)space;
 }
 
-/* One of the i-th model, started, with what it cannot start without. */
-static struct dev *started(unsigned i, const struct dev_env *env)
+/* A disk of no size. */
+static struct node *disk_fresh(void)
 {
-    struct err e = {0};
-    struct dev *d = dev_new(dev_class_at(i), "it", env);
+    static u64 space[256];
+    return (struct node *)space;
+}
+
+/* What a model cannot start without. */
+static void supply(struct dev *d)
+{
     if (!strcmp(d->class->name, "arm-gicv2m"))
         dev_set(d, "base-spi", "80", NULL);
-    if (!strcmp(d->class->name, "arm_gic"))
+    if (!strcmp(d->class->name, "arm_gic") || !strcmp(d->class->name, "arm-gicv3"))
         dev_set(d, "num-irq", "288", NULL);
+    if (!strcmp(d->class->name, "arm-gicv3-its"))
+        dev_set_link(d, "parent-gicv3", DEV_PROP_DEV, d, NULL); /* it is not looked at */
     if (!strcmp(d->class->name, "virtio-blk-device"))
-        dev_set_link(d, "drive", DEV_PROP_BLOCK, &seed, NULL); /* it is not looked at */
+        dev_set_link(d, "drive", DEV_PROP_BLOCK, disk_fresh(), NULL);
     if (!strcmp(d->class->name, "virtio-net-device"))
         dev_set_link(d, "netdev", DEV_PROP_NET, net_fresh(), NULL);
+}
+
+/* One of a model, started, with what is on it in its list. */
+static struct dev *started(const struct dev_class *class, const struct dev_env *env)
+{
+    struct err e = {0};
+    struct dev *d = dev_new(class, "it", env);
+    supply(d);
+    if (class->inner) {
+        d->next = started(class->inner, env);
+        CHECK(class->plug(d, d->next, &e));
+    }
     CHECK(dev_start(d, &e));
     CHECK_STR(e.text, "");
     dev_reset(d);
     return d;
+}
+
+static void ended(struct dev *d)
+{
+    for (struct dev *next; d; d = next) {
+        next = d->next;
+        dev_free(d);
+    }
 }
 
 TEST(save_load_save)
@@ -103,7 +130,7 @@ TEST(save_load_save)
     struct vclock *clock = vclock_new(true, &e);
     struct dev_env env = {.clock = clock};
     for (unsigned i = 0; dev_class_at(i); i++) {
-        struct dev *d = started(i, &env);
+        struct dev *d = started(dev_class_at(i), &env);
         for (unsigned round = 0; round < 10; round++) {
             struct json *state = some_state(d->class->state);
             CHECK(dev_load(d, state, &e));
@@ -112,7 +139,7 @@ TEST(save_load_save)
                 check_refusals(d, state);
             json_free(state);
         }
-        dev_free(d);
+        ended(d);
     }
     vclock_free(clock);
 }
@@ -123,12 +150,12 @@ TEST(a_reset_forgets)
     struct vclock *clock = vclock_new(true, &e);
     struct dev_env env = {.clock = clock};
     for (unsigned i = 0; dev_class_at(i); i++) {
-        struct dev *d = started(i, &env);
+        struct dev *d = started(dev_class_at(i), &env);
         struct json *fresh = dev_save(d);
         dev_reset(d);
         check_saved(d, fresh);
         json_free(fresh);
-        dev_free(d);
+        ended(d);
     }
     vclock_free(clock);
 }

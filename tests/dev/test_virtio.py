@@ -178,7 +178,7 @@ class Blk(unittest.TestCase):
         self.broken(prepare)
 
     def test_more_chains_than_places(self):
-        self.broken(lambda d: d.m.write("w", d.avail + 2, 100))
+        self.broken(lambda d: d.m.write("w", d.avail + 2, 1000))
 
 
 class Modern(Blk):

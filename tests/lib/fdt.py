@@ -34,7 +34,8 @@ def cells(value):
 
 
 # Where phandles stand among the cells of a property: (first, every).
-REFERENCES = {"interrupt-parent": (0, 1), "clocks": (0, 1), "cpu": (0, 1), "gpios": (0, 3)}
+REFERENCES = {"interrupt-parent": (0, 1), "clocks": (0, 1), "cpu": (0, 1), "gpios": (0, 3), "interrupt-map": (4, 10),
+              "msi-map": (1, 4)}
 
 
 def meaning(nodes):

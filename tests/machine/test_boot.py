@@ -8,7 +8,6 @@ import hashlib
 import http.server
 import os
 import random
-import select
 import socket
 import subprocess
 import sys
@@ -20,15 +19,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib import cpio, emulator, qtest, tap  # noqa: E402
+from lib import console, cpio, emulator, qtest, tap  # noqa: E402
 
 LONG = bool(os.environ.get("LYRE_TEST_LONG"))
 INSTALLER = "usr/lib/debian-installer/images/12/arm64/text/debian-installer/arm64"
-MODULES = ["virtio_mmio", "virtio_blk", "failover", "net_failover", "virtio_net"]
+MODULES = ["virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk", "failover", "net_failover", "virtio_net"]
 ROOT, MISSING = emulator.debian_root("arm64")
 KERNEL = ROOT and ROOT / INSTALLER / "linux"
 PROMPT = b"# \x1b[6n"
-seconds = 60 * emulator.time_factor()
 
 
 def small_system(*more):
@@ -41,7 +39,7 @@ def small_system(*more):
     return cpio.archive([(x, None) for x in names] + [("bin/busybox", busybox)] + links + list(more))
 
 
-class Guest:
+class Guest(console.Console):
     """A machine whose first serial line is a shell."""
 
     def __init__(self, *options, initrd, kernel=None, append="", command=None):
@@ -49,55 +47,22 @@ class Guest:
         path = Path(self.scratch.name) / "initrd"
         path.write_bytes(initrd)
         command = command or emulator.command_named(qtest.PEER)
-        self.process = subprocess.Popen(
-            [*command, "-M", "virt", "-nographic", "-kernel", kernel or KERNEL, "-initrd", path, "-append",
-             f"console=ttyAMA0 quiet rdinit=/bin/sh {append}", *options],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.output = b""
-        self.deadline = time.monotonic() + seconds
-
-    def __enter__(self):
-        return self
+        super().__init__([*command, "-M", "virt", "-nographic", "-kernel", kernel or KERNEL, "-initrd", path, "-append",
+                          f"console=ttyAMA0 quiet rdinit=/bin/sh {append}", *options])
 
     def __exit__(self, *what):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+        super().__exit__(*what)
         self.scratch.cleanup()
-
-    def read(self):
-        """More output; b"" at the end."""
-        left = self.deadline - time.monotonic()
-        if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-            raise TimeoutError(f"after {seconds} s:\n{self.output[-3000:].decode(errors='replace')}")
-        data = os.read(self.process.stdout.fileno(), 65536)
-        self.output += data
-        return data
 
     def shell(self):
         """Wait for a prompt; what came before it."""
-        while PROMPT not in self.output:
-            if not self.read():
-                raise EOFError(f"it ended:\n{self.output[-3000:].decode(errors='replace')}")
-        text, _, self.output = self.output.partition(PROMPT)
-        return text.decode(errors="replace")
-
-    def send(self, command):
-        self.process.stdin.write(command.encode() + b"\n")
-        self.process.stdin.flush()
+        return self.until(PROMPT)
 
     def run(self, command):
         """The lines that a command prints."""
         self.send(command)
         lines = self.shell().replace("\r", "").split("\n")
         return lines[1:-1]
-
-    def end(self):
-        """Its exit status."""
-        while self.read():
-            pass
-        return self.process.wait(timeout=30)
 
 
 def to_the_end(case, *options, cpu="cortex-a57"):
@@ -124,6 +89,10 @@ class Boot(unittest.TestCase):
                     hashlib.sha256(b"".join(b"%d\n" % i for i in range(1, 3001))).hexdigest() + "  -"), 6)
                 g.send("poweroff -f")
                 self.assertEqual(g.end(), 0)
+
+    def test_gicv3(self):
+        for cpus in ("1", "4"):
+            to_the_end(self, "-M", "gic-version=3", "-smp", cpus)
 
     def test_it_starts_again(self):
         with Guest("-cpu", "cortex-a57", "-m", "256", "-smp", "2", initrd=small_system()) as g:
@@ -184,8 +153,8 @@ class Boot(unittest.TestCase):
 @unittest.skipUnless(KERNEL and KERNEL.exists(), MISSING or "no debian-installer-12-netboot-arm64")
 class Long(unittest.TestCase):
     def test_the_installers_file_system(self):
-        for cpus in ("1", "2", "4"):
-            with Guest("-cpu", "cortex-a57", "-m", "512", "-smp", cpus, initrd=(KERNEL.parent / "initrd.gz").read_bytes()) as g:
+        for cpus, gic in (("1", "2"), ("2", "3"), ("4", "2"), ("4", "3"), ("12", "3")):
+            with Guest("-M", f"gic-version={gic}", "-cpu", "cortex-a57", "-m", "512", "-smp", cpus, initrd=(KERNEL.parent / "initrd.gz").read_bytes()) as g:
                 g.shell()
                 g.run("mount -t proc proc /proc")
                 self.assertIn("uart-pl011", " ".join(g.run("cat /proc/interrupts")))
@@ -222,13 +191,18 @@ class Drivers(unittest.TestCase):
         self.addCleanup(scratch.cleanup)
         self.scratch = Path(scratch.name)
 
+    command = None  # another than lyre's
+
     def guest(self, *options):
-        g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system)
+        g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system, command=self.command)
+        self.prepare(g)
+        return g
+
+    def prepare(self, g):
         g.shell()
         for command in ("mknod /dev/null c 1 3", *(f"insmod /lib/{name}.ko" for name in MODULES), "mount -t proc proc /proc",
                         "mount -t sysfs sysfs /sys", "mount -t devtmpfs dev /dev"):
             self.assertEqual(g.run(command), [], command)
-        return g
 
     def test_reads_and_writes(self):
         data = random.Random(1).randbytes(8 << 20)
@@ -248,6 +222,17 @@ class Drivers(unittest.TestCase):
         for command in (["check", "-q", cow], ["convert", "-O", "raw", cow, self.scratch / "out"]):
             subprocess.run([*emulator.command_named("qemu-img"), *command], check=True, timeout=60)
         self.assertEqual(hashlib.sha256((self.scratch / "out").read_bytes()).digest(), hashlib.sha256(want).digest())
+
+    def test_cards_after_a_reset(self):
+        disk = self.scratch / "disk"
+        disk.write_bytes(b"\1" * (1 << 20))
+        for gic in ("2", "3"):
+            with self.guest("-M", f"gic-version={gic}", "-drive", f"file={disk},format=raw,if=virtio") as g:
+                g.send("reboot -f")
+                self.prepare(g)
+                self.assertEqual(g.run("sha256sum /dev/vda"), [hashlib.sha256(b"\1" * (1 << 20)).hexdigest() + "  /dev/vda"])
+                g.send("poweroff -f")
+                self.assertEqual(g.end(), 0)
 
     def test_the_network(self):
         data = random.Random(2).randbytes(2 << 20)

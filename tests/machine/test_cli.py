@@ -34,12 +34,20 @@ class Refusals(unittest.TestCase):
         self.refused("-display gtk", "-M", "virt", "-display", "gtk")
         self.refused("what is this?", "-M", "virt", "disk.img")
 
+    def test_devices_are_listed(self):
+        r = run("-M", "virt", "-device", "help")
+        self.assertIn('name "virtio-blk-pci", bus PCI', r.stdout)
+        self.assertNotIn("pl011", r.stdout)  # which is a board's
+        r = run("-M", "virt", "-device", "virtio-blk-pci,help")
+        self.assertIn("addr=<str>", r.stdout)   # the card's
+        self.assertIn("drive=<drive>", r.stdout)  # the disk's
+
     def test_numbers(self):
         self.refused("-m 12X", "-m", "12X")
         self.refused("-m 0", "-m", "0")
         self.refused("-smp 0", "-smp", "0")
         self.refused("groups of 4 are not 3", "-smp", "3,cores=2,threads=2")
-        self.refused("Invalid SMP CPUs 9", "-M", "virt", "-nographic", "-smp", "9", "-kernel", "x")
+        self.refused("Invalid SMP CPUs 17", "-M", "virt", "-nographic", "-smp", "17", "-kernel", "x")
         self.refused("takes up to", "-M", "virt", "-nographic", "-m", "300G", "-kernel", "x")
 
     def test_character_devices(self):

@@ -44,7 +44,7 @@ static void check_windows(struct machine *m)
 {
     struct mem_piece p, last = {0};
     for (unsigned i = 0; mem_space_piece(machine_memory(m), i, &p); i++) {
-        CHECK_EQ(p.offset, 0);
+        CHECK(!p.offset || !strncmp(p.name, "gpex", 4)); /* whose bus is seen through windows */
         CHECK(i == 0 || p.start > last.last);
         last = p;
     }
@@ -54,14 +54,14 @@ TEST(every_board)
 {
     for (unsigned i = 0; board_at(i); i++) {
         const struct board *b = board_at(i);
-        struct machine_opts o = {.board = b, .cpus = b->max_cpus, .ram = b->default_ram, .without_cpus = true};
+        struct machine_opts o = {.board = b, .cpus = 4, .ram = b->default_ram, .without_cpus = true};
         struct machine *m = made(&o);
         size_t len;
         u8 *fdt = machine_fdt(m, &len, NULL);
         CHECK(fdt != NULL);
         check_windows(m);
         CHECK(!b->power_key || machine_dev(m, b->power_key));
-        CHECK(machine_dev(m, b->controller) != NULL);
+        CHECK(!b->controller || machine_dev(m, b->controller)); /* an empty board has none */
         free(fdt);
         machine_free(m, NULL);
     }

@@ -24,6 +24,7 @@ class Client:
         self.socket.settimeout(60)
         self.lines = self.socket.makefile("rw", newline="\n")
         self.events = []
+        self.data = {}
         self.greeting = self.receive()
 
     def receive(self):
@@ -37,7 +38,11 @@ class Client:
             answer = self.receive()
             if answer is None or "event" not in answer:
                 return answer
-            self.events.append(answer["event"])
+            self.note(answer)
+
+    def note(self, event):
+        self.events.append(event["event"])
+        self.data[event["event"]] = event.get("data")
 
     def ask(self, command, **more):
         return self.raw(json.dumps({"execute": command, **more}))
@@ -47,7 +52,7 @@ class Client:
             answer = self.receive()
             if answer is None:
                 raise EOFError(f"no event {event}; there were {self.events}")
-            self.events.append(answer["event"])
+            self.note(answer)
 
     def close(self):
         self.lines.close()
@@ -95,6 +100,42 @@ class Protocol(Case):
         self.assertEqual(q.ask("query-status", arguments={"colour": 1})["error"]["desc"], "Parameter 'colour' is unexpected")
         self.assertEqual(q.ask("query-version")["return"]["qemu"]["minor"], 2)
 
+    def test_what_is_no_request(self):
+        q = self.qmp
+        q.ask("qmp_capabilities")
+        for text, desc in (('{}', "QMP input lacks member 'execute'"),
+                           ('{"execute": 5}', "QMP input member 'execute' must be a string"),
+                           ('{"execute": "query-status", "foo": 1}', "QMP input member 'foo' is unexpected"),
+                           ('{"execute": "query-status", "arguments": []}', "QMP input member 'arguments' must be an object"),
+                           ('{"exec-oob": "query-status"}', "QMP input member 'exec-oob' is unexpected")):
+            self.assertEqual(q.raw(text)["error"], {"class": "GenericError", "desc": desc}, text)
+        self.assertEqual(q.ask("qmp_capabilities")["error"], {
+            "class": "CommandNotFound", "desc": "Capabilities negotiation is already complete, command ignored"})
+
+    def test_out_of_band(self):
+        q = self.qmp
+        self.assertIn("oob", q.greeting["QMP"]["capabilities"])
+        self.assertIn("does not accept value 'wings'", q.ask("qmp_capabilities", arguments={"enable": ["wings"]})["error"]["desc"])
+        self.assertEqual(q.ask("qmp_capabilities", arguments={"enable": ["oob"]}), {"return": {}})
+        self.assertEqual(q.raw('{"exec-oob": "query-status", "id": 1}')["error"]["desc"],
+                         "The command query-status does not support OOB")
+
+    def test_arguments_are_checked(self):
+        q = self.qmp
+        q.ask("qmp_capabilities")
+        for command, arguments, desc in (
+                ("human-monitor-command", {}, "Parameter 'command-line' is missing"),
+                ("human-monitor-command", {"command-line": 5}, "Invalid parameter type for 'command-line', expected: string"),
+                ("human-monitor-command", {"command-line": "", "cpu-index": "a"},
+                 "Invalid parameter type for 'cpu-index', expected: integer"),
+                ("human-monitor-command", {"command-line": "", "cpu-index": 9}, "Parameter 'cpu-index' expects a CPU number"),
+                ("qom-get", {"path": "/machine", "property": "x"}, "Property 'virt-7.2-machine.x' not found"),
+                ("qom-list-types", {"abstract": 1}, "Invalid parameter type for 'abstract', expected: boolean"),
+                ("query-command-line-options", {"option": "nope"}, "invalid option name: nope")):
+            self.assertEqual(q.ask(command, arguments=arguments).get("error"), {"class": "GenericError", "desc": desc})
+        for command, arguments in (("qom-list", {"path": "/nope"}), ("device-list-properties", {"typename": "nope"})):
+            self.assertEqual(q.ask(command, arguments=arguments)["error"]["class"], "DeviceNotFound")
+
     def test_objects_in_pieces(self):
         q = self.qmp
         for piece in ('{"exe', 'cute": "qmp_', 'capab'):
@@ -121,6 +162,7 @@ class Protocol(Case):
         self.machine.writel(0x903040c, 8)
         q.ask("system_powerdown")
         q.until("POWERDOWN")
+        self.assertEqual(q.data["RESET"], {"guest": False, "reason": "host-qmp-system-reset"})
         if not PEER:
             self.assertEqual(self.machine.readl(0x9030414), 8)
 
@@ -130,6 +172,113 @@ class Protocol(Case):
         self.assertEqual(q.ask("quit"), {"return": {}})
         q.until("SHUTDOWN")
         self.assertEqual(self.machine.process.wait(timeout=30), 0)
+
+
+class Schema:
+    """What query-qmp-schema shows, and values held against it."""
+
+    def __init__(self, entries):
+        self.of = {x["name"]: x for x in entries}
+
+    def fits(self, value, name, where):
+        """Fail where `value` is not of the type."""
+        t = self.of[name]
+        kind = t["meta-type"]
+        python = {"string": str, "int": int, "number": (int, float), "boolean": bool, "null": type(None), "value": object}
+        if kind == "builtin":
+            assert isinstance(value, python[t["json-type"]]), f"{where}: {value!r} is no {name}"
+        elif kind == "enum":
+            assert value in t["values"], f"{where}: {value!r}"
+        elif kind == "array":
+            for i, x in enumerate(value):
+                self.fits(x, t["element-type"], f"{where}[{i}]")
+        elif kind == "alternate":
+            return
+        else:
+            self.fits_object(value, t, where)
+
+    def members(self, t, value):
+        found = {m["name"]: m for m in t["members"]}
+        for v in t.get("variants", ()):
+            if v["case"] == value.get(t["tag"]):
+                found.update(self.members(self.of[v["type"]], value))
+        return found
+
+    def fits_object(self, value, t, where):
+        members = self.members(t, value)
+        for name, m in members.items():
+            assert name in value or "default" in m, f"{where}: {name} is missing"
+        for name, x in value.items():
+            assert name in members, f"{where}: {name} is not in the schema"
+            self.fits(x, members[name]["type"], f"{where}.{name}")
+
+    def within(self, name, other, other_name, seen):
+        """Fail where our type has what the peer's has not."""
+        mine, theirs = self.of[name], other.of[other_name]
+        if (name, other_name) in seen:
+            return
+        seen.add((name, other_name))
+        assert mine["meta-type"] == theirs["meta-type"], (mine, theirs)
+        if mine["meta-type"] == "builtin":
+            assert name == other_name, (name, other_name)
+        elif mine["meta-type"] == "enum":
+            assert set(mine["values"]) <= set(theirs["values"]), (mine["values"], theirs["values"])
+        elif mine["meta-type"] == "array":
+            self.within(mine["element-type"], other, theirs["element-type"], seen)
+        else:
+            known = {m["name"]: m for m in theirs["members"]}
+            for m in mine["members"]:
+                assert m["name"] in known, (m, sorted(known))
+                self.within(m["type"], other, known[m["name"]]["type"], seen)
+            for m in theirs["members"]:
+                assert "default" in m or m["name"] in {x["name"] for x in mine["members"]}, f"{m['name']} is missing"
+
+
+ARGUMENTS = {"qom-list": {"path": "/machine/unattached"}, "qom-get": {"path": "/machine", "property": "type"},
+             "device-list-properties": {"typename": "virtio-rng-device"},
+             "qom-list-properties": {"typename": "virt-7.2-machine"}, "human-monitor-command": {"command-line": "info status"}}
+
+
+@unittest.skipIf(PEER, "it is about the product's schema")
+class Introspection(Case):
+    def ask_all(self, peer):
+        """The answers of every query, and the schema."""
+        # Our machine is one that has not begun, as the peer's is.
+        with qtest.Machine("-qmp", f"unix:{self.path}", *([] if peer else ["-S"]), peer=peer) as m:
+            q = self.client()
+            q.ask("qmp_capabilities")
+            schema = q.ask("query-qmp-schema")["return"]
+            names = [c["name"] for c in q.ask("query-commands")["return"]]
+            queries = [n for n in names if n.startswith(("query-", "qom-list")) or n in ARGUMENTS]
+            answers = {} if peer else {n: q.ask(n, arguments=ARGUMENTS.get(n, {})) for n in queries}
+            self.assertEqual(sorted(names), sorted(x["name"] for x in schema if x["meta-type"] == "command"))
+            del m
+        return schema, answers
+
+    def test_answers_fit_the_schema_and_the_peers(self):
+        entries, answers = self.ask_all(False)
+        schemas = [Schema(entries)]
+        if qtest.peer():
+            schemas.append(Schema(self.ask_all(True)[0]))
+        self.assertGreater(len(answers), 25)
+        for name, answer in answers.items():
+            self.assertIn("return", answer, name)
+            for s in schemas:
+                s.fits(answer["return"], s.of[name]["ret-type"], name)
+
+    @unittest.skipUnless(qtest.peer(), "no qemu-system-aarch64; scripts/setup check installs it")
+    def test_the_schema_is_a_part_of_the_peers(self):
+        mine, theirs = Schema(self.ask_all(False)[0]), Schema(self.ask_all(True)[0])
+        for x in mine.of.values():
+            if x["meta-type"] not in ("command", "event"):
+                continue
+            self.assertIn(x["name"], theirs.of)
+            other = theirs.of[x["name"]]
+            self.assertEqual(x["meta-type"], other["meta-type"])
+            self.assertEqual(x.get("allow-oob"), other.get("allow-oob"), x["name"])
+            for key in ("arg-type", "ret-type"):
+                if key in x:
+                    mine.within(x[key], theirs, other[key], set())
 
 
 @unittest.skipIf(PEER, "its kernels are for the product")
@@ -151,6 +300,26 @@ class Running(Case):
             q.ask("cont")
             self.assertIn("42", g.shell())
             g.send("poweroff -f")
+            q.until("SHUTDOWN")
+            self.assertEqual(q.data["SHUTDOWN"], {"guest": True, "reason": "guest-shutdown"})
+            self.assertEqual(g.end(), 0)
+
+    def test_no_shutdown(self):
+        with test_boot.Guest("-cpu", "cortex-a57", "-m", "256", "-no-shutdown", "-qmp", f"unix:{self.path}",
+                             initrd=test_boot.small_system()) as g:
+            q = self.client()
+            q.ask("qmp_capabilities")
+            g.shell()
+            g.send("poweroff -f")
+            q.until("STOP")
+            self.assertIn("SHUTDOWN", q.events)
+            self.assertEqual(q.ask("query-status")["return"]["status"], "shutdown")
+            self.assertEqual(q.ask("cont")["error"]["desc"], "Resetting the Virtual Machine is required")
+            q.ask("system_reset")
+            q.until("RESET")
+            self.assertEqual(q.ask("cont"), {"return": {}})
+            g.shell()
+            q.ask("quit")
             q.until("SHUTDOWN")
             self.assertEqual(g.end(), 0)
 

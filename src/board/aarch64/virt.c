@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "board/list.h"
+#include "dev/irq/gicv3.h"
+#include "dev/pci/pci.h"
 
 #define GIB (1ull << 30)
 #define MIB (1ull << 20)
@@ -16,15 +18,35 @@ enum { EDGE = 1, LEVEL = 4, PPI_CPUS_SHIFT = 8 };
 
 enum { GIC_IRQS = 288, GIC_SPIS = GIC_IRQS - 32, MSI_FIRST = 48, MSI_COUNT = 64 };
 
+/* Variants. */
+enum { WITH_GICV2 = 1, WITH_GICV3 = 2, WITH_ITS = 4 };
+enum { GICV2_CPUS = 8 };
+
 /* The CPU's own interrupts. */
 enum { PPI_PMU = 23, PPI_TIMER_HYP = 26, PPI_TIMER_VIRT = 27, PPI_TIMER_SECURE = 29, PPI_TIMER_PHYS = 30 };
 
+#define PCI_ECAM 0x4010000000ull
+enum { PCI_INTX = 3, PCI_PINS = 4 };
+static const struct pci_map pci_map = {
+    .ecam = PCI_ECAM, .ports = 0x3eff0000, .mmio = 0x10000000, .mmio_size = 0x2eff0000, .high = 0x8000000000,
+    .high_size = 0x8000000000,
+};
+
+/* Where messages go, by what is there. */
+enum { V2M_AT = 0x08020000, V2M_SIZE = 0x1000, ITS_AT = 0x08080000, ITS_MESSAGES_AT = 0x08090000, ITS_MESSAGES_SIZE = 0x10000 };
+enum { FLASH_SIZE = 64 << 20, FLASH_WIDTH = 4 };
+
 static const struct board_part parts[] = {
-    {"gic", "arm_gic", {0x08000000, 0x08010000}, .props = "num-irq=288"},
-    {"v2m", "arm-gicv2m", {0x08020000}, .inside = "intc@8000000", .props = "base-spi=80,num-spi=64"},
+    {"gic", "arm_gic", {0x08000000, 0x08010000}, .props = "num-irq=288", .variants = WITH_GICV2},
+    {"gic", "arm-gicv3", {0x08000000, 0x080a0000}, .props = "num-irq=288", .variants = WITH_GICV3},
+    {"v2m", "arm-gicv2m", {V2M_AT}, .inside = "intc@8000000", .props = "base-spi=80,num-spi=64", .variants = WITH_GICV2},
+    {"its", "arm-gicv3-its", {ITS_AT, ITS_MESSAGES_AT}, .inside = "intc@8000000", .variants = WITH_GICV3 | WITH_ITS},
     {"uart0", "pl011", {0x09000000}, SPI(1, LEVEL), .serial = 1},
     {"rtc", "pl031", {0x09010000}, SPI(2, LEVEL)},
+    {"flash", "cfi.pflash01", {0}, .count = BOARD_FLASHES, .step = FLASH_SIZE},
+    {"fw_cfg", "fw_cfg_mem", {0x09020000, 0x09020008, 0x09020010}},
     {"gpio", "pl061", {0x09030000}, SPI(7, LEVEL)},
+    {"pcie.0", "gpex-pcihost", {PCI_ECAM}},
     {"power", "gpio-key"},
     {"virtio-mmio", "virtio-mmio", {0x0a000000}, SPI(16, EDGE), .count = 32, .step = 0x200},
     {NULL},
@@ -33,12 +55,29 @@ static const struct board_part parts[] = {
 static const struct board_wire wires[] = {
     {"power", 0, "gpio", 3, 1},
     {"v2m", 0, "gic", MSI_FIRST, MSI_COUNT},
+    {"pcie.0", 0, "gic", PCI_INTX, PCI_PINS},
     {NULL},
 };
 
 static bool virt_part(const struct board_setup *s, struct dev *d, struct err *e)
 {
-    return strcmp(d->name, "gic") || dev_set_number(d, "num-cpu", s->cpus, e);
+    for (unsigned i = 0; i < BOARD_FLASHES; i++) {
+        if (!strncmp(d->name, "flash", 5) && d->name[5] == (char)('0' + i))
+            return dev_set_link(d, "drive", DEV_PROP_BLOCK, s->flash[i], e);
+    }
+    if (!strcmp(d->name, "its"))
+        return dev_set_link(d, "parent-gicv3", DEV_PROP_DEV, board_dev(s, "gic"), e);
+    if (strcmp(d->name, "gic"))
+        return true;
+    if (s->variants & WITH_GICV2 && s->cpus > GICV2_CPUS)
+        return err_set(e, EINVAL, "Number of SMP CPUs requested (%u) exceeds max CPUs supported by machine 'mach-virt' (%u)",
+                       s->cpus, GICV2_CPUS);
+    return dev_set_number(d, "num-cpu", s->cpus, e);
+}
+
+static void virt_map(const struct board_setup *s, struct mem_range *root)
+{
+    pci_host_show(board_dev(s, "pcie.0"), root, &pci_map);
 }
 
 static void virt_connect(const struct board_setup *s)
@@ -50,10 +89,16 @@ static void virt_connect(const struct board_setup *s)
         {CPU_TIMER_PHYSICAL, PPI_TIMER_PHYS}, {CPU_TIMER_VIRTUAL, PPI_TIMER_VIRT},
         {CPU_TIMER_HYPERVISOR, PPI_TIMER_HYP}, {CPU_TIMER_SECURE, PPI_TIMER_SECURE}, {CPU_PERFORMANCE, PPI_PMU},
     };
-    struct dev *gic = board_dev(s, "gic");
+    struct dev *gic = board_dev(s, "gic"), *v2m = board_dev(s, "v2m"), *its = board_dev(s, "its");
+    if (v2m)
+        pci_host_messages(board_dev(s, "pcie.0"), v2m, V2M_AT, V2M_SIZE);
+    else if (its)
+        pci_host_messages(board_dev(s, "pcie.0"), its, ITS_MESSAGES_AT, ITS_MESSAGES_SIZE);
     for (unsigned i = 0; s->cpu && i < s->cpus; i++) {
         dev_connect(gic, i, cpu_port_wire(s->cpu[i], CPU_LINE_IRQ));
         dev_connect(gic, s->cpus + i, cpu_port_wire(s->cpu[i], CPU_LINE_FIQ));
+        if (s->variants & WITH_GICV3)
+            s->cpu[i]->registers = gicv3_registers(gic);
         for (unsigned t = 0; t < ARRAY_LEN(timers); t++)
             s->cpu[i]->output[timers[t].out] = dev_input(gic, GIC_SPIS + 32 * i + timers[t].ppi);
     }
@@ -72,7 +117,7 @@ static void describe_cpus(const struct board_setup *s)
     fw_cell(cpus, "#size-cells", 0);
     struct fw_node *cluster = fw_child(fw_child(fw_child(cpus, "cpu-map"), "socket0"), "cluster0");
     for (unsigned i = 0; i < s->cpus; i++) {
-        struct fw_node *n = fw_child_at(cpus, "cpu", i);
+        struct fw_node *n = fw_child(cpus, "cpu@%u", i);
         fw_string(n, "device_type", "cpu");
         fw_string(n, "compatible", compatible);
         if (s->cpus > 1)
@@ -94,7 +139,13 @@ static void describe_psci(struct fw_node *root)
 }
 
 /* A PPI: its trigger, and for GICv2 the CPUs that have it. */
-#define PPI_CELLS(s, n) GIC_PPI, (n) - 16, (((1u << (s)->cpus) - 1) << PPI_CPUS_SHIFT) | LEVEL
+static u32 ppi_flags(const struct board_setup *s)
+{
+    u32 cpus = s->variants & WITH_GICV2 ? (1u << s->cpus) - 1 : 0;
+    return cpus << PPI_CPUS_SHIFT | LEVEL;
+}
+
+#define PPI_CELLS(s, n) GIC_PPI, (n) - 16, ppi_flags(s)
 
 static void describe_timers(const struct board_setup *s)
 {
@@ -126,6 +177,38 @@ static void describe_power_key(struct fw_node *root)
     FW_CELLS(off, "gpios", fw_phandle(fw_child_at(root, "pl061", 0x9030000)), 3, 0);
 }
 
+/* A function's interrupt pins: each slot begins with another of the four lines. */
+static void describe_intx(struct fw_node *n, u32 controller)
+{
+    u32 map[PCI_PINS * PCI_PINS][10], *entry = map[0];
+    for (u32 slot = 0; slot < PCI_PINS; slot++) {
+        for (u32 pin = 0; pin < PCI_PINS; pin++, entry += ARRAY_LEN(map[0])) {
+            const u32 cells[] = {slot << 11, 0, 0, pin + 1, controller, 0, 0, GIC_SPI, PCI_INTX + (slot + pin) % PCI_PINS, LEVEL};
+            memcpy(entry, cells, sizeof(cells));
+        }
+    }
+    fw_cells(n, "interrupt-map", map[0], sizeof(map) / sizeof(u32));
+    FW_CELLS(n, "interrupt-map-mask", (PCI_PINS - 1) << 11, 0, 0, 7);
+}
+
+static void describe_pci(const struct board_setup *s)
+{
+    struct fw_node *n = pci_host_describe(s->tree, &pci_map), *gic = fw_child(s->tree, "intc@8000000");
+    describe_intx(n, fw_phandle(gic));
+    if (board_dev(s, "v2m"))
+        FW_CELLS(n, "msi-map", 0, fw_phandle(fw_child_at(gic, "v2m", V2M_AT)), 0, 0x10000);
+    else if (board_dev(s, "its"))
+        FW_CELLS(n, "msi-map", 0, fw_phandle(fw_child_at(gic, "its", ITS_AT)), 0, 0x10000);
+}
+
+static void describe_flash(struct fw_node *root)
+{
+    struct fw_node *n = fw_child_at(root, "flash", 0);
+    fw_cell(n, "bank-width", FLASH_WIDTH);
+    fw_reg(n, "reg", (const u64[]){0, FLASH_SIZE, FLASH_SIZE, FLASH_SIZE}, BOARD_FLASHES);
+    fw_string(n, "compatible", "cfi-flash");
+}
+
 static void virt_describe(const struct board_setup *s)
 {
     struct fw_node *root = s->tree;
@@ -147,14 +230,32 @@ static void virt_describe(const struct board_setup *s)
     fw_string(memory, "device_type", "memory");
     fw_reg(memory, "reg", (const u64[]){s->board->ram_at, s->ram}, 1);
     describe_power_key(root);
+    describe_pci(s);
+    describe_flash(root);
 }
 
 /* ---- options ---- */
 
 static bool set_gic_version(struct board_setup *s, const char *value, struct err *e)
 {
-    return !strcmp(value, "2") || !strcmp(value, "max") || !strcmp(value, "host") ||
-           err_set(e, EINVAL, "gic-version=%s is not supported; there is: 2", value);
+    bool two = !strcmp(value, "2");
+    if (!strcmp(value, "host"))
+        return err_set(e, EINVAL, "gic-version=host requires KVM");
+    if (!strcmp(value, "4"))
+        return err_set(e, EINVAL, "gic-version=4 requires virtualization enabled");
+    if (!two && strcmp(value, "3") && strcmp(value, "max"))
+        return err_set(e, EINVAL, "Invalid gic-version value; Valid values are 3, 2, host, max.");
+    s->variants = (s->variants & ~(u32)(WITH_GICV2 | WITH_GICV3)) | (two ? WITH_GICV2 : WITH_GICV3);
+    return true;
+}
+
+static bool set_its(struct board_setup *s, const char *value, struct err *e)
+{
+    bool on = !strcmp(value, "on");
+    if (!on && strcmp(value, "off"))
+        return err_set(e, EINVAL, "it can be on or off");
+    s->variants = on ? s->variants | WITH_ITS : s->variants & ~(u32)WITH_ITS;
+    return true;
 }
 
 static bool set_off(struct board_setup *s, const char *value, struct err *e)
@@ -164,17 +265,22 @@ static bool set_off(struct board_setup *s, const char *value, struct err *e)
 
 
 static const struct board_option options[] = {
-    {"gic-version", "version of the interrupt controller: 2", set_gic_version},
+    {"gic-version", "version of the interrupt controller: 2, 3, max", set_gic_version},
+    {"its", "whether GICv3 has its translation service: on, off", set_its},
     {"secure", "exception level 3: off", set_off},
     {"virtualization", "exception level 2: off", set_off},
     {"mte", "memory tags: off", set_off},
+    {"usb", "a USB controller: off", set_off},
+    {"dump-guest-core", "the guest's memory in core dumps: off", set_off},
     {NULL},
 };
 
 const struct board board_aarch64_virt = {
-    .name = "virt", .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
-    .max_cpus = 8, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
-    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .power_key = "power", .console = "/pl011@9000000",
-    .parts = parts, .wires = wires, .options = options, .part = virt_part, .connect = virt_connect,
+    .name = "virt", .version = "virt-7.2", .variants = WITH_GICV2 | WITH_ITS, .cpu_type = "arm-cpu", .ram_id = "mach-virt.ram",
+    .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
+    .max_cpus = 16, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
+    .conduit = CPU_CONDUIT_HVC, .controller = "gic", .firmware_size = FLASH_SIZE, .fw_cfg = "fw_cfg", .power_key = "power",
+    .console = "/pl011@9000000", .parts = parts, .wires = wires, .options = options, .part = virt_part, .map = virt_map,
+    .connect = virt_connect,
     .describe = virt_describe, .boot = fw_boot_arm64,
 };

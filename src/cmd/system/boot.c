@@ -1,4 +1,5 @@
 /* Machines: `lyre boot` and the names qemu-system-<isa>. The options are one table for both. */
+#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,9 +16,12 @@
 #include "cmd/cmd.h"
 #include "cmd/system/parts.h"
 #include "machine/machine.h"
+#include "cmd/system/daemon.h"
+#include "cmd/system/hints.h"
+#include "monitor/hmp.h"
 #include "monitor/qmp.h"
 
-enum { QMP_MAX = 4 };
+enum { MONITORS_MAX = 8 };
 
 #define BOOT_MEMORY (512ull << 20) /* what lyre boot gives; the compatible names give what their board does */
 
@@ -27,16 +31,25 @@ struct boot {
     struct machine_opts machine;
     char **words; /* that others point into */
     size_t word_count, word_cap;
-    size_t chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
+    size_t loader_cap, fw_file_cap, object_cap, chardev_cap, board_option_cap, drive_cap, device_cap, global_cap, netdev_cap;
     unsigned drives; /* of -drive, for their names */
     unsigned serials;
     const char *board;
     bool nographic, headless, qtest;
+    size_t nics;    /* devices that are cards of -nic; they are the first */
     bool networked; /* it was said what networks there are; else there is one */
     char *qtest_chardev;
-    char *qmp_chardev[QMP_MAX];
-    unsigned qmps;
-    const char *dumpdtb;
+    struct monitor_line {
+        char *chardev;
+        bool qmp;
+        struct qmp *program;
+        struct hmp *person;
+    } monitors[MONITORS_MAX];
+    unsigned monitor_count;
+    bool monitor_chosen; /* it was said where the monitor for people is; else -nographic has one */
+    bool daemonize;
+    int waiter; /* who waits for the daemon; -1: nobody */
+    const char *pidfile, *dumpdtb;
 };
 
 enum answer { GO_ON, DONE, FAILED };
@@ -81,36 +94,6 @@ static enum answer list_boards(struct boot *b)
     return DONE;
 }
 
-static void set_machine_word(struct boot *b, char *word, bool first)
-{
-    if (first && !strchr(word, '='))
-        b->board = word;
-    else if (!strncmp(word, "type=", 5))
-        b->board = word + 5;
-    else if (!strncmp(word, "dumpdtb=", 8))
-        b->dumpdtb = word + 8;
-    else
-        VEC_PUSH(b->machine.board_options, b->machine.board_option_count, b->board_option_cap) = word;
-}
-
-static enum answer opt_machine(struct boot *b, const struct option *o, const char *arg)
-{
-    if (is_help(arg))
-        return list_boards(b);
-    bool first = true;
-    for (char *w; (w = next_word(&arg)); first = false) {
-        VEC_PUSH(b->words, b->word_count, b->word_cap) = w;
-        set_machine_word(b, w, first);
-    }
-    return GO_ON;
-}
-
-static enum answer opt_cpu(struct boot *b, const struct option *o, const char *arg)
-{
-    b->machine.cpu = arg;
-    return GO_ON;
-}
-
 static const struct {
     const char *name, *help;
     enum engine_kind kind;
@@ -120,6 +103,67 @@ static const struct {
     {"interp", "interpretation, for comparison", ENGINE_INTERP},
     {"lockstep", "translation, each step compared with interpretation", ENGINE_LOCKSTEP},
 };
+
+/* False: there is no such way. */
+static bool choose_engine(struct boot *b, const char *name, size_t len)
+{
+    b->qtest = len == 5 && !strncmp(name, "qtest", len);
+    for (unsigned i = 0; i < ARRAY_LEN(engines); i++) {
+        if (strlen(engines[i].name) == len && !strncmp(engines[i].name, name, len)) {
+            b->machine.engine.kind = engines[i].kind;
+            return true;
+        }
+    }
+    return b->qtest;
+}
+
+/* "kvm:tcg": the first that there is. */
+static bool choose_of(struct boot *b, const char *names)
+{
+    for (const char *at = names; *at; at += at[strcspn(at, ":")] ? strcspn(at, ":") + 1 : strlen(at)) {
+        if (choose_engine(b, at, strcspn(at, ":")))
+            return true;
+    }
+    return false;
+}
+
+static enum answer set_machine_word(struct boot *b, char *word, bool first)
+{
+    if (first && !strchr(word, '='))
+        b->board = word;
+    else if (!strncmp(word, "type=", 5))
+        b->board = word + 5;
+    else if (!strncmp(word, "dumpdtb=", 8))
+        b->dumpdtb = word + 8;
+    else if (!strncmp(word, "memory-backend=", 15))
+        b->machine.ram_object = word + 15;
+    else if (!strncmp(word, "pflash0=", 8) || !strncmp(word, "pflash1=", 8))
+        b->machine.flash[word[6] - '0'] = word + 8;
+    else if (!strncmp(word, "accel=", 6))
+        return choose_of(b, word + 6) ? GO_ON : complain(b, "invalid accelerator %s", word + 6);
+    else
+        VEC_PUSH(b->machine.board_options, b->machine.board_option_count, b->board_option_cap) = word;
+    return GO_ON;
+}
+
+static enum answer opt_machine(struct boot *b, const struct option *o, const char *arg)
+{
+    if (is_help(arg))
+        return list_boards(b);
+    bool first = true;
+    enum answer a = GO_ON;
+    for (char *w; a == GO_ON && (w = next_word(&arg)); first = false) {
+        VEC_PUSH(b->words, b->word_count, b->word_cap) = w;
+        a = set_machine_word(b, w, first);
+    }
+    return a;
+}
+
+static enum answer opt_cpu(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.cpu = arg;
+    return GO_ON;
+}
 
 static enum answer list_engines(void)
 {
@@ -141,18 +185,10 @@ static enum answer opt_accel(struct boot *b, const struct option *o, const char 
         arg += 6;
         len -= 6;
     }
-    if (len == 5 && !strncmp(arg, "qtest", 5)) {
-        b->qtest = true;
-        return GO_ON;
-    }
-    for (unsigned i = 0; i < ARRAY_LEN(engines); i++) {
-        if (strlen(engines[i].name) == len && !strncmp(engines[i].name, arg, len)) {
-            b->machine.engine.kind = engines[i].kind;
-            return arg[len] && strcmp(arg + len, ",thread=multi")
-                       ? complain(b, "-accel %s: only thread=multi is supported", arg) : GO_ON;
-        }
-    }
-    return complain(b, "invalid accelerator %s; there are: tcg, interp, lockstep, qtest", arg);
+    if (!choose_engine(b, arg, len))
+        return complain(b, "invalid accelerator %s; there are: tcg, interp, lockstep, qtest", arg);
+    return arg[len] && strcmp(arg + len, ",thread=multi")
+               ? complain(b, "-accel %s: only thread=multi is supported", arg) : GO_ON;
 }
 
 /* A number of MiB, or with K, M, G or T. */
@@ -243,6 +279,22 @@ static enum answer opt_dtb(struct boot *b, const struct option *o, const char *a
     return GO_ON;
 }
 
+static enum answer opt_fw_cfg(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct json *j = parse_fw_cfg(arg, &e);
+    if (!j)
+        return complain(b, "-fw_cfg %s: %s", arg, e.text);
+    VEC_PUSH(b->machine.fw_files, b->machine.fw_file_count, b->fw_file_cap) = j;
+    return GO_ON;
+}
+
+static enum answer opt_bios(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.bios = arg;
+    return GO_ON;
+}
+
 static enum answer opt_no_reboot(struct boot *b, const struct option *o, const char *arg)
 {
     b->machine.no_reboot = true;
@@ -320,8 +372,23 @@ static enum answer opt_serial(struct boot *b, const struct option *o, const char
 static enum answer opt_device(struct boot *b, const struct option *o, const char *arg)
 {
     struct err e;
+    if (is_help(arg)) {
+        devices_list();
+        return DONE;
+    }
     struct machine_device *d = &VEC_PUSH(b->machine.devices, b->machine.device_count, b->device_cap);
-    return parse_device(d, arg, &e) ? GO_ON : complain(b, "-device %s: %s", arg, e.text);
+    bool good = parse_device(d, arg, &e), help = good && d->count > 1 && is_help(d->words[1]);
+    if (!good || (help && !devices_describe(d->words[0], &e)))
+        return complain(b, "-device %s: %s", arg, e.text);
+    if (help)
+        return DONE;
+    if (strcmp(d->words[0], "loader"))
+        return GO_ON;
+    struct machine_loader *l = &VEC_PUSH(b->machine.loaders, b->machine.loader_count, b->loader_cap);
+    good = parse_loader(l, d, &e);
+    device_free(d);
+    b->machine.device_count--;
+    return good ? GO_ON : complain(b, "-device %s: %s", arg, e.text);
 }
 
 /* A property of all devices of a class. */
@@ -334,15 +401,29 @@ static enum answer opt_global(struct boot *b, const struct option *o, const char
     return GO_ON;
 }
 
+/* In the bank of its number, or the first that is free. */
+static enum answer place_flash(struct boot *b, const struct machine_drive *d, int unit, const char *arg)
+{
+    const char **flash = b->machine.flash;
+    for (int i = 0; unit < 0 && i < BOARD_FLASHES; i++)
+        unit = flash[i] ? unit : i;
+    if (unit < 0 || unit >= BOARD_FLASHES || flash[unit])
+        return complain(b, "-drive %s: there are %d banks of flash, for one image each", arg, BOARD_FLASHES);
+    flash[unit] = d->id;
+    return GO_ON;
+}
+
 static enum answer opt_drive(struct boot *b, const struct option *o, const char *arg)
 {
     struct err e;
-    bool virtio;
+    struct drive_place place;
     struct machine_drive *d = &VEC_PUSH(b->machine.drives, b->machine.drive_count, b->drive_cap);
-    if (!parse_drive(d, arg, b->drives++, &virtio, &e))
+    if (!parse_drive(d, arg, b->drives++, &place, &e))
         return complain(b, "-drive %s: %s", arg, e.text);
-    char *device = xprintf("virtio-blk-device,drive=%s", d->id);
-    enum answer a = virtio ? opt_device(b, o, device) : GO_ON;
+    if (place.kind == DRIVE_FLASH)
+        return place_flash(b, d, place.unit, arg);
+    char *device = xprintf("virtio-blk-pci,drive=%s", d->id);
+    enum answer a = place.kind == DRIVE_VIRTIO ? opt_device(b, o, device) : GO_ON;
     free(device);
     return a;
 }
@@ -371,7 +452,31 @@ static enum answer opt_netdev(struct boot *b, const struct option *o, const char
     return add_netdev(b, arg, NULL);
 }
 
-/* A network and its card, which gets what the network does not know. */
+/* The device that came last goes to place `at`, before the others. */
+static void move_device(struct boot *b, size_t at)
+{
+    struct machine_device *d = b->machine.devices, last = d[b->machine.device_count - 1];
+    memmove(d + at + 1, d + at, (b->machine.device_count - 1 - at) * sizeof(*d));
+    d[at] = last;
+}
+
+/* Take "model=" out of the words for a card; the caller frees it. NULL: it is not there. */
+static char *take_model(char *words)
+{
+    char *at = words;
+    while (at && strncmp(at, "model=", 6)) {
+        at = strchr(at, ',');
+        at += at != NULL;
+    }
+    if (!at)
+        return NULL;
+    char *end = at + strcspn(at, ","), *model = xprintf("%.*s", (int)(end - at - 6), at + 6);
+    memmove(at, end + (*end == ','), strlen(end + (*end == ',')) + 1);
+    return model;
+}
+
+/* A network and its card, which gets what the network does not know. The board's own cards are in the slots before those
+ * of other devices. */
 static enum answer opt_nic(struct boot *b, const struct option *o, const char *arg)
 {
     char *rest = NULL;
@@ -384,8 +489,12 @@ static enum answer opt_nic(struct boot *b, const struct option *o, const char *a
     struct net_opts *n = &b->machine.netdevs[b->machine.netdev_count - 1];
     if (!n->id)
         n->id = xprintf("net%zu", b->machine.netdev_count - 1);
-    char *device = xprintf("virtio-net-device,netdev=%s%s%s", n->id, rest ? "," : "", rest ? rest : "");
+    char *model = take_model(rest);
+    char *device = xprintf("%s,netdev=%s%s%s", model && strcmp(model, "virtio") ? model : "virtio-net-pci", n->id,
+                           rest && *rest ? "," : "", rest ? rest : "");
+    free(model);
     enum answer a = opt_device(b, o, device);
+    move_device(b, b->nics++);
     free(device);
     free(rest);
     return a;
@@ -408,44 +517,125 @@ static enum answer opt_qtest(struct boot *b, const struct option *o, const char 
     return b->qtest_chardev ? GO_ON : FAILED;
 }
 
-static enum answer add_qmp(struct boot *b, char *chardev)
+static enum answer add_monitor(struct boot *b, char *chardev, bool qmp)
 {
-    if (!chardev || b->qmps == QMP_MAX) {
+    if (!chardev || b->monitor_count == MONITORS_MAX) {
         free(chardev);
-        return chardev ? complain(b, "there are at most %u of -qmp", QMP_MAX) : FAILED;
+        return chardev ? complain(b, "there are at most %u monitors", MONITORS_MAX) : FAILED;
     }
-    b->qmp_chardev[b->qmps++] = chardev;
+    b->monitors[b->monitor_count++] = (struct monitor_line){.chardev = chardev, .qmp = qmp};
     return GO_ON;
 }
 
-static enum answer opt_qmp(struct boot *b, const struct option *o, const char *arg)
+/* -qmp and -monitor. */
+static enum answer opt_monitor(struct boot *b, const struct option *o, const char *arg)
 {
-    return add_qmp(b, connect_line(b, o->name, arg, xprintf("compat_monitor%u", b->qmps)));
+    bool qmp = *o->name == 'q';
+    b->monitor_chosen |= !qmp;
+    if (!strcmp(arg, "none"))
+        return GO_ON;
+    return add_monitor(b, connect_line(b, o->name, arg, xprintf("compat_monitor%u", b->monitor_count)), qmp);
 }
 
-/* "chardev=ID,mode=control"; the monitor for people is not there. */
+/* "chardev=ID,mode=control|readline" */
 static enum answer opt_mon(struct boot *b, const struct option *o, const char *arg)
 {
     char *id = NULL;
     bool control = false, known = true;
     const char *at = arg;
     for (char *w; (w = next_word(&at)); free(w)) {
-        if (!strncmp(w, "chardev=", 8) && !id)
-            id = xstrdup(w + 8);
-        else if (!strcmp(w, "mode=control"))
-            control = true;
-        else
+        if ((!strncmp(w, "chardev=", 8) || !strchr(w, '=')) && !id)
+            id = xstrdup(!strncmp(w, "chardev=", 8) ? w + 8 : w);
+        else if (!strcmp(w, "mode=control") || !strcmp(w, "mode=readline"))
+            control = w[5] == 'c';
+        else if (strncmp(w, "id=", 3) && strcmp(w, "pretty=off"))
             known = false;
     }
-    if (control && known && id)
-        return add_qmp(b, id);
+    b->monitor_chosen |= !control;
+    if (known && id)
+        return add_monitor(b, id, control);
     free(id);
-    return complain(b, "-mon %s: only chardev=ID,mode=control is supported", arg);
+    return complain(b, "-mon %s: it wants chardev=ID, and mode=control or mode=readline", arg);
 }
 
 static enum answer opt_stopped(struct boot *b, const struct option *o, const char *arg)
 {
     b->machine.stopped = true;
+    return GO_ON;
+}
+
+/* "guest=NAME,debug-threads=on", or the name alone. */
+static enum answer opt_name(struct boot *b, const struct option *o, const char *arg)
+{
+    bool known = true;
+    for (char *w; known && (w = next_word(&arg));) {
+        VEC_PUSH(b->words, b->word_count, b->word_cap) = w;
+        if (!strncmp(w, "guest=", 6) || !strchr(w, '='))
+            b->machine.name = strncmp(w, "guest=", 6) ? w : w + 6;
+        else
+            known = !strncmp(w, "debug-threads=", 14);
+        if (!known)
+            return complain(b, "-name: Invalid parameter '%.*s'", (int)strcspn(w, "="), w);
+    }
+    return GO_ON;
+}
+
+static enum answer opt_uuid(struct boot *b, const struct option *o, const char *arg)
+{
+    static const char form[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+    size_t i = 0;
+    while (form[i] && (form[i] == 'x' ? isxdigit((u8)arg[i]) : arg[i] == '-'))
+        i++;
+    if (form[i] || arg[i])
+        return complain(b, "failed to parse UUID string: %s", arg);
+    b->machine.uuid = arg;
+    return GO_ON;
+}
+
+static enum answer opt_no_shutdown(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.no_shutdown = true;
+    return GO_ON;
+}
+
+static enum answer opt_daemonize(struct boot *b, const struct option *o, const char *arg)
+{
+    b->daemonize = true;
+    return GO_ON;
+}
+
+static enum answer opt_pidfile(struct boot *b, const struct option *o, const char *arg)
+{
+    b->pidfile = arg;
+    return GO_ON;
+}
+
+/* Options whose words, if they are among these, ask for what is so anyway. */
+static enum answer opt_granted(struct boot *b, const struct option *o, const char *arg)
+{
+    static const struct {
+        const char *option, *word;
+    } granted[] = {{"msg", "timestamp=on"}, {"msg", "timestamp=off"}, {"overcommit", "mem-lock=off"},
+                   {"overcommit", "cpu-pm=off"}, {"boot", "strict=on"}, {"boot", "strict=off"}, {"boot", "menu=off"}};
+    const char *at = arg;
+    enum answer a = GO_ON;
+    for (char *w; a == GO_ON && (w = next_word(&at)); free(w)) {
+        bool known = false;
+        for (unsigned i = 0; i < ARRAY_LEN(granted); i++)
+            known |= !strcmp(o->name, granted[i].option) && !strcmp(w, granted[i].word);
+        if (!known)
+            a = complain(b, "-%s: %s is not supported", o->name, w);
+    }
+    return a;
+}
+
+static enum answer opt_object(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct json *k = parse_object(arg, &e);
+    if (!k)
+        return complain(b, "-object %s: %s", arg, e.text);
+    VEC_PUSH(b->machine.objects, b->machine.object_count, b->object_cap) = k;
     return GO_ON;
 }
 
@@ -461,6 +651,19 @@ static enum answer opt_display(struct boot *b, const struct option *o, const cha
         return complain(b, "-display %s: there is no display yet, only none", arg);
     b->headless = true;
     return GO_ON;
+}
+
+/* Sound: "driver=none,id=ID", or the same as JSON. */
+static enum answer opt_audiodev(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e;
+    struct json *j = parse_object(arg, &e);
+    if (!j)
+        return complain(b, "-audiodev %s: %s", arg, e.text);
+    const char *driver = json_get_string(j, "driver") ? json_get_string(j, "driver") : json_get_string(j, "qom-type");
+    bool none = driver && (!strcmp(driver, "none") || !strcmp(driver, "driver=none"));
+    json_free(j);
+    return none ? GO_ON : complain(b, "-audiodev %s: there is no sound yet, only the driver none", arg);
 }
 
 /* What can only be none. */
@@ -518,10 +721,12 @@ static const struct option options[] = {
     {"accel", "name", opt_accel, "how CPUs run ('-accel help' lists the ways)"},
     {"smp", "n", opt_smp, "number of CPUs"},
     {"m", "size", opt_memory, "memory, in MiB or with K, M, G, T"},
-    {"kernel", "file", opt_kernel, "the kernel: for arm64 an Image, perhaps compressed by gzip, or an ELF file"},
+    {"kernel", "file", opt_kernel, "the kernel: for arm64 an Image, perhaps compressed (gzip, zboot), or an ELF file"},
     {"initrd", "file", opt_initrd, "its initial file system"},
     {"append", "text", opt_append, "its command line"},
     {"dtb", "file", opt_dtb, "a device tree in place of the machine's own"},
+    {"bios", "file", opt_bios, "firmware, which then starts what it finds"},
+    {"fw_cfg", "name=NAME,string=TEXT|file=PATH", opt_fw_cfg, "a file for firmware, and for guests that ask fw_cfg"},
     {"rtc", "base=utc|localtime|date", opt_rtc, "what the clock shows first"},
     {"nographic", NULL, opt_nographic, "the first serial line is on the terminal; Ctrl-a h lists its keys"},
     {"display", "none", opt_display, "no display"},
@@ -530,21 +735,31 @@ static const struct option options[] = {
     {"chardev", "kind,id=ID[,...]", opt_chardev, "a character device: null, stdio, file, pipe, pty, socket"},
     {"drive", "file=PATH[,...]", opt_drive, "a disk: format=, readonly=on, cache=, discard=unmap; if=none,id=ID for -device"},
     {"blockdev", "driver=KIND,node-name=ID,...", opt_blockdev, "an image for -device, also as JSON"},
-    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-device,drive=ID; also as JSON"},
+    {"device", "kind[,prop=value...]", opt_device, "a device: virtio-blk-pci,drive=ID; loader,file=PATH,addr=N; also as JSON"},
     {"global", "class.prop=value", opt_global, "a property of all devices of a class"},
     {"no-reboot", NULL, opt_no_reboot, "end where the machine would start again"},
-    {"qmp", "where", opt_qmp, "speak QMP there"},
-    {"mon", "chardev=ID,mode=control", opt_mon, "speak QMP on a character device"},
+    {"qmp", "where", opt_monitor, "speak QMP there"},
+    {"monitor", "where", opt_monitor, "the monitor for people: stdio, or as for -serial"},
+    {"mon", "chardev=ID,mode=readline|control", opt_mon, "a monitor, or QMP, on a character device"},
     {"S", NULL, opt_stopped, "wait for QMP's cont before the CPUs start"},
-    {"monitor", "none", opt_none, NULL},
     {"parallel", "none", opt_none, NULL},
-    {"netdev", "user,id=ID[,...]", opt_netdev, "a network: hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
+    {"netdev", "kind,id=ID[,...]", opt_netdev, "a network: tap, stream, dgram, socket, user with hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
     {"nic", "user|none[,...]", opt_nic, "a network with its card; mac= is the card's"},
     {"net", "none", opt_net, NULL},
     {"vga", "none", opt_none, NULL},
     {"nodefaults", NULL, opt_nodefaults, NULL},
+    {"audiodev", "none,id=ID", opt_audiodev, NULL},
+    {"no-acpi", NULL, opt_nothing, NULL},
     {"no-user-config", NULL, opt_nothing, NULL},
-    {"name", "text", opt_nothing, NULL},
+    {"name", "text", opt_name, "the machine's name, for monitors"},
+    {"uuid", "uuid", opt_uuid, "its UUID"},
+    {"object", "kind,id=ID[,...]", opt_object, "memory-backend-ram, memory-backend-memfd, memory-backend-file, secret"},
+    {"no-shutdown", NULL, opt_no_shutdown, "stay when the guest has switched itself off, for monitors to look at"},
+    {"daemonize", NULL, opt_daemonize, "go on in the background when the machine is there"},
+    {"pidfile", "file", opt_pidfile, "write the number of the process there"},
+    {"msg", "timestamp=on|off", opt_granted, NULL},
+    {"overcommit", "mem-lock=off", opt_granted, NULL},
+    {"boot", "strict=on|off", opt_granted, NULL},
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
     {"d", "list", opt_log, "log what is in the list ('-d help' says what there is)"},
     {"D", "file", opt_logfile, "write logs there"},
@@ -596,6 +811,23 @@ static enum answer list_cpus(const struct board *board)
     return DONE;
 }
 
+/* The terminal is the first serial line and, behind Ctrl-a c, the monitor. */
+static enum answer add_console(struct boot *b)
+{
+    if (add_serial(b, b->monitor_chosen ? "stdio" : "mon:stdio") != GO_ON)
+        return FAILED;
+    return b->monitor_chosen ? GO_ON : add_monitor(b, xstrdup(b->machine.serial[0]), false);
+}
+
+static bool uses_stdio(const struct machine_opts *m)
+{
+    for (size_t i = 0; i < m->chardev_count; i++) {
+        if (m->chardevs[i].kind == CHAR_STDIO)
+            return true;
+    }
+    return false;
+}
+
 /* What is not said, and what does not go together. */
 static enum answer complete(struct boot *b)
 {
@@ -615,12 +847,15 @@ static enum answer complete(struct boot *b)
         return complain(b, "-accel qtest and -qtest go together");
     m->qtest = b->qtest_chardev;
     m->without_cpus = b->qtest || b->dumpdtb;
-    if (b->isa && !b->nographic && !b->headless && !b->qtest && !b->dumpdtb)
+    if (b->isa && m->board->max_cpus && !b->nographic && !b->headless && !b->qtest && !b->dumpdtb)
         return complain(b, "there is no display yet; say -nographic, or -display none");
-    if (!b->networked && !m->without_cpus && opt_nic(b, NULL, "user") != GO_ON)
+    if (!b->networked && !m->without_cpus && m->board->max_cpus && opt_nic(b, NULL, "user") != GO_ON)
+        return FAILED;
+    if (b->nographic && !b->monitor_chosen && !b->headless && b->serials && !b->qtest && !uses_stdio(m) &&
+        add_monitor(b, connect_line(b, "monitor", "stdio", xprintf("compat_monitor%u", b->monitor_count)), false) != GO_ON)
         return FAILED;
     if (!b->serials && (b->nographic || !b->isa) && !b->headless && !b->qtest && !b->dumpdtb)
-        return add_serial(b, "mon:stdio");
+        return add_console(b);
     return GO_ON;
 }
 
@@ -635,7 +870,7 @@ static void signalled(struct loop_fd *f, u32 events)
     struct signalfd_siginfo info;
     if (read(f->fd, &info, sizeof(info)) == sizeof(info))
         fprintf(stderr, "lyre: terminating on signal %u from pid %u\n", info.ssi_signo, info.ssi_pid);
-    machine_request(container_of(f, struct signals, fd)->machine, MACHINE_QUIT);
+    machine_request(container_of(f, struct signals, fd)->machine, MACHINE_KILLED);
 }
 
 static bool write_fdt(struct boot *b, struct machine *m, struct err *e)
@@ -649,12 +884,16 @@ static bool write_fdt(struct boot *b, struct machine *m, struct err *e)
     return good || err_set(e, errno, "cannot write '%s': %s", b->dumpdtb, strerror(errno));
 }
 
-static bool make_qmp(struct boot *b, struct machine *m, struct qmp **qmp, struct err *e)
+static bool make_monitors(struct boot *b, struct monitor *m, struct err *e)
 {
-    for (unsigned i = 0; i < b->qmps; i++) {
-        struct chardev *c = machine_chardev(m, b->qmp_chardev[i], e);
-        qmp[i] = c ? qmp_new(m, c, e) : NULL;
-        if (!qmp[i])
+    for (unsigned i = 0; i < b->monitor_count; i++) {
+        struct monitor_line *l = &b->monitors[i];
+        struct chardev *c = machine_chardev(m->machine, l->chardev, e);
+        if (c && l->qmp)
+            l->program = qmp_new(m, c, e);
+        else if (c)
+            l->person = hmp_new(m, c, e);
+        if (!l->program && !l->person)
             return false;
     }
     return true;
@@ -667,10 +906,17 @@ static bool run_machine(struct boot *b, struct machine *m, int signals, struct e
         return write_fdt(b, m, e);
     if (!loop_fd_add(machine_loop(m), &s.fd, EPOLLIN, e))
         return false;
-    struct qmp *qmp[QMP_MAX] = {NULL};
-    bool good = make_qmp(b, m, qmp, e) && machine_run(m, e);
-    for (unsigned i = 0; i < QMP_MAX; i++)
-        qmp_free(qmp[i]);
+    struct monitor monitor = {.machine = m, .package = "Lyrebird " LYRE_VERSION, .options = option_hints};
+    bool good = make_monitors(b, &monitor, e) && (!b->pidfile || pidfile_write(b->pidfile, e));
+    if (good && b->waiter >= 0)
+        daemon_ready(b->waiter);
+    good = good && machine_run(m, e);
+    if (b->pidfile)
+        unlink(b->pidfile);
+    for (unsigned i = 0; i < b->monitor_count; i++) {
+        qmp_free(b->monitors[i].program);
+        hmp_free(b->monitors[i].person);
+    }
     loop_fd_remove(machine_loop(m), &s.fd);
     return good;
 }
@@ -679,6 +925,11 @@ static int run(struct boot *b)
 {
     struct err e = {0};
     sigset_t ends;
+    b->waiter = b->daemonize ? daemon_begin(&e) : -1;
+    if (b->daemonize && b->waiter < 0) {
+        complain(b, "%s", e.text);
+        return 1;
+    }
     sigemptyset(&ends);
     sigaddset(&ends, SIGINT);
     sigaddset(&ends, SIGTERM);
@@ -708,6 +959,15 @@ static void free_options(struct boot *b)
     for (size_t i = 0; i < m->device_count; i++)
         device_free(&m->devices[i]);
     free(m->devices);
+    for (size_t i = 0; i < m->loader_count; i++)
+        free(m->loaders[i].file);
+    free(m->loaders);
+    for (size_t i = 0; i < m->fw_file_count; i++)
+        json_free(m->fw_files[i]);
+    free(m->fw_files);
+    for (size_t i = 0; i < m->object_count; i++)
+        json_free(m->objects[i]);
+    free(m->objects);
     free(m->globals);
     for (size_t i = 0; i < m->netdev_count; i++)
         net_opts_free(&m->netdevs[i]);
@@ -717,8 +977,8 @@ static void free_options(struct boot *b)
         free(b->words[i]);
     free(b->words);
     free(b->qtest_chardev);
-    for (unsigned i = 0; i < b->qmps; i++)
-        free(b->qmp_chardev[i]);
+    for (unsigned i = 0; i < b->monitor_count; i++)
+        free(b->monitors[i].chardev);
     for (unsigned i = 0; i < MACHINE_SERIALS; i++)
         free((char *)(uintptr_t)m->serial[i]);
 }

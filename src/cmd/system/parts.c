@@ -56,7 +56,20 @@ static void replace(char **to, const char *by)
     *to = xstrdup(by);
 }
 
-static bool drive_word(struct machine_drive *d, const char *name, const char *value, bool *virtio, struct err *e)
+/* False: there are no such places. */
+static bool set_place(struct drive_place *p, const char *interface)
+{
+    static const char *const names[] = {[DRIVE_VIRTIO] = "virtio", [DRIVE_NONE] = "none", [DRIVE_FLASH] = "pflash"};
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        if (!strcmp(interface, names[i])) {
+            p->kind = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool drive_word(struct machine_drive *d, const char *name, const char *value, struct drive_place *place, struct err *e)
 {
     bool on;
     if (!strcmp(name, "file"))
@@ -67,8 +80,10 @@ static bool drive_word(struct machine_drive *d, const char *name, const char *va
         replace(&d->format, value);
     else if (!strcmp(name, "cache"))
         return set_cache(d, value, e);
-    else if (!strcmp(name, "if") && (!strcmp(value, "none") || !strcmp(value, "virtio")))
-        *virtio = !strcmp(value, "virtio");
+    else if (!strcmp(name, "unit") && (!strcmp(value, "0") || !strcmp(value, "1")))
+        place->unit = *value - '0';
+    else if (!strcmp(name, "if") && set_place(place, value))
+        return true;
     else if (!strcmp(name, "readonly") || !strcmp(name, "read-only")) {
         if (!parse_switch(name, value, &on, e))
             return false;
@@ -82,16 +97,16 @@ static bool drive_word(struct machine_drive *d, const char *name, const char *va
     return true;
 }
 
-bool parse_drive(struct machine_drive *d, const char *text, unsigned n, bool *virtio, struct err *e)
+bool parse_drive(struct machine_drive *d, const char *text, unsigned n, struct drive_place *place, struct err *e)
 {
     *d = (struct machine_drive){.id = xprintf("virtio%u", n), .flags = OPEN_WRITE | OPEN_NO_DISCARD};
-    *virtio = true;
+    *place = (struct drive_place){DRIVE_VIRTIO, -1};
     bool good = true;
     for (char *w; good && (w = next_word(&text)); free(w)) {
         char *value = strchr(w, '=');
         if (value)
             *value++ = 0;
-        good = drive_word(d, w, value ? value : "on", virtio, e);
+        good = drive_word(d, w, value ? value : "on", place, e);
     }
     return good && (d->file || err_set(e, EINVAL, "which file? A drive without a medium is not supported"));
 }
@@ -146,6 +161,47 @@ void drive_free(struct machine_drive *d)
     free(d->file);
     free(d->format);
     json_free(d->options);
+}
+
+/* ---- -fw_cfg ---- */
+
+struct json *parse_fw_cfg(const char *text, struct err *e)
+{
+    struct json *j = json_object();
+    bool first = true, good = true;
+    for (char *w; good && (w = next_word(&text)); free(w), first = false) {
+        char *value = strchr(w, '=');
+        if (value)
+            *value++ = 0;
+        if (!value && first)
+            json_set_string(j, "name", w);
+        else if (value && (!strcmp(w, "name") || !strcmp(w, "string") || !strcmp(w, "file")))
+            json_set_string(j, w, value);
+        else
+            good = err_set(e, EINVAL, "Invalid parameter '%s'", w);
+    }
+    if (good && !json_get_string(j, "name"))
+        good = err_set(e, EINVAL, "Parameter 'name' is missing");
+    if (good && !json_get(j, "string") == !json_get(j, "file"))
+        good = err_set(e, EINVAL, "it wants either string= or file=");
+    if (good)
+        return j;
+    json_free(j);
+    return NULL;
+}
+
+/* ---- -object ---- */
+
+struct json *parse_object(const char *text, struct err *e)
+{
+    if (*text == '{')
+        return json_parse(text, e);
+    size_t len = strcspn(text, ",");
+    bool named = !strncmp(text, "qom-type=", 9);
+    struct json *j = words_to_json(named ? text : text + len + (text[len] == ','));
+    if (!named)
+        json_set_owned(j, "qom-type", xprintf("%.*s", (int)len, text));
+    return j;
 }
 
 /* ---- -device ---- */

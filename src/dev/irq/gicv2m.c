@@ -31,6 +31,12 @@ static void gicv2m_write(struct dev *d, u64 offset, unsigned size, u64 value)
     dev_out(d, (unsigned)spi, false);
 }
 
+/* All sources share the interrupts. */
+static void gicv2m_message(struct dev *d, u32 source, u64 offset, u32 data)
+{
+    gicv2m_write(d, offset, 4, data);
+}
+
 static bool gicv2m_start(struct dev *d, struct err *e)
 {
     struct gicv2m *m = (struct gicv2m *)d;
@@ -59,4 +65,5 @@ static const struct dev_prop gicv2m_props[] = {
 const struct dev_class dev_gicv2m = {
     .name = "arm-gicv2m", .help = "Arm GICv2m message frame", .size = sizeof(struct gicv2m),
     .windows = gicv2m_windows, .outs = SPIS, .props = gicv2m_props, .start = gicv2m_start, .node = gicv2m_node,
+    .message = gicv2m_message,
 };

@@ -78,7 +78,7 @@ static u64 blk_features(struct virtio *v)
 {
     struct virtio_blk *b = of(v);
     return F_SEG_MAX | F_GEOMETRY | F_BLK_SIZE | F_FLUSH | F_TOPOLOGY | F_CONFIG_WCE | F_DISCARD | F_WRITE_ZEROES |
-           (b->queues > 1 ? F_MQ : 0) | (node_read_only(b->node) ? F_RO : 0);
+           (v->queues > 1 ? F_MQ : 0) | (node_read_only(b->node) ? F_RO : 0);
 }
 
 static unsigned blk_config(struct virtio *v, u8 *to)
@@ -88,7 +88,7 @@ static unsigned blk_config(struct virtio *v, u8 *to)
     u64 cylinders = sectors / (16 * 63);
     struct config c = {.capacity = sectors, .seg_max = b->queue_size - 2, .heads = 16, .sectors = 63,
                        .cylinders = (u16)MIN(MAX(cylinders, 2u), 16383u), .blk_size = SECTOR,
-                       .writeback = b->writeback, .queues = (u16)b->queues, .max_discard_sectors = SECTORS_MAX,
+                       .writeback = b->writeback, .queues = (u16)v->queues, .max_discard_sectors = SECTORS_MAX,
                        .max_discard_segments = 1, .discard_alignment = 1, .max_zero_sectors = SECTORS_MAX,
                        .max_zero_segments = 1, .zero_may_unmap = 1};
     memcpy(to, &c, sizeof(c));
@@ -218,9 +218,20 @@ static void blk_reset(struct virtio *v)
     of(v)->writeback = of(v)->write_cache;
 }
 
+static void set_queues(struct virtio_blk *b, u32 queues)
+{
+    b->virtio.queues = MIN(MAX(queues, 1u), (u32)VIRTIO_QUEUES);
+}
+
+static void blk_spread(struct virtio *v, unsigned cpus)
+{
+    if (!of(v)->queues)
+        set_queues(of(v), cpus);
+}
+
 static const struct virtio_kind blk_kind = {
     .id = 2, .features = blk_features, .config = blk_config, .config_write = blk_config_write, .kick = blk_kick,
-    .reset = blk_reset,
+    .reset = blk_reset, .spread = blk_spread,
 };
 
 /* ---- life ---- */
@@ -233,7 +244,7 @@ static bool blk_start(struct dev *d, struct err *e)
     if (b->queue_size < 4 || b->queue_size & (b->queue_size - 1))
         return err_set(e, EINVAL, "queue-size must be a power of two, from 4 to %u", VIRTIO_QUEUE_MAX);
     b->virtio.kind = &blk_kind;
-    b->virtio.queues = b->queues;
+    set_queues(b, b->queues);
     b->virtio.queue_size = b->queue_size;
     b->writeback = b->write_cache;
     return true;
@@ -250,10 +261,12 @@ static void *blk_bus_side(struct dev *d)
 }
 
 static const struct dev_prop blk_props[] = {
+    VIRTIO_PROPS(struct virtio_blk, virtio),
     DEV_PROP(struct virtio_blk, "drive", DEV_PROP_BLOCK, node, .help = "its image: the id of a -drive or -blockdev"),
     DEV_PROP(struct virtio_blk, "serial", DEV_PROP_STRING, serial, .help = "what it calls itself, up to 20 letters"),
     DEV_PROP(struct virtio_blk, "queue-size", DEV_PROP_U32, queue_size, 256, VIRTIO_QUEUE_MAX, "places of a queue"),
-    DEV_PROP(struct virtio_blk, "num-queues", DEV_PROP_U32, queues, 1, VIRTIO_QUEUES, "queues"),
+    DEV_PROP(struct virtio_blk, "num-queues", DEV_PROP_U32, queues, 0, VIRTIO_QUEUES,
+             "queues; 0: one, on PCI one for each CPU"),
     DEV_PROP(struct virtio_blk, "write-cache", DEV_PROP_BOOL, write_cache, 1, .help = "writes end before they are safe"),
     {0},
 };
@@ -263,5 +276,6 @@ static const struct state_field blk_state[] = {
 
 const struct dev_class dev_virtio_blk = {
     .name = "virtio-blk-device", .help = "virtio disk", .size = sizeof(struct virtio_blk), .props = blk_props,
-    .state = blk_state, .start = blk_start, .stop = blk_stop, .bus = "virtio-bus", .bus_side = blk_bus_side,
+    .state = blk_state, .start = blk_start, .stop = blk_stop, .category = "Storage", .bus = "virtio-bus",
+    .bus_side = blk_bus_side,
 };

@@ -1,5 +1,7 @@
 /* A slot for a virtio device in memory: the transport of section 4.2, in its legacy form (4.2.4) unless
  * force-legacy=off. */
+#include <errno.h>
+
 #include "dev/list.h"
 #include "dev/virtio/virtio.h"
 
@@ -23,7 +25,7 @@ static void update(struct virtio_mmio *m)
     dev_out(&m->dev, 0, m->isr);
 }
 
-static void mmio_interrupt(struct dev *d, u32 reason)
+static void mmio_interrupt(struct dev *d, u32 reason, unsigned queue)
 {
     struct virtio_mmio *m = (struct virtio_mmio *)d;
     dev_lock(d);
@@ -43,12 +45,6 @@ static bool queue_there(const struct virtio_mmio *m)
     return m->queue_sel < m->virtio->queues;
 }
 
-static u32 offered(struct virtio_mmio *m)
-{
-    u64 all = virtio_offered(m->virtio) & (m->legacy ? ~(u32)0 : ~0ull);
-    return m->device_sel > 1 ? 0 : (u32)(all >> 32 * m->device_sel);
-}
-
 static u64 mmio_read(struct dev *d, u64 offset, unsigned size)
 {
     struct virtio_mmio *m = (struct virtio_mmio *)d;
@@ -63,7 +59,7 @@ static u64 mmio_read(struct dev *d, u64 offset, unsigned size)
         return virtio_config_read(m->virtio, (unsigned)(offset - CONFIG), MIN(size, 4u));
     switch (offset) {
     case DEVICE_ID: return m->virtio->kind->id;
-    case DEVICE_FEATURES: return offered(m);
+    case DEVICE_FEATURES: return virtio_offered_half(m->virtio, m->device_sel, m->legacy);
     case QUEUE_NUM_MAX: return queue_there(m) ? VIRTIO_QUEUE_MAX : 0;
     case QUEUE_PFN: return m->legacy && queue_there(m) ? m->pfn[m->queue_sel] : 0;
     case QUEUE_READY: return m->legacy ? 0 : chosen(m)->ready;
@@ -73,20 +69,6 @@ static u64 mmio_read(struct dev *d, u64 offset, unsigned size)
     }
     dev_guest_error(d, "read of register %#x", (unsigned)offset);
     return 0;
-}
-
-static void set_half(u64 *to, bool high, u32 value)
-{
-    *to = high ? (*to & 0xffffffff) | (u64)value << 32 : (*to & ~0xffffffffull) | value;
-}
-
-static void write_features(struct virtio_mmio *m, u32 value)
-{
-    struct virtio *v = m->virtio;
-    if (m->driver_sel > 1 || (m->driver_sel && m->legacy) || v->status & VIRTIO_FEATURES_OK)
-        return;
-    set_half(&v->features, m->driver_sel, value);
-    v->features &= virtio_offered(v);
 }
 
 static void write_status(struct virtio_mmio *m, u32 value)
@@ -125,9 +107,9 @@ static void write_modern(struct virtio_mmio *m, u64 offset, u32 v)
     bool high = offset & 4;
     switch (offset & ~4ull) {
     case QUEUE_READY & ~4: q->ready = v & 1; return;
-    case QUEUE_DESC: set_half(&q->desc, high, v); return;
-    case QUEUE_AVAIL: set_half(&q->avail, high, v); return;
-    case QUEUE_USED: set_half(&q->used, high, v); return;
+    case QUEUE_DESC: virtio_set_half(&q->desc, high, v); return;
+    case QUEUE_AVAIL: virtio_set_half(&q->avail, high, v); return;
+    case QUEUE_USED: virtio_set_half(&q->used, high, v); return;
     }
     dev_guest_error(&m->dev, "write of register %#x", (unsigned)offset);
 }
@@ -144,7 +126,7 @@ static void mmio_write(struct dev *d, u64 offset, unsigned size, u64 value)
     }
     switch (offset) {
     case DEVICE_FEATURES_SEL: m->device_sel = v; return;
-    case DRIVER_FEATURES: write_features(m, v); return;
+    case DRIVER_FEATURES: virtio_accept_half(m->virtio, m->driver_sel, m->legacy, v); return;
     case DRIVER_FEATURES_SEL: m->driver_sel = v; return;
     case QUEUE_SEL: m->queue_sel = v; return;
     case QUEUE_NUM:
@@ -169,11 +151,11 @@ static void mmio_reset(struct dev *d)
         write_status(m, 0);
 }
 
-static bool mmio_plug(struct dev *d, struct dev *what)
+static bool mmio_plug(struct dev *d, struct dev *what, struct err *e)
 {
     struct virtio_mmio *m = (struct virtio_mmio *)d;
     if (m->virtio)
-        return false;
+        return err_set(e, EBUSY, "%s has a device", d->name);
     m->virtio = virtio_of(what);
     virtio_plug(m->virtio, d, mmio_interrupt);
     return true;

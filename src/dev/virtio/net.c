@@ -158,6 +158,7 @@ static void *net_bus_side(struct dev *d)
 }
 
 static const struct dev_prop net_props[] = {
+    VIRTIO_PROPS(struct virtio_net, virtio),
     DEV_PROP(struct virtio_net, "netdev", DEV_PROP_NET, netdev, .help = "its network: the id of a -netdev"),
     DEV_PROP(struct virtio_net, "mac", DEV_PROP_STRING, mac_text, .help = "its address"),
     {0},
@@ -167,5 +168,6 @@ static const struct state_field net_state[] = {VIRTIO_STATE(struct virtio_net, v
 
 const struct dev_class dev_virtio_net = {
     .name = "virtio-net-device", .help = "virtio network card", .size = sizeof(struct virtio_net), .props = net_props,
-    .state = net_state, .start = net_start, .stop = net_stop, .bus = "virtio-bus", .bus_side = net_bus_side,
+    .state = net_state, .start = net_start, .stop = net_stop, .category = "Network", .bus = "virtio-bus",
+    .bus_side = net_bus_side,
 };

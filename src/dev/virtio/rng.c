@@ -61,9 +61,11 @@ static void *rng_bus_side(struct dev *d)
     return &((struct virtio_rng *)d)->virtio;
 }
 
+static const struct dev_prop rng_props[] = {VIRTIO_PROPS(struct virtio_rng, virtio), {0}};
+
 static const struct state_field rng_state[] = {VIRTIO_STATE(struct virtio_rng, virtio), {0}};
 
 const struct dev_class dev_virtio_rng = {
     .name = "virtio-rng-device", .help = "virtio random numbers", .size = sizeof(struct virtio_rng),
-    .state = rng_state, .start = rng_start, .bus = "virtio-bus", .bus_side = rng_bus_side,
+    .props = rng_props, .state = rng_state, .start = rng_start, .category = "Misc", .bus = "virtio-bus", .bus_side = rng_bus_side,
 };

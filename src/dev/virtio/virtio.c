@@ -1,4 +1,4 @@
-#include "dev/virtio/virtio.h"
+#include "dev/virtio/ring.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,6 @@
 #include "base/mem.h"
 
 /* Of a split ring (section 2.6): descriptors, and the two rings' flags and counters. */
-enum { DESC_SIZE = 16, DESC_NEXT = 1, DESC_WRITE = 2, DESC_INDIRECT = 4 };
 enum { RING_FLAGS = 0, RING_INDEX = 2, RING = 4, AVAIL_ENTRY = 2, USED_ENTRY = 8, NO_INTERRUPT = 1 };
 enum { SEGMENTS_MAX = 1024 };
 
@@ -21,7 +20,7 @@ static struct mem_space *memory(struct virtio *v)
     return v->transport->env->memory;
 }
 
-static u16 get16(struct virtio *v, u64 addr)
+u16 virtio_get16(struct virtio *v, u64 addr)
 {
     u64 x = 0;
     mem_read(memory(v), addr, 2, &x);
@@ -32,7 +31,8 @@ static u16 get16(struct virtio *v, u64 addr)
 
 static void serve(struct loop_task *t);
 
-void virtio_plug(struct virtio *v, struct dev *transport, void (*interrupt)(struct dev *transport, u32 reason))
+void virtio_plug(struct virtio *v, struct dev *transport,
+                 void (*interrupt)(struct dev *transport, u32 reason, unsigned queue))
 {
     v->transport = transport;
     v->interrupt = interrupt;
@@ -42,7 +42,25 @@ void virtio_plug(struct virtio *v, struct dev *transport, void (*interrupt)(stru
 u64 virtio_offered(struct virtio *v)
 {
     return v->kind->features(v) | VIRTIO_F_NOTIFY_ON_EMPTY | VIRTIO_F_ANY_LAYOUT | VIRTIO_F_INDIRECT_DESC |
-           VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1;
+           VIRTIO_F_EVENT_IDX | VIRTIO_F_VERSION_1 | (v->packed ? VIRTIO_F_RING_PACKED : 0);
+}
+
+u32 virtio_offered_half(struct virtio *v, u32 half, bool old)
+{
+    return half > !old ? 0 : (u32)(virtio_offered(v) >> 32 * half);
+}
+
+void virtio_set_half(u64 *to, bool high, u32 value)
+{
+    *to = high ? (*to & 0xffffffff) | (u64)value << 32 : (*to & ~0xffffffffull) | value;
+}
+
+void virtio_accept_half(struct virtio *v, u32 half, bool old, u32 value)
+{
+    if (half > !old || v->status & VIRTIO_FEATURES_OK)
+        return;
+    virtio_set_half(&v->features, half, value);
+    v->features &= virtio_offered(v);
 }
 
 static void reset(struct virtio *v)
@@ -97,7 +115,7 @@ void virtio_notify(struct virtio *v, unsigned queue)
 {
     if (queue >= v->queues || !(v->status & VIRTIO_DRIVER_OK))
         return;
-    atomic_fetch_or(&v->kicked, 1u << queue);
+    atomic_fetch_or(&v->kicked, 1ull << queue);
     if (!atomic_exchange(&v->posted, true))
         loop_post(v->transport->env->loop, &v->task);
 }
@@ -106,9 +124,9 @@ static void serve(struct loop_task *t)
 {
     struct virtio *v = container_of(t, struct virtio, task);
     atomic_store(&v->posted, false);
-    u32 m = atomic_exchange(&v->kicked, 0);
+    u64 m = atomic_exchange(&v->kicked, 0);
     for (; m; m &= m - 1)
-        v->kind->kick(v, (unsigned)__builtin_ctz(m));
+        v->kind->kick(v, (unsigned)__builtin_ctzll(m));
 }
 
 /* ---- taking chains ---- */
@@ -129,32 +147,36 @@ static bool read_desc(struct virtio *v, u64 table, unsigned i, struct desc *d)
     return mem_dma_read(memory(v), table + (u64)i * DESC_SIZE, d, DESC_SIZE) == MEM_OK;
 }
 
-struct vectors {
-    struct iovec *iov;
-    u64 *addr;
-    size_t count, cap, addrs, addr_cap;
-    u64 len;
-};
-
-static bool add_buffer(struct virtio *v, struct vectors *to, const struct desc *d, bool write)
+static bool map_buffer(struct virtio *v, struct virtio_vectors *to, u64 addr, u32 len, bool write)
 {
     u64 n;
-    for (u64 done = 0; done < d->len; done += n) {
-        void *host = mem_dma_map(memory(v), d->addr + done, d->len - done, write, &n);
+    for (u64 done = 0; done < len; done += n) {
+        void *host = mem_dma_map(memory(v), addr + done, len - done, write, &n);
         if (!host || to->count == SEGMENTS_MAX)
             return false;
         VEC_PUSH(to->iov, to->count, to->cap) = (struct iovec){host, n};
-        VEC_PUSH(to->addr, to->addrs, to->addr_cap) = d->addr + done;
+        VEC_PUSH(to->addr, to->addrs, to->addr_cap) = addr + done;
     }
-    to->len += d->len;
+    to->len += len;
     return true;
 }
 
+bool virtio_add_buffer(struct virtio *v, struct virtio_vectors *out, struct virtio_vectors *in, u64 addr, u32 len, bool write,
+                       const char **why)
+{
+    *why = "a buffer to read behind one to write";
+    if (!write && in->count)
+        return false;
+    *why = "a buffer that is not in memory";
+    return map_buffer(v, write ? in : out, addr, len, write);
+}
+
 /* Walk a chain from a descriptor of a table of `size`; NULL, or what is wrong with it. */
-static const char *walk(struct virtio *v, u64 table, u64 size, unsigned i, bool indirect, struct vectors *out,
-                        struct vectors *in)
+static const char *walk(struct virtio *v, u64 table, u64 size, unsigned i, bool indirect,
+                        struct virtio_vectors *out, struct virtio_vectors *in)
 {
     struct desc d;
+    const char *why;
     for (u64 steps = 0;; steps++) {
         if (i >= size || steps == size || !read_desc(v, table, i, &d))
             return "a descriptor outside of its table";
@@ -163,22 +185,19 @@ static const char *walk(struct virtio *v, u64 table, u64 size, unsigned i, bool 
                 return "an indirect table that cannot be";
             return walk(v, d.addr, d.len / DESC_SIZE, 0, true, out, in);
         }
-        bool write = d.flags & DESC_WRITE;
-        if (!write && in->count)
-            return "a buffer to read behind one to write";
-        if (!add_buffer(v, write ? in : out, &d, write))
-            return "a buffer that is not in memory";
+        if (!virtio_add_buffer(v, out, in, d.addr, d.len, d.flags & DESC_WRITE, &why))
+            return why;
         if (!(d.flags & DESC_NEXT))
             return NULL;
         i = d.next;
     }
 }
 
-static struct virtio_chain *chain_new(struct virtio *v, unsigned queue, unsigned head, u64 epoch, struct vectors *out,
-                                      struct vectors *in)
+static struct virtio_chain *chain_new(struct virtio *v, unsigned queue, unsigned head, unsigned places, u64 epoch,
+                                      struct virtio_vectors *out, struct virtio_vectors *in)
 {
     struct virtio_chain *c = xmalloc(sizeof(*c));
-    *c = (struct virtio_chain){v, queue, head, epoch, out->iov, in->iov, in->addr, (unsigned)out->count,
+    *c = (struct virtio_chain){v, queue, head, places, epoch, out->iov, in->iov, in->addr, (unsigned)out->count,
                                (unsigned)in->count, out->len, in->len};
     free(out->addr);
     atomic_fetch_add(&v->in_flight, 1);
@@ -190,28 +209,28 @@ static bool queue_now(struct virtio *v, unsigned queue, struct virtqueue *q)
 {
     dev_lock(v->transport);
     *q = v->queue[queue];
-    bool on = q->ready && v->status & VIRTIO_DRIVER_OK && !(v->status & VIRTIO_NEEDS_RESET);
+    bool on = q->ready && q->size && v->status & VIRTIO_DRIVER_OK && !(v->status & VIRTIO_NEEDS_RESET);
     dev_unlock(v->transport);
     return on;
 }
 
 /* `next` moves on, unless there was a reset. */
-static void took(struct virtio *v, unsigned queue, const struct virtqueue *q)
+static void took(struct virtio *v, unsigned queue, const struct virtqueue *q, unsigned places)
 {
     dev_lock(v->transport);
     if (v->queue[queue].epoch == q->epoch)
-        v->queue[queue].next = q->next + 1;
+        v->queue[queue].next = q->next + places;
     dev_unlock(v->transport);
 }
 
 /* Is there a chain? With event indexes the driver is first told from where on it is to notify. */
 static bool available(struct virtio *v, const struct virtqueue *q, u64 features)
 {
-    u16 index = get16(v, q->avail + RING_INDEX);
+    u16 index = virtio_get16(v, q->avail + RING_INDEX);
     if (index == (u16)q->next && features & VIRTIO_F_EVENT_IDX) {
         mem_write(memory(v), q->used + RING + USED_ENTRY * q->size, 2, (u16)q->next);
         atomic_thread_fence(memory_order_seq_cst);
-        index = get16(v, q->avail + RING_INDEX);
+        index = virtio_get16(v, q->avail + RING_INDEX);
     }
     atomic_thread_fence(memory_order_acquire);
     if ((u16)(index - (u16)q->next) > q->size) {
@@ -221,14 +240,25 @@ static bool available(struct virtio *v, const struct virtqueue *q, u64 features)
     return index != (u16)q->next;
 }
 
+static bool is_packed(const struct virtio *v)
+{
+    return v->features & VIRTIO_F_RING_PACKED;
+}
+
 struct virtio_chain *virtio_take(struct virtio *v, unsigned queue)
 {
     struct virtqueue q;
-    struct vectors out = {0}, in = {0};
-    if (!queue_now(v, queue, &q) || !available(v, &q, v->features))
+    struct virtio_vectors out = {0}, in = {0};
+    unsigned head, places = 1;
+    const char *wrong;
+    if (!queue_now(v, queue, &q) || !(is_packed(v) ? virtio_packed_available(v, &q) : available(v, &q, v->features)))
         return NULL;
-    unsigned head = get16(v, q.avail + RING + AVAIL_ENTRY * (q.next % q.size));
-    const char *wrong = walk(v, q.desc, q.size, head, false, &out, &in);
+    if (is_packed(v)) {
+        wrong = virtio_packed_walk(v, &q, &out, &in, &head, &places);
+    } else {
+        head = virtio_get16(v, q.avail + RING + AVAIL_ENTRY * (q.next % q.size));
+        wrong = walk(v, q.desc, q.size, head, false, &out, &in);
+    }
     if (wrong) {
         free(out.iov);
         free(out.addr);
@@ -237,8 +267,8 @@ struct virtio_chain *virtio_take(struct virtio *v, unsigned queue)
         broken(v, wrong);
         return NULL;
     }
-    took(v, queue, &q);
-    return chain_new(v, queue, head, q.epoch, &out, &in);
+    took(v, queue, &q, places);
+    return chain_new(v, queue, head, places, q.epoch, &out, &in);
 }
 
 /* ---- giving them back ---- */
@@ -246,13 +276,13 @@ struct virtio_chain *virtio_take(struct virtio *v, unsigned queue)
 /* Section 2.6.7.2: an interrupt when the index passes what the driver asked for. */
 static bool wants_interrupt(struct virtio *v, const struct virtqueue *q, u16 old, u16 new)
 {
-    if (v->features & VIRTIO_F_NOTIFY_ON_EMPTY && q->put == q->next && get16(v, q->avail + RING_INDEX) == (u16)q->next)
+    if (v->features & VIRTIO_F_NOTIFY_ON_EMPTY && q->put == q->next && virtio_get16(v, q->avail + RING_INDEX) == (u16)q->next)
         return true; /* nothing is left to do, which the driver always wants to hear */
     if (v->features & VIRTIO_F_EVENT_IDX) {
-        u16 event = get16(v, q->avail + RING + AVAIL_ENTRY * q->size);
+        u16 event = virtio_get16(v, q->avail + RING + AVAIL_ENTRY * q->size);
         return (u16)(new - event - 1) < (u16)(new - old);
     }
-    return !(get16(v, q->avail + RING_FLAGS) & NO_INTERRUPT);
+    return !(virtio_get16(v, q->avail + RING_FLAGS) & NO_INTERRUPT);
 }
 
 static void tell_memory(const struct virtio_chain *c, u64 written)
@@ -264,22 +294,33 @@ static void tell_memory(const struct virtio_chain *c, u64 written)
     }
 }
 
-static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 written)
+static void put_split(const struct virtio_chain *c, const struct virtqueue *q, u64 written)
 {
     struct virtio *v = c->v;
     u64 entry = q->used + RING + USED_ENTRY * (q->put % q->size);
     mem_write(memory(v), entry, 4, c->head);
     mem_write(memory(v), entry + 4, 4, written);
     atomic_thread_fence(memory_order_release);
-    u16 old = (u16)q->put++;
-    mem_write(memory(v), q->used + RING_INDEX, 2, (u16)q->put);
+    mem_write(memory(v), q->used + RING_INDEX, 2, (u16)(q->put + 1));
+}
+
+static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 written)
+{
+    struct virtio *v = c->v;
+    bool packed = is_packed(v);
+    if (packed)
+        virtio_packed_put(v, q, c->head, written);
+    else
+        put_split(c, q, written);
+    u64 old = q->put;
+    q->put += c->places;
     dev_lock(v->transport);
     if (v->queue[c->queue].epoch == c->epoch)
         v->queue[c->queue].put = q->put;
     dev_unlock(v->transport);
     atomic_thread_fence(memory_order_seq_cst);
-    if (wants_interrupt(v, q, old, (u16)q->put))
-        v->interrupt(v->transport, VIRTIO_INT_QUEUE);
+    if (packed ? virtio_packed_wants_interrupt(v, q, c->places) : wants_interrupt(v, q, (u16)old, (u16)q->put))
+        v->interrupt(v->transport, VIRTIO_INT_QUEUE, c->queue);
 }
 
 void virtio_put(struct virtio_chain *c, u64 written)
@@ -344,6 +385,16 @@ bool virtio_chain_write(const struct virtio_chain *c, u64 offset, const void *fr
         return false;
     copy(c->in, c->ins, offset, (u8 *)(uintptr_t)from, len, false);
     return true;
+}
+
+u64 virtio_epoch(struct virtio *v)
+{
+    if (!v->transport)
+        return 0;
+    dev_lock(v->transport);
+    u64 epoch = v->queue[0].epoch;
+    dev_unlock(v->transport);
+    return epoch;
 }
 
 struct virtio *virtio_of(struct dev *d)

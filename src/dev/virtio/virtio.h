@@ -12,7 +12,7 @@
 
 #include "dev/dev.h"
 
-enum { VIRTIO_QUEUES = 16, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256 };
+enum { VIRTIO_QUEUES = 64, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256 };
 
 /* Features of all kinds (section 6, and 6.3 for what older drivers know). */
 #define VIRTIO_F_NOTIFY_ON_EMPTY (1ull << 24)
@@ -20,6 +20,7 @@ enum { VIRTIO_QUEUES = 16, VIRTIO_QUEUE_MAX = 1024, VIRTIO_CONFIG_MAX = 256 };
 #define VIRTIO_F_INDIRECT_DESC   (1ull << 28)
 #define VIRTIO_F_EVENT_IDX       (1ull << 29)
 #define VIRTIO_F_VERSION_1       (1ull << 32)
+#define VIRTIO_F_RING_PACKED     (1ull << 34)
 
 enum { VIRTIO_ACKNOWLEDGE = 1, VIRTIO_DRIVER = 2, VIRTIO_DRIVER_OK = 4, VIRTIO_FEATURES_OK = 8, VIRTIO_NEEDS_RESET = 64,
        VIRTIO_FAILED = 128 };
@@ -37,6 +38,7 @@ struct virtio_kind {
     /* On the loop: there may be something in the queue. */
     void (*kick)(struct virtio *v, unsigned queue);
     void (*reset)(struct virtio *v); /* under the transport's lock; NULL: nothing to do */
+    void (*spread)(struct virtio *v, unsigned cpus); /* have a queue for each CPU if nothing else was asked for; NULL: no */
 };
 
 /* A queue, as its driver has set it up, and how far the device is: all of it is saved. */
@@ -51,8 +53,9 @@ struct virtqueue {
 struct virtio {
     const struct virtio_kind *kind;
     struct dev *transport; /* whose lock, machine and reset it shares; NULL: not plugged in */
-    void (*interrupt)(struct dev *transport, u32 reason); /* from any thread, without the lock */
+    void (*interrupt)(struct dev *transport, u32 reason, unsigned queue); /* from any thread, without the lock */
 
+    bool packed;  /* a property: offer packed rings */
     u64 features; /* as the driver took them */
     u32 status;
     u32 queues, queue_size;
@@ -60,15 +63,20 @@ struct virtio {
     struct virtqueue queue[VIRTIO_QUEUES];
 
     _Atomic u32 in_flight;
-    _Atomic u32 kicked; /* a bit for each queue */
+    _Atomic u64 kicked; /* a bit for each queue */
     _Atomic bool posted;
     struct loop_task task;
 };
 
 /* ---- for transports: under their lock ---- */
 
-void virtio_plug(struct virtio *v, struct dev *transport, void (*interrupt)(struct dev *transport, u32 reason));
+void virtio_plug(struct virtio *v, struct dev *transport,
+                 void (*interrupt)(struct dev *transport, u32 reason, unsigned queue));
 u64 virtio_offered(struct virtio *v);
+/* Halves of the features, 0 and 1: what is offered, and what the driver takes. `old` drivers have the first alone. */
+u32 virtio_offered_half(struct virtio *v, u32 half, bool old);
+void virtio_accept_half(struct virtio *v, u32 half, bool old, u32 value);
+void virtio_set_half(u64 *to, bool high, u32 value);
 u32 virtio_status(struct virtio *v);
 void virtio_set_status(struct virtio *v, u32 status); /* 0: reset */
 u32 virtio_config_read(struct virtio *v, unsigned offset, unsigned size);
@@ -82,7 +90,7 @@ void virtio_notify(struct virtio *v, unsigned queue);
 /* A chain of buffers: what the device reads, then what it writes. Freed by virtio_put(). */
 struct virtio_chain {
     struct virtio *v;
-    unsigned queue, head;
+    unsigned queue, head, places; /* head: what the ring calls it; the places that it takes there */
     u64 epoch;
     struct iovec *out, *in;
     u64 *in_addr; /* guest addresses of `in` */
@@ -95,11 +103,18 @@ struct virtio_chain *virtio_take(struct virtio *v, unsigned queue);
 /* Give it back with `written` bytes of what the device writes, and interrupt if the driver wants that. */
 void virtio_put(struct virtio_chain *c, u64 written);
 
+/* It is another one after each reset, which a kind can notice by it. */
+u64 virtio_epoch(struct virtio *v);
+
 /* Copy from the start of what the device reads, or to an offset of what it writes; false: it is too short. */
 bool virtio_chain_read(const struct virtio_chain *c, u64 offset, void *to, u64 len);
 bool virtio_chain_write(const struct virtio_chain *c, u64 offset, const void *from, u64 len);
 /* The part [offset, offset + len) of a vector; the caller frees it. */
 struct iovec *virtio_cut(const struct iovec *iov, unsigned count, u64 offset, u64 len, unsigned *parts);
+
+/* The properties that every kind has beside its own. */
+#define VIRTIO_PROPS(type, member)                                                                 \
+    DEV_PROP(type, "packed", DEV_PROP_BOOL, member.packed, .help = "offer packed rings")
 
 /* The state that every kind saves beside its own. */
 #define VIRTIO_STATE(type, member)                                                                 \

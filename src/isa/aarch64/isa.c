@@ -161,5 +161,6 @@ const struct isa isa_aarch64 = {
     .disas = disas,
     .model_name = a64_model_name,
     .hwcap = hwcap,
+    .show = a64_show,
     .system = &a64_system,
 };

@@ -109,6 +109,8 @@ void a64_take_step(struct vcpu *cpu);
 void a64_return(struct vcpu *cpu);
 /* PSTATE.SP or the level changes. */
 void a64_select_sp(struct a64_state *s, u64 pstate);
+/* struct isa.show */
+void a64_show(struct vcpu *cpu, FILE *to);
 /* DFSC or IFSC of a fault. */
 u32 a64_fault_status(const struct isa_fault *f);
 

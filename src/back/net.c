@@ -1,0 +1,82 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "back/net_impl.h"
+#include "base/mem.h"
+
+enum { BACKLOG = 512 }; /* frames that wait for the card */
+
+struct net_frame {
+    struct net_frame *next;
+    size_t len;
+    u8 data[];
+};
+
+void netdev_init(struct netdev *n, const struct netdev_ops *ops, struct loop *l)
+{
+    n->ops = ops;
+    n->loop = l;
+    n->last = &n->first;
+}
+
+static bool deliver(struct netdev *n, const u8 *data, size_t len)
+{
+    return !n->user.receive || n->user.receive(n->user.opaque, data, len);
+}
+
+void netdev_deliver(struct netdev *n, const u8 *frame, size_t len)
+{
+    if ((!n->first && deliver(n, frame, len)) || n->frames == BACKLOG)
+        return; /* lost, as on a wire */
+    struct net_frame *f = xmalloc(sizeof(*f) + len);
+    f->next = NULL;
+    f->len = len;
+    memcpy(f->data, frame, len);
+    *n->last = f;
+    n->last = &f->next;
+    n->frames++;
+}
+
+static void drop_first(struct netdev *n)
+{
+    struct net_frame *f = n->first;
+    n->first = f->next;
+    if (!n->first)
+        n->last = &n->first;
+    n->frames--;
+    free(f);
+}
+
+void net_accept(struct netdev *n)
+{
+    while (n->first && deliver(n, n->first->data, n->first->len))
+        drop_first(n);
+}
+
+void net_send(struct netdev *n, const u8 *frame, size_t len)
+{
+    n->ops->send(n, frame, len);
+}
+
+bool net_attach(struct netdev *n, const struct net_user *u)
+{
+    if (n->user.receive)
+        return false;
+    n->user = *u;
+    return true;
+}
+
+struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e)
+{
+    return o->kind == NET_USER ? net_user_new(l, o, e) : net_link_new(l, o, e);
+}
+
+void net_free(struct netdev *n)
+{
+    if (!n)
+        return;
+    n->ops->free(n);
+    while (n->first)
+        drop_first(n);
+    free(n);
+}

@@ -1,0 +1,207 @@
+/* Commands of QMP about the host's side of devices, and about memory. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "cpu/system.h"
+#include "monitor/monitor.h"
+#include "qmp_commands.h"
+
+struct json *qmp_do_query_chardev(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct json *list = json_list();
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->chardev_count; i++) {
+        struct chardev *c = machine_chardev(m->machine, o->chardevs[i].id, NULL);
+        struct json *j = json_object();
+        json_set_string(j, "label", o->chardevs[i].id);
+        json_set_owned(j, "filename", char_describe(c));
+        json_set_bool(j, "frontend-open", char_is_used(c));
+        json_push(list, j);
+    }
+    return list;
+}
+
+/* ---- images ---- */
+
+static struct json *image_info(struct node *n)
+{
+    struct json *j = json_object();
+    struct node *backing = node_backing(n);
+    struct stat st;
+    json_set_string(j, "filename", node_filename(n));
+    json_set_string(j, "format", node_format(n));
+    json_set_int(j, "virtual-size", (s64)node_size(n));
+    if (!stat(node_filename(n), &st))
+        json_set_int(j, "actual-size", (s64)st.st_blocks * 512);
+    if (backing) {
+        json_set_string(j, "backing-filename", node_filename(backing));
+        json_set_string(j, "full-backing-filename", node_filename(backing));
+        json_set_string(j, "backing-filename-format", node_format(backing));
+        json_set(j, "backing-image", image_info(backing));
+    }
+    return j;
+}
+
+static struct json *medium_info(struct node *n, const struct machine_drive *d)
+{
+    static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr", "write_threshold"};
+    struct json *j = json_object(), *cache;
+    s64 depth = 0;
+    for (struct node *b = node_backing(n); b; b = node_backing(b))
+        depth++;
+    json_set_string(j, "file", node_filename(n));
+    if (d->options)
+        json_set_string(j, "node-name", d->id);
+    json_set_bool(j, "ro", node_read_only(n));
+    json_set_string(j, "drv", node_format(n));
+    if (depth)
+        json_set_string(j, "backing_file", node_filename(node_backing(n)));
+    json_set_int(j, "backing_file_depth", depth);
+    json_set_bool(j, "encrypted", false);
+    json_set_string(j, "detect_zeroes", "off");
+    for (unsigned i = 0; i < ARRAY_LEN(limits); i++)
+        json_set_int(j, limits[i], 0);
+    json_set(j, "image", image_info(n));
+    cache = json_set(j, "cache", json_object());
+    json_set_bool(cache, "writeback", !(d->flags & OPEN_WRITE_THROUGH));
+    json_set_bool(cache, "direct", d->flags & OPEN_NO_CACHE);
+    json_set_bool(cache, "no-flush", d->flags & OPEN_NO_FLUSH);
+    return j;
+}
+
+/* The device that a drive is in; NULL: none. */
+static const char *user_of(struct monitor *m, const struct machine_drive *d, char **path)
+{
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->device_count; i++) {
+        for (size_t k = 1; k < o->devices[i].count; k++) {
+            const char *word = o->devices[i].words[k];
+            struct dev *dev = !strncmp(word, "drive=", 6) && !strcmp(word + 6, d->id) ? machine_device(m->machine, i) : NULL;
+            if (dev)
+                return monitor_dev_id(m, dev) ? monitor_dev_id(m, dev) : (*path = monitor_dev_path(m, dev));
+        }
+    }
+    return NULL;
+}
+
+struct json *qmp_do_query_block(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct json *list = json_list();
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->drive_count; i++) {
+        const struct machine_drive *d = &o->drives[i];
+        char *path = NULL;
+        const char *user = user_of(m, d, &path);
+        if (!machine_drive(m->machine, i) || (d->options && !user))
+            continue; /* an image that nobody shows to the guest */
+        struct json *j = json_object();
+        json_set_string(j, "device", d->options ? "" : d->id);
+        if (user)
+            json_set_string(j, "qdev", user);
+        free(path);
+        json_set_string(j, "type", "unknown");
+        json_set_bool(j, "removable", false);
+        json_set_bool(j, "locked", false);
+        json_set(j, "inserted", medium_info(machine_drive(m->machine, i), d));
+        json_set_string(j, "io-status", "ok");
+        json_push(list, j);
+    }
+    return list;
+}
+
+struct json *qmp_do_query_named_block_nodes(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct json *list = json_list();
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->drive_count; i++) {
+        if (machine_drive(m->machine, i))
+            json_push(list, medium_info(machine_drive(m->machine, i), &o->drives[i]));
+    }
+    return list;
+}
+
+/* ---- memory ---- */
+
+/* Write `size` bytes from `addr` on into a file; what is not memory is an error. */
+static bool save(struct monitor *m, s64 addr, s64 size, const char *path, int cpu, struct err *e)
+{
+    u8 data[4096];
+    FILE *f = fopen(path, "wb");
+    if (!f)
+        return err_set(e, errno, "Could not open '%s': %s", path, strerror(errno));
+    bool good = true;
+    while (size > 0 && good) {
+        size_t n = MIN((size_t)size, sizeof(data) - (size_t)(addr & 4095));
+        good = cpu < 0 ? mem_dma_read(machine_memory(m->machine), (u64)addr, data, n) == MEM_OK
+                       : monitor_read_virtual(m, (unsigned)cpu, (u64)addr, data, n);
+        if (!good)
+            err_set(e, EINVAL, "Invalid addr 0x%016llx/size %lld specified", (unsigned long long)addr, (long long)size);
+        else if (fwrite(data, 1, n, f) != n)
+            good = err_set(e, errno, "cannot write '%s': %s", path, strerror(errno));
+        addr += (s64)n;
+        size -= (s64)n;
+    }
+    if (fclose(f) && good)
+        good = err_set(e, errno, "cannot write '%s': %s", path, strerror(errno));
+    return good;
+}
+
+static struct json *save_args(struct monitor *m, const struct json *args, int cpu, struct err *e)
+{
+    bool good = save(m, json_get(args, "val")->integer, json_get(args, "size")->integer,
+                     json_get_string(args, "filename"), cpu, e);
+    return good ? json_object() : NULL;
+}
+
+struct json *qmp_do_pmemsave(struct monitor *m, const struct json *args, struct err *e)
+{
+    return save_args(m, args, -1, e);
+}
+
+struct json *qmp_do_memsave(struct monitor *m, const struct json *args, struct err *e)
+{
+    const struct json *cpu = json_get(args, "cpu-index");
+    s64 index = cpu ? cpu->integer : 0;
+    machine_hold(m->machine);
+    struct json *result = NULL;
+    if (index < 0 || !machine_vcpu(m->machine, (unsigned)index))
+        err_set(e, EINVAL, "Parameter 'cpu-index' expects a CPU number");
+    else
+        result = save_args(m, args, (int)index, e);
+    machine_release(m->machine);
+    return result;
+}
+
+/* For what a debugger would see: the CPU's own rights, in its mode as it is. */
+bool monitor_translate(struct monitor *m, unsigned cpu, u64 addr, u64 *phys, u64 *left)
+{
+    struct vcpu *v = machine_vcpu(m->machine, cpu);
+    if (!v)
+        return false;
+    const struct isa_system *s = v->isa->system;
+    struct isa_page page;
+    struct isa_fault fault;
+    if (!s->translate(v, addr, IR_ACCESS_READ, s->mode(v->isa->key(v)), &page, &fault))
+        return false;
+    u64 offset = addr & (page.bytes - 1);
+    *phys = page.phys + offset;
+    *left = page.bytes - offset;
+    return true;
+}
+
+bool monitor_read_virtual(struct monitor *m, unsigned cpu, u64 addr, void *to, u64 len)
+{
+    u64 phys, left;
+    for (u8 *at = to; len; addr += left, at += left, len -= left) {
+        if (!monitor_translate(m, cpu, addr, &phys, &left))
+            return false;
+        left = MIN(left, len);
+        if (mem_dma_read(machine_memory(m->machine), phys, at, left) != MEM_OK)
+            return false;
+    }
+    return true;
+}

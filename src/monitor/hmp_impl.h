@@ -1,0 +1,39 @@
+/* Inside the human monitor. */
+#ifndef LYRE_MONITOR_HMP_IMPL_H
+#define LYRE_MONITOR_HMP_IMPL_H
+
+#include "monitor/hmp.h"
+
+struct hmp_call {
+    struct hmp_context *c;
+    struct monitor *m;
+    FILE *out;        /* lines end with LF here */
+    const char *line; /* all of it */
+    const char *args; /* behind the command's name, without white before and after */
+};
+
+struct hmp_command {
+    const char *names;  /* "quit|q"; NULL ends a table */
+    const char *params; /* for the help */
+    const char *help;
+    bool (*run)(struct hmp_call *h, struct err *e); /* false: `e` says what is wrong */
+    bool alone;         /* it takes no arguments */
+};
+
+extern const struct hmp_command hmp_commands[], hmp_infos[];
+
+/* The command whose name `line` begins with, and in *rest what follows; NULL: none. */
+const struct hmp_command *hmp_find(const struct hmp_command *table, const char *line, const char **rest);
+
+/* An expression of C's operators + - * / % & | ^ ~, numbers, characters and $registers at *at, which moves on. */
+bool hmp_expression(struct hmp_call *h, const char **at, u64 *value, struct err *e);
+
+bool hmp_x(struct hmp_call *h, struct err *e);
+bool hmp_xp(struct hmp_call *h, struct err *e);
+bool hmp_print(struct hmp_call *h, struct err *e);
+bool hmp_gpa2hva(struct hmp_call *h, struct err *e);
+bool hmp_gva2gpa(struct hmp_call *h, struct err *e);
+bool hmp_memsave(struct hmp_call *h, struct err *e);
+bool hmp_pmemsave(struct hmp_call *h, struct err *e);
+
+#endif

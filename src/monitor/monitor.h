@@ -1,0 +1,40 @@
+/* What monitors look at and act on: a machine, for programs by QMP (qmp.h), for people by commands of text (hmp.h).
+ * All on the machine's loop. */
+#ifndef LYRE_MONITOR_MONITOR_H
+#define LYRE_MONITOR_MONITOR_H
+
+#include "machine/machine.h"
+
+/* A group of options of the command line: "file:string name:string" are its parameters. */
+struct monitor_option {
+    const char *name; /* NULL ends a list */
+    const char *params;
+};
+
+struct monitor {
+    struct machine *machine;
+    const char *package; /* whose version this is: "Lyrebird 0.1" */
+    const struct monitor_option *options;
+    bool migration_events; /* they are wanted */
+    unsigned x_size; /* bytes and kind of what was last asked to be shown of memory; 0: nothing was */
+    char x_kind;
+};
+
+/* The result of a QMP command, which the caller frees; NULL on failure. Codes of errors that QMP has a class for:
+ * ENOSYS (CommandNotFound), ENODEV (DeviceNotFound), ENOTCONN (DeviceNotActive). */
+struct json *monitor_execute(struct monitor *m, const char *command, const struct json *args, struct err *e);
+
+/* The same of a command without arguments, which cannot fail. */
+struct json *monitor_query(struct monitor *m, const char *command);
+
+/* While the machine is held: what a CPU sees at one of its addresses. False: nothing is mapped there, or no memory.
+ * *left: how many bytes follow in the same page. */
+bool monitor_translate(struct monitor *m, unsigned cpu, u64 addr, u64 *phys, u64 *left);
+bool monitor_read_virtual(struct monitor *m, unsigned cpu, u64 addr, void *to, u64 len);
+
+/* The path of a device in the tree of objects: "/machine/peripheral/disk0". The caller frees it. */
+char *monitor_dev_path(struct monitor *m, const struct dev *d);
+/* The name that a user gave a device; NULL: none. */
+const char *monitor_dev_id(struct monitor *m, const struct dev *d);
+
+#endif
