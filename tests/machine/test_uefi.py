@@ -3,7 +3,6 @@ that fw_cfg holds."""
 
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
@@ -13,11 +12,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import test_boot  # noqa: E402
-from lib import emulator, qtest, tap  # noqa: E402
+from lib import console, emulator, qtest, tap  # noqa: E402
 
 CODE, VARS = Path("/usr/share/AAVMF/AAVMF_CODE.fd"), Path("/usr/share/AAVMF/AAVMF_VARS.fd")
 PLAIN = Path("/usr/share/qemu-efi-aarch64/QEMU_EFI.fd")
-ESCAPES = re.compile(rb"\x1b\[[0-9;=]*[A-Za-z]")
+ESCAPES = re.compile(r"\x1b\[[0-9;=]*[A-Za-z]")
 
 
 class Firmware(test_boot.Guest):
@@ -25,17 +24,15 @@ class Firmware(test_boot.Guest):
 
     def __init__(self, *options):
         self.scratch = tempfile.TemporaryDirectory()
-        self.process = subprocess.Popen([*emulator.command_named(qtest.PEER), "-M", "virt", "-cpu", "cortex-a57", "-m", "512",
-                                         "-nographic", "-net", "none", "-no-reboot", *options],
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        self.start()
+        console.Console.__init__(self, [*emulator.command_named(qtest.PEER), "-M", "virt", "-cpu", "cortex-a57", "-m", "512",
+                                        "-nographic", "-net", "none", "-no-reboot", *options], seconds=120)
 
     def shell_command(self, line):
         """What UEFI's shell prints."""
         for byte in line.encode() + b"\r":  # it takes them one by one
             self.send_keys(bytes([byte]))
             self.until(bytes([byte]) if byte != 13 else b"\n")
-        return ESCAPES.sub(b"", self.until(b"Shell> ")).decode()
+        return ESCAPES.sub("", self.until(b"Shell> "))
 
 
 @unittest.skipUnless(CODE.exists() and PLAIN.exists(), "no qemu-efi-aarch64; scripts/setup check installs it")
