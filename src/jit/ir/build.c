@@ -105,11 +105,20 @@ u32 ir_state_map(struct ir_builder *b, u64 pc)
     return b->map;
 }
 
-/* Is everything above the width of an FP-class result known to be zero? */
-static bool upper_zero(const struct ir_region *r, irv v)
+/* What the host's scalar operations leave above their result is the first operand's, or the addend's. */
+static bool is_scalar(unsigned type)
 {
-    if (ir_value_type(r, v) == IR_V128 || !ir_type_is_vec(ir_value_type(r, v)))
-        return false; /* read through a narrower type, the rest is unknown */
+    return type == IR_F32 || type == IR_F64;
+}
+
+/* Is everything above the width of an FP-class value known to be zero? Of one that is read through a narrower type that
+ * is so if it was widened from that. */
+static bool upper_zero(const struct ir_region *r, irv v, unsigned type)
+{
+    if (!ir_type_is_vec(ir_value_type(r, v)))
+        return false;
+    if (ir_value_type(r, v) == IR_V128)
+        return is_scalar(type) && v >= IR_FIRST_NODE && r->node[v].op == IR_ZX && r->node[v].aux == type;
     return r->node[v].aux & IR_AUX_UPZ;
 }
 
@@ -140,13 +149,14 @@ static bool result_upper_zero(const struct ir_region *r, const struct ir_node *n
     case IR_VSAR:
     case IR_VNEG:
     case IR_VABS:
-        return n->type != IR_F16 && upper_zero(r, n->a);
+        return n->type != IR_F16 && upper_zero(r, n->a, n->type);
     case IR_F2F:
-        return n->type == IR_F64 && upper_zero(r, n->a);
+        return n->type == IR_F64 && upper_zero(r, n->a, n->type);
     case IR_SELECT:
-        return upper_zero(r, n->b) && upper_zero(r, n->c);
+        return upper_zero(r, n->b, n->type) && upper_zero(r, n->c, n->type);
     case IR_FMA:
-        return upper_zero(r, n->a) && upper_zero(r, n->b) && upper_zero(r, n->c);
+        return upper_zero(r, n->c, n->type) &&
+               (is_scalar(n->type) || (upper_zero(r, n->a, n->type) && upper_zero(r, n->b, n->type)));
     case IR_FMIN:
     case IR_FMAX:
     case IR_FMINNM:
@@ -158,7 +168,7 @@ static bool result_upper_zero(const struct ir_region *r, const struct ir_node *n
     case IR_VOR:
     case IR_VXOR:
     case IR_VANDN:
-        return upper_zero(r, n->a) && upper_zero(r, n->b);
+        return upper_zero(r, n->a, n->type) && upper_zero(r, n->b, n->type);
     default:
         return false;
     }
@@ -217,7 +227,7 @@ irv ir_emit(struct ir_builder *b, unsigned op, unsigned type, unsigned aux, irv 
         if (reads_upper(&n)) {
             irv *arg[] = {&n.a, &n.b, &n.c};
             for (unsigned i = 0; i < 3; i++) {
-                if (*arg[i] && !upper_zero(b->r, *arg[i]))
+                if (*arg[i] && !upper_zero(b->r, *arg[i], n.type))
                     *arg[i] = ir_zx(b, IR_V64, *arg[i]);
             }
         }
