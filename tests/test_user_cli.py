@@ -295,6 +295,12 @@ def test_bisect(t, static):
     t.report("bisect finds the pass and the place", "" if good and found.returncode == 1 else str(found))
     t.check("bisect finds nothing", [t.lyre, "bisect", static, "3"], 0, out="translated code does what the interpreter does")
     t.check("bisect without a program", [t.lyre, "bisect"], 2, err="usage: lyre bisect", lines=None)
+    t.check("bisect chooses the engine", [t.lyre, "bisect", "-L", "/", "-engine", "interp", static], 2, err="chooses -engine")
+    endless = t.path("endless")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write("int main(void) { for (volatile int i = 0;; i++); }")
+    subprocess.run([CC, "-O1", "-static", "-o", endless, source], check=True)
+    t.check("bisect of what does not end", [t.lyre, "bisect", "--seconds", "1", endless], 2, err="not done after 1 seconds")
     t.check("bisect without its input", [t.lyre, "bisect", "--input", "/nowhere", static], 2, err="/nowhere")
 
 

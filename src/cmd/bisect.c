@@ -26,6 +26,7 @@ struct bisect {
     unsigned seconds;  /* that each run may take */
     int right;         /* what the interpreter made of it: a memory file */
     int status;        /* how the last run ended, as wait() says it */
+    bool late;         /* it was killed because its time was up */
     unsigned runs;
 };
 
@@ -48,16 +49,19 @@ static NORETURN void child(const struct bisect *b, int out, const char *engine, 
 }
 
 /* Wait for it; kill it when its time is up. How it ended, as wait() says it. */
-static int wait_for(const struct bisect *b, pid_t pid)
+static int wait_for(struct bisect *b, pid_t pid)
 {
     int status = 0;
+    b->late = false;
     const struct timespec nap = {0, 2000000};
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     for (time_t end = now.tv_sec + b->seconds; !waitpid(pid, &status, WNOHANG); nanosleep(&nap, NULL)) {
         clock_gettime(CLOCK_MONOTONIC, &now);
-        if (now.tv_sec > end)
+        if (now.tv_sec > end) {
+            b->late = true;
             kill(-pid, SIGKILL);
+        }
     }
     return status;
 }
@@ -141,7 +145,7 @@ static bool right_with_regions(struct bisect *b, const char *way, u32 n)
     return right;
 }
 
-/* With how many hot regions it goes wrong for the first time; 0: hot code has nothing to do with it. */
+/* With how many hot regions it goes wrong for the first time; 0: that cannot be said, or has nothing to do with it. */
 static u32 find_region(struct bisect *b, const char *way)
 {
     char *off = xprintf("%s,-hot", way);
@@ -154,6 +158,8 @@ static u32 find_region(struct bisect *b, const char *way)
         right = wrong;
         wrong *= 2;
     }
+    if (wrong == MOST_REGIONS)
+        return 0; /* not each time, so counting does not find it */
     while (wrong - right > 1) {
         u32 middle = right + (wrong - right) / 2;
         *(right_with_regions(b, way, middle) ? &right : &wrong) = middle;
@@ -184,8 +190,11 @@ static u64 place_of_region(struct bisect *b, const char *way, u32 n)
 
 static int search(struct bisect *b)
 {
-    int again = run_once(b, "interp", "off", NULL);
-    if (b->right < 0 || again < 0)
+    int again = b->right < 0 || b->late ? -1 : run_once(b, "interp", "off", NULL);
+    if (b->late)
+        fprintf(stderr, "lyre: the interpreter is not done after %u seconds; --seconds gives it more, or --input less to do\n",
+                b->seconds);
+    if (again < 0 || b->late)
         return 2;
     if (!same_bytes(b->right, again)) {
         fprintf(stderr, "lyre: under the interpreter the program does not do the same twice; there is nothing to "
@@ -207,9 +216,10 @@ static int search(struct bisect *b)
     else
         printf("the cause is in pass '%s': %s\n", ir_pass_info[pass].name, ir_pass_info[pass].help);
     u32 region = find_region(b, way);
-    if (region)
+    u64 place = region ? place_of_region(b, way, region) : 0;
+    if (place)
         printf("it goes wrong with hot region %u, at 0x%llx: `lyre run -opt %s,regions=%u -d in_asm,ir,out_asm`\n", region,
-               (unsigned long long)place_of_region(b, way, region), way, region);
+               (unsigned long long)place, way, region);
     return 1;
 }
 
@@ -225,6 +235,22 @@ static int usage(FILE *to)
           "The exit status is 0 if nothing was found, 1 if something was, 2 if the search was not possible.\n",
           to);
     return to == stdout ? 0 : 2;
+}
+
+/* The option among those of `lyre run` that is chosen here; NULL: none. They end with the first word that is neither an
+ * option nor, perhaps, the argument of one. */
+static const char *own_option(char **words)
+{
+    static const char *const own[] = {"opt", "engine", "d", "D"};
+    for (bool option = true; *words && (option || **words == '-'); words++) {
+        const char *name = *words + strspn(*words, "-");
+        option = **words == '-';
+        for (size_t i = 0; i < ARRAY_LEN(own) && option; i++) {
+            if (strcspn(name, "=") == strlen(own[i]) && !strncmp(name, own[i], strlen(own[i])))
+                return *words;
+        }
+    }
+    return NULL;
 }
 
 int cmd_bisect(int argc, char **argv)
@@ -246,6 +272,11 @@ int cmd_bisect(int argc, char **argv)
         return usage(stderr);
     if (access(b.input, R_OK)) {
         fprintf(stderr, "lyre: %s: %s\n", b.input, strerror(errno));
+        return 2;
+    }
+    const char *own = own_option(argv + i);
+    if (own) {
+        fprintf(stderr, "lyre: bisect chooses %s itself\n", own);
         return 2;
     }
     b.words = xcalloc((size_t)(argc - i) + 3, sizeof(*b.words));
