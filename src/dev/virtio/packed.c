@@ -13,11 +13,6 @@ struct packed {
     u16 id, flags;
 };
 
-static struct mem_space *memory(struct virtio *v)
-{
-    return v->transport->env->memory;
-}
-
 static u64 place(const struct virtqueue *q, u64 count)
 {
     return q->desc + count % q->size * DESC_SIZE;
@@ -42,8 +37,8 @@ bool virtio_packed_available(struct virtio *v, const struct virtqueue *q)
     if (!there) {
         bool by_place = v->features & VIRTIO_F_EVENT_IDX;
         u64 where = q->next % q->size | (turn(q, q->next) ? TURN : 0);
-        mem_write(memory(v), q->used + EVENT_PLACE, 2, where);
-        mem_write(memory(v), q->used + EVENT_FLAGS, 2, by_place ? EVENT_DESC : EVENT_ENABLE);
+        mem_write(virtio_memory(v), q->used + EVENT_PLACE, 2, where);
+        mem_write(virtio_memory(v), q->used + EVENT_FLAGS, 2, by_place ? EVENT_DESC : EVENT_ENABLE);
         atomic_thread_fence(memory_order_seq_cst);
         there = is_available(v, q);
     }
@@ -58,7 +53,7 @@ static const char *walk_table(struct virtio *v, const struct packed *d, struct v
     if (d->flags & DESC_NEXT || d->len % DESC_SIZE || !d->len || d->len / DESC_SIZE > VIRTIO_QUEUE_MAX)
         return "an indirect table that cannot be";
     for (u32 i = 0; i < d->len / DESC_SIZE; i++) {
-        if (mem_dma_read(memory(v), d->addr + (u64)i * DESC_SIZE, &e, sizeof(e)) != MEM_OK)
+        if (mem_dma_read(virtio_memory(v), d->addr + (u64)i * DESC_SIZE, &e, sizeof(e)) != MEM_OK)
             return "an indirect table that is not in memory";
         if (!virtio_add_buffer(v, out, in, e.addr, e.len, e.flags & DESC_WRITE, &why))
             return why;
@@ -72,7 +67,7 @@ const char *virtio_packed_walk(struct virtio *v, const struct virtqueue *q, stru
     struct packed d;
     const char *why;
     for (*places = 1; *places <= q->size; (*places)++) {
-        if (mem_dma_read(memory(v), place(q, q->next + *places - 1), &d, sizeof(d)) != MEM_OK)
+        if (mem_dma_read(virtio_memory(v), place(q, q->next + *places - 1), &d, sizeof(d)) != MEM_OK)
             return "a ring that is not in memory";
         *id = d.id; /* the last one's counts */
         if (d.flags & DESC_INDIRECT)
@@ -89,10 +84,10 @@ void virtio_packed_put(struct virtio *v, const struct virtqueue *q, unsigned id,
 {
     u64 at = place(q, q->put);
     u16 flags = (u16)((turn(q, q->put) ? FLAG_AVAIL | FLAG_USED : 0) | (written ? DESC_WRITE : 0));
-    mem_write(memory(v), at + ID_AT - 4, 4, written);
-    mem_write(memory(v), at + ID_AT, 2, id);
+    mem_write(virtio_memory(v), at + ID_AT - 4, 4, written);
+    mem_write(virtio_memory(v), at + ID_AT, 2, id);
     atomic_thread_fence(memory_order_release);
-    mem_write(memory(v), at + FLAGS_AT, 2, flags);
+    mem_write(virtio_memory(v), at + FLAGS_AT, 2, flags);
 }
 
 bool virtio_packed_wants_interrupt(struct virtio *v, const struct virtqueue *q, unsigned places)

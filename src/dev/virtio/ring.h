@@ -14,6 +14,12 @@ struct virtio_vectors {
     u64 len;
 };
 
+/* What the device's addresses are of. */
+static inline struct mem_space *virtio_memory(const struct virtio *v)
+{
+    return v->transport->env->memory;
+}
+
 /* A buffer of a chain: false, with what is wrong in *why. */
 bool virtio_add_buffer(struct virtio *v, struct virtio_vectors *out, struct virtio_vectors *in, u64 addr, u32 len, bool write,
                        const char **why);

@@ -15,15 +15,10 @@ struct desc {
     u16 flags, next;
 };
 
-static struct mem_space *memory(struct virtio *v)
-{
-    return v->transport->env->memory;
-}
-
 u16 virtio_get16(struct virtio *v, u64 addr)
 {
     u64 x = 0;
-    mem_read(memory(v), addr, 2, &x);
+    mem_read(virtio_memory(v), addr, 2, &x);
     return (u16)x;
 }
 
@@ -144,14 +139,14 @@ static void broken(struct virtio *v, const char *how)
 
 static bool read_desc(struct virtio *v, u64 table, unsigned i, struct desc *d)
 {
-    return mem_dma_read(memory(v), table + (u64)i * DESC_SIZE, d, DESC_SIZE) == MEM_OK;
+    return mem_dma_read(virtio_memory(v), table + (u64)i * DESC_SIZE, d, DESC_SIZE) == MEM_OK;
 }
 
 static bool map_buffer(struct virtio *v, struct virtio_vectors *to, u64 addr, u32 len, bool write)
 {
     u64 n;
     for (u64 done = 0; done < len; done += n) {
-        void *host = mem_dma_map(memory(v), addr + done, len - done, write, &n);
+        void *host = mem_dma_map(virtio_memory(v), addr + done, len - done, write, &n);
         if (!host || to->count == SEGMENTS_MAX)
             return false;
         VEC_PUSH(to->iov, to->count, to->cap) = (struct iovec){host, n};
@@ -228,7 +223,7 @@ static bool available(struct virtio *v, const struct virtqueue *q, u64 features)
 {
     u16 index = virtio_get16(v, q->avail + RING_INDEX);
     if (index == (u16)q->next && features & VIRTIO_F_EVENT_IDX) {
-        mem_write(memory(v), q->used + RING + USED_ENTRY * q->size, 2, (u16)q->next);
+        mem_write(virtio_memory(v), q->used + RING + USED_ENTRY * q->size, 2, (u16)q->next);
         atomic_thread_fence(memory_order_seq_cst);
         index = virtio_get16(v, q->avail + RING_INDEX);
     }
@@ -289,7 +284,7 @@ static void tell_memory(const struct virtio_chain *c, u64 written)
 {
     for (unsigned i = 0; i < c->ins && written; i++) {
         u64 n = MIN(written, c->in[i].iov_len);
-        mem_dma_written(memory(c->v), c->in_addr[i], n);
+        mem_dma_written(virtio_memory(c->v), c->in_addr[i], n);
         written -= n;
     }
 }
@@ -298,10 +293,10 @@ static void put_split(const struct virtio_chain *c, const struct virtqueue *q, u
 {
     struct virtio *v = c->v;
     u64 entry = q->used + RING + USED_ENTRY * (q->put % q->size);
-    mem_write(memory(v), entry, 4, c->head);
-    mem_write(memory(v), entry + 4, 4, written);
+    mem_write(virtio_memory(v), entry, 4, c->head);
+    mem_write(virtio_memory(v), entry + 4, 4, written);
     atomic_thread_fence(memory_order_release);
-    mem_write(memory(v), q->used + RING_INDEX, 2, (u16)(q->put + 1));
+    mem_write(virtio_memory(v), q->used + RING_INDEX, 2, (u16)(q->put + 1));
 }
 
 static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 written)
