@@ -40,7 +40,7 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_NCALLS };
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
 #define IR_HEAT_COUNTERS 1024
-#define IR_COUNTERS    3
+#define IR_COUNTERS    4
 
 /* ---- code of machines, whose addresses are translated ---- */
 
