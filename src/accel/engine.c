@@ -215,7 +215,8 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     for (unsigned i = 0; i < IR_HEAT_COUNTERS; i++)
         env->heat[i] = (s32)en->threshold;
     if (!en->opts.memory)
-        env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+        env->jumps = ir_jumps_new();
+    ec->no_jumps = true;
     env->c_call[IR_CALL_MMU] = tlb_access;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;

@@ -6,6 +6,7 @@
 
 #include <stdalign.h>
 
+#include "base/mem.h"
 #include "base/types.h"
 
 struct fp_env;
@@ -135,6 +136,14 @@ static inline void ir_jumps_clear(struct ir_jump *jumps)
 {
     for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
         __atomic_store_n(&jumps[i].pc, i ? 0 : ir_jump_nowhere(0), __ATOMIC_RELAXED);
+}
+
+/* An empty one, to be freed with free(). */
+static inline struct ir_jump *ir_jumps_new(void)
+{
+    struct ir_jump *jumps = xcalloc((size_t)1 << IR_JUMP_BITS, sizeof(*jumps));
+    jumps[0].pc = ir_jump_nowhere(0);
+    return jumps;
 }
 
 /* Where the TLB of a machine's vCPU is, from slots of that size on. */
