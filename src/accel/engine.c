@@ -215,6 +215,7 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     if (!en->opts.memory)
         env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
     env->c_call[IR_CALL_MMU] = tlb_access;
+    env->c_call[IR_CALL_POLL] = jit_leave;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     env->fp_push = en->opts.kind != ENGINE_INTERP ? en->host->fp_push : fp_nothing;

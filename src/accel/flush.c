@@ -78,6 +78,11 @@ static void flush_wait(struct vcpu *cpu)
 
 static void ask_flush_wait(struct vcpu *cpu)
 {
+    bool behind = false;
+    for (struct engine_cpu *ec = cpu->engine->cpus; ec; ec = ec->next)
+        behind |= ec->vcpu != cpu && is_behind(ec, atomic_load(&ec->flush_asked));
+    if (!behind)
+        return;
     engine_cpu(cpu)->flush_waits = true;
     vcpu_kick(cpu);
 }

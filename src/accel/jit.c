@@ -225,6 +225,21 @@ void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 /* ---- faults ---- */
 
+void jit_leave(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    struct engine *en = cpu->engine;
+    struct host_context room;
+    const void *context = en->host->call_context(env, &room);
+    const u8 *pc = en->host->context_pc(context);
+    const struct jit_region *r = cache_at(&en->cache, pc);
+    const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
+    env->mmu.failed = true;
+    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
+    region_leave(en->host, env, f, NULL, context);
+    region_recover(en->host, &en->host_cpu, env, r, f, context);
+}
+
 bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
 {
     struct engine *en = cpu->engine;

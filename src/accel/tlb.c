@@ -7,7 +7,6 @@
 #include "accel/engine_impl.h"
 #include "accel/mmu.h"
 #include "base/mem.h"
-#include "jit/cache/recover.h"
 
 #define PAGE    (1ull << IR_PAGE_BITS)
 #define ENTRIES (1u << IR_TLB_BITS)
@@ -121,26 +120,14 @@ static bool do_access(struct vcpu *cpu, unsigned mode, unsigned bytes)
     return m->load(m->opaque, x->addr, &x->copy, bytes);
 }
 
-/* Out of the code that called, with the guest's state as it was before the access. */
-static void leave(struct vcpu *cpu)
-{
-    struct engine *en = cpu->engine;
-    struct host_context room;
-    const void *context = en->host->call_context(cpu->env, &room);
-    const u8 *pc = en->host->context_pc(context);
-    const struct jit_region *r = cache_at(&en->cache, pc);
-    const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
-    region_leave(en->host, cpu->env, f, NULL, context);
-    region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
-}
-
 void tlb_access(struct ir_env *env)
 {
     struct vcpu *cpu = env->cpu;
     struct ir_mmu *x = &env->mmu;
-    x->failed = !do_access(cpu, x->what / IR_MMU_MODE, x->what & 0xff);
-    if (x->failed)
-        leave(cpu);
+    if (!do_access(cpu, x->what / IR_MMU_MODE, x->what & 0xff))
+        jit_leave(env);
+    else
+        x->failed = false;
     if (x->what & IR_MMU_ORDERED)
         atomic_thread_fence(memory_order_seq_cst);
 }

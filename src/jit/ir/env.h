@@ -33,8 +33,9 @@ struct ir_jump {
 };
 
 /* What compiled code calls apart from helpers: run the node packed in tmp[0] (op, type, aux) and
- * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
-enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_NCALLS };
+ * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits; in code of machines, do the
+ * access that `mmu` describes, and look at `request`. The last two may leave the code. */
+enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_CALL_POLL, IR_NCALLS };
 
 #define IR_JUMP_BITS   13
 #define IR_HELPER_ARGS 4
@@ -64,7 +65,7 @@ struct ir_tlb {
 struct ir_mmu {
     u64 addr;
     u32 what;   /* enum ir_mmu_what and the number of bytes and the mode beside it */
-    u32 failed; /* the guest's access faults */
+    u32 failed; /* the guest's access faults: the call leaves the code */
     u64 host;   /* all but stores: where to access it after all */
     v128 value; /* stores: what */
     v128 copy;  /* for what has no host address of its own */
