@@ -63,14 +63,17 @@ struct lifting {
     void *opaque;
 };
 
-/* Machines: the inline look-ups of code of one mode, with one key, and, if some of it is local, of one context. A guest
- * that isolates its page tables goes to and fro between two contexts at each system call. */
-#define EXEC_WAYS 4
-struct exec_jumps {
-    struct ir_jump *jumps; /* NULL: there was no such code yet */
-    u32 key, context;
-    bool used, local;      /* it has entries, and some of pages that are not of all contexts */
-    u64 pages[4];          /* a bit for each page with entries, several share one */
+/* Of a machine's vCPU, counted for -d stats: what is done outside of translated code. */
+enum engine_event {
+    EVENT_ENTRY,  /* translated code was entered */
+    EVENT_LOOKUP, /* code was looked for in the cache, or made */
+    EVENT_ACCESS, /* an access was left to C */
+    EVENT_WALK,   /* the guest's tables were walked */
+    EVENT_SWITCH, /* the guest changed its context */
+    EVENT_FLUSH,  /* the guest flushed translations of addresses, or another CPU asked for it */
+    EVENT_FORGET, /* inline look-ups of code were emptied */
+    EVENT_EXIT,   /* vcpu_run() began: there was an exit before */
+    EVENTS,
 };
 
 /* The engine's part of a vCPU. */
@@ -92,16 +95,15 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct mmu *mmu;        /* machines: translations, for C */
-    struct exec_jumps exec[ISA_MODES][EXEC_WAYS], *exec_now;
-    u32 exec_next[ISA_MODES]; /* the way that is taken next for others */
+    struct tlb *tlb;        /* the same for compiled code, and where code is: NULL in the interpreter */
+    struct jumps *jumps;
     struct kept_regions *regions; /* machines: the interpreter's */
     _Atomic bool in_guest;  /* machines: may use translations */
-    u16 local[64];          /* entries of the TLB that are not global: mode and index ... */
-    u32 nlocal;             /* ... how many; more than there is room for: any may be */
     bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
     _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;
     u64 random;             /* state of engine_random_below() */
+    u64 events[EVENTS];     /* by enum engine_event */
 };
 
 /* The second translation of hot code (hot.c). */
@@ -158,6 +160,7 @@ struct engine {
     _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
     u64 stat_counted[IR_COUNTERS]; /* of vCPUs that are gone */
+    u64 stat_events[EVENTS];       /* of those, too */
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;
@@ -166,6 +169,11 @@ struct engine {
 static inline struct engine_cpu *engine_cpu(const struct vcpu *cpu)
 {
     return cpu->engine_data;
+}
+
+static inline void engine_count(const struct vcpu *cpu, enum engine_event what)
+{
+    engine_cpu(cpu)->events[what]++;
 }
 
 static inline u32 engine_random_below(struct engine_cpu *ec, u32 n)

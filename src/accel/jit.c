@@ -8,7 +8,7 @@
 
 #include "accel/engine_impl.h"
 #include "accel/mmu.h"
-#include "accel/tlb.h"
+#include "accel/jumps.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "jit/cache/recover.h"
@@ -49,7 +49,7 @@ static void reset_stack(struct engine *en, struct engine_cpu *ec)
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec)
 {
     if (en->opts.memory)
-        tlb_forget_jumps(ec->vcpu);
+        jumps_forget(ec->vcpu);
     else if (!ec->no_jumps)
         ir_jumps_clear(ec->vcpu->env->jumps);
     ec->no_jumps = true;
@@ -101,6 +101,26 @@ static bool find_page(struct engine_cpu *ec, u64 pc, struct mmu_page *page)
     return found;
 }
 
+/* Without the lock: an entry that was found before, with in_code set, unless code has gone meanwhile. */
+static const u8 *enter_quickly(struct engine_cpu *ec, const u8 *entry)
+{
+    atomic_store(&ec->in_code, true);
+    if (!(atomic_load(&ec->vcpu->env->request) & (REQUEST_FLUSH | REQUEST_PAUSE)))
+        return entry;
+    atomic_store(&ec->in_code, false);
+    return NULL;
+}
+
+static const u8 *known_entry(const struct engine *en, struct engine_cpu *ec, u64 pc, const struct mmu_page *page)
+{
+    const u8 *known = jumps_known(ec->vcpu, pc, page->phys), *entry = known ? enter_quickly(ec, known) : NULL;
+    if (!entry)
+        return NULL;
+    remember_entry(en, ec->vcpu->env, pc, entry);
+    jumps_note(ec->vcpu, pc, page->global);
+    return entry;
+}
+
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
  * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
@@ -109,6 +129,10 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     struct mmu_page page = {0};
     if (en->opts.memory && !find_page(ec, pc, &page))
         return NULL;
+    const u8 *known = en->opts.memory && !stub && !ec->watched ? known_entry(en, ec, pc, &page) : NULL;
+    if (known)
+        return known;
+    engine_count(ec->vcpu, EVENT_LOOKUP);
     lock_when_allowed(en, ec);
     u64 epoch = atomic_load(&ec->seen);
     struct jit_region *r = cache_find(&en->cache, pc, env->key, page.phys);
@@ -130,8 +154,10 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
         remember_entry(en, env, pc, entry);
         ec->no_jumps = false;
     }
-    if (entry && en->opts.memory)
-        tlb_note_jump(ec->vcpu, pc, page.global);
+    if (entry && en->opts.memory) {
+        jumps_note(ec->vcpu, pc, page.global);
+        jumps_know(ec->vcpu, pc, page.phys, entry);
+    }
     return body;
 }
 
@@ -142,11 +168,7 @@ static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
     const struct ir_jump *j = engine_jump(en, env, pc);
     if (__atomic_load_n(&j->pc, __ATOMIC_RELAXED) != pc)
         return NULL;
-    atomic_store(&ec->in_code, true);
-    if (!(atomic_load(&env->request) & (REQUEST_FLUSH | REQUEST_PAUSE)))
-        return (const u8 *)(uintptr_t)j->host;
-    atomic_store(&ec->in_code, false);
-    return NULL;
+    return enter_quickly(ec, (const u8 *)(uintptr_t)j->host);
 }
 
 static void run_unlinked(struct vcpu *cpu, const u8 *entry)
@@ -198,6 +220,7 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
         }
         if (log_on(LOG_EXEC))
             log_print(LOG_EXEC, "exec: %016" PRIx64 "\n", pc);
+        engine_count(cpu, EVENT_ENTRY);
         const u8 *left = en->host->enter(&en->host_cpu, env, entry);
         stub = NULL;
         if (env->exit == HOST_EXIT_LINK) {
@@ -216,6 +239,7 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
 void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
+    engine_count(cpu, EVENT_EXIT);
     atomic_store(&ec->in_guest, true);
     flush_service(cpu);
     jit_run(cpu, exit);

@@ -46,7 +46,7 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_CALL_POLL, IR_NCALLS };
 /* ---- code of machines, whose addresses are translated ---- */
 
 #define IR_PAGE_BITS 12
-#define IR_TLB_BITS  9
+#define IR_TLB_BITS  10
 #define IR_TLB_MODES 4
 
 /* A page that compiled code may access by itself. A tag is the page's address, or one that belongs into another entry:
@@ -55,10 +55,6 @@ struct ir_tlb_entry {
     u64 read, write;
     u64 host;
     u64 global; /* whether the guest's entry is one of all contexts; not for compiled code */
-};
-
-struct ir_tlb {
-    struct ir_tlb_entry entry[IR_TLB_MODES][1 << IR_TLB_BITS];
 };
 
 /* An access that is left to C, and what becomes of it. */
@@ -92,6 +88,7 @@ struct ir_env {
     struct ir_exclusive excl;
 
     struct ir_mmu mmu;
+    struct ir_tlb_entry *tlb[IR_TLB_MODES]; /* of code of machines: 1 << IR_TLB_BITS entries each */
     const void *const *helpers; /* functions by index of `helper` nodes */
     struct ir_jump *jumps;      /* 1 << IR_JUMP_BITS entries */
     struct fp_env *fp;          /* rounding, NaN rule and sticky flags; part of the guest state */
@@ -136,12 +133,6 @@ static inline void ir_jumps_clear(struct ir_jump *jumps)
 {
     for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
         __atomic_store_n(&jumps[i].pc, i ? 0 : ir_jump_nowhere(0), __ATOMIC_RELAXED);
-}
-
-/* Where the TLB of a machine's vCPU is, from slots of that size on. */
-static inline u32 ir_tlb_at(u32 slots_size)
-{
-    return (slots_size + 63u) & ~63u;
 }
 
 /* Compiled code's base register points here. */
