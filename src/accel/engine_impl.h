@@ -31,6 +31,12 @@ enum {
 /* Of env->counted: first translations; hot regions without and with a loop, or a call and what comes behind it. */
 enum { COUNT_FIRST, COUNT_HOT, COUNT_HOT_LOOP };
 
+/* Where in a machine's memory the code for an address is; all 0 in programs, and where the vCPU is to find it. */
+struct code_at {
+    u64 phys;       /* of the address itself */
+    const u8 *page; /* host memory of the page that it is in */
+};
+
 /* Everything that one compilation needs; kept between compilations. */
 struct compiler {
     struct ir_region ir;
@@ -39,7 +45,7 @@ struct compiler {
     struct host_buf buf;
     struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
-    u64 phys;                /* machines: the physical address of the region's pc; else 0 */
+    struct code_at at;       /* of the region's pc */
     struct jit_range *range; /* guest code that the region depends on, by physical address in machines */
     u32 nranges, range_cap;
     bool inlines; /* a function stands in the place of a call to it */
@@ -50,7 +56,9 @@ struct lifting {
     struct engine *en;
     const void *model; /* struct vcpu.model */
     u32 key;
-    struct vcpu *cpu;  /* machines: whose translations of addresses hold */
+    u64 pc;            /* of the region */
+    struct code_at at; /* of that: the region is made of one page */
+    struct vcpu *cpu;  /* machines, without `at`: whose translations of addresses hold */
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
     bool (*joins)(struct lift *l, u64 pc);
@@ -111,6 +119,7 @@ struct hot {
     struct compiler compiler;
     struct hot_place {
         u64 pc;
+        struct code_at at;
         u32 key;
         u32 count;         /* of samples */
         bool again;        /* though it is hot code already */
@@ -185,25 +194,27 @@ static inline u32 engine_random_below(struct engine_cpu *ec, u32 n)
 void compiler_init(struct compiler *c);
 void compiler_free(struct compiler *c);
 
-/* Lift the block at the vCPU's pc into c->ir, at most max_insns of it. Returns the bytes of guest
- * code that it covers; 0 when none could be read. lowering: the host that it is for, NULL: none. */
-u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+/* Lift the block at pc into c->ir, at most max_insns of it. Returns the bytes of guest code that it covers; 0 when
+ * none could be read. at: NULL where the vCPU is to find it. lowering: the host that it is for, NULL: none. */
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                   const struct ir_lowering *lowering);
 
 /* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of
  * it, and return the length in bytes of what it was made from last (0: no code there); check, abort if that fails; find places for
  * values, false if they do not fit; make code and put it into the cache, NULL if it is too large. */
-void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
-                    const struct ir_lowering *lowering);
+void compiler_start(struct compiler *c, struct lifting *from, u64 pc, const struct ir_lowering *lowering);
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
 void compiler_verify(const struct compiler *c, const struct engine *en);
-bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc);
-u64 compiler_call_before(struct vcpu *cpu, u64 back);
+bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc, struct code_at at);
+/* The direct call before `back`: where it goes, as struct isa says. The vCPU is at pc. */
+u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc; NULL when its code cannot be read. Called with the lock held. phys: struct jit_region's. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, u64 phys);
+/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at);
+/* Where the code at pc is, for the vCPU as it is now. False: it cannot be fetched. *global: in all contexts. */
+bool engine_find_code(struct vcpu *cpu, u64 pc, struct code_at *at, bool *global);
 
 /* The counter in env->heat for entries at pc. */
 static inline u32 heat_index(const struct engine *en, u64 pc)

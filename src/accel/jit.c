@@ -91,14 +91,15 @@ static void lock_when_allowed(struct engine *en, struct engine_cpu *ec)
     }
 }
 
-/* The page that instructions at pc are in; phys: the physical address of pc itself. */
-static bool find_page(struct engine_cpu *ec, u64 pc, struct mmu_page *page)
+bool engine_find_code(struct vcpu *cpu, u64 pc, struct code_at *at, bool *global)
 {
-    struct vcpu *cpu = ec->vcpu;
+    struct mmu_page page;
     unsigned mode = cpu->isa->system->mode(cpu->env->key);
-    bool found = mmu_page(ec->mmu, mode, pc, IR_ACCESS_EXEC, page);
-    page->phys += pc & ((1u << IR_PAGE_BITS) - 1);
-    return found;
+    if (!mmu_page(engine_cpu(cpu)->mmu, mode, pc, IR_ACCESS_EXEC, &page))
+        return false;
+    *at = (struct code_at){page.phys + (pc & ((1u << IR_PAGE_BITS) - 1)), page.host};
+    *global = page.global;
+    return true;
 }
 
 /* Without the lock: an entry that was found before, with in_code set, unless code has gone meanwhile. */
@@ -111,13 +112,13 @@ static const u8 *enter_quickly(struct engine_cpu *ec, const u8 *entry)
     return NULL;
 }
 
-static const u8 *known_entry(const struct engine *en, struct engine_cpu *ec, u64 pc, const struct mmu_page *page)
+static const u8 *known_entry(const struct engine *en, struct engine_cpu *ec, u64 pc, u64 phys, bool global)
 {
-    const u8 *known = jumps_known(ec->vcpu, pc, page->phys), *entry = known ? enter_quickly(ec, known) : NULL;
+    const u8 *known = jumps_known(ec->vcpu, pc, phys), *entry = known ? enter_quickly(ec, known) : NULL;
     if (!entry)
         return NULL;
     remember_entry(en, ec->vcpu->env, pc, entry);
-    jumps_note(ec->vcpu, pc, page->global);
+    jumps_note(ec->vcpu, pc, global);
     return entry;
 }
 
@@ -126,18 +127,19 @@ static const u8 *known_entry(const struct engine *en, struct engine_cpu *ec, u64
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
 {
     struct ir_env *env = ec->vcpu->env;
-    struct mmu_page page = {0};
-    if (en->opts.memory && !find_page(ec, pc, &page))
+    struct code_at at = {0};
+    bool global = true;
+    if (en->opts.memory && !engine_find_code(ec->vcpu, pc, &at, &global))
         return NULL;
-    const u8 *known = en->opts.memory && !stub && !ec->watched ? known_entry(en, ec, pc, &page) : NULL;
+    const u8 *known = en->opts.memory && !stub && !ec->watched ? known_entry(en, ec, pc, at.phys, global) : NULL;
     if (known)
         return known;
     engine_count(ec->vcpu, EVENT_LOOKUP);
     lock_when_allowed(en, ec);
     u64 epoch = atomic_load(&ec->seen);
-    struct jit_region *r = cache_find(&en->cache, pc, env->key, page.phys);
+    struct jit_region *r = cache_find(&en->cache, pc, env->key, at.phys);
     if (!r)
-        r = engine_translate(en, ec->vcpu, pc, page.phys);
+        r = engine_translate(en, ec->vcpu, pc, &at);
     if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1)) {
         struct jit_region *from = cache_at(&en->cache, stub);
         struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
@@ -155,8 +157,8 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
         ec->no_jumps = false;
     }
     if (entry && en->opts.memory) {
-        jumps_note(ec->vcpu, pc, page.global);
-        jumps_know(ec->vcpu, pc, page.phys, entry);
+        jumps_note(ec->vcpu, pc, global);
+        jumps_know(ec->vcpu, pc, at.phys, entry);
     }
     return body;
 }

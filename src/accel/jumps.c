@@ -60,8 +60,9 @@ static struct table *find(struct vcpu *cpu)
     }
     struct table *t = &j->table[mode * WAYS + j->next[mode]++ % WAYS];
     if (!t->jumps) {
-        t->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
-        t->used = true;
+        struct ir_jump *jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+        ir_jumps_clear(jumps);
+        __atomic_store_n(&t->jumps, jumps, __ATOMIC_RELEASE);
     }
     clear(t);
     t->key = key;
@@ -171,12 +172,32 @@ const u8 *jumps_known(const struct vcpu *cpu, u64 pc, u64 phys)
 {
     const struct jumps *j = jumps_of(cpu);
     const struct known *k = &j->known[known_index(cpu, pc)];
-    bool same = k->pc == pc && k->phys == phys && k->key == cpu->env->key && k->epoch == j->epoch;
+    bool same = __atomic_load_n(&k->pc, __ATOMIC_RELAXED) == pc && k->phys == phys && k->key == cpu->env->key && k->epoch == j->epoch;
     return same ? k->entry : NULL;
 }
 
 void jumps_know(struct vcpu *cpu, u64 pc, u64 phys, const u8 *entry)
 {
     struct jumps *j = jumps_of(cpu);
-    j->known[known_index(cpu, pc)] = (struct known){pc, phys, entry, cpu->env->key, j->epoch};
+    struct known *k = &j->known[known_index(cpu, pc)];
+    *k = (struct known){k->pc, phys, entry, cpu->env->key, j->epoch};
+    __atomic_store_n(&k->pc, pc, __ATOMIC_RELAXED);
+}
+
+/* Its owner may be writing it at the same time: at worst it leads to the old code, which is whole. */
+static void take_pc(u64 *at, u64 pc)
+{
+    if (__atomic_load_n(at, __ATOMIC_RELAXED) == pc)
+        __atomic_store_n(at, ir_jump_nowhere(pc), __ATOMIC_RELAXED);
+}
+
+void jumps_forget_entry(struct vcpu *cpu, u64 pc)
+{
+    struct jumps *j = jumps_of(cpu);
+    for (unsigned i = 0; i < TABLES; i++) {
+        struct ir_jump *jumps = __atomic_load_n(&j->table[i].jumps, __ATOMIC_ACQUIRE);
+        if (jumps)
+            take_pc(&jumps[ir_jump_index(pc, cpu->isa->insn_align)].pc, pc);
+    }
+    take_pc(&j->known[known_index(cpu, pc)].pc, pc);
 }

@@ -26,4 +26,7 @@ void jumps_forget(struct vcpu *cpu);
 const u8 *jumps_known(const struct vcpu *cpu, u64 pc, u64 phys);
 void jumps_know(struct vcpu *cpu, u64 pc, u64 phys, const u8 *entry);
 
+/* From any thread: no look-up finds the code for pc any more unless it is told again. */
+void jumps_forget_entry(struct vcpu *cpu, u64 pc);
+
 #endif
