@@ -100,4 +100,7 @@ struct engine_place *engine_profile(struct engine *en, size_t *count);
 /* Counters in a form for people (`-d stats`). */
 void engine_stats(struct engine *en, FILE *to);
 
+/* Have that, or another report, in the log if `class` (enum log_class) is on. */
+void engine_report(struct engine *en, u32 class, void (*print)(struct engine *en, FILE *to));
+
 #endif

@@ -67,7 +67,7 @@ void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
     for (;;) {
         if (atomic_load(&cpu->env->request)) {
             cpu->env->exit = IR_EXIT_REQUEST;
-        } else if (!compiler_lift(ec->own, cpu, vcpu_pc(cpu), en->opts.one_insn ? 1 : BLOCK_INSNS, NULL)) {
+        } else if (!compiler_lift(ec->own, cpu, vcpu_pc(cpu), NULL, en->opts.one_insn ? 1 : BLOCK_INSNS, NULL)) {
             engine_fetch_fault(cpu, exit);
             return;
         } else {
