@@ -358,9 +358,9 @@ static void copy(const struct iovec *iov, unsigned count, u64 offset, u8 *data, 
     struct iovec *part = virtio_cut(iov, count, offset, len, &parts);
     for (unsigned i = 0; i < parts; i++) {
         if (out)
-            memcpy(data, part[i].iov_base, part[i].iov_len);
+            mem_dma_copy(data, part[i].iov_base, part[i].iov_len);
         else
-            memcpy(part[i].iov_base, data, part[i].iov_len);
+            mem_dma_copy(part[i].iov_base, data, part[i].iov_len);
         data += part[i].iov_len;
     }
     free(part);
