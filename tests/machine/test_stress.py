@@ -1,8 +1,10 @@
 """Four CPUs while all translated code is freed every few milliseconds: the guest must not notice.
 
-Builds with a sanitizer run this, too, which is why it is short."""
+Builds with a sanitizer run this, too, which is why it is short. LYRE_TEST_STRESS_MS is another time between two of them:
+slow builds get nowhere with the usual one."""
 
 import hashlib
+import os
 import subprocess
 import sys
 import unittest
@@ -15,13 +17,14 @@ from test_boot import KERNEL, Guest, small_system  # noqa: E402
 from lib import emulator, qtest, tap  # noqa: E402
 
 JOBS = 6
+STRESS_MS = os.environ.get("LYRE_TEST_STRESS_MS") or "50"
 
 
 @unittest.skipUnless(KERNEL and KERNEL.exists(), "no debian-installer-12-netboot-arm64; scripts/fetch-debian gets it")
 class Stress(unittest.TestCase):
     def test_four_cpus(self):
         digest = hashlib.sha256(b"".join(b"%d\n" % i for i in range(1, 3001))).hexdigest()
-        with Guest("-cpu", "cortex-a57", "-m", "256", "-smp", "4", "-stress", "50", initrd=small_system()) as g:
+        with Guest("-cpu", "cortex-a57", "-m", "256", "-smp", "4", "-stress", STRESS_MS, initrd=small_system()) as g:
             g.shell()
             g.run("mknod /dev/null c 1 3")
             lines = g.run("for i in $(seq %d); do (seq 3000 | sha256sum; nproc) & done; wait" % JOBS)

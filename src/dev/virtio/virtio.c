@@ -268,6 +268,16 @@ struct virtio_chain *virtio_take(struct virtio *v, unsigned queue)
 
 /* ---- giving them back ---- */
 
+void virtio_config_changed(struct virtio *v)
+{
+    dev_lock(v->transport);
+    v->config_generation++;
+    bool runs = v->status & VIRTIO_DRIVER_OK;
+    dev_unlock(v->transport);
+    if (runs)
+        v->interrupt(v->transport, VIRTIO_INT_CONFIG, 0);
+}
+
 /* Section 2.6.7.2: an interrupt when the index passes what the driver asked for. */
 static bool wants_interrupt(struct virtio *v, const struct virtqueue *q, u16 old, u16 new)
 {
