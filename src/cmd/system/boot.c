@@ -1001,6 +1001,7 @@ int cmd_boot(const char *isa, int argc, char **argv)
     b.machine.epoch = time(NULL);
     b.machine.engine.pins = ~0u;
     b.machine.engine.hot_after = ENGINE_HOT_AFTER;
+    b.machine.engine.cold_runs = ENGINE_COLD_RUNS_MACHINE;
     enum answer a = GO_ON;
     for (int i = 1; i < argc && a == GO_ON; i++)
         a = parse_one(&b, argc, argv, &i);
