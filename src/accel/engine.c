@@ -152,6 +152,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
     en->host_cpu.insn_align = isa->insn_align;
+    en->host_cpu.mmu = opts->memory;
     if (!perf_open(&en->perf, opts->perf_map, opts->jitdump, e) ||
         !en->host->detect(&en->host_cpu, opts->host_cpu, opts->pins, e) ||
         !cache_init(&en->cache, en->host, &en->host_cpu,
