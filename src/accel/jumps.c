@@ -61,8 +61,7 @@ static struct table *find(struct vcpu *cpu)
     }
     struct table *t = &j->table[mode * WAYS + j->next[mode]++ % WAYS];
     if (!t->jumps) {
-        struct ir_jump *jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
-        ir_jumps_clear(jumps);
+        struct ir_jump *jumps = ir_jumps_new();
         __atomic_store_n(&t->jumps, jumps, __ATOMIC_RELEASE);
     }
     clear(t);
