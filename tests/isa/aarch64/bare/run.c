@@ -2,7 +2,7 @@
  *
  *     a64_bare ENGINE MODEL CPUS SECONDS FILE
  *
- * ENGINE hot: the JIT, which translates code again after a few entries.
+ * ENGINE hot: the JIT, which translates code again after a few entries; stress: which does, and frees all code all the time.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: a64_bare interp|jit|hot MODEL CPUS SECONDS FILE\n");
+    fprintf(stderr, "usage: a64_bare interp|jit|hot|stress MODEL CPUS SECONDS FILE\n");
     return 2;
 }
 
@@ -31,7 +31,8 @@ int main(int argc, char **argv)
     if (log && log_parse(log, &mask, &e))
         log_enable(mask);
     cpus_take_signals();
-    opts.hot_at_once = !strcmp(argv[1], "hot");
+    opts.stress_ms = !strcmp(argv[1], "stress");
+    opts.hot_at_once = opts.stress_ms || !strcmp(argv[1], "hot");
     opts.hot_after = opts.hot_at_once ? HOT_AFTER : 0;
     opts.kind = strcmp(argv[1], "interp") ? ENGINE_JIT : ENGINE_INTERP;
     struct board *b = board_new(argv[2], (unsigned)atoi(argv[3]), &opts, &e);
