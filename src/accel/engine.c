@@ -93,7 +93,7 @@ static void *stress(void *opaque)
         pthread_mutex_lock(&en->lock);
         cache_flush(&en->cache);
         engine_ask_flush(en);
-        cold_init(en);
+        cold_again(en);
         pthread_mutex_unlock(&en->lock);
     }
     return NULL;
@@ -161,6 +161,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
         perf_close(&en->perf);
         compiler_free(&en->compiler);
+        cold_free(en);
         hot_free(en);
         free(en->helper_fns);
         free(en->flags_at);
@@ -183,6 +184,7 @@ void engine_free(struct engine *en)
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
     sampled_stop(en);
+    cold_free(en);
     hot_free(en);
     perf_close(&en->perf);
     cache_free(&en->cache);

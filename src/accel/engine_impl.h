@@ -118,7 +118,7 @@ struct engine_cpu {
 /* The first runs of code (cold.c). */
 struct cold {
     _Atomic u32 left;         /* runs of blocks, then all code is translated */
-    _Atomic u8 runs[1 << 14]; /* so often each has run; several share one */
+    _Atomic u8 *runs;         /* so often each has run; several share one */
 };
 
 /* The second translation of hot code (hot.c). */
@@ -271,8 +271,10 @@ void hot_fork_child(struct engine *en);
 void hot_stop(struct engine *en);
 void hot_restart(struct engine *en);
 
-/* From now on the program is young, and its code has not run. */
 void cold_init(struct engine *en);
+/* From now on the program is young again, and its code has not run. */
+void cold_again(struct engine *en);
+void cold_free(struct engine *en);
 /* The code at pc, which has no entry yet, should be interpreted. Counts its runs. */
 bool cold_takes(struct vcpu *cpu, u64 pc);
 /* Interpret a block. Returns as engine_exit(). */
@@ -283,8 +285,8 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Give the vCPU a compiler of its own, once. */
 void interp_prepare(struct vcpu *cpu);
-/* Run what is in ec->own->ir, in memory that is mapped directly. */
-void interp_region(struct vcpu *cpu);
+/* Run a region, over a program's memory or a machine's. */
+void interp_region(struct vcpu *cpu, const struct ir_region *ir);
 void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Machines: out of the code that called for an access or at a poll, with the guest's state as it was before;

@@ -76,13 +76,11 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
 /* False: the instruction at pc cannot be fetched. */
 static bool run_region(struct vcpu *cpu)
 {
-    struct engine_cpu *ec = engine_cpu(cpu);
     unsigned mode = cpu->isa->system->mode(cpu->env->key);
     const struct kept *k = region(cpu, mode);
     if (!k)
         return false;
-    ec->interp.mem = mmu_mem(ec->mmu, mode);
-    ir_interp_run(&ec->interp, &k->ir, cpu->env, cpu->isa->helpers, 0);
+    interp_region(cpu, &k->ir);
     return true;
 }
 

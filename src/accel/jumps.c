@@ -60,10 +60,8 @@ static struct table *find(struct vcpu *cpu)
             return t;
     }
     struct table *t = &j->table[mode * WAYS + j->next[mode]++ % WAYS];
-    if (!t->jumps) {
-        struct ir_jump *jumps = ir_jumps_new();
-        __atomic_store_n(&t->jumps, jumps, __ATOMIC_RELEASE);
-    }
+    if (!t->jumps)
+        __atomic_store_n(&t->jumps, ir_jumps_new(), __ATOMIC_RELEASE);
     clear(t);
     t->key = key;
     return t;
