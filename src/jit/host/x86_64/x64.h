@@ -33,7 +33,9 @@ enum x64_thunk {
     X64_T_HELPER_WRITE,  /* ... that writes slots */
     X64_T_MMU,           /* an access that env->mmu describes */
     X64_T_POLL,          /* code of machines saw a request */
+    X64_T_FIND,          /* code of machines: env->mmu.host becomes the entry for the pc slot, or 0 */
     X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
+    X64_THUNKS,
 };
 
 /* Features in host_cpu.features. */
