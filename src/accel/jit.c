@@ -122,6 +122,23 @@ static const u8 *known_entry(const struct engine *en, struct engine_cpu *ec, u64
     return entry;
 }
 
+/* From code whose inline look-up does not know the pc. */
+void jit_find(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    struct code_at at;
+    bool global;
+    const u64 pc = vcpu_pc(cpu);
+    const u8 *entry = NULL;
+    if (!engine_cpu(cpu)->watched && engine_find_code(cpu, pc, &at, &global))
+        entry = jumps_known(cpu, pc, at.phys);
+    env->mmu.host = (u64)(uintptr_t)entry;
+    if (!entry)
+        return;
+    remember_entry(cpu->engine, env, pc, entry);
+    jumps_note(cpu, pc, global);
+}
+
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
  * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)

@@ -71,8 +71,9 @@ struct host_context {
 struct host_cpu {
     u8 level;        /* of the back end's own levels */
     u8 features[15]; /* its own */
+    bool mmu;        /* to be set before detect(): code is of machines */
     const u8 *thunks; /* where the thunks run */
-    u32 thunk_at[16];
+    u32 thunk_at[24];
     u8 insn_align;
     const struct ir_slots *slots;
     const struct ir_helper *helpers;

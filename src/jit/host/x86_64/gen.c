@@ -398,6 +398,8 @@ static void emit_side(struct x64_gen *g, const struct ra_ins *i)
         direct_jump(g, x64_node(g, i)->imm);
 }
 
+static void emit_one_by_one(struct x64_gen *g, const struct x64_cold *c);
+
 static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
 {
     for (unsigned k = 0; k < c->njumps && !g->a.overflow; k++)
@@ -419,6 +421,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
     case X64_COLD_MMU:
         x64_mmu_cold(g, c);
         return;
+    case X64_COLD_GROUP:
+        emit_one_by_one(g, c);
+        break;
     case X64_COLD_TRAP:
         cold_trap(g, c);
         if (c->what != HOST_LEAVE_POLL)
@@ -793,6 +798,18 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
     return i;
 }
 
+/* A group that is not in one page: the same code again, with a look-up for each access. */
+static void emit_one_by_one(struct x64_gen *g, const struct x64_cold *c)
+{
+    u32 edges = 0;
+    g->one_by_one = true;
+    g->block_first = c->block_first;
+    g->flags_live = false;
+    for (const struct ra_ins *i = c->ins; i <= c->last && !g->a.overflow; i++)
+        i = emit_ins(g, i, &edges);
+    g->one_by_one = false;
+}
+
 static void add_mark(struct x64_gen *g, const struct ra_ins *i)
 {
     struct host_buf *buf = g->buf;
@@ -840,7 +857,11 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
     for (const struct ra_ins *i = ra->ins; i < ra->ins + ra->nins && !g.a.overflow; i++) {
         if (buf->want_marks)
             add_mark(&g, i);
+        if (g.r->mmu)
+            x64_group_begin(&g, i);
         i = emit_ins(&g, i, &edges);
+        if (g.r->mmu)
+            x64_group_end(&g, i);
     }
     buf->cold = x64_offset(&g, g.a.p);
     x64_finish_cold(&g);
@@ -901,7 +922,7 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     cpu->features[X64_F_VNNI] = evex && __builtin_cpu_supports("avx512vnni");
     cpu->ra = (struct ra_host){
         .opaque = cpu,
-        .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV)) | 0x7fff0000u,
+        .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV | (cpu->mmu ? 1u << X64_NEAR : 0))) | 0x7fff0000u,
         .scratch = 1u << RAX | 1u << RCX | 1u << RDX | 0xfu << (RA_VEC + 11),
         .target = RAX,
         .constrain = x64_constrain,
