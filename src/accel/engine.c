@@ -154,6 +154,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->host_cpu.slots = &isa->slots;
     en->host_cpu.helpers = isa->helpers;
     en->host_cpu.insn_align = isa->insn_align;
+    en->host_cpu.mmu = opts->memory;
     if (!perf_open(&en->perf, opts->perf_map, opts->jitdump, e) ||
         !en->host->detect(&en->host_cpu, opts->host_cpu, opts->pins, e) ||
         !cache_init(&en->cache, en->host, &en->host_cpu,
@@ -222,6 +223,7 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     ec->no_jumps = true;
     env->c_call[IR_CALL_MMU] = tlb_access;
     env->c_call[IR_CALL_POLL] = jit_leave;
+    env->c_call[IR_CALL_FIND] = jit_find;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     env->fp_push = en->opts.kind != ENGINE_INTERP ? en->host->fp_push : fp_nothing;

@@ -292,6 +292,8 @@ void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Machines: out of the code that called for an access or at a poll, with the guest's state as it was before;
  * env->c_call[IR_CALL_POLL]. */
 void jit_leave(struct ir_env *env);
+/* env->c_call[IR_CALL_FIND]. */
+void jit_find(struct ir_env *env);
 /* Of a machine's exit by a fault: say more of it. */
 void machine_fill_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_machine_free(struct engine_cpu *ec);

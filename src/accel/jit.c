@@ -122,6 +122,23 @@ static const u8 *known_entry(const struct engine *en, struct engine_cpu *ec, u64
     return entry;
 }
 
+/* From code whose inline look-up does not know the pc. */
+void jit_find(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    struct code_at at;
+    bool global;
+    const u64 pc = vcpu_pc(cpu);
+    const u8 *entry = NULL;
+    if (!engine_cpu(cpu)->watched && engine_find_code(cpu, pc, &at, &global))
+        entry = jumps_known(cpu, pc, at.phys);
+    env->mmu.host = (u64)(uintptr_t)entry;
+    if (!entry)
+        return;
+    remember_entry(cpu->engine, env, pc, entry);
+    jumps_note(cpu, pc, global);
+}
+
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
  * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
@@ -173,15 +190,24 @@ static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
     return enter_quickly(ec, (const u8 *)(uintptr_t)j->host);
 }
 
+/* Set the pc where compiled code does not, to save room: it was left by a call, from there. */
+static void settle_pc(struct vcpu *cpu, const u8 *left)
+{
+    struct ir_env *env = cpu->env;
+    if (env->exit >= HOST_EXIT_LINK)
+        vcpu_set_pc(cpu, cache_left(&cpu->engine->cache, env->exit, left));
+    if (env->exit == HOST_EXIT_REQUEST)
+        env->exit = IR_EXIT_REQUEST;
+}
+
 static void run_unlinked(struct vcpu *cpu, const u8 *entry)
 {
     struct engine *en = cpu->engine;
     engine_cpu_flush(en, engine_cpu(cpu)); /* indirect exits leave, too */
     const u8 *left = en->host->enter(&en->host_cpu, cpu->env, entry);
-    if (cpu->env->exit == HOST_EXIT_LINK) {
-        vcpu_set_pc(cpu, en->host->stub_pc(left));
+    settle_pc(cpu, left);
+    if (cpu->env->exit == HOST_EXIT_LINK)
         cpu->env->exit = IR_EXIT_LOOKUP;
-    }
     atomic_store(&engine_cpu(cpu)->in_code, false);
 }
 
@@ -230,11 +256,8 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
         }
         engine_count(cpu, EVENT_ENTRY);
         const u8 *left = en->host->enter(&en->host_cpu, env, entry);
-        stub = NULL;
-        if (env->exit == HOST_EXIT_LINK) {
-            vcpu_set_pc(cpu, en->host->stub_pc(left));
-            stub = left;
-        }
+        settle_pc(cpu, left);
+        stub = env->exit == HOST_EXIT_LINK ? left : NULL;
         atomic_store(&ec->in_code, false);
         if (env->exit == HOST_EXIT_HOT)
             hot_entry(cpu);

@@ -10,6 +10,7 @@
 #define WAYS       4
 #define TABLES     (ISA_MODES * WAYS)
 #define KNOWN_BITS 14
+#define PAGES      4096 /* a power of two */
 
 /* The look-ups of code of one mode, with one key, and, if some of it is local, of one context. */
 struct table {
@@ -17,7 +18,7 @@ struct table {
     u32 key, context;
     bool used;             /* it has entries ... */
     bool global, local;    /* ... of pages of all contexts, of pages that are not */
-    u64 pages[4];          /* a bit for each page with entries, several share one */
+    u64 pages[PAGES / 64]; /* a bit for each page with entries, several share one */
 };
 
 struct known {
@@ -94,7 +95,7 @@ void jumps_free(struct jumps *j)
 
 static unsigned page_bit(u64 pc)
 {
-    return pc >> IR_PAGE_BITS & 255;
+    return pc >> IR_PAGE_BITS & (PAGES - 1);
 }
 
 void jumps_note(struct vcpu *cpu, u64 pc, bool global)
@@ -114,21 +115,49 @@ static bool leads_to(const struct table *t, u64 page)
     return t->pages[page_bit(page) / 64] >> (page_bit(page) & 63) & 1;
 }
 
-static bool is_concerned(const struct table *t, const struct vcpu_flush *f)
+/* The page's entries are those of its addresses. Another page may have the same bit. */
+static bool forget_page(struct table *t, u64 page, unsigned align)
+{
+    bool any = false;
+    for (u64 pc = page; pc < page + (1u << IR_PAGE_BITS); pc += 1u << align) {
+        u64 *at = &t->jumps[ir_jump_index(pc, align)].pc;
+        if (*at >> IR_PAGE_BITS != page >> IR_PAGE_BITS)
+            continue;
+        __atomic_store_n(at, ir_jump_nowhere(pc), __ATOMIC_RELAXED);
+        any = true;
+    }
+    return any;
+}
+
+static bool forget_range(struct vcpu *cpu, struct table *t, const struct vcpu_flush *f)
 {
     const u64 page = 1u << IR_PAGE_BITS, first = ALIGN_DOWN(f->addr, page);
-    bool found = false;
+    bool any = false;
+    if (f->scope == VCPU_FLUSH_RANGE && !t->global && t->context != f->context)
+        return false;
+    for (u64 at = first; at - first < f->bytes; at += page)
+        any |= leads_to(t, at) && forget_page(t, at, cpu->isa->insn_align);
+    return any;
+}
+
+static bool forget_all(struct table *t)
+{
+    clear(t);
+    return true;
+}
+
+/* False: there was nothing to forget. */
+static bool flush(struct vcpu *cpu, struct table *t, const struct vcpu_flush *f)
+{
     switch (f->scope) {
     case VCPU_FLUSH_ALL:
-        return true;
+        return forget_all(t);
     case VCPU_FLUSH_LOCAL:
-        return t->local;
+        return t->local && forget_all(t);
     case VCPU_FLUSH_CONTEXT:
-        return t->local && t->context == f->context;
+        return t->local && t->context == f->context && forget_all(t);
     default:
-        for (u64 at = first; at - first < f->bytes && at - first < page * 256 && !found; at += page)
-            found = leads_to(t, at);
-        return found && (f->scope == VCPU_FLUSH_RANGE_ALL || t->global || t->context == f->context);
+        return f->bytes > PAGES << IR_PAGE_BITS ? forget_all(t) : forget_range(cpu, t, f);
     }
 }
 
@@ -137,12 +166,8 @@ void jumps_flush(struct vcpu *cpu, const struct vcpu_flush *f)
 {
     struct table *t = jumps_of(cpu)->table;
     bool any = false;
-    for (unsigned i = 0; i < TABLES; i++) {
-        if (!t[i].used || !is_concerned(&t[i], f))
-            continue;
-        clear(&t[i]);
-        any = true;
-    }
+    for (unsigned i = 0; i < TABLES; i++)
+        any |= t[i].used && flush(cpu, &t[i], f);
     if (!any)
         return;
     engine_count(cpu, EVENT_FORGET);

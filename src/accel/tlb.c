@@ -147,10 +147,11 @@ static void fill(struct vcpu *cpu, unsigned mode, u64 addr, const struct mmu_pag
     const unsigned i = index_of(addr);
     const u64 page = addr & ~(PAGE - 1);
     struct way *w = tlb_of(cpu)->now;
-    bool writable = p->rights >> IR_ACCESS_WRITE & 1 && p->writable;
+    bool readable = p->rights >> IR_ACCESS_READ & 1;
+    bool writable = readable && p->rights >> IR_ACCESS_WRITE & 1 && p->writable;
     w->used[mode] = true;
     w->entry[mode][i] = (struct ir_tlb_entry){
-        .read = p->rights >> IR_ACCESS_READ & 1 ? page : nowhere(i),
+        .read = readable ? page : nowhere(i),
         .write = writable ? page : nowhere(i),
         .host = (u64)(uintptr_t)p->host,
         .global = p->global,

@@ -78,10 +78,21 @@ static void render(struct mem_view *v, struct mem_range *r, struct window w, int
     }
 }
 
+static const struct mem_flat *largest_ram(const struct mem_view *v)
+{
+    const struct mem_flat *best = NULL;
+    for (const struct mem_flat *f = v->flat; f < v->flat + v->count; f++) {
+        if (f->range->kind == MEM_RAM && (!best || f->last - f->start > best->last - best->start))
+            best = f;
+    }
+    return best;
+}
+
 struct mem_view *mem_view_new(struct mem_range *root)
 {
     struct mem_view *v = xcalloc(1, sizeof(*v));
     render(v, root, (struct window){0, root->last, 0}, 0);
+    v->ram = largest_ram(v);
     return v;
 }
 
@@ -98,6 +109,8 @@ void mem_view_free(struct mem_view *v)
 const struct mem_flat *mem_view_find(const struct mem_view *v, u64 addr)
 {
     size_t low = 0, high = v->count;
+    if (v->ram && addr - v->ram->start <= v->ram->last - v->ram->start)
+        return v->ram;
     while (low < high) {
         size_t mid = (low + high) / 2;
         const struct mem_flat *f = &v->flat[mid];

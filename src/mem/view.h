@@ -37,6 +37,7 @@ struct mem_view {
     struct mem_view *older; /* retired before this one */
     struct mem_flat *flat;
     size_t count, cap;
+    const struct mem_flat *ram; /* the largest piece of it, where most accesses go; NULL: there is none */
 };
 
 struct mem_space {

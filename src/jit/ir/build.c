@@ -17,6 +17,7 @@ void ir_build_start(struct ir_builder *b, struct ir_region *r)
     b->lowering = NULL;
     b->strip = 0;
     b->invalid = false;
+    b->aligned = 0;
     memset(b->known, 0, sizeof(b->known));
 }
 
@@ -50,6 +51,7 @@ u32 ir_block_start(struct ir_builder *b)
     struct ir_region *r = b->r;
     b->block = r->nblocks;
     b->count = 0;
+    b->aligned = 0;
     VEC_PUSH(r->block, r->nblocks, r->block_cap) =
         (struct ir_block){.pc = b->pc, .copy = b->copy, .first = r->count, .end = r->count};
     /* State maps of one block do not build on those of another. */
@@ -257,6 +259,27 @@ irv ir_const(struct ir_builder *b, unsigned type, u64 value)
     if (type >= IR_F16 && type <= IR_V64)
         n.aux = IR_AUX_UPZ;
     return b->raw ? append(b, &n) : number(b, &n);
+}
+
+/* Adding a multiple makes no difference. */
+static irv without_multiples(const struct ir_region *r, irv x, unsigned bytes)
+{
+    const struct ir_node *n = &r->node[x];
+    while (n->op == IR_ADD && ir_is_const(r, n->b) && !(r->node[n->b].imm & (bytes - 1))) {
+        x = n->a;
+        n = &r->node[x];
+    }
+    return x;
+}
+
+void ir_chkalign(struct ir_builder *b, irv x, unsigned bytes)
+{
+    irv base = without_multiples(b->r, x, bytes);
+    if (!b->raw && base == b->aligned && b->aligned_to >= bytes)
+        return;
+    ir_emit(b, IR_CHKALIGN, IR_VOID, bytes, x, 0, 0, 0);
+    b->aligned = base;
+    b->aligned_to = bytes;
 }
 
 irv ir_helper(struct ir_builder *b, unsigned index, unsigned type, irv x, irv y, irv z)

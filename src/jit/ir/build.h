@@ -36,6 +36,8 @@ struct ir_builder {
     bool invalid; /* this instruction's floating point raises `invalid` often */
     bool counts;  /* count guest instructions where they run */
     irv count;    /* the node that does; 0: the next instruction needs a new one */
+    irv aligned;  /* in this block it was seen to be a multiple of ... */
+    unsigned aligned_to;
     bool raw;     /* build exactly what is asked for: no folding, nothing shared (tests) */
     irv cur[IR_MAX_SLOTS];
     irv known[1 << IR_KNOWN_BITS]; /* nodes of the open block by what they compute */
@@ -225,10 +227,7 @@ static inline void ir_fence(struct ir_builder *b, enum ir_fence kind)
 }
 
 /* Raise UNALIGNED unless x is a multiple of `bytes` (a power of two). */
-static inline void ir_chkalign(struct ir_builder *b, irv x, unsigned bytes)
-{
-    ir_emit(b, IR_CHKALIGN, IR_VOID, bytes, x, 0, 0, 0);
-}
+void ir_chkalign(struct ir_builder *b, irv x, unsigned bytes);
 
 /* FP and vector operations with the lane in aux. For scalars `lane` is the type itself. */
 static inline irv ir_f1(struct ir_builder *b, unsigned op, unsigned type, unsigned lane, irv x)

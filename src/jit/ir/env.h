@@ -35,8 +35,9 @@ struct ir_jump {
 
 /* What compiled code calls apart from helpers: run the node packed in tmp[0] (op, type, aux) and
  * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits; in code of machines, do the
- * access that `mmu` describes, and look at `request`. The last two may leave the code. */
-enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_CALL_POLL, IR_NCALLS };
+ * access that `mmu` describes, and look at `request`, both of which may leave the code; find the code for the pc slot, and
+ * put its entry, or 0, into mmu.host. */
+enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_CALL_POLL, IR_CALL_FIND, IR_NCALLS };
 
 #define IR_JUMP_BITS   13
 #define IR_HELPER_ARGS 4

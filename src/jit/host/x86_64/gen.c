@@ -398,6 +398,8 @@ static void emit_side(struct x64_gen *g, const struct ra_ins *i)
         direct_jump(g, x64_node(g, i)->imm);
 }
 
+static void emit_one_by_one(struct x64_gen *g, const struct x64_cold *c);
+
 static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
 {
     for (unsigned k = 0; k < c->njumps && !g->a.overflow; k++)
@@ -405,9 +407,7 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
     switch (c->kind) {
     case X64_COLD_LINK:
         g->buf->link[c->link].stub = x64_offset(g, g->a.p);
-        x64_lea(&g->a, true, RAX, (struct x64_mem){X64_RIP, X64_NONE, 0, -7});
-        jump_thunk(g, X64_T_LINK);
-        x64_u64(&g->a, g->buf->link[c->link].pc); /* for stub_pc() */
+        x64_call_thunk(g, X64_T_LINK);
         return;
     case X64_COLD_FAR: {
         x64_mov_ri(&g->a, RAX, c->pc);
@@ -421,6 +421,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
     case X64_COLD_MMU:
         x64_mmu_cold(g, c);
         return;
+    case X64_COLD_GROUP:
+        emit_one_by_one(g, c);
+        break;
     case X64_COLD_TRAP:
         cold_trap(g, c);
         if (c->what != HOST_LEAVE_POLL)
@@ -443,8 +446,7 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         x64_call_thunk(g, X64_T_MISS);
         break;
     default: /* X64_COLD_REQUEST, X64_COLD_HOT */
-        x64_mov_ri(&g->a, RAX, g->r->pc);
-        jump_thunk(g, c->kind == X64_COLD_HOT ? X64_T_HOT : X64_T_REQUEST);
+        x64_call_thunk(g, c->kind == X64_COLD_HOT ? X64_T_HOT : X64_T_REQUEST);
         return;
     }
     u8 *back = x64_jmp(&g->a, false);
@@ -796,6 +798,18 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
     return i;
 }
 
+/* A group that is not in one page: the same code again, with a look-up for each access. */
+static void emit_one_by_one(struct x64_gen *g, const struct x64_cold *c)
+{
+    u32 edges = 0;
+    g->one_by_one = true;
+    g->block_first = c->block_first;
+    g->flags_live = false;
+    for (const struct ra_ins *i = c->ins; i <= c->last && !g->a.overflow; i++)
+        i = emit_ins(g, i, &edges);
+    g->one_by_one = false;
+}
+
 static void add_mark(struct x64_gen *g, const struct ra_ins *i)
 {
     struct host_buf *buf = g->buf;
@@ -843,7 +857,11 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
     for (const struct ra_ins *i = ra->ins; i < ra->ins + ra->nins && !g.a.overflow; i++) {
         if (buf->want_marks)
             add_mark(&g, i);
+        if (g.r->mmu)
+            x64_group_begin(&g, i);
         i = emit_ins(&g, i, &edges);
+        if (g.r->mmu)
+            x64_group_end(&g, i);
     }
     buf->cold = x64_offset(&g, g.a.p);
     x64_finish_cold(&g);
@@ -904,7 +922,7 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     cpu->features[X64_F_VNNI] = evex && __builtin_cpu_supports("avx512vnni");
     cpu->ra = (struct ra_host){
         .opaque = cpu,
-        .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV)) | 0x7fff0000u,
+        .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV | (cpu->mmu ? 1u << X64_NEAR : 0))) | 0x7fff0000u,
         .scratch = 1u << RAX | 1u << RCX | 1u << RDX | 0xfu << (RA_VEC + 11),
         .target = RAX,
         .constrain = x64_constrain,
@@ -915,15 +933,6 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     for (unsigned i = 0; i < 8; i++)
         cpu->ra.pin[1][i] = (u8)(RA_VEC + i);
     return true;
-}
-
-enum { STUB_PC_AT = 12 }; /* behind a lea of 7 bytes and a jmp of 5 */
-
-static u64 stub_pc(const u8 *stub)
-{
-    u64 pc;
-    memcpy(&pc, stub + STUB_PC_AT, sizeof(pc));
-    return pc;
 }
 
 static void patch(u8 *rw_at, const u8 *rx_at, const u8 *to)
@@ -940,8 +949,6 @@ const struct host host_x86_64 = {
     .make_thunks = x64_make_thunks,
     .has = x64_has_emitter,
     .emit = emit,
-    .stub_pc = stub_pc,
-    .stub_pc_at = STUB_PC_AT,
     .patch = patch,
     .enter = x64_enter,
     .fp_setup = x64_fp_setup,

@@ -131,42 +131,27 @@ static struct x64_mem pc_slot(const struct gen *g)
     return x64_at(X64_ENV, (s32)slots->slot[slots->pc].offset - IR_ENV_BIAS);
 }
 
+/* Where it was called from tells C which guest address it is. The call goes from the prediction stack again. */
+static void leave_from_call(struct gen *g, enum x64_thunk t, u32 exit)
+{
+    begin(g, t);
+    x64_load(&g->a, true, RAX, x64_at(RSP, 0));
+    x64_alu_ri(&g->a, XALU_ADD, true, RSP, 8);
+    x64_alu_ri(&g->a, XALU_SUB, true, RAX, X64_CALL_BYTES);
+    x64_mov_mi(&g->a, false, ENV_MEM(exit), exit);
+    jump(g, X64_T_LEAVE);
+}
+
 static void make_exits(struct gen *g)
 {
     begin(g, X64_T_LEAVE);
     move_pins(g, false);
     return_to_c(g);
-    begin(g, X64_T_LINK);
-    x64_mov_mi(&g->a, false, ENV_MEM(exit), HOST_EXIT_LINK);
-    jump(g, X64_T_LEAVE);
-    begin(g, X64_T_REQUEST);
-    x64_mov_mi(&g->a, false, ENV_MEM(exit), IR_EXIT_REQUEST);
-    x64_store(&g->a, true, pc_slot(g), RAX);
-    jump(g, X64_T_LEAVE);
-    begin(g, X64_T_HOT);
-    x64_mov_mi(&g->a, false, ENV_MEM(exit), HOST_EXIT_HOT);
-    x64_store(&g->a, true, pc_slot(g), RAX);
-    jump(g, X64_T_LEAVE);
+    leave_from_call(g, X64_T_LINK, HOST_EXIT_LINK);
+    leave_from_call(g, X64_T_REQUEST, HOST_EXIT_REQUEST);
+    leave_from_call(g, X64_T_HOT, HOST_EXIT_HOT);
     begin(g, X64_T_ABANDON);
     return_to_c(g);
-}
-
-/* rax is a guest pc: look it up again (a return site comes here without having looked), else leave. */
-static void make_miss(struct gen *g)
-{
-    struct x64_asm *a = &g->a;
-    begin(g, X64_T_MISS);
-    u8 *miss = x64_probe(a, g->cpu);
-    x64_jmp_mem(a, (struct x64_mem){RCX, RDX, 0, 8});
-    x64_patch(miss, a->p);
-    x64_mov_mi(a, false, ENV_MEM(exit), IR_EXIT_LOOKUP);
-    x64_store(a, true, pc_slot(g), RAX);
-    jump(g, X64_T_LEAVE);
-    /* The bottom of the prediction stack holds this thunk's address: put it back. */
-    begin(g, X64_T_BASE);
-    x64_lea(a, true, RCX, (struct x64_mem){X64_RIP, X64_NONE, 0, -7});
-    push(g, RCX, false);
-    jump(g, X64_T_MISS);
 }
 
 static struct x64_mem save_at(unsigned bytes)
@@ -251,14 +236,49 @@ static void make_mmu(struct gen *g, enum x64_thunk t, int call)
     x64_jmp_mem(a, back);
 }
 
+/* In machines C knows more entries than are in the inline look-up. rax is the guest pc, also afterwards. */
+static void ask_for_entry(struct gen *g)
+{
+    struct x64_asm *a = &g->a;
+    u8 *rel = x64_call(a, false);
+    x64_patch(rel, a->start + g->cpu->thunk_at[X64_T_FIND]);
+    x64_load(a, true, RCX, ENV_MEM(mmu.host));
+    x64_alu_rr(a, XALU_OR, true, RCX, RCX);
+    u8 *none = x64_jcc(a, XCC_E, false);
+    x64_jmp_reg(a, RCX);
+    x64_patch(none, a->p);
+}
+
+/* rax is a guest pc: look it up again (a return site comes here without having looked), else leave. */
+static void make_miss(struct gen *g)
+{
+    struct x64_asm *a = &g->a;
+    begin(g, X64_T_MISS);
+    u8 *miss = x64_probe(a, g->cpu);
+    x64_jmp_mem(a, (struct x64_mem){RCX, RDX, 0, 8});
+    x64_patch(miss, a->p);
+    x64_store(a, true, pc_slot(g), RAX);
+    if (g->cpu->mmu)
+        ask_for_entry(g);
+    x64_mov_mi(a, false, ENV_MEM(exit), IR_EXIT_LOOKUP);
+    jump(g, X64_T_LEAVE);
+    /* The bottom of the prediction stack holds this thunk's address: put it back. */
+    begin(g, X64_T_BASE);
+    x64_lea(a, true, RCX, (struct x64_mem){X64_RIP, X64_NONE, 0, -7});
+    push(g, RCX, false);
+    jump(g, X64_T_MISS);
+}
+
 bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
 {
+    _Static_assert(X64_THUNKS <= ARRAY_LEN(cpu->thunk_at), "each thunk has a place");
     struct gen g = {.a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
                           .level = (enum x64_level)cpu->level},
                     .cpu = cpu};
     cpu->thunks = buf->rx;
     make_enter(&g);
     make_exits(&g);
+    make_call(&g, X64_T_FIND, IR_CALL_FIND, false, false, false);
     make_miss(&g);
     make_call(&g, X64_T_HELPER, -1, false, false, true);
     make_call(&g, X64_T_HELPER_INT, -1, false, false, false);

@@ -6,10 +6,11 @@
 #include "jit/host/x86_64/asm.h"
 
 /* Registers with a fixed role: rsp is the prediction stack, r14 the environment. rax, rcx, rdx and
- * r15 are free at region boundaries; rax carries the guest pc of indirect exits. xmm15 is for the
+ * r15 are free at region boundaries; in code of machines no value is ever in r15; rax carries the guest pc of indirect exits. xmm15 is for the
  * emitters alone. */
 #define X64_ENV     R14
 #define X64_SCRATCH 15 /* xmm */
+#define X64_NEAR    R15 /* code of machines: struct x64_group */
 
 /* Offset of an environment field from r14, and of a slot. */
 #define ENV(field)     ((s32)offsetof(struct ir_env, field) - (s32)offsetof(struct ir_env, slots) - IR_ENV_BIAS)
@@ -18,10 +19,10 @@
 enum x64_thunk {
     X64_T_ENTER,
     X64_T_LEAVE,         /* env->exit is set: save pins, go back to C */
-    X64_T_LINK,          /* rax: stub */
+    X64_T_LINK,          /* called: by the stub */
     X64_T_MISS,          /* rax: guest pc not found inline */
-    X64_T_REQUEST,       /* rax: guest pc */
-    X64_T_HOT,           /* rax: guest pc */
+    X64_T_REQUEST,       /* called */
+    X64_T_HOT,           /* called */
     X64_T_BASE,          /* the prediction stack ran empty; rax: guest pc */
     X64_T_ABANDON,       /* leave without saving pins: state is in the slots */
     X64_T_EVAL,          /* run one IR node in C */
@@ -32,7 +33,9 @@ enum x64_thunk {
     X64_T_HELPER_WRITE,  /* ... that writes slots */
     X64_T_MMU,           /* an access that env->mmu describes */
     X64_T_POLL,          /* code of machines saw a request */
+    X64_T_FIND,          /* code of machines: env->mmu.host becomes the entry for the pc slot, or 0 */
     X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
+    X64_THUNKS,
 };
 
 /* Features in host_cpu.features. */
@@ -52,7 +55,7 @@ struct x64_literal {
 
 /* Code that is moved out of line: emitted after the region's own. */
 enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
+                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -65,11 +68,23 @@ struct x64_cold {
     u8 what;
     unsigned slot;
     u8 dst;
-    const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE: its first instruction */
+    const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE, X64_COLD_GROUP: the first instruction */
+    const struct ra_ins *last; /* X64_COLD_GROUP */
+    irv block_first;           /* X64_COLD_GROUP: struct x64_gen's */
+};
+
+/* Machines: accesses of one block to addresses near each other, which share a look-up. */
+struct x64_group {
+    const struct ra_ins *first, *last; /* NULL: none at the moment */
+    irv base;
+    s32 low, high; /* all are in [base + low, base + high), and X64_NEAR is where the host has base + low */
+    u32 cold;      /* where they are made one by one */
 };
 
 struct x64_gen {
     struct x64_asm a;
+    struct x64_group group;
+    bool one_by_one; /* no groups: one is being taken apart */
     const struct host_cpu *cpu;
     const struct ra *ra;
     const struct ir_region *r;
@@ -151,6 +166,10 @@ void x64_emit_mem(struct x64_gen *g, const struct ra_ins *i);
  * *cold: stores from x64_mmu_stored() on, when C has done them. */
 struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x64_mem ea, struct x64_cold **cold);
 void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c);
+/* Before and after each allocated instruction: neighbouring accesses from here on become a group; the last of one has
+ * been emitted. */
+void x64_group_begin(struct x64_gen *g, const struct ra_ins *i);
+void x64_group_end(struct x64_gen *g, const struct ra_ins *i);
 /* Store the value of the node at m. */
 void x64_emit_value(struct x64_gen *g, const struct ra_ins *i, struct x64_mem m);
 void x64_emit_fp(struct x64_gen *g, const struct ra_ins *i);

@@ -1,6 +1,8 @@
 /* Runs a bare program on the board and prints what it prints:
  *
  *     a64_bare ENGINE MODEL CPUS SECONDS FILE
+ *
+ * ENGINE hot: the JIT, which translates code again after a few entries; stress: which does, and frees all code all the time.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +11,11 @@
 #include "base/log.h"
 #include "board.h"
 
+#define HOT_AFTER 6
+
 static int usage(void)
 {
-    fprintf(stderr, "usage: a64_bare interp|jit MODEL CPUS SECONDS FILE\n");
+    fprintf(stderr, "usage: a64_bare interp|jit|hot|stress MODEL CPUS SECONDS FILE\n");
     return 2;
 }
 
@@ -27,7 +31,10 @@ int main(int argc, char **argv)
     if (log && log_parse(log, &mask, &e))
         log_enable(mask);
     cpus_take_signals();
-    opts.kind = strcmp(argv[1], "jit") ? ENGINE_INTERP : ENGINE_JIT;
+    opts.stress_ms = !strcmp(argv[1], "stress");
+    opts.hot_at_once = opts.stress_ms || !strcmp(argv[1], "hot");
+    opts.hot_after = opts.hot_at_once ? HOT_AFTER : 0;
+    opts.kind = strcmp(argv[1], "interp") ? ENGINE_JIT : ENGINE_INTERP;
     struct board *b = board_new(argv[2], (unsigned)atoi(argv[3]), &opts, &e);
     if (!b || !board_load(b, argv[5], &entry, &e)) {
         fprintf(stderr, "a64_bare: %s\n", e.text);
