@@ -2,6 +2,7 @@
 """Raw images: our tools and the peer's see the same bytes, holes and texts."""
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -157,6 +158,40 @@ class Raw(ImageTest):
                 self.assertEqual((self.dir / "c").read_bytes(), (self.dir / "d").read_bytes())
                 self.our_io("b", "write -P 3 9M 1", options=("-f", "raw"), aio=aio)
                 self.same("compare", "-f", "raw", "-F", "raw", "a", "b", status=1)
+
+    def test_two_threads(self):
+        """What two threads copy or compare is in order: the first difference is named, and short zeros stay where they are."""
+        block = os.urandom(4096)
+        rng = random.Random(7)
+        (self.dir / "a").write_bytes(b"".join(block if rng.random() < 0.5 else bytes(4096) for _ in range(6000)) + b"\1" * 700)
+        for sparse in (512, 4096, "64k", "16M", 0):
+            for form in ("raw", "qcow2"):
+                self.ours("convert", "-S", sparse, "-f", "raw", "-O", form, "a", "b")
+                self.peers("compare", "-f", "raw", "-F", form, "a", "b")
+                self.same("compare", "-f", "raw", "-F", form, "a", "b")
+        for place in (20 << 20, (9 << 20) + 4095, 5 << 20):
+            self.our_io("b", f"write -P 77 {place} 1")
+            for _ in range(5):
+                self.same("compare", "-f", "raw", "-F", "qcow2", "a", "b", status=1)
+
+    def test_packed_among_plain(self):
+        """Two threads begin, and leave the rest to requests where something comes that is packed."""
+        (self.dir / "a").write_bytes(os.urandom(4 << 20) + b"abcd" * (1 << 20) + os.urandom(4 << 20))
+        self.peers("create", "-f", "qcow2", "b", "12M")
+        self.ours("convert", "-c", "-n", "-f", "raw", "-O", "qcow2", "a", "b")
+        self.our_io("b", "write -P 3 0 3M", "write -z 9M 1M", "write -P 4 11M 1M")
+        self.ours("convert", "-f", "qcow2", "-O", "raw", "b", "c")
+        self.peers("compare", "-f", "qcow2", "-F", "raw", "b", "c")
+        self.same("compare", "-f", "qcow2", "-F", "raw", "b", "c")
+
+    def test_room_that_was_never_written(self):
+        """A large image whose room is all there as holes of the file is not read to find out that it is zeros."""
+        self.ours("create", "-f", "qcow2", "-o", "preallocation=metadata", "a", "256G")
+        self.our_io("a", "write -P 1 100G 1M")
+        self.same("compare", "a", "a")
+        self.ours("convert", "-O", "qcow2", "a", "b")
+        self.assertLess((self.dir / "b").stat().st_blocks * 512, 3 << 20)
+        self.same("compare", "a", "b")
 
     def test_direct(self):
         self.ours("create", "-f", "raw", "a", "1M")
