@@ -472,14 +472,23 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
         !opt_bool(options, "cache.no-flush", &no_flush, e))
         return false;
     free(locking);
+    bool native = aio && !strcmp(aio, "native"), good = !aio || native || !strcmp(aio, "threads") || !strcmp(aio, "io_uring");
+    if (!good)
+        err_set(e, EINVAL, "Parameter 'aio' does not accept value '%s'", aio);
+    else if (native && !direct)
+        good = err_set(e, EINVAL, "aio=native was specified, but it requires cache.direct=on, which was not specified.");
     free(aio);
+    if (!good) {
+        free(filename);
+        return false;
+    }
     bool by_option = filename;
     if (filename) {
         free(n->filename);
         n->filename = filename;
     }
     if (!n->filename)
-        return err_set(e, EINVAL, "A file name is missing: the file driver needs 'filename'");
+        return err_set(e, EINVAL, "The 'file' block driver requires a file name");
     if (!node_may_open(n, e))
         return false;
     struct file *s = xcalloc(1, sizeof(*s));

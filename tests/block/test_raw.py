@@ -143,6 +143,48 @@ class Raw(ImageTest):
                 self.same(*args, status=1)
         self.same("check", "-f", "raw", "a", status=63)
 
+    def test_options_refused(self):
+        """Words of qemu-img that are wrong, refused as the peer refuses them."""
+        self.ours("create", "-f", "qcow2", "a", "1M")
+        secret = "secret,id=s,data=abc"
+        self.ours("create", "-f", "qcow2", "--object", secret, "-o", "encrypt.format=aes,encrypt.key-secret=s", "b", "1M")
+        ours, peers = (run("info", "--output=json", "b").out for run in (self.ours, self.peers))
+        self.assertEqual(ours, peers)  # the members in their order, too
+        for args in (("info", 'json:{"driver":"qcow2"}'), ("info", 'json:{"driver":"file"}'), ("info", "--object", "foo", "a"),
+                     ("info", "--image-opts", "driver=qcow2,file.filename=a,file.aio=native"),
+                     ("create", "--object", "secret,id=x", "x", "1M"), ("create", "-f", "qcow2", "-o", "lazy_refcounts=maybe", "x", "1M"),
+                     ("create", "-f", "qcow2", "-b", "x", "-F", "qcow2", "x"), ("measure", "-O", "qcow2", "-l", "x"),
+                     ("bitmap",), ("bitmap", "a"), ("convert", "-l", "snapshot.foo=1", "a", "x"),
+                     ("convert", "-O", "qcow2", "-o", "nosuch=1", "a", "x"), ("convert", "-O", "qcow2", "-o", "backing_file=a", "a", "x"),
+                     ("convert", "-B", "a", "-F", "qcow2", "-O", "raw", "a", "x"), ("convert", "-m", "foo", "a", "x"),
+                     ("dd", "-O", "nosuch", "if=a", "of=x"), ("bench", "-c", "foo", "a"), ("bench", "-d", "foo", "a"),
+                     ("bench", "-S", "foo", "a"), ("bench", "-w", "--pattern", "300", "a"), ("bench", "-t", "foo", "a"), ("--foo",)):
+            with self.subTest(args=args):
+                self.same(*args, status=1)
+
+    def test_commands_refused(self):
+        """Words of qemu-io and qemu-nbd that are wrong."""
+        self.ours("create", "-f", "raw", "a", "1M")
+        lines = ("read -Z 0 512", "read -l 4k 0 512", "read 9E 512", "aio_write -z 0 1k 2k", "truncate -m foo 2M", "truncate", "map 1",
+                 "reopen -c foo", "reopen -r -w", "reopen -Z", "sleep foo", "sigraise foo", "help nosuch", "alloc 0 foo", "info")
+        runs = [("qemu-io", "-f", "raw", "-c", line, "a") for line in lines]
+        runs += [("qemu-io", "-f", "raw", *option, "-c", "length", "a") for option in (("-k",), ("-i", "native"), ("-i", "foo"), ("-d", "foo"))]
+        runs += [("qemu-io", "-c", "open -Z a")]
+        runs += [("qemu-nbd", *words) for words in (("--aio=foo", "a"), ("--image-opts", "-f", "raw", "a"), ("-n", "--cache=none", "a"))]
+        for program, *words in runs:
+            with self.subTest(program=program, words=words):
+                ours, peers = (run(*words, program=program, status=None) for run in (self.ours, self.peers))
+                self.assertEqual((ours.status, ours.out), (peers.status, peers.out))
+                self.assertEqual(ours.err.splitlines()[:1], peers.err.splitlines()[:1])
+
+    def test_many_commands(self):
+        """As many -c as there are."""
+        self.ours("create", "-f", "raw", "a", "1M")
+        self.our_io("a", *["write -q 0 512"] * 400, "write -P 9 0 512", options=("-f", "raw"))
+        self.peer_io("a", "read -P 9 0 512", options=("-f", "raw"))
+        self.our_io("a", "close", "open -s a", "write -P 8 0 512", options=("-f", "raw"))
+        self.peer_io("a", "read -P 9 0 512", options=("-f", "raw"))
+
     def test_convert_dd_compare(self):
         self.ours("create", "-f", "raw", "a", "10M")
         self.our_io("a", "write -P 1 64k 1M", "write -P 2 5M 8k", options=("-f", "raw"))

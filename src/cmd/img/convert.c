@@ -566,7 +566,7 @@ int img_convert(struct img *m)
         return img_fail(m, "--target-image-opts requires use of -n flag");
     if (m->copy_offload && (m->compress || m->has_sparse))
         return img_fail(m, "Cannot enable copy offloading when -%c is used", m->compress ? 'c' : 'S');
-    if (m->backing && !m->backing_format)
+    if ((m->backing || json_get(m->options, "backing_file")) && !m->backing_format && !json_get(m->options, "backing_fmt"))
         return img_fail(m, "Use of backing file requires explicit backing format");
     if (m->has_sparse && (m->sparse % MIN_SPARSE || m->sparse > MAX_SPARSE))
         return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 16777216. Select 0 to disable sparse detection (fully allocates output).");

@@ -93,13 +93,13 @@ static struct json *info_json(const char *filename, struct node *n, const struct
     json_set_string(o, "format", node_format(n));
     if (i->actual_size != UINT64_MAX)
         json_set_int(o, "actual-size", (s64)i->actual_size);
-    if (i->encrypted)
-        json_set_bool(o, "encrypted", true);
     if (i->specific) {
         struct json *s = json_set(o, "format-specific", json_object());
         json_set_string(s, "type", node_format(n));
         json_set(s, "data", json_copy(i->specific));
     }
+    if (i->encrypted)
+        json_set_bool(o, "encrypted", true);
     if (i->full_backing)
         json_set_string(o, "full-backing-filename", i->full_backing);
     if (i->backing)
@@ -479,6 +479,8 @@ int img_measure(struct img *m)
 {
     if (m->size && m->nfiles)
         return img_fail(m, "--size N cannot be used together with a filename.");
+    if (!m->nfiles && (m->image_opts || m->format || m->snapshot))
+        return img_fail(m, "--image-opts, -f, and -l require a filename argument.");
     if (!m->size == !m->nfiles || m->nfiles > 1)
         return img_fail(m, "Either --size N or one filename must be specified.");
     struct node *n = NULL;
