@@ -3,6 +3,7 @@
 BUILD ?= build
 PREFIX ?= /usr/local
 TIME ?= 60
+WHAT ?= run
 
 MESON_OPTIONS ?=
 export PYTHONDONTWRITEBYTECODE = 1
@@ -31,7 +32,7 @@ asan ubsan tsan:
 
 bench: all
 	@scripts/setup bench
-	@bench/run --build $(BUILD) $(BENCH)
+	@bench/$(WHAT) --build $(BUILD) $(BENCH)
 
 demo:
 	@scripts/demo --build $(BUILD)
@@ -52,6 +53,7 @@ help:
 	'make check      unit, IR, differential and user-mode tests, with gcc and clang' \
 	'make check-full the same, the long tests, and the sanitizer builds' \
 	'make bench      side by side with qemu-aarch64 and native; BENCH="--only calls --runs 3"' \
+	'                WHAT=machines: whole machines; WHAT=images: disk images' \
 	'make demo       fetch arm64 programs from Debian and run them' \
 	'make fuzz       every fuzz target for TIME=60 seconds; TARGET=name (or FORMAT=qcow2) for one' \
 	'make asan       build/asan: unit tests and user programs under AddressSanitizer; also ubsan, tsan' \

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "accel/engine_impl.h"
+#include "accel/jumps.h"
 #include "accel/mmu.h"
 #include "accel/tlb.h"
 #include "cpu/system.h"
@@ -82,7 +83,7 @@ void engine_check_landings(struct engine *en)
     pthread_mutex_unlock(&en->lock);
 }
 
-/* Frees all code again and again, for tests. */
+/* Frees all code, and has it be cold, again and again, for tests. */
 static void *stress(void *opaque)
 {
     struct engine *en = opaque;
@@ -92,6 +93,7 @@ static void *stress(void *opaque)
         pthread_mutex_lock(&en->lock);
         cache_flush(&en->cache);
         engine_ask_flush(en);
+        cold_again(en);
         pthread_mutex_unlock(&en->lock);
     }
     return NULL;
@@ -144,6 +146,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->invalid.limit = LIFT_SITES;
     compiler_init(&en->compiler);
     hot_init(en);
+    cold_init(en);
     if (opts->kind == ENGINE_JIT && opts->hot_at_once && !opts->one_insn)
         en->threshold = en->opts.hot_after;
     collect_helpers(en);
@@ -157,6 +160,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
         perf_close(&en->perf);
         compiler_free(&en->compiler);
+        cold_free(en);
         hot_free(en);
         free(en->helper_fns);
         free(en->flags_at);
@@ -179,6 +183,7 @@ void engine_free(struct engine *en)
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
     sampled_stop(en);
+    cold_free(en);
     hot_free(en);
     perf_close(&en->perf);
     cache_free(&en->cache);
@@ -193,16 +198,16 @@ void engine_free(struct engine *en)
 static void prepare_machine(struct vcpu *cpu)
 {
     engine_cpu(cpu)->mmu = mmu_new(cpu);
-    tlb_init(cpu);
-    tlb_select_jumps(cpu);
+    engine_cpu(cpu)->tlb = tlb_new(cpu);
+    engine_cpu(cpu)->jumps = jumps_new(cpu);
+    jumps_select(cpu);
 }
 
 struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
 {
     struct vcpu *cpu = xcalloc(1, sizeof(*cpu));
     struct engine_cpu *ec = xcalloc(1, sizeof(*ec));
-    size_t size = sizeof(struct ir_env) + ir_tlb_at(en->isa->slots.size) +
-                  (en->opts.memory ? sizeof(struct ir_tlb) : 0);
+    size_t size = sizeof(struct ir_env) + en->isa->slots.size;
     struct ir_env *env = aligned_alloc(64, ALIGN_UP(size, (size_t)64));
     if (!env)
         abort();
@@ -213,8 +218,10 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     for (unsigned i = 0; i < IR_HEAT_COUNTERS; i++)
         env->heat[i] = (s32)en->threshold;
     if (!en->opts.memory)
-        env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+        env->jumps = ir_jumps_new();
+    ec->no_jumps = true;
     env->c_call[IR_CALL_MMU] = tlb_access;
+    env->c_call[IR_CALL_POLL] = jit_leave;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     env->fp_push = en->opts.kind != ENGINE_INTERP ? en->host->fp_push : fp_nothing;
@@ -251,12 +258,19 @@ static void add_counted(const struct engine_cpu *ec, u64 *counted)
         counted[i] += ec->vcpu->env->counted[i];
 }
 
+static void add_events(const struct engine_cpu *ec, u64 *events)
+{
+    for (unsigned i = 0; i < EVENTS; i++)
+        events[i] += ec->events[i];
+}
+
 void vcpu_free(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     pthread_mutex_lock(&en->lock);
     add_counted(ec, en->stat_counted);
+    add_events(ec, en->stat_events);
     *ec->prev = ec->next;
     if (ec->next)
         ec->next->prev = ec->prev;
@@ -271,9 +285,9 @@ void vcpu_free(struct vcpu *cpu)
     interp_machine_free(ec);
     if (cpu->system)
         cpu->isa->system->free(cpu);
-    if (cpu->engine->opts.memory)
-        tlb_free_jumps(ec);
-    else
+    tlb_free(ec->tlb);
+    jumps_free(ec->jumps);
+    if (!cpu->engine->opts.memory)
         free(cpu->env->jumps);
     free(cpu->env);
     free(ec);
@@ -310,8 +324,8 @@ static void resync(struct vcpu *cpu)
     cpu->env->key = key;
     if (!cpu->engine->opts.memory)
         engine_cpu_flush(cpu->engine, engine_cpu(cpu));
-    else if (cpu->engine->opts.kind != ENGINE_INTERP && tlb_select_jumps(cpu))
-        engine_drop_predictions(cpu);
+    else if (cpu->engine->opts.kind != ENGINE_INTERP)
+        jumps_select(cpu);
 }
 
 /* Have the instruction translated again, by another recipe. False when it was known already. */
@@ -413,8 +427,6 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
         if (!cpu->engine->opts.memory && met_tag(cpu))
             return true;
         *exit = engine_cpu(cpu)->fault;
-        if (cpu->engine->opts.kind == ENGINE_INTERP)
-            exit->sig = exit->sicode = 0; /* a guarded copy does not say */
         exit->kind = VCPU_EXIT_FAULT;
         exit->addr = env->exit_addr;
         exit->access = env->exit_code;
@@ -526,7 +538,7 @@ static void print_hot(const struct engine *en, FILE *to)
 
 static void print_counted(struct engine *en, FILE *to)
 {
-    static const char *const kinds[] = {"first translations", "hot regions", "hot regions that loop or call"};
+    static const char *const kinds[] = {"the interpreter", "first translations", "hot regions", "hot regions that loop or call"};
     u64 counted[IR_COUNTERS], all = 0;
     pthread_mutex_lock(&en->lock);
     memcpy(counted, en->stat_counted, sizeof(counted));
@@ -538,6 +550,35 @@ static void print_counted(struct engine *en, FILE *to)
     fprintf(to, "instructions run    %" PRIu64 "\n", all);
     for (unsigned i = 0; i < IR_COUNTERS && all; i++)
         fprintf(to, "  in %-30s %5.1f %%\n", kinds[i], 100.0 * (double)counted[i] / (double)all);
+}
+
+static void print_events(struct engine *en, FILE *to)
+{
+    static const char *const names[EVENTS] = {
+        "entries into code", "look-ups of code", "accesses in C", "page walks",
+        "context switches", "TLB flushes", "look-ups emptied", "exits to C",
+    };
+    u64 events[EVENTS];
+    pthread_mutex_lock(&en->lock);
+    memcpy(events, en->stat_events, sizeof(events));
+    for (const struct engine_cpu *ec = en->cpus; ec; ec = ec->next)
+        add_events(ec, events);
+    pthread_mutex_unlock(&en->lock);
+    for (unsigned i = 0; i < EVENTS; i++)
+        fprintf(to, "%-19s %" PRIu64 "\n", names[i], events[i]);
+}
+
+void engine_report(struct engine *en, u32 class, void (*print)(struct engine *en, FILE *to))
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = log_on(class) ? open_memstream(&text, &len) : NULL;
+    if (!f)
+        return;
+    print(en, f);
+    fclose(f);
+    log_print(class, "%s", text);
+    free(text);
 }
 
 void engine_stats(struct engine *en, FILE *to)
@@ -555,6 +596,8 @@ void engine_stats(struct engine *en, FILE *to)
     print_hot(en, to);
     if (en->opts.count_insns)
         print_counted(en, to);
+    if (en->opts.memory)
+        print_events(en, to);
     if (en->opts.lockstep_ms)
         fprintf(to, "regions compared    %" PRIu64 ", and %" PRIu64 " hot ones\n", en->stat_compared[0],
                 en->stat_compared[1]);

@@ -250,7 +250,10 @@ static void hang_up(struct chardev *c)
     watch_out(c, false);
     pthread_mutex_lock(&c->lock);
     char_host_close(&c->host, c->host.kind != CHAR_STDIO);
-    c->len = c->head = 0;
+    if (c->host.out < 0)
+        c->len = c->head = 0;
+    else if (c->len) /* the input alone has ended: who spoke last is answered */
+        post(c);
     pthread_mutex_unlock(&c->lock);
     tell(c, CHAR_CLOSED);
 }

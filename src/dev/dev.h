@@ -88,6 +88,13 @@ struct dev_class {
      * window. From any thread, under no lock of this device. */
     void (*message)(struct dev *d, u32 source, u64 offset, u32 data);
 
+    /* For monitors, on the loop's thread: which of their subjects it is one of, what they show of it in QMP's form (the caller
+     * frees it), and what they tell it: a balloon the bytes that the guest is to keep, a network card whether its link is up, a disk its new
+     * size. */
+    const char *subject; /* "pci", "blockstats", "balloon", "link"; NULL: none */
+    struct json *(*show)(struct dev *d);
+    void (*order)(struct dev *d, u64 value);
+
     /* Of devices that users add: which group they are listed in. */
     const char *category;
 
@@ -112,7 +119,10 @@ struct dev_env {
     struct vclock *clock;
     struct loop *loop;
     unsigned cpus;
+    u64 ram; /* bytes */
     void (*request)(void *opaque, enum dev_request r); /* any thread */
+    /* An event of QMP, for monitors; takes `data` over. On the loop's thread. */
+    void (*tell)(void *opaque, const char *event, struct json *data);
     /* Does the RTC follow the host's clock? Its value at 0 of the virtual clock, in seconds. */
     s64 epoch;
     /* "class.property=value": what users want of all devices of a class. */

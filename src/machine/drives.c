@@ -167,7 +167,7 @@ static void add(struct machine *m, struct dev *d)
     m->setup.devs = d;
 }
 
-/* The device on a card, which is in the machine before the card is. */
+/* The device on a card, which is in the machine right behind it. */
 static struct dev *make_inner(struct machine *m, const struct dev *card)
 {
     if (!card->class->inner)
@@ -207,6 +207,11 @@ static struct dev *make_device(struct machine *m, const struct machine_device *o
                 (!inner || (dev_start(inner, e) && c->plug(d, inner, e))) && dev_start(d, e) &&
                 plug(m, d, option(o->words, o->count, "bus"), e);
     return good ? d : NULL;
+}
+
+struct dev *machine_on_card(struct dev *d)
+{
+    return d->class->inner ? d->next : d;
 }
 
 bool machine_make_devices(struct machine *m, struct err *e)

@@ -27,6 +27,11 @@ static void dev_request(void *opaque, enum dev_request r)
     machine_request(opaque, r == DEV_REQUEST_OFF ? MACHINE_OFF : MACHINE_GUEST_RESET);
 }
 
+static void dev_tell(void *opaque, const char *event, struct json *data)
+{
+    machine_tell(opaque, event, data);
+}
+
 static void mux_quits(void *opaque)
 {
     machine_request(opaque, MACHINE_QUIT);
@@ -104,7 +109,7 @@ static bool make_board(struct machine *m, struct err *e)
 static void fill_env(struct machine *m)
 {
     m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop,
-                              .cpus = m->opts->cpus, .request = dev_request,
+                              .cpus = m->opts->cpus, .ram = m->opts->ram, .request = dev_request, .tell = dev_tell,
                               .epoch = m->opts->epoch, .globals = m->opts->globals,
                               .global_count = m->opts->global_count, .opaque = m};
 }
@@ -248,10 +253,20 @@ void machine_listen(struct machine *m, struct machine_listener *l)
     m->listeners = l;
 }
 
-static void tell(struct machine *m, const char *name, const char *cause)
+void machine_tell(struct machine *m, const char *event, struct json *data)
 {
     for (struct machine_listener *l = m->listeners; l; l = l->next)
-        l->event(l, name, cause);
+        l->event(l, event, data);
+    json_free(data);
+}
+
+/* A reset or the end. */
+static void tell_cause(struct machine *m, const char *event, const char *cause)
+{
+    struct json *data = json_object();
+    json_set_bool(data, "guest", !strncmp(cause, "guest-", 6));
+    json_set_string(data, "reason", cause);
+    machine_tell(m, event, data);
 }
 
 static void stop_as(struct machine *m, enum machine_state as)
@@ -259,7 +274,7 @@ static void stop_as(struct machine *m, enum machine_state as)
     m->stopped = true;
     m->state = as;
     machine_pause_cpus(m);
-    tell(m, "STOP", NULL);
+    machine_tell(m, "STOP", NULL);
 }
 
 void machine_stop(struct machine *m)
@@ -276,7 +291,7 @@ bool machine_cont(struct machine *m, struct err *e)
         return err_set(e, EPERM, "Resetting the Virtual Machine is required");
     m->stopped = false;
     machine_resume_cpus(m);
-    tell(m, "RESUME", NULL);
+    machine_tell(m, "RESUME", NULL);
     return true;
 }
 
@@ -330,7 +345,7 @@ static bool serve(struct machine *m, struct err *e)
     u32 r = atomic_exchange(&m->requests, 0);
     const char *end = end_cause(m, r);
     if (end) {
-        tell(m, "SHUTDOWN", end);
+        tell_cause(m, "SHUTDOWN", end);
         m->over = !m->opts->no_shutdown || r & (MACHINE_QUIT | MACHINE_KILLED);
         if (!m->over)
             stop_as(m, MACHINE_SHUTDOWN);
@@ -338,14 +353,14 @@ static bool serve(struct machine *m, struct err *e)
     }
     if (r & MACHINE_POWER_KEY) {
         press_power_key(m);
-        tell(m, "POWERDOWN", NULL);
+        machine_tell(m, "POWERDOWN", NULL);
     }
     if (!(r & (MACHINE_RESET | MACHINE_GUEST_RESET)))
         return true;
     bool good = start(m, e);
     if (m->state == MACHINE_SHUTDOWN)
         m->state = MACHINE_PAUSED;
-    tell(m, "RESET", r & MACHINE_GUEST_RESET ? "guest-reset" : "host-qmp-system-reset");
+    tell_cause(m, "RESET", r & MACHINE_GUEST_RESET ? "guest-reset" : "host-qmp-system-reset");
     return good;
 }
 

@@ -103,13 +103,14 @@ void machine_request(struct machine *m, enum machine_request r);
 /* Run until the end. False: it failed to start again after a reset. */
 bool machine_run(struct machine *m, struct err *e);
 
-/* Who wants to know what happens: "STOP", "RESUME", "RESET", "POWERDOWN", "SHUTDOWN", as QMP names it; the cause of a
- * reset or the end is QMP's ShutdownCause, else NULL. On the loop's thread. */
+/* Who wants to know what happens: events and their data (NULL: none) as QMP has them. On the loop's thread. */
 struct machine_listener {
-    void (*event)(struct machine_listener *l, const char *name, const char *cause);
+    void (*event)(struct machine_listener *l, const char *name, const struct json *data);
     struct machine_listener *next;
 };
 void machine_listen(struct machine *m, struct machine_listener *l);
+/* Something has happened; takes `data` over. */
+void machine_tell(struct machine *m, const char *event, struct json *data);
 
 /* On the loop's thread: vCPUs and clock stand still, and go on. */
 void machine_stop(struct machine *m);
@@ -133,6 +134,8 @@ struct loop *machine_loop(struct machine *m);
 struct dev *machine_dev(struct machine *m, const char *name);
 struct dev *machine_devs(struct machine *m); /* the first of all: the board's, and what users added */
 struct dev *machine_device(struct machine *m, size_t i); /* of machine_opts.devices */
+/* The device on a card; of what is no card, the device itself. */
+struct dev *machine_on_card(struct dev *d);
 struct node *machine_drive(struct machine *m, size_t i); /* of machine_opts.drives; NULL: one above has it */
 struct mem_space *machine_memory(struct machine *m);
 struct mem_range *machine_memory_tree(struct machine *m);

@@ -48,6 +48,8 @@ enum mem_result mem_dma_write(struct mem_space *s, u64 addr, const void *from, u
  * having written there a device says so. */
 void *mem_dma_map(struct mem_space *s, u64 addr, u64 len, bool write, u64 *got);
 void mem_dma_written(struct mem_space *s, u64 addr, u64 len);
+/* A copy to or from such memory. CPUs may change it meanwhile: what is copied then is the guest's concern. */
+void mem_dma_copy(void *to, const void *from, u64 len);
 /* mem_dma_write() past the protection of ROM: for firmware and images. */
 enum mem_result mem_load(struct mem_space *s, u64 addr, const void *from, u64 len);
 

@@ -1,9 +1,8 @@
-/* Commands of QMP about the host's side of devices, and about memory. */
+/* Commands of QMP about character devices, and about memory. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/mem.h"
 #include "cpu/system.h"
@@ -21,105 +20,6 @@ struct json *qmp_do_query_chardev(struct monitor *m, const struct json *args, st
         json_set_owned(j, "filename", char_describe(c));
         json_set_bool(j, "frontend-open", char_is_used(c));
         json_push(list, j);
-    }
-    return list;
-}
-
-/* ---- images ---- */
-
-static struct json *image_info(struct node *n)
-{
-    struct json *j = json_object();
-    struct node *backing = node_backing(n);
-    struct stat st;
-    json_set_string(j, "filename", node_filename(n));
-    json_set_string(j, "format", node_format(n));
-    json_set_int(j, "virtual-size", (s64)node_size(n));
-    if (!stat(node_filename(n), &st))
-        json_set_int(j, "actual-size", (s64)st.st_blocks * 512);
-    if (backing) {
-        json_set_string(j, "backing-filename", node_filename(backing));
-        json_set_string(j, "full-backing-filename", node_filename(backing));
-        json_set_string(j, "backing-filename-format", node_format(backing));
-        json_set(j, "backing-image", image_info(backing));
-    }
-    return j;
-}
-
-static struct json *medium_info(struct node *n, const struct machine_drive *d)
-{
-    static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr", "write_threshold"};
-    struct json *j = json_object(), *cache;
-    s64 depth = 0;
-    for (struct node *b = node_backing(n); b; b = node_backing(b))
-        depth++;
-    json_set_string(j, "file", node_filename(n));
-    if (d->options)
-        json_set_string(j, "node-name", d->id);
-    json_set_bool(j, "ro", node_read_only(n));
-    json_set_string(j, "drv", node_format(n));
-    if (depth)
-        json_set_string(j, "backing_file", node_filename(node_backing(n)));
-    json_set_int(j, "backing_file_depth", depth);
-    json_set_bool(j, "encrypted", false);
-    json_set_string(j, "detect_zeroes", "off");
-    for (unsigned i = 0; i < ARRAY_LEN(limits); i++)
-        json_set_int(j, limits[i], 0);
-    json_set(j, "image", image_info(n));
-    cache = json_set(j, "cache", json_object());
-    json_set_bool(cache, "writeback", !(d->flags & OPEN_WRITE_THROUGH));
-    json_set_bool(cache, "direct", d->flags & OPEN_NO_CACHE);
-    json_set_bool(cache, "no-flush", d->flags & OPEN_NO_FLUSH);
-    return j;
-}
-
-/* The device that a drive is in; NULL: none. */
-static const char *user_of(struct monitor *m, const struct machine_drive *d, char **path)
-{
-    const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->device_count; i++) {
-        for (size_t k = 1; k < o->devices[i].count; k++) {
-            const char *word = o->devices[i].words[k];
-            struct dev *dev = !strncmp(word, "drive=", 6) && !strcmp(word + 6, d->id) ? machine_device(m->machine, i) : NULL;
-            if (dev)
-                return monitor_dev_id(m, dev) ? monitor_dev_id(m, dev) : (*path = monitor_dev_path(m, dev));
-        }
-    }
-    return NULL;
-}
-
-struct json *qmp_do_query_block(struct monitor *m, const struct json *args, struct err *e)
-{
-    struct json *list = json_list();
-    const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->drive_count; i++) {
-        const struct machine_drive *d = &o->drives[i];
-        char *path = NULL;
-        const char *user = user_of(m, d, &path);
-        if (!machine_drive(m->machine, i) || (d->options && !user))
-            continue; /* an image that nobody shows to the guest */
-        struct json *j = json_object();
-        json_set_string(j, "device", d->options ? "" : d->id);
-        if (user)
-            json_set_string(j, "qdev", user);
-        free(path);
-        json_set_string(j, "type", "unknown");
-        json_set_bool(j, "removable", false);
-        json_set_bool(j, "locked", false);
-        json_set(j, "inserted", medium_info(machine_drive(m->machine, i), d));
-        json_set_string(j, "io-status", "ok");
-        json_push(list, j);
-    }
-    return list;
-}
-
-struct json *qmp_do_query_named_block_nodes(struct monitor *m, const struct json *args, struct err *e)
-{
-    struct json *list = json_list();
-    const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->drive_count; i++) {
-        if (machine_drive(m->machine, i))
-            json_push(list, medium_info(machine_drive(m->machine, i), &o->drives[i]));
     }
     return list;
 }

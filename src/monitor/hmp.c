@@ -83,8 +83,12 @@ static bool help(struct hmp_call *h, struct err *e);
 static bool info(struct hmp_call *h, struct err *e);
 
 const struct hmp_command hmp_commands[] = {
+    {"balloon", "target", "request VM to change its memory allocation (in MB)", hmp_balloon},
+    {"block_resize", "device size", "resize a block image", hmp_block_resize},
     {"cont|c", "", "resume emulation", cont, true},
     {"cpu", "index", "set the default CPU", cpu},
+    {"device_add", "driver[,prop=value][,...]", "add device, like -device on the command line", hmp_device_add},
+    {"device_del", "device", "remove device", hmp_device_del},
     {"gpa2hva", "addr", "print the host virtual address corresponding to a guest physical address", hmp_gpa2hva},
     {"gva2gpa", "addr", "print the guest physical address corresponding to a guest virtual address", hmp_gva2gpa},
     {"help|?", "[cmd]", "show the help", help},
@@ -95,6 +99,7 @@ const struct hmp_command hmp_commands[] = {
     {"pmemsave", "addr size file", "save to disk physical memory dump starting at 'addr' of size 'size'", hmp_pmemsave},
     {"print|p", "/fmt expr", "print expression value (use $reg for CPU register access)", hmp_print},
     {"quit|q", "", "quit the emulator", quit, true},
+    {"set_link", "name on|off", "change the link status of a network adapter", hmp_set_link},
     {"stop|s", "", "stop emulation", stop, true},
     {"system_powerdown", "", "send system power down event", powerdown, true},
     {"system_reset", "", "reset the system", reset, true},

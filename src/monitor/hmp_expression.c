@@ -64,7 +64,7 @@ static bool number(struct parser *p, u64 *value)
     if (errno == ERANGE)
         return fail(p, "number too large");
     if (end == p->at)
-        return fail(p, "invalid char in expression");
+        return err_set(p->e, EINVAL, "invalid char '%c' in expression", *p->at);
     p->at = end;
     return true;
 }

@@ -28,6 +28,20 @@ const struct hmp_command *hmp_find(const struct hmp_command *table, const char *
 /* An expression of C's operators + - * / % & | ^ ~, numbers, characters and $registers at *at, which moves on. */
 bool hmp_expression(struct hmp_call *h, const char **at, u64 *value, struct err *e);
 
+/* A command of QMP that says nothing when it is done; takes its arguments over. What is wrong begins with "Error: ". */
+bool hmp_order(struct hmp_call *h, const char *command, struct json *args, struct err *e);
+/* Its words, taken apart where it is white: at most `max`, the rest is the last. Freed with `copy`. */
+unsigned hmp_words(const char *args, char *words[], unsigned max, char **copy);
+
+bool hmp_balloon(struct hmp_call *h, struct err *e);
+bool hmp_block_resize(struct hmp_call *h, struct err *e);
+bool hmp_device_add(struct hmp_call *h, struct err *e);
+bool hmp_device_del(struct hmp_call *h, struct err *e);
+bool hmp_set_link(struct hmp_call *h, struct err *e);
+bool hmp_info_balloon(struct hmp_call *h, struct err *e);
+bool hmp_info_blockstats(struct hmp_call *h, struct err *e);
+bool hmp_info_pci(struct hmp_call *h, struct err *e);
+
 bool hmp_x(struct hmp_call *h, struct err *e);
 bool hmp_xp(struct hmp_call *h, struct err *e);
 bool hmp_print(struct hmp_call *h, struct err *e);

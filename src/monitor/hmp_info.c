@@ -163,20 +163,6 @@ static bool info_chardev(struct hmp_call *h, struct err *e)
     return true;
 }
 
-/* The device that uses a network; NULL: none. */
-static struct dev *card_of(struct monitor *m, const char *netdev)
-{
-    const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->device_count; i++) {
-        for (size_t k = 1; k < o->devices[i].count; k++) {
-            const char *word = o->devices[i].words[k];
-            if (!strncmp(word, "netdev=", 7) && !strcmp(word + 7, netdev))
-                return machine_device(m->machine, i);
-        }
-    }
-    return NULL;
-}
-
 static void show_network(FILE *out, const char *before, const struct net_opts *n)
 {
     static const char *const kinds[] = {[NET_USER] = "user", [NET_TAP] = "tap", [NET_STREAM] = "stream", [NET_DGRAM] = "dgram"};
@@ -191,7 +177,7 @@ static bool info_network(struct hmp_call *h, struct err *e)
 {
     const struct machine_opts *o = machine_options(h->m->machine);
     for (size_t i = 0; i < o->netdev_count; i++) {
-        struct dev *card = card_of(h->m, o->netdevs[i].id);
+        struct dev *card = monitor_user_of(h->m, "netdev", o->netdevs[i].id);
         if (!card) {
             show_network(h->out, "", &o->netdevs[i]);
             continue;
@@ -334,7 +320,9 @@ static bool info_history(struct hmp_call *h, struct err *e)
 }
 
 const struct hmp_command hmp_infos[] = {
+    {"balloon", "", "show balloon information", hmp_info_balloon, true},
     {"block", "[-n] [device]", "show info of one block device or all block devices (-n: show named nodes)", info_block},
+    {"blockstats", "", "show block device statistics", hmp_info_blockstats, true},
     {"chardev", "", "show the character devices", info_chardev, true},
     {"cpus", "", "show infos for each CPU", info_cpus, true},
     {"history", "", "show the command line history", info_history, true},
@@ -344,6 +332,7 @@ const struct hmp_command hmp_infos[] = {
     {"mtree", "[-f]", "show memory tree (-f: dump flat view for address spaces)", info_mtree},
     {"name", "", "show the current VM name", info_name, true},
     {"network", "", "show the network state", info_network, true},
+    {"pci", "", "show PCI info", hmp_info_pci, true},
     {"qom-tree", "[path]", "show QOM composition tree", info_qom_tree},
     {"qtree", "", "show device tree", info_qtree, true},
     {"registers", "[-a|vcpu]", "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query)",

@@ -34,6 +34,10 @@ bool monitor_read_virtual(struct monitor *m, unsigned cpu, u64 addr, void *to, u
 
 /* The path of a device in the tree of objects: "/machine/peripheral/disk0". The caller frees it. */
 char *monitor_dev_path(struct monitor *m, const struct dev *d);
+/* The first device of this subject (see dev.h) behind `after`, or of all; NULL: there is none. */
+struct dev *monitor_next(struct monitor *m, const char *subject, const struct dev *after);
+/* The device that a user added with "key=value", as drive=ID; NULL: none. */
+struct dev *monitor_user_of(struct monitor *m, const char *key, const char *value);
 /* The name that a user gave a device; NULL: none. */
 const char *monitor_dev_id(struct monitor *m, const struct dev *d);
 

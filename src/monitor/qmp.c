@@ -63,7 +63,7 @@ static void greet(struct qmp *q)
     put(q, j);
 }
 
-static void event(struct machine_listener *l, const char *name, const char *cause)
+static void event(struct machine_listener *l, const char *name, const struct json *data)
 {
     struct qmp *q = container_of(l, struct qmp, listener);
     struct timespec t;
@@ -74,11 +74,8 @@ static void event(struct machine_listener *l, const char *name, const char *caus
     json_set_int(stamp, "seconds", t.tv_sec);
     json_set_int(stamp, "microseconds", t.tv_nsec / 1000);
     json_set_string(j, "event", name);
-    if (cause) {
-        struct json *data = json_set(j, "data", json_object());
-        json_set_bool(data, "guest", !strncmp(cause, "guest-", 6));
-        json_set_string(data, "reason", cause);
-    }
+    if (data)
+        json_set(j, "data", json_copy(data));
     put(q, j);
 }
 

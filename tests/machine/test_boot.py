@@ -185,13 +185,15 @@ class Drivers(unittest.TestCase):
     def setUp(self):
         self.kernel = distribution_kernel()
         tree = ROOT / "usr/lib/modules" / self.kernel.name.removeprefix("vmlinuz-")
-        found = [(f"lib/{name}.ko", next(tree.rglob(f"{name}.ko")).read_bytes()) for name in MODULES]
+        self.modules = [*MODULES, *self.more]
+        found = [(f"lib/{name}.ko", next(tree.rglob(f"{name}.ko")).read_bytes()) for name in self.modules]
         self.system = small_system(("lib", None), *found)
         scratch = tempfile.TemporaryDirectory()
         self.addCleanup(scratch.cleanup)
         self.scratch = Path(scratch.name)
 
     command = None  # another than lyre's
+    more = []       # modules
 
     def guest(self, *options):
         g = Guest("-cpu", "cortex-a57", "-m", "256", *options, kernel=self.kernel, initrd=self.system, command=self.command)
@@ -200,7 +202,7 @@ class Drivers(unittest.TestCase):
 
     def prepare(self, g):
         g.shell()
-        for command in ("mknod /dev/null c 1 3", *(f"insmod /lib/{name}.ko" for name in MODULES), "mount -t proc proc /proc",
+        for command in ("mknod /dev/null c 1 3", *(f"insmod /lib/{name}.ko" for name in self.modules), "mount -t proc proc /proc",
                         "mount -t sysfs sysfs /sys", "mount -t devtmpfs dev /dev"):
             self.assertEqual(g.run(command), [], command)
 

@@ -22,7 +22,10 @@ SAME = ["info status", "info name", "info uuid", "info kvm", "info memory_size_s
         "xp", "xp /q 0", "xp /4xw 0x44000000", "xp /3xg 0x44000000", "xp /4dh 0x44000000", "xp /3uw 0x44000000",
         "xp /3ug 0x44000000", "xp /2ob 0x44000000", "xp /4c 0x44000000", "xp /9ub 0x44000000", "xp 0x44000000",
         "xp /4xh 0x44000000", "xp /4xw 0x9000fe0", "xp /4xw 0x20000000000", "x /4xb 0x44000000", "log", "quit now",
-        "system_wakeup", "info registers"]
+        "system_wakeup", "info registers", "info pci", "info balloon", "balloon", "balloon x", "balloon 64", "set_link foo off",
+        "set_link foo", "set_link foo maybe", "block_resize foo 1M", "block_resize foo x", "device_del foo",
+        "device_add foo", "device_add pl011", "device_add virtio-rng-pci,id=x", "help balloon", "help set_link",
+        "help block_resize", "help device_add", "help info pci"]
 WORDS = [0xd503201f, 0x910003fd, 0x0a0d0927, 0x805c4100, 0xffffffff, 0, 0x12345678, 0x9abcdef0]
 
 

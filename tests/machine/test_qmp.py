@@ -174,6 +174,71 @@ class Protocol(Case):
         self.assertEqual(self.machine.process.wait(timeout=30), 0)
 
 
+class Devices(Case):
+    """What the monitor shows of devices, and tells them."""
+
+    def setUp(self):
+        super().setUp()
+        self.disk = tempfile.NamedTemporaryFile()
+        self.addCleanup(self.disk.close)
+        self.disk.truncate(1 << 20)
+        machine = qtest.Machine(
+            "-qmp", f"unix:{self.path}", "-netdev", "user,id=net", "-device", "virtio-net-pci,netdev=net,romfile=",
+            "-drive", f"if=none,id=d,format=raw,file={self.disk.name}", "-device", "virtio-blk-pci,drive=d,id=disk,addr=3.0",
+            "-device", "virtio-balloon-device,id=balloon", peer=PEER)
+        self.addCleanup(machine.__exit__)
+        self.qmp = self.client()
+        self.qmp.ask("qmp_capabilities")
+
+    def test_cards(self):
+        bus, = self.qmp.ask("query-pci")["return"]
+        cards = {c["slot"]: c for c in bus["devices"]}
+        self.assertEqual(sorted(cards), [0, 1, 3])
+        self.assertEqual({x: cards[3][x] for x in ("bus", "function", "qdev_id", "irq", "irq_pin", "class_info", "id")}, {
+            "bus": 0, "function": 0, "qdev_id": "disk", "irq": 0, "irq_pin": 1,
+            "class_info": {"class": 0x100, "desc": "SCSI controller"},
+            "id": {"vendor": 0x1af4, "device": 0x1001, "subsystem-vendor": 0x1af4, "subsystem": 2}})
+        self.assertEqual(cards[3]["regions"], [
+            {"bar": 0, "type": "io", "size": 128, "address": -1},
+            {"bar": 1, "type": "memory", "size": 4096, "address": -1, "prefetch": False, "mem_type_64": False},
+            {"bar": 4, "type": "memory", "size": 16384, "address": -1, "prefetch": True, "mem_type_64": True}])
+        self.assertEqual((cards[1]["qdev_id"], cards[0]["regions"], "irq" in cards[0]), ("", [], False))
+
+    def test_the_balloon(self):
+        q = self.qmp
+        self.assertEqual(q.ask("query-balloon")["return"], {"actual": 128 << 20})
+        self.assertEqual(q.ask("balloon", arguments={"value": 64 << 20}), {"return": {}})
+        self.assertEqual(q.ask("balloon", arguments={"value": 0})["error"]["desc"], "Parameter 'target' expects a size")
+        self.assertEqual(q.ask("query-balloon")["return"], {"actual": 128 << 20})  # no driver has done anything yet
+
+    def test_disks(self):
+        q = self.qmp
+        disk = next(x for x in q.ask("query-blockstats")["return"] if x["device"] == "d")
+        self.assertEqual(disk["qdev"], "/machine/peripheral/disk/virtio-backend")
+        self.assertEqual((disk["stats"]["rd_operations"], disk["stats"]["wr_highest_offset"], disk["stats"]["timed_stats"]), (0, 0, []))
+        self.assertEqual(next(x for x in q.ask("query-block")["return"] if x["device"] == "d")["qdev"], disk["qdev"])
+        self.assertEqual(q.ask("block_resize", arguments={"device": "d", "size": 3 << 20}), {"return": {}})
+        self.assertEqual(Path(self.disk.name).stat().st_size, 3 << 20)
+        for arguments, desc in (({"device": "x", "size": 5}, "Cannot find device='x' nor node-name=''"),
+                                ({"device": "d", "size": -5}, "Parameter 'size' expects a >0 size")):
+            self.assertEqual(q.ask("block_resize", arguments=arguments)["error"]["desc"], desc)
+
+    def test_links(self):
+        q = self.qmp
+        for name in ("net", "net"):
+            self.assertEqual(q.ask("set_link", arguments={"name": name, "up": False}), {"return": {}})
+        self.assertEqual(q.ask("set_link", arguments={"name": "x", "up": True})["error"]["class"], "DeviceNotFound")
+
+    def test_no_bus_takes_devices(self):
+        for command, arguments, desc in (
+                ("device_add", {"driver": "nope"}, "'nope' is not a valid device model name"),
+                ("device_add", {"driver": "pl011"}, "Parameter 'driver' expects a pluggable device type"),
+                ("device_add", {"driver": "virtio-rng-pci"}, "Bus 'pcie.0' does not support hotplugging"),
+                ("device_del", {"id": "disk"}, "Bus 'pcie.0' does not support hotplugging"),
+                ("device_del", {"id": "x"}, "Device 'x' not found")):
+            self.assertEqual(self.qmp.ask(command, arguments=arguments)["error"]["desc"], desc)
+
+
 class Schema:
     """What query-qmp-schema shows, and values held against it."""
 
@@ -244,7 +309,8 @@ class Introspection(Case):
     def ask_all(self, peer):
         """The answers of every query, and the schema."""
         # Our machine is one that has not begun, as the peer's is.
-        with qtest.Machine("-qmp", f"unix:{self.path}", *([] if peer else ["-S"]), peer=peer) as m:
+        with qtest.Machine("-qmp", f"unix:{self.path}", "-device", "virtio-balloon-device", *([] if peer else ["-S"]),
+                           peer=peer) as m:
             q = self.client()
             q.ask("qmp_capabilities")
             schema = q.ask("query-qmp-schema")["return"]
@@ -321,6 +387,45 @@ class Running(Case):
             g.shell()
             q.ask("quit")
             q.until("SHUTDOWN")
+            self.assertEqual(g.end(), 0)
+
+
+@unittest.skipIf(PEER, "its kernels are for the product")
+class Drivers(Case):
+    """What the guest makes of it."""
+
+    def test_devices_under_way(self):
+        boot = test_boot.Drivers()
+        boot.more = ["virtio_balloon"]
+        if not test_boot.distribution_kernel():
+            self.skipTest("no linux-image-arm64; scripts/fetch-debian gets it")
+        boot.setUp()
+        self.addCleanup(boot.doCleanups)
+        disk = boot.scratch / "disk"
+        disk.write_bytes(bytes(4 << 20))
+        with boot.guest("-qmp", f"unix:{self.path}", "-drive", f"if=virtio,format=raw,file={disk}", "-nic", "user,id=net",
+                        "-device", "virtio-balloon-pci,id=balloon") as g:
+            q = self.client()
+            q.ask("qmp_capabilities")
+            g.run("dd if=/dev/vda of=/dev/null bs=64k count=16")
+            g.run("dd if=/dev/vda of=/dev/vda bs=4k count=1 seek=100 conv=notrunc,fsync")
+            stats = q.ask("query-blockstats")["return"][0]["stats"]
+            self.assertGreaterEqual(stats["rd_bytes"], 1 << 20)
+            self.assertEqual((stats["wr_bytes"], stats["wr_operations"], stats["wr_highest_offset"]), (4096, 1, 101 * 4096))
+            self.assertTrue(stats["flush_operations"] and stats["rd_total_time_ns"] and "idle_time_ns" in stats, stats)
+            q.ask("block_resize", arguments={"device": "virtio0", "size": 6 << 20})
+            self.assertEqual(g.run("sync; cat /sys/block/vda/size"), [str((6 << 20) // 512)])
+            g.run("ip link set eth0 up")
+            for up in (False, True):
+                q.ask("set_link", arguments={"name": "net", "up": up})
+                self.assertEqual(g.run("sync; cat /sys/class/net/eth0/carrier"), [str(int(up))])
+            q.ask("balloon", arguments={"value": 200 << 20})
+            while q.data.get("BALLOON_CHANGE") != {"actual": 200 << 20}:
+                q.note(q.receive())
+            self.assertEqual(q.ask("query-balloon")["return"], {"actual": 200 << 20})
+            regions = [r for c in q.ask("query-pci")["return"][0]["devices"] for r in c["regions"] if r["type"] == "memory"]
+            self.assertTrue(regions and all(0x10000000 <= r["address"] for r in regions), regions)
+            g.send("poweroff -f")
             self.assertEqual(g.end(), 0)
 
 

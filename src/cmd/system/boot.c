@@ -191,6 +191,16 @@ static enum answer opt_accel(struct boot *b, const struct option *o, const char 
                ? complain(b, "-accel %s: only thread=multi is supported", arg) : GO_ON;
 }
 
+static enum answer opt_stress(struct boot *b, const struct option *o, const char *arg)
+{
+    char *end;
+    unsigned long ms = strtoul(arg, &end, 10);
+    if (!isdigit((u8)*arg) || *end || ms > 1000)
+        return complain(b, "-stress %s: it wants milliseconds, up to 1000", arg);
+    b->machine.engine.stress_ms = (u32)ms;
+    return GO_ON;
+}
+
 /* A number of MiB, or with K, M, G or T. */
 static enum answer opt_memory(struct boot *b, const struct option *o, const char *arg)
 {
@@ -761,6 +771,7 @@ static const struct option options[] = {
     {"overcommit", "mem-lock=off", opt_granted, NULL},
     {"boot", "strict=on|off", opt_granted, NULL},
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
+    {"stress", "ms", opt_stress, "free all translated code every so many milliseconds, for tests"},
     {"d", "list", opt_log, "log what is in the list ('-d help' says what there is)"},
     {"D", "file", opt_logfile, "write logs there"},
 };
@@ -990,9 +1001,11 @@ int cmd_boot(const char *isa, int argc, char **argv)
     b.machine.epoch = time(NULL);
     b.machine.engine.pins = ~0u;
     b.machine.engine.hot_after = ENGINE_HOT_AFTER;
+    b.machine.engine.cold_runs = ENGINE_COLD_RUNS_MACHINE;
     enum answer a = GO_ON;
     for (int i = 1; i < argc && a == GO_ON; i++)
         a = parse_one(&b, argc, argv, &i);
+    b.machine.engine.count_insns = log_on(LOG_STATS);
     if (a == GO_ON)
         a = complete(&b);
     int status = a == GO_ON ? run(&b) : a == DONE ? 0 : 1;

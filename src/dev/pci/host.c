@@ -183,6 +183,80 @@ static bool host_plug(struct dev *d, struct dev *what, struct err *e)
     return true;
 }
 
+/* ---- for monitors ---- */
+
+/* What QMP calls a class. */
+static const char *class_name(u16 class)
+{
+    static const struct {
+        u16 class;
+        const char *name;
+    } names[] = {{PCI_CLASS_SCSI, "SCSI controller"}, {PCI_CLASS_ETHERNET, "Ethernet controller"},
+                 {PCI_CLASS_HOST, "Host bridge"}};
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        if (names[i].class == class)
+            return names[i].name;
+    }
+    return NULL;
+}
+
+static struct json *show_bar(const struct pci_bar *b, unsigned i)
+{
+    struct json *j = json_object();
+    json_set_int(j, "bar", i);
+    json_set_int(j, "size", (s64)mem_range_size(b->range));
+    json_set_int(j, "address", b->mapped ? (s64)b->at : -1);
+    json_set_string(j, "type", b->kind == PCI_BAR_IO ? "io" : "memory");
+    if (b->kind != PCI_BAR_IO) {
+        json_set_bool(j, "prefetch", b->kind == PCI_BAR_MEMORY64);
+        json_set_bool(j, "mem_type_64", b->kind == PCI_BAR_MEMORY64);
+    }
+    return j;
+}
+
+/* PciDeviceInfo of QMP. */
+static struct json *show_card(const struct pci_card *c)
+{
+    struct json *j = json_object(), *class, *id, *regions;
+    u16 number = (u16)pci_config_get(c, PCI_CLASS, 2);
+    json_set_int(j, "bus", 0);
+    json_set_int(j, "slot", c->devfn / 8);
+    json_set_int(j, "function", c->devfn % 8);
+    class = json_set(j, "class_info", json_object());
+    json_set_int(class, "class", number);
+    if (class_name(number))
+        json_set_string(class, "desc", class_name(number));
+    id = json_set(j, "id", json_object());
+    json_set_int(id, "vendor", pci_config_get(c, PCI_VENDOR, 2));
+    json_set_int(id, "device", pci_config_get(c, PCI_DEVICE, 2));
+    json_set_int(id, "subsystem-vendor", pci_config_get(c, PCI_SUBVENDOR, 2));
+    json_set_int(id, "subsystem", pci_config_get(c, PCI_SUBDEVICE, 2));
+    json_set_int(j, "irq_pin", c->config[PCI_PIN]);
+    if (c->config[PCI_PIN])
+        json_set_int(j, "irq", c->config[PCI_LINE]);
+    json_set_string(j, "qdev_id", c->dev->name);
+    regions = json_set(j, "regions", json_list());
+    for (unsigned i = 0; i < PCI_BARS; i++) {
+        if (c->bar[i].kind != PCI_BAR_NONE)
+            json_push(regions, show_bar(&c->bar[i], i));
+    }
+    return j;
+}
+
+/* PciInfo; "qdev_id" is the name of the device, be it the user's or not. */
+static struct json *host_show(struct dev *d)
+{
+    struct pci_host *h = (struct pci_host *)d;
+    struct json *j = json_object(), *devices;
+    json_set_int(j, "bus", 0);
+    devices = json_set(j, "devices", json_list());
+    for (unsigned i = 0; i < PCI_FUNCTIONS; i++) {
+        if (h->card[i])
+            json_push(devices, show_card(h->card[i]));
+    }
+    return j;
+}
+
 /* ---- life ---- */
 
 static bool host_start(struct dev *d, struct err *e)
@@ -223,5 +297,5 @@ static const struct state_field host_state[] = {STATE_ARRAY(struct pci_host, bri
 const struct dev_class dev_pci_host = {
     .name = "gpex-pcihost", .help = "PCI Express host bridge", .size = sizeof(struct pci_host), .owner = DEV_OWNER_SELF,
     .windows = host_windows, .outs = LINES, .state = host_state, .start = host_start, .reset = host_reset, .stop = host_stop,
-    .slot_for = PCI_BUS, .plug = host_plug,
+    .slot_for = PCI_BUS, .plug = host_plug, .subject = "pci", .show = host_show,
 };

@@ -1,7 +1,6 @@
 /* virtio-balloon: memory that the guest lends back to the host (section 5.5 of the specification). Pages that it names are
  * empty from then on, and are the host's until the guest touches them again. */
-#include "dev/virtio/balloon.h"
-
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -20,6 +19,8 @@ struct virtio_balloon {
     struct virtio virtio;
     bool deflate_on_oom;
     u32 target, actual, poison; /* pages that are to be in it, and are; what free pages are filled with */
+    struct loop_task changed;   /* `actual` has: monitors are told, on the loop */
+    _Atomic bool told;          /* it is posted */
 };
 
 static struct virtio_balloon *of(struct virtio *v)
@@ -40,10 +41,15 @@ static unsigned balloon_config(struct virtio *v, u8 *to)
     return sizeof(c);
 }
 
+/* It comes on a vCPU's thread. */
 static void balloon_config_write(struct virtio *v, unsigned offset, unsigned size, u32 value)
 {
-    if (offset == ACTUAL_AT && size == 4)
-        of(v)->actual = value;
+    struct virtio_balloon *b = of(v);
+    if (offset == ACTUAL_AT && size == 4 && b->actual != value) {
+        b->actual = value;
+        if (!atomic_exchange(&b->told, true))
+            loop_post(v->transport->env->loop, &b->changed);
+    }
     if (offset == POISON_AT && size == 4)
         of(v)->poison = value;
 }
@@ -94,29 +100,35 @@ static const struct virtio_kind balloon_kind = {
 
 /* ---- for monitors ---- */
 
-bool balloon_is(const struct dev *d)
-{
-    return d->class == &dev_virtio_balloon;
-}
-
-void balloon_set(struct dev *d, u64 ram, u64 bytes)
+/* The bytes that the guest is to keep: the rest of its pages go into the balloon. */
+static void balloon_order(struct dev *d, u64 bytes)
 {
     struct virtio_balloon *b = (struct virtio_balloon *)d;
     struct dev *transport = b->virtio.transport;
+    u64 ram = d->env->ram;
     dev_lock(transport);
     b->target = (u32)((ram - MIN(bytes, ram)) / PAGE);
-    b->virtio.config_generation++;
     dev_unlock(transport);
-    b->virtio.interrupt(transport, VIRTIO_INT_CONFIG, 0);
+    virtio_config_changed(&b->virtio);
 }
 
-u64 balloon_left(struct dev *d, u64 ram)
+/* What the guest has left, as it says. */
+static struct json *balloon_show(struct dev *d)
 {
     struct virtio_balloon *b = (struct virtio_balloon *)d;
+    struct json *j = json_object();
     dev_lock(b->virtio.transport);
     u64 taken = (u64)b->actual * PAGE;
     dev_unlock(b->virtio.transport);
-    return ram - MIN(taken, ram);
+    json_set_int(j, "actual", (s64)(d->env->ram - MIN(taken, d->env->ram)));
+    return j;
+}
+
+static void tell_change(struct loop_task *t)
+{
+    struct virtio_balloon *b = container_of(t, struct virtio_balloon, changed);
+    atomic_store(&b->told, false);
+    b->dev.env->tell(b->dev.env->opaque, "BALLOON_CHANGE", balloon_show(&b->dev));
 }
 
 /* ---- life ---- */
@@ -127,6 +139,7 @@ static bool balloon_start(struct dev *d, struct err *e)
     b->virtio.kind = &balloon_kind;
     b->virtio.queues = QUEUES;
     b->virtio.queue_size = 128;
+    b->changed.run = tell_change;
     return true;
 }
 
@@ -148,5 +161,5 @@ static const struct state_field balloon_state[] = {
 const struct dev_class dev_virtio_balloon = {
     .name = "virtio-balloon-device", .help = "virtio memory balloon", .size = sizeof(struct virtio_balloon),
     .props = balloon_props, .state = balloon_state, .start = balloon_start, .category = "Misc", .bus = "virtio-bus",
-    .bus_side = balloon_bus_side,
+    .bus_side = balloon_bus_side, .subject = "balloon", .show = balloon_show, .order = balloon_order,
 };

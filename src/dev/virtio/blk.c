@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "block/block.h"
@@ -51,6 +52,13 @@ struct range {
     u32 sectors, flags;
 };
 
+/* What is counted of each kind of request, as QMP calls it. */
+enum { COUNT_READ, COUNT_WRITE, COUNT_FLUSH, COUNT_UNMAP, COUNTS };
+
+struct counts {
+    u64 bytes, operations, failed, invalid, ns;
+};
+
 struct virtio_blk {
     struct dev dev;
     struct virtio virtio;
@@ -59,6 +67,9 @@ struct virtio_blk {
     u32 queue_size, queues;
     bool write_cache;
     bool writeback; /* what the guest has chosen */
+    struct counts counts[COUNTS];
+    u64 written_to; /* the end of the highest write */
+    u64 last;       /* when a request ended; 0: none has */
 };
 
 struct request {
@@ -67,6 +78,7 @@ struct request {
     struct virtio_chain *chain;
     struct iovec *iov;
     u64 read; /* bytes that the guest gets */
+    u64 begun;
 };
 
 static struct virtio_blk *of(struct virtio *v)
@@ -110,9 +122,40 @@ static void end(struct virtio_chain *c, u8 status, u64 read)
     virtio_put(c, read + 1);
 }
 
+static u64 now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+static struct counts *counts_of(struct virtio_blk *b, enum blk_op op)
+{
+    static const u8 of_op[] = {[BLK_READ] = COUNT_READ, [BLK_WRITE] = COUNT_WRITE, [BLK_ZERO] = COUNT_WRITE,
+                               [BLK_DISCARD] = COUNT_UNMAP, [BLK_FLUSH] = COUNT_FLUSH};
+    return &b->counts[of_op[op]];
+}
+
+static void count(const struct request *q)
+{
+    struct virtio_blk *b = q->disk;
+    struct counts *c = counts_of(b, q->blk.op);
+    b->last = now();
+    c->ns += b->last - q->begun;
+    if (q->blk.error) {
+        c->failed++;
+        return;
+    }
+    c->operations++;
+    c->bytes += q->blk.len;
+    if (c == &b->counts[COUNT_WRITE])
+        b->written_to = MAX(b->written_to, q->blk.offset + q->blk.len);
+}
+
 static void done(struct blk_req *r)
 {
     struct request *q = container_of(r, struct request, blk);
+    count(q);
     end(q->chain, r->error == ENOTSUP ? S_UNSUPP : r->error ? S_IOERR : S_OK, r->error ? 0 : q->read);
     free(q->iov);
     free(q);
@@ -124,6 +167,7 @@ static struct request *request_new(struct virtio_blk *b, struct virtio_chain *c,
     q->disk = b;
     q->chain = c;
     q->blk.op = op;
+    q->begun = now();
     q->blk.done = done;
     return q;
 }
@@ -139,6 +183,7 @@ static void transfer(struct virtio_blk *b, struct virtio_chain *c, const struct 
     bool write = h->type == T_OUT;
     u64 len = write ? c->out_len - sizeof(*h) : c->in_len - 1;
     if (!inside(b, h->sector, len) || (write && node_read_only(b->node))) {
+        counts_of(b, write ? BLK_WRITE : BLK_READ)->invalid++;
         end(c, S_IOERR, 0);
         return;
     }
@@ -167,6 +212,7 @@ static void erase(struct virtio_blk *b, struct virtio_chain *c, const struct hea
         return;
     }
     if (!inside(b, r.sector, (u64)r.sectors * SECTOR) || r.sectors > SECTORS_MAX || node_read_only(b->node)) {
+        counts_of(b, h->type == T_DISCARD ? BLK_DISCARD : BLK_ZERO)->invalid++;
         end(c, S_IOERR, 0);
         return;
     }
@@ -234,6 +280,47 @@ static const struct virtio_kind blk_kind = {
     .reset = blk_reset, .spread = blk_spread,
 };
 
+/* ---- for monitors ---- */
+
+static void show_count(struct json *to, const char *kind, const char *of_what, u64 v)
+{
+    char *name = xprintf(of_what, kind);
+    json_set_int(to, name, (s64)v);
+    free(name);
+}
+
+/* BlockDeviceStats of QMP; requests are not merged. */
+static struct json *blk_show(struct dev *d)
+{
+    static const char *const kinds[] = {"rd", "wr", "flush", "unmap"};
+    struct virtio_blk *b = (struct virtio_blk *)d;
+    struct json *j = json_object();
+    for (unsigned i = 0; i < COUNTS; i++) {
+        const struct counts *c = &b->counts[i];
+        if (i != COUNT_FLUSH) {
+            show_count(j, kinds[i], "%s_bytes", c->bytes);
+            show_count(j, kinds[i], "%s_merged", 0);
+        }
+        show_count(j, kinds[i], "%s_operations", c->operations);
+        show_count(j, kinds[i], "%s_total_time_ns", c->ns);
+        show_count(j, kinds[i], "failed_%s_operations", c->failed);
+        show_count(j, kinds[i], "invalid_%s_operations", c->invalid);
+    }
+    json_set_int(j, "wr_highest_offset", (s64)b->written_to);
+    if (b->last)
+        json_set_int(j, "idle_time_ns", (s64)(now() - b->last));
+    json_set_bool(j, "account_invalid", true);
+    json_set_bool(j, "account_failed", true);
+    json_set(j, "timed_stats", json_list());
+    return j;
+}
+
+/* The image has another size now. */
+static void blk_order(struct dev *d, u64 size)
+{
+    virtio_config_changed(&((struct virtio_blk *)d)->virtio);
+}
+
 /* ---- life ---- */
 
 static bool blk_start(struct dev *d, struct err *e)
@@ -277,5 +364,5 @@ static const struct state_field blk_state[] = {
 const struct dev_class dev_virtio_blk = {
     .name = "virtio-blk-device", .help = "virtio disk", .size = sizeof(struct virtio_blk), .props = blk_props,
     .state = blk_state, .start = blk_start, .stop = blk_stop, .category = "Storage", .bus = "virtio-bus",
-    .bus_side = blk_bus_side,
+    .bus_side = blk_bus_side, .subject = "blockstats", .show = blk_show, .order = blk_order,
 };

@@ -22,6 +22,7 @@ struct virtio_net {
     struct netdev *netdev;
     char *mac_text;
     u8 mac[6];
+    bool unplugged; /* what a monitor says of its cable */
 };
 
 static struct virtio_net *of(struct virtio *v)
@@ -36,7 +37,7 @@ static u64 net_features(struct virtio *v)
 
 static unsigned net_config(struct virtio *v, u8 *to)
 {
-    u16 status = LINK_UP;
+    u16 status = of(v)->unplugged ? 0 : LINK_UP;
     memcpy(to, of(v)->mac, 6);
     memcpy(to + 6, &status, 2);
     return 8;
@@ -54,7 +55,7 @@ static void transmit(struct virtio_net *n, struct virtio_chain *c)
 {
     u8 frame[NET_FRAME_MAX];
     u64 skip = header_size(&n->virtio), len = c->out_len > skip ? c->out_len - skip : 0;
-    if (len && len <= sizeof(frame) && virtio_chain_read(c, skip, frame, len))
+    if (len && len <= sizeof(frame) && !n->unplugged && virtio_chain_read(c, skip, frame, len))
         net_send(n->netdev, frame, len);
     virtio_put(c, 0);
 }
@@ -98,7 +99,7 @@ static bool net_receive(void *opaque, const u8 *frame, size_t len)
     struct virtio_chain *chains[CHAINS_MAX];
     u8 header[HEADER] = {0};
     u64 head = header_size(v);
-    if (!v->transport || !(v->status & VIRTIO_DRIVER_OK))
+    if (!v->transport || !(v->status & VIRTIO_DRIVER_OK) || n->unplugged)
         return true;
     unsigned count = take_room(v, head + len, chains);
     if (!count)
@@ -120,6 +121,16 @@ static bool net_receive(void *opaque, const u8 *frame, size_t len)
 static const struct virtio_kind net_kind = {
     .id = 1, .features = net_features, .config = net_config, .kick = net_kick,
 };
+
+static void net_order(struct dev *d, u64 up)
+{
+    struct virtio_net *n = (struct virtio_net *)d;
+    struct virtio *v = &n->virtio;
+    dev_lock(v->transport);
+    n->unplugged = !up;
+    dev_unlock(v->transport);
+    virtio_config_changed(v);
+}
 
 /* ---- life ---- */
 
@@ -164,10 +175,11 @@ static const struct dev_prop net_props[] = {
     {0},
 };
 
-static const struct state_field net_state[] = {VIRTIO_STATE(struct virtio_net, virtio), {0}};
+static const struct state_field net_state[] = {
+    VIRTIO_STATE(struct virtio_net, virtio), STATE_MAX(struct virtio_net, unplugged, 1), {0}};
 
 const struct dev_class dev_virtio_net = {
     .name = "virtio-net-device", .help = "virtio network card", .size = sizeof(struct virtio_net), .props = net_props,
     .state = net_state, .start = net_start, .stop = net_stop, .category = "Network", .bus = "virtio-bus",
-    .bus_side = net_bus_side,
+    .bus_side = net_bus_side, .subject = "link", .order = net_order,
 };

@@ -268,6 +268,16 @@ struct virtio_chain *virtio_take(struct virtio *v, unsigned queue)
 
 /* ---- giving them back ---- */
 
+void virtio_config_changed(struct virtio *v)
+{
+    dev_lock(v->transport);
+    v->config_generation++;
+    bool runs = v->status & VIRTIO_DRIVER_OK;
+    dev_unlock(v->transport);
+    if (runs)
+        v->interrupt(v->transport, VIRTIO_INT_CONFIG, 0);
+}
+
 /* Section 2.6.7.2: an interrupt when the index passes what the driver asked for. */
 static bool wants_interrupt(struct virtio *v, const struct virtqueue *q, u16 old, u16 new)
 {
@@ -358,9 +368,9 @@ static void copy(const struct iovec *iov, unsigned count, u64 offset, u8 *data, 
     struct iovec *part = virtio_cut(iov, count, offset, len, &parts);
     for (unsigned i = 0; i < parts; i++) {
         if (out)
-            memcpy(data, part[i].iov_base, part[i].iov_len);
+            mem_dma_copy(data, part[i].iov_base, part[i].iov_len);
         else
-            memcpy(part[i].iov_base, data, part[i].iov_len);
+            mem_dma_copy(part[i].iov_base, data, part[i].iov_len);
         data += part[i].iov_len;
     }
     free(part);

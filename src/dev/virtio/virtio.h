@@ -106,6 +106,9 @@ void virtio_put(struct virtio_chain *c, u64 written);
 /* It is another one after each reset, which a kind can notice by it. */
 u64 virtio_epoch(struct virtio *v);
 
+/* Its configuration has changed by itself: drivers that run are told. Without the transport's lock. */
+void virtio_config_changed(struct virtio *v);
+
 /* Copy from the start of what the device reads, or to an offset of what it writes; false: it is too short. */
 bool virtio_chain_read(const struct virtio_chain *c, u64 offset, void *to, u64 len);
 bool virtio_chain_write(const struct virtio_chain *c, u64 offset, const void *from, u64 len);

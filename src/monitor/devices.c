@@ -1,0 +1,168 @@
+/* Commands of QMP about devices: what they show of themselves, and what they are told. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "monitor/monitor.h"
+#include "qmp_commands.h"
+
+struct dev *monitor_next(struct monitor *m, const char *subject, const struct dev *after)
+{
+    for (struct dev *d = after ? after->next : machine_devs(m->machine); d; d = d->next) {
+        if (d->class->subject && !strcmp(d->class->subject, subject))
+            return d;
+    }
+    return NULL;
+}
+
+struct dev *monitor_user_of(struct monitor *m, const char *key, const char *value)
+{
+    const struct machine_opts *o = machine_options(m->machine);
+    size_t len = strlen(key);
+    for (size_t i = 0; i < o->device_count; i++) {
+        for (size_t k = 1; k < o->devices[i].count; k++) {
+            const char *word = o->devices[i].words[k];
+            if (!strncmp(word, key, len) && word[len] == '=' && !strcmp(word + len + 1, value))
+                return machine_device(m->machine, i);
+        }
+    }
+    return NULL;
+}
+
+/* ---- the balloon ---- */
+
+static struct dev *find_balloon(struct monitor *m, struct err *e)
+{
+    struct dev *d = monitor_next(m, "balloon", NULL);
+    if (!d)
+        err_set(e, ENOTCONN, "No balloon device has been activated");
+    return d;
+}
+
+struct json *qmp_do_query_balloon(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct dev *d = find_balloon(m, e);
+    return d ? d->class->show(d) : NULL;
+}
+
+struct json *qmp_do_balloon(struct monitor *m, const struct json *args, struct err *e)
+{
+    s64 bytes = json_get(args, "value")->integer;
+    struct dev *d = find_balloon(m, e);
+    if (!d)
+        return NULL;
+    if (bytes <= 0) {
+        err_set(e, EINVAL, "Parameter 'target' expects a size");
+        return NULL;
+    }
+    d->class->order(d, (u64)bytes);
+    return json_object();
+}
+
+/* ---- PCI ---- */
+
+/* Cards name themselves; what a user did not name has no name here. */
+static void name_cards(struct monitor *m, struct json *bus)
+{
+    for (struct json *card = json_get(bus, "devices")->first; card; card = card->next) {
+        const char *name = json_get_string(card, "qdev_id");
+        bool known = false;
+        for (struct dev *d = machine_devs(m->machine); d && !known; d = d->next)
+            known = !strcmp(d->name, name) && monitor_dev_id(m, d);
+        if (!known)
+            json_set_string(card, "qdev_id", "");
+    }
+}
+
+struct json *qmp_do_query_pci(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct json *list = json_list();
+    for (struct dev *d = NULL; (d = monitor_next(m, "pci", d));) {
+        struct json *bus = d->class->show(d);
+        name_cards(m, bus);
+        json_push(list, bus);
+    }
+    return list;
+}
+
+/* ---- networks ---- */
+
+static bool has_netdev(struct monitor *m, const char *id)
+{
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->netdev_count; i++) {
+        if (!strcmp(o->netdevs[i].id, id))
+            return true;
+    }
+    return false;
+}
+
+struct json *qmp_do_set_link(struct monitor *m, const struct json *args, struct err *e)
+{
+    const char *name = json_get_string(args, "name");
+    struct dev *card = monitor_user_of(m, "id", name), *dev;
+    card = card ? card : monitor_user_of(m, "netdev", name);
+    dev = card ? machine_on_card(card) : NULL;
+    bool link = dev && dev->class->subject && !strcmp(dev->class->subject, "link");
+    if (link)
+        dev->class->order(dev, json_get(args, "up")->boolean);
+    if (link || has_netdev(m, name))
+        return json_object();
+    err_set(e, ENODEV, "Device '%s' not found", name);
+    return NULL;
+}
+
+/* ---- hot plug ---- */
+
+/* Where a device of this class would go: slots are filled from the last on, which is the first in the machine's list. */
+static const char *next_bus(struct monitor *m, const struct dev_class *c)
+{
+    const struct machine_opts *o = machine_options(m->machine);
+    const char *name = NULL;
+    unsigned taken = 0;
+    for (size_t i = 0; i < o->device_count; i++)
+        taken += machine_device(m->machine, i)->class->bus == c->bus;
+    for (const struct dev *d = machine_devs(m->machine); d; d = d->next) {
+        if (d->class->slot_for && !strcmp(d->class->slot_for, c->bus)) {
+            name = d->name;
+            if (!taken--)
+                break;
+        }
+    }
+    return name;
+}
+
+/* No bus of these machines takes a device while they run, or gives one up. */
+static void refuse(struct monitor *m, const struct dev_class *c, const char *bus, struct err *e)
+{
+    bus = bus ? bus : next_bus(m, c);
+    if (bus)
+        err_set(e, EINVAL, "Bus '%s' does not support hotplugging", bus);
+    else
+        err_set(e, ENOSPC, "No '%s' bus found for device '%s'", c->bus, c->name);
+}
+
+struct json *qmp_do_device_add(struct monitor *m, const struct json *args, struct err *e)
+{
+    const char *driver = json_get_string(args, "driver");
+    const struct dev_class *c = dev_class_find(driver, NULL);
+    if (!c)
+        err_set(e, EINVAL, "'%s' is not a valid device model name", driver);
+    else if (!c->bus)
+        err_set(e, EINVAL, "Parameter 'driver' expects a pluggable device type");
+    else
+        refuse(m, c, json_get_string(args, "bus"), e);
+    return NULL;
+}
+
+struct json *qmp_do_device_del(struct monitor *m, const struct json *args, struct err *e)
+{
+    const char *id = json_get_string(args, "id");
+    struct dev *d = monitor_user_of(m, "id", id);
+    if (d)
+        refuse(m, d->class, NULL, e);
+    else
+        err_set(e, ENODEV, "Device '%s' not found", id);
+    return NULL;
+}

@@ -1,0 +1,172 @@
+/* Commands of QMP about disks and their images. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "monitor/monitor.h"
+#include "qmp_commands.h"
+
+/* ---- images ---- */
+
+static struct json *image_info(struct node *n)
+{
+    struct json *j = json_object();
+    struct node *backing = node_backing(n);
+    struct stat st;
+    json_set_string(j, "filename", node_filename(n));
+    json_set_string(j, "format", node_format(n));
+    json_set_int(j, "virtual-size", (s64)node_size(n));
+    if (!stat(node_filename(n), &st))
+        json_set_int(j, "actual-size", (s64)st.st_blocks * 512);
+    if (backing) {
+        json_set_string(j, "backing-filename", node_filename(backing));
+        json_set_string(j, "full-backing-filename", node_filename(backing));
+        json_set_string(j, "backing-filename-format", node_format(backing));
+        json_set(j, "backing-image", image_info(backing));
+    }
+    return j;
+}
+
+static struct json *medium_info(struct node *n, const struct machine_drive *d)
+{
+    static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr", "write_threshold"};
+    struct json *j = json_object(), *cache;
+    s64 depth = 0;
+    for (struct node *b = node_backing(n); b; b = node_backing(b))
+        depth++;
+    json_set_string(j, "file", node_filename(n));
+    if (d->options)
+        json_set_string(j, "node-name", d->id);
+    json_set_bool(j, "ro", node_read_only(n));
+    json_set_string(j, "drv", node_format(n));
+    if (depth)
+        json_set_string(j, "backing_file", node_filename(node_backing(n)));
+    json_set_int(j, "backing_file_depth", depth);
+    json_set_bool(j, "encrypted", false);
+    json_set_string(j, "detect_zeroes", "off");
+    for (unsigned i = 0; i < ARRAY_LEN(limits); i++)
+        json_set_int(j, limits[i], 0);
+    json_set(j, "image", image_info(n));
+    cache = json_set(j, "cache", json_object());
+    json_set_bool(cache, "writeback", !(d->flags & OPEN_WRITE_THROUGH));
+    json_set_bool(cache, "direct", d->flags & OPEN_NO_CACHE);
+    json_set_bool(cache, "no-flush", d->flags & OPEN_NO_FLUSH);
+    return j;
+}
+
+/* The device that a drive is in, as "qdev" has it, which the caller frees; NULL: none. */
+static char *user_of(struct monitor *m, const struct machine_drive *d)
+{
+    struct dev *dev = monitor_user_of(m, "drive", d->id);
+    if (!dev)
+        return NULL;
+    bool card = dev->class->inner;
+    char *path = monitor_dev_path(m, dev);
+    char *text = card ? xprintf("%s/virtio-backend", path) : xstrdup(monitor_dev_id(m, dev) ? dev->name : path);
+    free(path);
+    return text;
+}
+
+struct json *qmp_do_query_block(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct json *list = json_list();
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->drive_count; i++) {
+        const struct machine_drive *d = &o->drives[i];
+        char *user = user_of(m, d);
+        if (!machine_drive(m->machine, i) || (d->options && !user)) {
+            free(user);
+            continue; /* an image that nobody shows to the guest */
+        }
+        struct json *j = json_object();
+        json_set_string(j, "device", d->options ? "" : d->id);
+        if (user)
+            json_set_owned(j, "qdev", user);
+        json_set_string(j, "type", "unknown");
+        json_set_bool(j, "removable", false);
+        json_set_bool(j, "locked", false);
+        json_set(j, "inserted", medium_info(machine_drive(m->machine, i), d));
+        json_set_string(j, "io-status", "ok");
+        json_push(list, j);
+    }
+    return list;
+}
+
+struct json *qmp_do_query_named_block_nodes(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct json *list = json_list();
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->drive_count; i++) {
+        if (machine_drive(m->machine, i))
+            json_push(list, medium_info(machine_drive(m->machine, i), &o->drives[i]));
+    }
+    return list;
+}
+
+struct json *qmp_do_query_blockstats(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct json *list = json_list();
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->drive_count; i++) {
+        const struct machine_drive *d = &o->drives[i];
+        struct dev *card = monitor_user_of(m, "drive", d->id), *dev = card ? machine_on_card(card) : NULL;
+        if (!dev || !dev->class->show)
+            continue;
+        struct json *j = json_object();
+        json_set_string(j, "device", d->options ? "" : d->id);
+        if (d->options)
+            json_set_string(j, "node-name", d->id);
+        json_set_owned(j, "qdev", user_of(m, d));
+        json_set(j, "stats", dev->class->show(dev));
+        json_push(list, j);
+    }
+    return list;
+}
+
+/* ---- sizes ---- */
+
+/* The drive that "device" or "node-name" means; -1: none. */
+static s64 find_drive(struct monitor *m, const struct json *args, struct err *e)
+{
+    const char *device = json_get_string(args, "device"), *node = json_get_string(args, "node-name");
+    const struct machine_opts *o = machine_options(m->machine);
+    for (size_t i = 0; i < o->drive_count; i++) {
+        const char *id = o->drives[i].options ? node : device;
+        if (id && !strcmp(o->drives[i].id, id) && machine_drive(m->machine, i))
+            return (s64)i;
+    }
+    err_set(e, EINVAL, "Cannot find device='%s' nor node-name='%s'", device ? device : "", node ? node : "");
+    return -1;
+}
+
+/* While the CPUs stand still, so that nothing is asked of the image meanwhile. */
+static bool resize(struct monitor *m, struct node *n, u64 size, struct err *e)
+{
+    if (node_read_only(n))
+        return err_set(e, EACCES, "Image is read-only");
+    machine_hold(m->machine);
+    node_drain(n);
+    bool good = node_truncate(n, size, PREALLOC_OFF, e);
+    machine_release(m->machine);
+    return good;
+}
+
+struct json *qmp_do_block_resize(struct monitor *m, const struct json *args, struct err *e)
+{
+    s64 size = json_get(args, "size")->integer, i = find_drive(m, args, e);
+    if (i < 0)
+        return NULL;
+    if (size < 0) {
+        err_set(e, EINVAL, "Parameter 'size' expects a >0 size");
+        return NULL;
+    }
+    if (!resize(m, machine_drive(m->machine, (size_t)i), (u64)size, e))
+        return NULL;
+    struct dev *card = monitor_user_of(m, "drive", machine_options(m->machine)->drives[i].id);
+    struct dev *dev = card ? machine_on_card(card) : NULL;
+    if (dev && dev->class->order)
+        dev->class->order(dev, (u64)size);
+    return json_object();
+}
