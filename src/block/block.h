@@ -209,7 +209,7 @@ bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 enum { FIX_LEAKS = 1, FIX_ERRORS = 2 };
 
 struct check_result {
-    u64 corruptions, leaks, check_errors, corruptions_fixed, leaks_fixed;
+    u64 corruptions, leaks, corruptions_fixed, leaks_fixed;
     u64 image_end; /* first byte after the last cluster in use */
     u64 total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
     /* What was found, line by line; NULL: nobody wants to know. */

