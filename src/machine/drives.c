@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/job.h"
 #include "machine/impl.h"
 
 bool machine_make_drives(struct machine *m, struct err *e)
@@ -21,6 +22,8 @@ bool machine_make_drives(struct machine *m, struct err *e)
         if (!used[i]) {
             m->drives[i] = node_open(m->graph, d->file, d->format, options, d->flags, e);
             good = m->drives[i];
+            if (good)
+                m->drives[i] = node_root(m->drives[i]); /* so that jobs can change what is below */
         }
         json_free(options);
     }

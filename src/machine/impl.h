@@ -32,6 +32,7 @@ struct machine {
     bool over, stopped;
     enum machine_state state; /* while stopped */
     struct machine_listener *listeners;
+    struct machine_work *work;
 };
 
 /* Images, and what users add. */

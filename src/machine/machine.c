@@ -10,11 +10,17 @@
 
 /* ---- requests ---- */
 
+/* Have the loop turn once more. */
+static void wake(struct machine *m)
+{
+    if (!atomic_exchange(&m->woken, true))
+        loop_post(m->loop, &m->wake);
+}
+
 void machine_request(struct machine *m, enum machine_request r)
 {
     atomic_fetch_or(&m->requests, r);
-    if (!atomic_exchange(&m->woken, true))
-        loop_post(m->loop, &m->wake);
+    wake(m);
 }
 
 static void woken(struct loop_task *t)
@@ -253,6 +259,21 @@ void machine_listen(struct machine *m, struct machine_listener *l)
     m->listeners = l;
 }
 
+void machine_do(struct machine *m, struct machine_work *w)
+{
+    w->next = m->work;
+    m->work = w;
+    wake(m);
+}
+
+static void do_work(struct machine *m)
+{
+    for (struct machine_work *w; (w = m->work);) {
+        m->work = w->next;
+        w->run(w);
+    }
+}
+
 void machine_tell(struct machine *m, const char *event, struct json *data)
 {
     for (struct machine_listener *l = m->listeners; l; l = l->next)
@@ -371,6 +392,7 @@ bool machine_run(struct machine *m, struct err *e)
         char_start(m->chardevs[i]);
     while (!m->over && good) {
         loop_turn(m->loop, true);
+        do_work(m);
         good = serve(m, e);
     }
     machine_pause_cpus(m);
@@ -405,6 +427,11 @@ struct dev *machine_device(struct machine *m, size_t i)
 struct node *machine_drive(struct machine *m, size_t i)
 {
     return m->drives[i];
+}
+
+struct block_graph *machine_graph(struct machine *m)
+{
+    return m->graph;
 }
 
 struct mem_range *machine_memory_tree(struct machine *m)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/mem.h"
+#include "block/job.h"
 #include "monitor/monitor.h"
 #include "qmp_commands.h"
 
@@ -87,7 +88,7 @@ struct json *qmp_do_query_block(struct monitor *m, const struct json *args, stru
         json_set_string(j, "type", "unknown");
         json_set_bool(j, "removable", false);
         json_set_bool(j, "locked", false);
-        json_set(j, "inserted", medium_info(machine_drive(m->machine, i), d));
+        json_set(j, "inserted", medium_info(node_root_child(machine_drive(m->machine, i)), d));
         json_set_string(j, "io-status", "ok");
         json_push(list, j);
     }
@@ -100,7 +101,7 @@ struct json *qmp_do_query_named_block_nodes(struct monitor *m, const struct json
     const struct machine_opts *o = machine_options(m->machine);
     for (size_t i = 0; i < o->drive_count; i++) {
         if (machine_drive(m->machine, i))
-            json_push(list, medium_info(machine_drive(m->machine, i), &o->drives[i]));
+            json_push(list, medium_info(node_root_child(machine_drive(m->machine, i)), &o->drives[i]));
     }
     return list;
 }
@@ -127,10 +128,8 @@ struct json *qmp_do_query_blockstats(struct monitor *m, const struct json *args,
 
 /* ---- sizes ---- */
 
-/* The drive that "device" or "node-name" means; -1: none. */
-static s64 find_drive(struct monitor *m, const struct json *args, struct err *e)
+s64 monitor_drive(struct monitor *m, const char *device, const char *node, struct err *e)
 {
-    const char *device = json_get_string(args, "device"), *node = json_get_string(args, "node-name");
     const struct machine_opts *o = machine_options(m->machine);
     for (size_t i = 0; i < o->drive_count; i++) {
         const char *id = o->drives[i].options ? node : device;
@@ -155,7 +154,8 @@ static bool resize(struct monitor *m, struct node *n, u64 size, struct err *e)
 
 struct json *qmp_do_block_resize(struct monitor *m, const struct json *args, struct err *e)
 {
-    s64 size = json_get(args, "size")->integer, i = find_drive(m, args, e);
+    s64 size = json_get(args, "size")->integer, i;
+    i = monitor_drive(m, json_get_string(args, "device"), json_get_string(args, "node-name"), e);
     if (i < 0)
         return NULL;
     if (size < 0) {

@@ -11,8 +11,11 @@ struct monitor_option {
     const char *params;
 };
 
+struct monitor_job;
+
 struct monitor {
     struct machine *machine;
+    struct monitor_job *jobs;
     const char *package; /* whose version this is: "Lyrebird 0.1" */
     const struct monitor_option *options;
     bool migration_events; /* they are wanted */
@@ -34,6 +37,11 @@ bool monitor_read_virtual(struct monitor *m, unsigned cpu, u64 addr, void *to, u
 
 /* The path of a device in the tree of objects: "/machine/peripheral/disk0". The caller frees it. */
 char *monitor_dev_path(struct monitor *m, const struct dev *d);
+/* The drive with this id, be it of -drive or the node name of -blockdev; -1 with an error. */
+s64 monitor_drive(struct monitor *m, const char *device, const char *node, struct err *e);
+/* At the end: jobs are cancelled and forgotten. */
+void monitor_free_jobs(struct monitor *m);
+
 /* The first device of this subject (see dev.h) behind `after`, or of all; NULL: there is none. */
 struct dev *monitor_next(struct monitor *m, const char *subject, const struct dev *after);
 /* The device that a user added with "key=value", as drive=ID; NULL: none. */
