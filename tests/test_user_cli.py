@@ -219,6 +219,28 @@ def test_fp_traps(t):
     t.report("repeated FP traps", "" if traps and 0 < traps[0] < 1000 else f"FP traps: {traps}")
 
 
+def test_cold_code(t):
+    """What runs once is interpreted; a program that asks to see translations has all translated."""
+    program, log = t.path("cold"), t.path("stats")
+    source = t.path("cold.c")
+    with open(source, "w", encoding="utf-8") as f:
+        f.write("int main(void) { return 7; }")
+    subprocess.run([CC, "-O1", "-static", "-o", program, source], check=True)
+
+    def figures(*options):
+        t.run([t.lyre, "run", "-d", "stats", "-D", log, *options, program])
+        text = open(log, encoding="utf-8").read()
+        interpreted = re.search(r"in the interpreter +([\d.]+) %", text)
+        return float(interpreted[1]), int(re.search(r"guest instructions +(\d+)", text)[1]), text
+
+    share, translated, text = figures()
+    t.report("cold code is interpreted", "" if share > 5 else text)
+    share, all_of_it, text = figures("-opt", "-cold")
+    t.report("no cold code", "" if share == 0 and translated * 2 < all_of_it else text)
+    share, all_of_it, text = figures("-d", "stats,in_asm")
+    t.report("all code is shown", "" if share == 0 and translated * 2 < all_of_it else text[-1000:])
+
+
 def test_hot_code(t):
     """A loop becomes a region of its own, and the time in it is seen: `-d stats`, `-profile`."""
     source = t.path("loop.c")
@@ -372,6 +394,7 @@ def main():
         test_options(t, static, dynamic, options.sysroot)
         test_riscv(t, static)
         test_fp_traps(t)
+        test_cold_code(t)
         test_hot_code(t)
         test_passes(t, static)
         test_bisect(t, static)

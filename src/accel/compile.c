@@ -235,15 +235,28 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back)
     return cpu->isa->call_before(&l, back);
 }
 
-u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
-                  const struct ir_lowering *lowering)
+static u32 lift_without(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+                        const struct ir_lowering *lowering, u32 passes)
 {
     struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu};
     compiler_start(c, &from, pc, lowering);
+    c->ir.without |= passes;
     u32 len = compiler_block(c, &from, pc, max_insns);
     if (len)
         log_ir(LOG_IR, "IR", &c->ir);
     return len;
+}
+
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+                  const struct ir_lowering *lowering)
+{
+    return lift_without(c, cpu, pc, max_insns, lowering, 0);
+}
+
+u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc)
+{
+    u32 passes = 1u << IR_PASS_FOLD | 1u << IR_PASS_SHARE | 1u << IR_PASS_FLAGS | 1u << IR_PASS_SIDES;
+    return lift_without(c, cpu, pc, BLOCK_INSNS, NULL, passes);
 }
 
 static NORETURN void broken(const char *what, const struct err *e, const struct ir_region *r)

@@ -82,7 +82,7 @@ void engine_check_landings(struct engine *en)
     pthread_mutex_unlock(&en->lock);
 }
 
-/* Frees all code again and again, for tests. */
+/* Frees all code, and has it be cold, again and again, for tests. */
 static void *stress(void *opaque)
 {
     struct engine *en = opaque;
@@ -92,6 +92,7 @@ static void *stress(void *opaque)
         pthread_mutex_lock(&en->lock);
         cache_flush(&en->cache);
         engine_ask_flush(en);
+        cold_init(en);
         pthread_mutex_unlock(&en->lock);
     }
     return NULL;
@@ -144,6 +145,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     en->invalid.limit = LIFT_SITES;
     compiler_init(&en->compiler);
     hot_init(en);
+    cold_init(en);
     if (opts->kind == ENGINE_JIT && opts->hot_at_once && !opts->one_insn)
         en->threshold = en->opts.hot_after;
     collect_helpers(en);
@@ -213,7 +215,8 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     for (unsigned i = 0; i < IR_HEAT_COUNTERS; i++)
         env->heat[i] = (s32)en->threshold;
     if (!en->opts.memory)
-        env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
+        env->jumps = ir_jumps_new();
+    ec->no_jumps = true;
     env->c_call[IR_CALL_MMU] = tlb_access;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
@@ -413,8 +416,6 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
         if (!cpu->engine->opts.memory && met_tag(cpu))
             return true;
         *exit = engine_cpu(cpu)->fault;
-        if (cpu->engine->opts.kind == ENGINE_INTERP)
-            exit->sig = exit->sicode = 0; /* a guarded copy does not say */
         exit->kind = VCPU_EXIT_FAULT;
         exit->addr = env->exit_addr;
         exit->access = env->exit_code;
@@ -526,7 +527,7 @@ static void print_hot(const struct engine *en, FILE *to)
 
 static void print_counted(struct engine *en, FILE *to)
 {
-    static const char *const kinds[] = {"first translations", "hot regions", "hot regions that loop or call"};
+    static const char *const kinds[] = {"the interpreter", "first translations", "hot regions", "hot regions that loop or call"};
     u64 counted[IR_COUNTERS], all = 0;
     pthread_mutex_lock(&en->lock);
     memcpy(counted, en->stat_counted, sizeof(counted));

@@ -16,10 +16,12 @@ enum engine_kind { ENGINE_JIT, ENGINE_INTERP, ENGINE_LOCKSTEP };
 enum engine_stage { ENGINE_IR, ENGINE_ALLOCATION, ENGINE_CODE };
 
 #define ENGINE_HOT_AFTER 4000 /* a good value for hot_after */
+#define ENGINE_COLD_RUNS 6    /* and for cold_runs, at most 255 */
 
 struct engine_opts {
     enum engine_kind kind;
     const char *host_cpu;  /* NULL: as found; "sse4.2", "avx2", "avx512": at most this level */
+    u32 cold_runs;         /* so many times a block is interpreted before it is translated, while the program is young */
     size_t cache_size;     /* bytes of code cache; 0: the default */
     u32 stress_ms;         /* free all code every so many milliseconds; 0: never */
     u32 lockstep_ms;       /* compare some regions with the interpreter every so many ms; 0: never */

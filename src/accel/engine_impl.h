@@ -28,8 +28,9 @@ enum {
 #define BLOCK_INSNS 64  /* of the guest in one block, at most */
 #define FETCH_BYTES 256 /* guest code that one region is made from, at most */
 
-/* Of env->counted: first translations; hot regions without and with a loop, or a call and what comes behind it. */
-enum { COUNT_FIRST, COUNT_HOT, COUNT_HOT_LOOP };
+/* Of env->counted: the interpreter's; first translations; hot regions without and with a loop, or a call and what comes
+ * behind it. */
+enum { COUNT_COLD, COUNT_FIRST, COUNT_HOT, COUNT_HOT_LOOP };
 
 /* Everything that one compilation needs; kept between compilations. */
 struct compiler {
@@ -104,6 +105,12 @@ struct engine_cpu {
     u64 random;             /* state of engine_random_below() */
 };
 
+/* The first runs of code (cold.c). */
+struct cold {
+    _Atomic u32 left;         /* runs of blocks, then all code is translated */
+    _Atomic u8 runs[1 << 14]; /* so often each has run; several share one */
+};
+
 /* The second translation of hot code (hot.c). */
 struct hot {
     struct compiler compiler;
@@ -145,6 +152,7 @@ struct engine {
     struct compiler compiler;
     struct engine_cpu *cpus;
     struct lift_sites tagged, invalid;
+    struct cold cold;
     struct hot hot;
     u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
     const void **helper_fns;
@@ -181,6 +189,9 @@ void compiler_free(struct compiler *c);
  * code that it covers; 0 when none could be read. lowering: the host that it is for, NULL: none. */
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
                   const struct ir_lowering *lowering);
+
+/* The same for one run in the interpreter, as quickly as possible. */
+u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc);
 
 /* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of
  * it, and return the length in bytes of what it was made from last (0: no code there); check, abort if that fails; find places for
@@ -241,9 +252,20 @@ void hot_fork_child(struct engine *en);
 void hot_stop(struct engine *en);
 void hot_restart(struct engine *en);
 
+/* From now on the program is young, and its code has not run. */
+void cold_init(struct engine *en);
+/* The code at pc, which has no entry yet, should be interpreted. Counts its runs. */
+bool cold_takes(struct vcpu *cpu, u64 pc);
+/* Interpret a block. Returns as engine_exit(). */
+bool cold_run(struct vcpu *cpu, struct vcpu_exit *exit);
+
 /* The run loops. */
 void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
+/* Give the vCPU a compiler of its own, once. */
+void interp_prepare(struct vcpu *cpu);
+/* Run what is in ec->own->ir, in memory that is mapped directly. */
+void interp_region(struct vcpu *cpu);
 void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Of a machine's exit by a fault: say more of it. */

@@ -41,15 +41,29 @@ static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desire
 
 const struct ir_mem guarded_mem = {load, store, cas, NULL};
 
+void interp_prepare(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    if (ec->own)
+        return;
+    ec->own = xcalloc(1, sizeof(*ec->own));
+    compiler_init(ec->own);
+    ec->interp.mem = &guarded_mem;
+}
+
+void interp_region(struct vcpu *cpu)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    ir_interp_run(&ec->interp, &ec->own->ir, cpu->env, cpu->isa->helpers, 0);
+    guest_settle_fault(cpu->env);
+    ec->fault.sig = ec->fault.sicode = 0; /* a guarded copy does not say */
+}
+
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
-    if (!ec->own) {
-        ec->own = xcalloc(1, sizeof(*ec->own));
-        compiler_init(ec->own);
-        ec->interp.mem = &guarded_mem;
-    }
+    interp_prepare(cpu);
     for (;;) {
         if (atomic_load(&cpu->env->request)) {
             cpu->env->exit = IR_EXIT_REQUEST;
@@ -57,8 +71,7 @@ void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
             engine_fetch_fault(cpu, exit);
             return;
         } else {
-            ir_interp_run(&ec->interp, &ec->own->ir, cpu->env, en->isa->helpers, 0);
-            guest_settle_fault(cpu->env);
+            interp_region(cpu);
         }
         if (!engine_exit(cpu, exit))
             return;

@@ -14,7 +14,6 @@ struct kept {
     struct ir_region ir;
     u64 pc;
     u32 key, len; /* len 0: none */
-    u64 reads[IR_MAX_SLOTS / 64];
     u8 code[FETCH_BYTES];
 };
 
@@ -71,7 +70,6 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
     k->pc = pc;
     k->key = cpu->env->key;
     k->len = (u32)mmu_fetch(ec->mmu, mode, pc, k->code, len);
-    ir_interp_reads(&k->ir, cpu->isa->helpers, k->reads);
     return k;
 }
 
@@ -84,7 +82,6 @@ static bool run_region(struct vcpu *cpu)
     if (!k)
         return false;
     ec->interp.mem = mmu_mem(ec->mmu, mode);
-    ec->interp.reads = k->reads;
     ir_interp_run(&ec->interp, &k->ir, cpu->env, cpu->isa->helpers, 0);
     return true;
 }

@@ -189,15 +189,21 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
     const u8 *stub = NULL;
     for (;;) {
         u64 pc = vcpu_pc(cpu);
+        if (log_on(LOG_EXEC))
+            log_print(LOG_EXEC, "exec: %016" PRIx64 "\n", pc);
         const u8 *entry = stub || ec->watched ? NULL : quick_entry(en, ec, pc);
+        if (!entry && cold_takes(cpu, pc)) {
+            stub = NULL;
+            if (cold_run(cpu, exit))
+                continue;
+            return;
+        }
         if (!entry)
             entry = find_entry(en, ec, pc, stub);
         if (!entry) {
             engine_fetch_fault(cpu, exit);
             return;
         }
-        if (log_on(LOG_EXEC))
-            log_print(LOG_EXEC, "exec: %016" PRIx64 "\n", pc);
         const u8 *left = en->host->enter(&en->host_cpu, env, entry);
         stub = NULL;
         if (env->exit == HOST_EXIT_LINK) {

@@ -385,8 +385,7 @@ void lockstep_prepare(struct vcpu *cpu)
     struct engine_cpu *ec = engine_cpu(cpu);
     if (ec->lockstep)
         return;
-    ec->own = xcalloc(1, sizeof(*ec->own));
-    compiler_init(ec->own);
+    interp_prepare(cpu);
     ec->lockstep = make(cpu);
 }
 

@@ -167,10 +167,8 @@ static struct exec_jumps *find_jumps(struct vcpu *cpu)
             return t;
     }
     struct exec_jumps *t = &ec->exec[mode][ec->exec_next[mode]++ % EXEC_WAYS];
-    if (!t->jumps) {
-        t->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
-        t->used = true;
-    }
+    if (!t->jumps)
+        t->jumps = ir_jumps_new();
     clear_jumps(t);
     t->key = key;
     return t;

@@ -583,6 +583,7 @@ static int run(struct run *r, int argc, char **argv)
     int i = 1;
     r->user.engine.pins = ~0u;
     r->user.engine.hot_after = ENGINE_HOT_AFTER;
+    r->user.engine.cold_runs = ENGINE_COLD_RUNS;
     for (char **e = environ; *e; e++)
         VEC_PUSH(r->env, r->envs, r->env_cap) = *e;
     start_words(r);

@@ -188,6 +188,17 @@ TEST(guarded_copies)
     CHECK_EQ(guard_zero(p + 4000, 100), 4);
     CHECK_EQ(p[4095], 0);
     CHECK_EQ(guard_copy(buf, NULL, 5), 5);
+    for (size_t len = 1; len <= 32; len++) {
+        memcpy(p + 4096 - len, "0123456789abcdefghijklmnopqrstuv", len);
+        memset(buf, 0, sizeof(buf));
+        CHECK_EQ(guard_copy(buf, p + 4096 - len, len), 0);
+        CHECK(!memcmp(buf, "0123456789abcdefghijklmnopqrstuv", len) && !buf[len]);
+        size_t left = guard_copy(buf, p + 4097 - len, len);
+        CHECK(left == 1 || left == len);
+        left = guard_copy(p + 4097 - len, buf, len);
+        CHECK(left == 1 || left == len);
+    }
+    memset(p + 4000, 0, 96);
     CHECK_EQ(guard_string(buf, sizeof(buf), p + 4080), 0);
     memcpy(p + 4090, "abcdef", 6);
     CHECK_EQ(guard_string(buf, sizeof(buf), p + 4090), -1);

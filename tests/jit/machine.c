@@ -177,8 +177,7 @@ void machine_init(struct machine *m, const char *level, unsigned pins)
     m->env = aligned_alloc(64, size);
     memset(m->env, 0, size);
     m->env->helpers = fns;
-    m->env->jumps = xmalloc(sizeof(struct ir_jump) << IR_JUMP_BITS);
-    ir_jumps_clear(m->env->jumps);
+    m->env->jumps = ir_jumps_new();
     m->env->c_call[IR_CALL_EVAL] = ir_call_eval;
     m->env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     m->env->fp = &m_state(m)->fp;

@@ -33,6 +33,18 @@ static bool map_again(struct jit_cache *c, struct err *e)
     return true;
 }
 
+/* The tables of all segments at once: large enough for memory that is not there until it is used. */
+static void make_tables(struct jit_cache *c)
+{
+    size_t regions = c->segment_size / JIT_MIN_CODE, granules = c->segment_size / JIT_GRANULE;
+    struct jit_region **region = xcalloc(JIT_SEGMENTS * regions, sizeof(*region));
+    u32 *first = xcalloc(JIT_SEGMENTS * granules, sizeof(*first));
+    for (unsigned k = 0; k < JIT_SEGMENTS; k++) {
+        c->segment[k].region = region + k * regions;
+        c->segment[k].first = first + k * granules;
+    }
+}
+
 bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *cpu, size_t size,
                 struct err *e)
 {
@@ -46,10 +58,7 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
     c->rw = make_memory(c->size, e);
     if (!c->rw || !map_again(c, e))
         return false;
-    for (unsigned k = 0; k < JIT_SEGMENTS; k++) {
-        c->segment[k].region = xcalloc(c->segment_size / JIT_MIN_CODE, sizeof(struct jit_region *));
-        c->segment[k].first = xcalloc(c->segment_size / JIT_GRANULE, sizeof(u32));
-    }
+    make_tables(c);
     struct host_buf buf = {.rw = c->rw, .rx = c->rx, .size = c->thunk_size};
     if (!host->make_thunks(cpu, &buf))
         return err_set(e, 0, "the shared code does not fit its %zu bytes", c->thunk_size);
@@ -261,11 +270,10 @@ static void free_segment(const struct jit_cache *c, struct jit_segment *seg)
 
 void cache_free(struct jit_cache *c)
 {
-    for (unsigned k = 0; k < JIT_SEGMENTS; k++) {
+    for (unsigned k = 0; k < JIT_SEGMENTS; k++)
         free_segment(c, &c->segment[k]);
-        free(c->segment[k].region);
-        free(c->segment[k].first);
-    }
+    free(c->segment[0].region);
+    free(c->segment[0].first);
     free(c->hash);
     munmap(c->rw, c->size);
     munmap((void *)(uintptr_t)c->rx, c->size);

@@ -85,7 +85,7 @@ struct jit_region {
 /* Handlers of host signals look regions up without a lock: the array never moves, and an entry is there before
  * it counts. */
 struct jit_segment {
-    struct jit_region **region; /* in address order */
+    struct jit_region **region; /* in address order; this array and the next are parts of one for all segments */
     u32 *first; /* by granule: the region that its first byte is in, or the next */
     _Atomic u32 count;
     u64 epoch; /* when it was emptied */

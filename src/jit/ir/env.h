@@ -6,6 +6,7 @@
 
 #include <stdalign.h>
 
+#include "base/mem.h"
 #include "base/types.h"
 
 struct fp_env;
@@ -40,7 +41,7 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_NCALLS };
 #define IR_HELPER_ARGS 4
 #define IR_SPILLS      96
 #define IR_HEAT_COUNTERS 1024
-#define IR_COUNTERS    3
+#define IR_COUNTERS    4
 
 /* ---- code of machines, whose addresses are translated ---- */
 
@@ -135,6 +136,14 @@ static inline void ir_jumps_clear(struct ir_jump *jumps)
 {
     for (unsigned i = 0; i < 1u << IR_JUMP_BITS; i++)
         __atomic_store_n(&jumps[i].pc, i ? 0 : ir_jump_nowhere(0), __ATOMIC_RELAXED);
+}
+
+/* An empty one, to be freed with free(). */
+static inline struct ir_jump *ir_jumps_new(void)
+{
+    struct ir_jump *jumps = xcalloc((size_t)1 << IR_JUMP_BITS, sizeof(*jumps));
+    jumps[0].pc = ir_jump_nowhere(0);
+    return jumps;
 }
 
 /* Where the TLB of a machine's vCPU is, from slots of that size on. */

@@ -14,6 +14,7 @@ struct run {
     const struct ir_region *r;
     struct ir_env *env;
     const struct ir_helper *helpers;
+    u64 loaded[1 + IR_MAX_SLOTS / 64]; /* a bit for each entry value (and none) that is in `value` */
     u32 next; /* block to go on with; UINT32_MAX: the region was left */
     bool jumped; /* to it, out of the middle of a block perhaps */
     bool committed; /* the slots were written for a helper that reads them */
@@ -61,14 +62,37 @@ void ir_slot_store(const struct ir_slot *slot, struct ir_env *env, const v128 *v
     }
 }
 
-static const v128 *val(const struct run *x, irv v)
+/* Slots are loaded when their entry values are asked for: most regions look at few. */
+static void load_slot(struct run *x, irv v)
 {
+    u64 *loaded = &x->loaded[v / 64], bit = 1ull << (v % 64);
+    if (!(*loaded & bit))
+        ir_slot_load(&x->r->slots->slot[ir_entry_slot(v)], x->env, &x->in->value[v]);
+    *loaded |= bit;
+}
+
+static const v128 *val(struct run *x, irv v)
+{
+    if (v < IR_FIRST_NODE)
+        load_slot(x, v);
     return &x->in->value[v];
 }
 
-static u64 ival(const struct run *x, irv v)
+static u64 ival(struct run *x, irv v)
 {
-    return x->in->value[v].d[0];
+    return val(x, v)->d[0];
+}
+
+static void load_all(struct run *x)
+{
+    for (unsigned s = 0; s < x->r->slots->count; s++)
+        load_slot(x, s + 1);
+}
+
+static void forget_loaded(struct run *x)
+{
+    memset(x->loaded, 0, sizeof(x->loaded));
+    x->loaded[0] = 1;
 }
 
 static void set_pc(struct run *x, u64 pc)
@@ -84,6 +108,8 @@ static void commit_state(struct run *x, u32 map, u64 pc)
     const struct ir_slots *slots = x->r->slots;
     struct ir_put put[IR_MAX_SLOTS];
     unsigned n = ir_map_resolve(x->r, map, put);
+    for (unsigned i = 0; i < n; i++)
+        val(x, put[i].value);
     if (x->committed) { /* slots may hold what was current for a helper */
         for (unsigned s = 0; s < slots->count; s++)
             ir_slot_store(&slots->slot[s], x->env, val(x, s + 1));
@@ -109,26 +135,6 @@ static void leave(struct run *x, u32 map, u64 pc, enum ir_exit why)
     x->next = UINT32_MAX;
 }
 
-static void load_some(struct run *x, const u64 *reads)
-{
-    for (unsigned i = 0; i < IR_MAX_SLOTS / 64; i++) {
-        for (u64 left = reads[i]; left; left &= left - 1) {
-            unsigned s = i * 64 + ctz64(left);
-            ir_slot_load(&x->r->slots->slot[s], x->env, &x->in->value[s + 1]);
-        }
-    }
-}
-
-static void load_state(struct run *x)
-{
-    if (x->in->reads) {
-        load_some(x, x->in->reads);
-        return;
-    }
-    for (unsigned s = 0; s < x->r->slots->count; s++)
-        ir_slot_load(&x->r->slots->slot[s], x->env, &x->in->value[s + 1]);
-}
-
 /* A direct exit, which may lead to a block of a by_state region. */
 static void jump(struct run *x, const struct ir_node *n)
 {
@@ -136,7 +142,7 @@ static void jump(struct run *x, const struct ir_node *n)
     leave(x, n->c, n->imm, IR_EXIT_LOOKUP);
     if (block == UINT32_MAX)
         return;
-    load_state(x);
+    forget_loaded(x);
     x->committed = false;
     x->next = block;
     x->jumped = true;
@@ -150,7 +156,7 @@ static void fault(struct run *x, const struct ir_node *n, u64 addr, enum ir_acce
     x->env->exit_code = access;
 }
 
-static u64 address(const struct run *x, const struct ir_node *n)
+static u64 address(struct run *x, const struct ir_node *n)
 {
     u64 index = n->b && (n->op == IR_LD || n->op == IR_ST) ? ival(x, n->b) : 0;
     if (n->aux & IR_MEM_SEXT32)
@@ -341,6 +347,7 @@ static void run_helper(struct run *x, const struct ir_node *n, v128 *out)
     const struct ir_helper *h = &x->helpers[(u32)n->imm];
     const irv arg[3] = {n->a, n->b, n->c};
     if (h->flags & (IR_HELPER_READS | IR_HELPER_WRITES)) {
+        load_all(x);
         commit_state(x, ir_node_map(n), x->r->map[ir_node_map(n)].pc);
         x->committed = true;
         x->gone = h->flags & IR_HELPER_WRITES;
@@ -446,31 +453,6 @@ void ir_interp_free(struct ir_interp *in)
     in->cap = 0;
 }
 
-static void add_read(u64 *reads, irv v)
-{
-    if (ir_is_entry(v))
-        reads[ir_entry_slot(v) / 64] |= 1ull << (ir_entry_slot(v) % 64);
-}
-
-void ir_interp_reads(const struct ir_region *r, const struct ir_helper *helpers, u64 reads[IR_MAX_SLOTS / 64])
-{
-    bool all = false;
-    memset(reads, 0, IR_MAX_SLOTS / 8);
-    for (u32 v = IR_FIRST_NODE; v < r->count; v++) {
-        const struct ir_node *n = &r->node[v];
-        const irv arg[] = {n->a, n->b, n->c};
-        for (unsigned i = 0; i < ir_info(n->op).nargs; i++)
-            add_read(reads, arg[i]);
-        all |= n->op == IR_HELPER && helpers[(u32)n->imm].flags & (IR_HELPER_READS | IR_HELPER_WRITES);
-    }
-    for (u32 i = 0; i < r->nputs; i++)
-        add_read(reads, r->put[i].value);
-    for (u32 i = 0; i < r->nargs; i++)
-        add_read(reads, r->args[i]);
-    for (unsigned s = 0; all && s < r->slots->count; s++)
-        add_read(reads, s + 1);
-}
-
 void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_env *env,
                    const struct ir_helper *helpers, u64 max_blocks)
 {
@@ -482,7 +464,7 @@ void ir_interp_run(struct ir_interp *in, const struct ir_region *r, struct ir_en
     }
     in->value[0] = (v128){0};
     memset(in->undef, 0, sizeof(in->undef)); /* stays over jumps inside the region */
-    load_state(&x);
+    forget_loaded(&x);
     for (u64 n = 0; x.next != UINT32_MAX; n++) {
         if (max_blocks && n == max_blocks) {
             env->exit = IR_EXIT_REQUEST;

@@ -26,14 +26,10 @@ struct ir_interp {
     u32 cap;
     u64 undef[IR_MAX_SLOTS / 64]; /* slots that the last exit left undefined */
     const struct ir_mem *mem;
-    const u64 *reads; /* which slots the region looks at (ir_interp_reads()); NULL: load all of them */
     u32 polls; /* leave at this poll, the first one being 1, whatever env->request says; 0: when it is set */
 };
 
 void ir_interp_free(struct ir_interp *in);
-
-/* The slots whose values at the region's start matter to ir_interp_run(), for regions that run often. */
-void ir_interp_reads(const struct ir_region *r, const struct ir_helper *helpers, u64 reads[IR_MAX_SLOTS / 64]);
 
 /* Run the region from the state in env->slots to an exit; the slots then hold the new state, env->exit
  * and its companions say why it left. Blocks may loop; polls and `max_blocks` (0: no limit) bound

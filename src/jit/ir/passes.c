@@ -3,6 +3,7 @@
 #include <string.h>
 
 const struct ir_pass_info ir_pass_info[IR_PASSES] = {
+    [IR_PASS_COLD] = {"cold", "interpret code the first few times, and then translate it"},
     [IR_PASS_FOLD] = {"fold", "compute with constants while translating"},
     [IR_PASS_SHARE] = {"share", "compute once what a block computes several times"},
     [IR_PASS_FLAGS] = {"flags", "look ahead and keep no flags that nobody reads"},

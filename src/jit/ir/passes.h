@@ -6,6 +6,7 @@
 #include "base/types.h"
 
 enum ir_pass {
+    IR_PASS_COLD,
     IR_PASS_FOLD,
     IR_PASS_SHARE,
     IR_PASS_FLAGS,
