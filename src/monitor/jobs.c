@@ -138,7 +138,7 @@ static void changed(struct block_job *b, void *opaque)
     }
 }
 
-void monitor_free_jobs(struct monitor *m)
+void monitor_end(struct monitor *m)
 {
     for (struct monitor_job *j; (j = m->jobs); forget(j)) {
         if (!j->job)
@@ -148,6 +148,7 @@ void monitor_free_jobs(struct monitor *m)
         job_run(j->job, NULL);
         node_close(j->target, NULL);
     }
+    free(m->limits);
 }
 
 /* ---- the beginning ---- */

@@ -16,6 +16,7 @@ struct monitor_job;
 struct monitor {
     struct machine *machine;
     struct monitor_job *jobs;
+    struct throttle_limits *limits; /* what block_set_io_throttle has set, by drive; NULL: nothing */
     const char *package; /* whose version this is: "Lyrebird 0.1" */
     const struct monitor_option *options;
     bool migration_events; /* they are wanted */
@@ -39,8 +40,8 @@ bool monitor_read_virtual(struct monitor *m, unsigned cpu, u64 addr, void *to, u
 char *monitor_dev_path(struct monitor *m, const struct dev *d);
 /* The drive with this id, be it of -drive or the node name of -blockdev; -1 with an error. */
 s64 monitor_drive(struct monitor *m, const char *device, const char *node, struct err *e);
-/* At the end: jobs are cancelled and forgotten. */
-void monitor_free_jobs(struct monitor *m);
+/* At the end: jobs are cancelled, and what the monitor keeps is freed. */
+void monitor_end(struct monitor *m);
 
 /* The first device of this subject (see dev.h) behind `after`, or of all; NULL: there is none. */
 struct dev *monitor_next(struct monitor *m, const char *subject, const struct dev *after);

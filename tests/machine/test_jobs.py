@@ -181,6 +181,43 @@ class Jobs(Case):
         self.good("job-dismiss", id="s")
         self.assertEqual(self.good("query-jobs"), [])
 
+    def test_limits(self):
+        none = {"bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
+        limits = {**none, "bps_wr": 1000000, "iops": 50}
+        for device, want in ({"device": "d"}, limits), ({"device": "d"}, none):
+            self.assertEqual(self.qmp.ask("block_set_io_throttle", arguments={**device, **want}), {"return": {}})
+            self.assertEqual({k: self.medium()[k] for k in none}, want)
+            self.assertEqual(self.medium()["drv"], "qcow2")
+            self.assertEqual("iops=50 " in self.good("human-monitor-command", command_line="info block"), want is limits)
+        for arguments, desc in (({**none, "bps": 5, "bps_rd": 5},
+                                 "bps/iops/max total values and read/write values cannot be used at the same time"),
+                                ({**none, "iops_rd": -1}, "bps/iops/max values must be within [0, 1000000000000000]")):
+            self.assertEqual(self.qmp.ask("block_set_io_throttle", arguments={"device": "d", **arguments})["error"]["desc"], desc)
+        self.assertEqual(self.qmp.ask("block_set_io_throttle", arguments={"device": "x", **none})["error"]["class"], "DeviceNotFound")
+        self.end()
+        self.holds("top")
+
+    def test_for_people(self):
+        """The same commands in words."""
+        def say(line):
+            return self.good("human-monitor-command", command_line=line)
+        self.assertEqual(say("info block-jobs"), "No active jobs\r\n")
+        self.assertEqual(say("block_job_cancel d"), "Error: Block job 'd' not found\r\n")
+        self.assertEqual(say("block_stream nope"), "Error: Cannot find device='nope' nor node-name='nope'\r\n")
+        self.assertEqual(say("snapshot_blkdev d"), "Error: Parameter 'snapshot-file' is missing\r\n")
+        self.assertEqual(say("block_stream d 64k"), "")
+        self.assertIn("Streaming device d: Completed ", say("info block-jobs"))
+        self.assertEqual(say("block_job_set_speed d 1"), "")
+        self.assertIn("of 4194304 bytes, speed limit 1048576 bytes/s\r\n", say("info block-jobs"))
+        self.assertEqual(say("block_job_cancel d"), "")
+        self.until_status("null")
+        self.assertEqual(say(f"drive_backup -f d {self.dir}/copy qcow2"), "")
+        self.qmp.until("BLOCK_JOB_COMPLETED")
+        self.assertEqual(say(f"snapshot_blkdev d {self.dir}/snap"), "")
+        self.end()
+        self.holds("copy")
+        self.holds("snap")
+
     def test_the_end_of_the_machine_is_the_jobs(self):
         self.good("drive-backup", device="d", target=str(self.dir / "copy"), sync="full", format="qcow2", speed=65536)
         self.end()

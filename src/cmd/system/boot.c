@@ -922,7 +922,7 @@ static bool run_machine(struct boot *b, struct machine *m, int signals, struct e
     if (good && b->waiter >= 0)
         daemon_ready(b->waiter);
     good = good && machine_run(m, e);
-    monitor_free_jobs(&monitor);
+    monitor_end(&monitor);
     if (b->pidfile)
         unlink(b->pidfile);
     for (unsigned i = 0; i < b->monitor_count; i++) {
