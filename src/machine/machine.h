@@ -138,6 +138,7 @@ s64 machine_cpu_thread(struct machine *m, unsigned index);
 const struct machine_opts *machine_options(const struct machine *m);
 struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
 struct loop *machine_loop(struct machine *m);
+struct netdev *machine_netdev(struct machine *m, size_t i); /* of machine_opts.netdevs */
 struct dev *machine_dev(struct machine *m, const char *name);
 struct dev *machine_devs(struct machine *m); /* the first of all: the board's, and what users added */
 struct dev *machine_device(struct machine *m, size_t i); /* of machine_opts.devices */

@@ -41,6 +41,10 @@ bool hmp_snapshot(struct hmp_call *h, struct err *e);
 bool hmp_throttle(struct hmp_call *h, struct err *e);
 bool hmp_info_jobs(struct hmp_call *h, struct err *e);
 
+bool hmp_hostfwd_add(struct hmp_call *h, struct err *e);
+bool hmp_hostfwd_remove(struct hmp_call *h, struct err *e);
+bool hmp_info_usernet(struct hmp_call *h, struct err *e);
+
 bool hmp_balloon(struct hmp_call *h, struct err *e);
 bool hmp_block_resize(struct hmp_call *h, struct err *e);
 bool hmp_device_add(struct hmp_call *h, struct err *e);

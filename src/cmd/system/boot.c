@@ -195,8 +195,8 @@ static enum answer opt_stress(struct boot *b, const struct option *o, const char
 {
     char *end;
     unsigned long ms = strtoul(arg, &end, 10);
-    if (!isdigit((u8)*arg) || *end || ms > 1000)
-        return complain(b, "-stress %s: it wants milliseconds, up to 1000", arg);
+    if (!isdigit((u8)*arg) || *end || ms > 60000)
+        return complain(b, "-stress %s: it wants milliseconds, up to 60000", arg);
     b->machine.engine.stress_ms = (u32)ms;
     return GO_ON;
 }
