@@ -44,16 +44,16 @@ static bool is_limited(const struct throttle_limits *l)
     return false;
 }
 
-/* `limits` NULL: none. */
-static struct json *medium_info(struct node *n, const struct machine_drive *d, const struct throttle_limits *limits)
+/* `name`, `limits` NULL: none. `flags` as it was opened. */
+static struct json *medium_info(struct node *n, const char *name, u32 flags, const struct throttle_limits *limits)
 {
     struct json *j = json_object(), *cache;
     s64 depth = 0;
     for (struct node *b = node_backing(n); b; b = node_backing(b))
         depth++;
     json_set_string(j, "file", node_filename(n));
-    if (d->options)
-        json_set_string(j, "node-name", d->id);
+    if (name)
+        json_set_string(j, "node-name", name);
     json_set_bool(j, "ro", node_read_only(n));
     json_set_string(j, "drv", node_format(n));
     if (depth)
@@ -66,9 +66,9 @@ static struct json *medium_info(struct node *n, const struct machine_drive *d, c
     json_set_int(j, "write_threshold", 0);
     json_set(j, "image", image_info(n));
     cache = json_set(j, "cache", json_object());
-    json_set_bool(cache, "writeback", !(d->flags & OPEN_WRITE_THROUGH));
-    json_set_bool(cache, "direct", d->flags & OPEN_NO_CACHE);
-    json_set_bool(cache, "no-flush", d->flags & OPEN_NO_FLUSH);
+    json_set_bool(cache, "writeback", !(flags & OPEN_WRITE_THROUGH));
+    json_set_bool(cache, "direct", flags & OPEN_NO_CACHE);
+    json_set_bool(cache, "no-flush", flags & OPEN_NO_FLUSH);
     return j;
 }
 
@@ -79,7 +79,8 @@ static struct json *drive_info(struct monitor *m, size_t i)
     struct node *n = node_root_child(machine_drive(m->machine, i));
     n = limits ? node_file(n) : n;
     n = strcmp(node_format(n), "copy-before-write") ? n : node_file(n);
-    return medium_info(n, &machine_options(m->machine)->drives[i], limits);
+    const struct machine_drive *d = &machine_options(m->machine)->drives[i];
+    return medium_info(n, d->options ? d->id : NULL, d->flags, limits);
 }
 
 /* The device that a drive is in, as "qdev" has it, which the caller frees; NULL: none. */
@@ -128,6 +129,8 @@ struct json *qmp_do_query_named_block_nodes(struct monitor *m, const struct json
         if (machine_drive(m->machine, i))
             json_push(list, drive_info(m, i));
     }
+    for (size_t i = 0; monitor_node(m, i); i++)
+        json_push(list, medium_info(monitor_node(m, i), node_name(monitor_node(m, i)), 0, NULL));
     return list;
 }
 

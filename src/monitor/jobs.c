@@ -16,6 +16,7 @@ struct monitor_job {
     struct block_job *job; /* NULL: it has ended ... */
     char *error;           /* ... with this; NULL: well */
     struct node *target;   /* opened for this job; NULL: none */
+    struct node *lent;     /* a target of blockdev-add; NULL: none */
     const char *status;    /* QMP's JobStatus */
     u64 done, total, speed;
     char *bitmap;
@@ -148,7 +149,16 @@ void monitor_end(struct monitor *m)
         job_run(j->job, NULL);
         node_close(j->target, NULL);
     }
+    monitor_close_nodes(m);
     free(m->limits);
+}
+
+bool monitor_job_has(struct monitor *m, const struct node *n)
+{
+    const struct monitor_job *j = m->jobs;
+    while (j && !(j->job && j->lent == n))
+        j = j->next;
+    return j;
 }
 
 /* ---- the beginning ---- */
@@ -303,7 +313,7 @@ static struct json *copy(struct monitor *m, const struct json *args, copy_fn *st
     if (to_file) {
         target = j->target = open_target(m, args, node_root_child(root), o.sync, e);
     } else {
-        target = node_find(machine_graph(m->machine), name);
+        target = j->lent = node_find(machine_graph(m->machine), name);
         if (!target)
             err_set(e, ENOENT, "Cannot find device='%s' nor node-name='%s'", name, name);
     }

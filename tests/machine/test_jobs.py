@@ -181,6 +181,50 @@ class Jobs(Case):
         self.good("job-dismiss", id="s")
         self.assertEqual(self.good("query-jobs"), [])
 
+    def open_copy(self, name, *options):
+        img("create", "-q", "-f", "qcow2", *options, self.dir / name, str(SIZE))
+        self.qmp.ask("blockdev-add", arguments={"driver": "qcow2", "node-name": name, "backing": None,
+                                                "file": {"driver": "file", "filename": str(self.dir / name)}})
+
+    def test_images_that_are_opened(self):
+        """blockdev-add, a backup and a mirror to what it opened, blockdev-del."""
+        for name in ("one", "two"):
+            self.open_copy(name)
+        names = {x.get("node-name") for x in self.good("query-named-block-nodes")}
+        self.assertLessEqual({"one", "two"}, names)
+        self.good("blockdev-backup", device="d", target="one", sync="full")
+        self.qmp.until("BLOCK_JOB_COMPLETED")
+        self.until_status("null")
+        self.good("blockdev-mirror", device="d", target="two", sync="full", job_id="m")
+        self.qmp.until("BLOCK_JOB_READY")
+        self.assertEqual(self.desc("blockdev-del", node_name="two"), "Node two is in use")
+        self.good("block-job-complete", device="m")
+        while self.medium()["file"] != str(self.dir / "two"):
+            pass
+        self.good("blockdev-del", node_name="one")
+        self.end()
+        self.holds("one")
+        self.holds("two")
+
+    def test_an_overlay_that_is_open(self):
+        self.open_copy("new")
+        self.good("blockdev-snapshot", node=self.medium()["node-name"] if PEER else "d", overlay="new")
+        self.assertIn(str(self.dir / "new"), self.medium()["file"])
+        self.assertEqual(self.medium()["backing_file_depth"], 3)
+
+    def test_what_cannot_be_opened_or_closed(self):
+        node = {"driver": "file", "node-name": "f", "filename": str(self.dir / "raw")}
+        for command, arguments, desc in (
+                ("blockdev-add", {**node, "node-name": "g", "filename": "/no/such"}, "Could not open '/no/such': No such file or directory"),
+                ("blockdev-add", {"driver": "file", "filename": "x"}, "'node-name' must be specified for the root node"),
+                ("blockdev-del", {"node-name": "x"}, "Failed to find node with node-name='x'"),
+                ("blockdev-snapshot", {"node": "x", "overlay": "x"}, "Cannot find device='x' nor node-name='x'")):
+            self.assertEqual(self.qmp.ask(command, arguments=arguments)["error"]["desc"], desc)
+        self.assertEqual(self.qmp.ask("blockdev-add", arguments=node), {"return": {}})
+        self.assertEqual(self.qmp.ask("blockdev-add", arguments=node)["error"]["desc"], "Duplicate nodes with node-name='f'")
+        self.assertEqual(self.qmp.ask("blockdev-del", arguments={"node-name": "f"}), {"return": {}})
+        self.assertIn("colour", self.qmp.ask("blockdev-add", arguments={**node, "colour": 1})["error"]["desc"])
+
     def test_limits(self):
         none = {"bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 0, "iops_rd": 0, "iops_wr": 0}
         limits = {**none, "bps_wr": 1000000, "iops": 50}
