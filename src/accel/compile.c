@@ -81,24 +81,45 @@ static size_t log_host_insn(struct compiler *c, const struct host *host, size_t 
     return n;
 }
 
-static void log_guest_insn(const struct engine *en, u64 pc)
+/* Of a machine: no region goes on in another page. */
+static size_t fetch_in_page(const struct lifting *from, u64 pc, void *to, size_t len)
+{
+    const u64 page = 1u << IR_PAGE_BITS, at = pc & (page - 1);
+    len = MIN(len, (size_t)(page - at));
+    if (!from->at.page)
+        return mmu_fetch(engine_cpu(from->cpu)->mmu, from->en->isa->system->mode(from->key), pc, to, len);
+    if ((pc ^ from->pc) & ~(page - 1))
+        return 0;
+    memcpy(to, from->at.page + at, len);
+    return len;
+}
+
+/* Guest code as it is now. */
+static size_t fetch(const struct lifting *from, u64 pc, void *to, size_t len)
+{
+    const struct engine *en = from->en;
+    return en->opts.memory ? fetch_in_page(from, pc, to, len) : en->opts.fetch(en->opts.opaque, pc, to, len);
+}
+
+static void log_guest_insn(const struct compiler *c, struct engine *en, u64 pc)
 {
     u8 code[16];
     char text[128] = "";
-    size_t len = en->opts.fetch(en->opts.opaque, pc, code, sizeof(code));
+    const struct lifting from = {.en = en, .pc = c->ir.pc, .at = c->at};
+    size_t len = fetch(&from, pc, code, sizeof(code));
     en->isa->disas(code, len, pc, text, sizeof(text));
     log_print(LOG_OUT_ASM, "  -- 0x%" PRIx64 ":  %s\n", pc, text);
 }
 
 /* Host code with the guest's in between. */
-static void log_host_code(struct compiler *c, const struct engine *en)
+static void log_host_code(struct compiler *c, struct engine *en)
 {
     const struct host_buf *buf = &c->buf;
     u32 mark = 0;
     log_print(LOG_OUT_ASM, "OUT: [size=%zu]\n", buf->used);
     for (size_t at = 0; at < buf->used;) {
         for (; mark < buf->nmarks && buf->mark[mark].at <= at; mark++)
-            log_guest_insn(en, buf->mark[mark].pc);
+            log_guest_insn(c, en, buf->mark[mark].pc);
         if (at == buf->cold || at == buf->data)
             log_print(LOG_OUT_ASM, "  -- %s\n", at == buf->data ? "constants" : "out of line");
         at += log_host_insn(c, en->host, at, at < buf->cold   ? buf->cold
@@ -119,22 +140,11 @@ static void prepare_log(struct compiler *c, const struct host *host)
         log_warn("%s\n", e.text);
 }
 
-/* Guest code as it is now. */
-static size_t fetch(const struct lifting *from, u64 pc, void *to, size_t len)
-{
-    const struct engine *en = from->en;
-    if (!en->opts.memory)
-        return en->opts.fetch(en->opts.opaque, pc, to, len);
-    unsigned mode = en->isa->system->mode(from->key);
-    size_t page = (1u << IR_PAGE_BITS) - (pc & ((1u << IR_PAGE_BITS) - 1)); /* regions of machines lie in one */
-    return mmu_fetch(engine_cpu(from->cpu)->mmu, mode, pc, to, MIN(len, page));
-}
-
-/* In a machine nobody looks ahead: the interpreter checks no more than the code itself. */
+/* In a machine's interpreter nobody looks ahead: it checks no more than the code itself. */
 static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
 {
     const struct lifting *from = l->opaque;
-    if (l->npeeked == LIFT_PEEKS || from->en->opts.memory)
+    if (l->npeeked == LIFT_PEEKS || (from->en->opts.memory && !from->at.page))
         return 0;
     size_t n = fetch(from, pc, to, len);
     l->peeked[l->npeeked].start = pc;
@@ -150,7 +160,7 @@ static bool guarded(struct lift *l, u64 pc)
 
 static void depends_on(struct compiler *c, u64 start, u32 len)
 {
-    u64 moved = c->phys ? c->phys - c->ir.pc : 0;
+    u64 moved = c->at.page ? c->at.phys - c->ir.pc : 0;
     VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start + moved, len};
 }
 
@@ -176,9 +186,10 @@ static bool go_on(struct lift *l, u64 pc)
     return true;
 }
 
-void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
-                    const struct ir_lowering *lowering)
+void compiler_start(struct compiler *c, struct lifting *from, u64 pc, const struct ir_lowering *lowering)
 {
+    from->pc = pc;
+    c->at = from->at;
     ir_region_start(&c->ir, &from->en->isa->slots, pc);
     c->ir.key = from->key;
     c->ir.without = from->en->opts.without;
@@ -215,30 +226,32 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
 }
 
 /* To look at code with, not to lift it. */
-static struct lift look(struct vcpu *cpu, struct lifting *from)
+static struct lift look(struct vcpu *cpu, struct lifting *from, u64 pc, struct code_at at)
 {
-    from->en = cpu->engine;
+    *from = (struct lifting){.en = cpu->engine, .pc = pc, .at = at};
     return (struct lift){.isa = cpu->isa, .model = cpu->model, .key = cpu->env->key, .peek = peek, .opaque = from};
 }
 
-bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc)
+bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc, struct code_at at)
 {
     struct lifting from;
-    struct lift l = look(cpu, &from);
+    struct lift l = look(cpu, &from, pc, at);
     return cpu->isa->is_small_leaf(&l, pc);
 }
 
-u64 compiler_call_before(struct vcpu *cpu, u64 back)
+u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at)
 {
     struct lifting from;
-    struct lift l = look(cpu, &from);
+    struct lift l = look(cpu, &from, pc, at);
     return cpu->isa->call_before(&l, back);
 }
 
-static u32 lift_without(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+static u32 lift_without(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                         const struct ir_lowering *lowering, u32 passes)
 {
     struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu};
+    if (at)
+        from.at = *at;
     compiler_start(c, &from, pc, lowering);
     c->ir.without |= passes;
     u32 len = compiler_block(c, &from, pc, max_insns);
@@ -247,16 +260,16 @@ static u32 lift_without(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned m
     return len;
 }
 
-u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                   const struct ir_lowering *lowering)
 {
-    return lift_without(c, cpu, pc, max_insns, lowering, 0);
+    return lift_without(c, cpu, pc, at, max_insns, lowering, 0);
 }
 
 u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc)
 {
     u32 passes = 1u << IR_PASS_FOLD | 1u << IR_PASS_SHARE | 1u << IR_PASS_FLAGS | 1u << IR_PASS_SIDES;
-    return lift_without(c, cpu, pc, BLOCK_INSNS, NULL, passes);
+    return lift_without(c, cpu, pc, NULL, BLOCK_INSNS, NULL, passes);
 }
 
 static NORETURN void broken(const char *what, const struct err *e, const struct ir_region *r)
@@ -335,7 +348,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
     if (log_on(LOG_OUT_ASM))
         log_host_code(c, en);
-    struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges, c->phys);
+    struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges, c->at.phys);
     if (en->turn || en->opts.lockstep_ms)
         r->sum = lockstep_sum(en, r->range, r->nranges);
     mutate(en, ENGINE_CODE, r);
@@ -343,15 +356,14 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     return r;
 }
 
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, u64 phys)
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at)
 {
     struct compiler *c = &en->compiler;
-    c->phys = phys;
     unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     c->buf.heat = en->threshold ? 1 + heat_index(en, pc) : 0;
     for (;; max_insns /= 2) {
-        u32 len = compiler_lift(c, cpu, pc, max_insns, &lowering);
+        u32 len = compiler_lift(c, cpu, pc, at, max_insns, &lowering);
         if (!len)
             return NULL;
         compiler_verify(c, en);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "accel/engine_impl.h"
+#include "accel/jumps.h"
 #include "accel/mmu.h"
 #include "accel/tlb.h"
 #include "cpu/system.h"
@@ -92,7 +93,7 @@ static void *stress(void *opaque)
         pthread_mutex_lock(&en->lock);
         cache_flush(&en->cache);
         engine_ask_flush(en);
-        cold_init(en);
+        cold_again(en);
         pthread_mutex_unlock(&en->lock);
     }
     return NULL;
@@ -159,6 +160,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
                     opts->cache_size ? opts->cache_size : DEFAULT_CACHE, e)) {
         perf_close(&en->perf);
         compiler_free(&en->compiler);
+        cold_free(en);
         hot_free(en);
         free(en->helper_fns);
         free(en->flags_at);
@@ -181,6 +183,7 @@ void engine_free(struct engine *en)
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
     sampled_stop(en);
+    cold_free(en);
     hot_free(en);
     perf_close(&en->perf);
     cache_free(&en->cache);
@@ -195,16 +198,16 @@ void engine_free(struct engine *en)
 static void prepare_machine(struct vcpu *cpu)
 {
     engine_cpu(cpu)->mmu = mmu_new(cpu);
-    tlb_init(cpu);
-    tlb_select_jumps(cpu);
+    engine_cpu(cpu)->tlb = tlb_new(cpu);
+    engine_cpu(cpu)->jumps = jumps_new(cpu);
+    jumps_select(cpu);
 }
 
 struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
 {
     struct vcpu *cpu = xcalloc(1, sizeof(*cpu));
     struct engine_cpu *ec = xcalloc(1, sizeof(*ec));
-    size_t size = sizeof(struct ir_env) + ir_tlb_at(en->isa->slots.size) +
-                  (en->opts.memory ? sizeof(struct ir_tlb) : 0);
+    size_t size = sizeof(struct ir_env) + en->isa->slots.size;
     struct ir_env *env = aligned_alloc(64, ALIGN_UP(size, (size_t)64));
     if (!env)
         abort();
@@ -218,6 +221,7 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
         env->jumps = ir_jumps_new();
     ec->no_jumps = true;
     env->c_call[IR_CALL_MMU] = tlb_access;
+    env->c_call[IR_CALL_POLL] = jit_leave;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;
     env->fp_push = en->opts.kind != ENGINE_INTERP ? en->host->fp_push : fp_nothing;
@@ -254,12 +258,19 @@ static void add_counted(const struct engine_cpu *ec, u64 *counted)
         counted[i] += ec->vcpu->env->counted[i];
 }
 
+static void add_events(const struct engine_cpu *ec, u64 *events)
+{
+    for (unsigned i = 0; i < EVENTS; i++)
+        events[i] += ec->events[i];
+}
+
 void vcpu_free(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     pthread_mutex_lock(&en->lock);
     add_counted(ec, en->stat_counted);
+    add_events(ec, en->stat_events);
     *ec->prev = ec->next;
     if (ec->next)
         ec->next->prev = ec->prev;
@@ -274,9 +285,9 @@ void vcpu_free(struct vcpu *cpu)
     interp_machine_free(ec);
     if (cpu->system)
         cpu->isa->system->free(cpu);
-    if (cpu->engine->opts.memory)
-        tlb_free_jumps(ec);
-    else
+    tlb_free(ec->tlb);
+    jumps_free(ec->jumps);
+    if (!cpu->engine->opts.memory)
         free(cpu->env->jumps);
     free(cpu->env);
     free(ec);
@@ -313,8 +324,8 @@ static void resync(struct vcpu *cpu)
     cpu->env->key = key;
     if (!cpu->engine->opts.memory)
         engine_cpu_flush(cpu->engine, engine_cpu(cpu));
-    else if (cpu->engine->opts.kind != ENGINE_INTERP && tlb_select_jumps(cpu))
-        engine_drop_predictions(cpu);
+    else if (cpu->engine->opts.kind != ENGINE_INTERP)
+        jumps_select(cpu);
 }
 
 /* Have the instruction translated again, by another recipe. False when it was known already. */
@@ -541,6 +552,35 @@ static void print_counted(struct engine *en, FILE *to)
         fprintf(to, "  in %-30s %5.1f %%\n", kinds[i], 100.0 * (double)counted[i] / (double)all);
 }
 
+static void print_events(struct engine *en, FILE *to)
+{
+    static const char *const names[EVENTS] = {
+        "entries into code", "look-ups of code", "accesses in C", "page walks",
+        "context switches", "TLB flushes", "look-ups emptied", "exits to C",
+    };
+    u64 events[EVENTS];
+    pthread_mutex_lock(&en->lock);
+    memcpy(events, en->stat_events, sizeof(events));
+    for (const struct engine_cpu *ec = en->cpus; ec; ec = ec->next)
+        add_events(ec, events);
+    pthread_mutex_unlock(&en->lock);
+    for (unsigned i = 0; i < EVENTS; i++)
+        fprintf(to, "%-19s %" PRIu64 "\n", names[i], events[i]);
+}
+
+void engine_report(struct engine *en, u32 class, void (*print)(struct engine *en, FILE *to))
+{
+    char *text = NULL;
+    size_t len = 0;
+    FILE *f = log_on(class) ? open_memstream(&text, &len) : NULL;
+    if (!f)
+        return;
+    print(en, f);
+    fclose(f);
+    log_print(class, "%s", text);
+    free(text);
+}
+
 void engine_stats(struct engine *en, FILE *to)
 {
     const struct jit_cache *c = &en->cache;
@@ -556,6 +596,8 @@ void engine_stats(struct engine *en, FILE *to)
     print_hot(en, to);
     if (en->opts.count_insns)
         print_counted(en, to);
+    if (en->opts.memory)
+        print_events(en, to);
     if (en->opts.lockstep_ms)
         fprintf(to, "regions compared    %" PRIu64 ", and %" PRIu64 " hot ones\n", en->stat_compared[0],
                 en->stat_compared[1]);

@@ -17,6 +17,7 @@ enum engine_stage { ENGINE_IR, ENGINE_ALLOCATION, ENGINE_CODE };
 
 #define ENGINE_HOT_AFTER 4000 /* a good value for hot_after */
 #define ENGINE_COLD_RUNS 6    /* and for cold_runs, at most 255 */
+#define ENGINE_COLD_RUNS_MACHINE 3
 
 struct engine_opts {
     enum engine_kind kind;
@@ -99,5 +100,8 @@ struct engine_place *engine_profile(struct engine *en, size_t *count);
 
 /* Counters in a form for people (`-d stats`). */
 void engine_stats(struct engine *en, FILE *to);
+
+/* Have that, or another report, in the log if `class` (enum log_class) is on. */
+void engine_report(struct engine *en, u32 class, void (*print)(struct engine *en, FILE *to));
 
 #endif

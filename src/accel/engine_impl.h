@@ -32,6 +32,12 @@ enum {
  * behind it. */
 enum { COUNT_COLD, COUNT_FIRST, COUNT_HOT, COUNT_HOT_LOOP };
 
+/* Where in a machine's memory the code for an address is; all 0 in programs, and where the vCPU is to find it. */
+struct code_at {
+    u64 phys;       /* of the address itself */
+    const u8 *page; /* host memory of the page that it is in */
+};
+
 /* Everything that one compilation needs; kept between compilations. */
 struct compiler {
     struct ir_region ir;
@@ -40,7 +46,7 @@ struct compiler {
     struct host_buf buf;
     struct host_disas *disas; /* for -d out_asm; NULL: bytes */
     u8 code[FETCH_BYTES];
-    u64 phys;                /* machines: the physical address of the region's pc; else 0 */
+    struct code_at at;       /* of the region's pc */
     struct jit_range *range; /* guest code that the region depends on, by physical address in machines */
     u32 nranges, range_cap;
     bool inlines; /* a function stands in the place of a call to it */
@@ -51,7 +57,9 @@ struct lifting {
     struct engine *en;
     const void *model; /* struct vcpu.model */
     u32 key;
-    struct vcpu *cpu;  /* machines: whose translations of addresses hold */
+    u64 pc;            /* of the region */
+    struct code_at at; /* of that: the region is made of one page */
+    struct vcpu *cpu;  /* machines, without `at`: whose translations of addresses hold */
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
     bool (*joins)(struct lift *l, u64 pc);
@@ -64,14 +72,17 @@ struct lifting {
     void *opaque;
 };
 
-/* Machines: the inline look-ups of code of one mode, with one key, and, if some of it is local, of one context. A guest
- * that isolates its page tables goes to and fro between two contexts at each system call. */
-#define EXEC_WAYS 4
-struct exec_jumps {
-    struct ir_jump *jumps; /* NULL: there was no such code yet */
-    u32 key, context;
-    bool used, local;      /* it has entries, and some of pages that are not of all contexts */
-    u64 pages[4];          /* a bit for each page with entries, several share one */
+/* Of a machine's vCPU, counted for -d stats: what is done outside of translated code. */
+enum engine_event {
+    EVENT_ENTRY,  /* translated code was entered */
+    EVENT_LOOKUP, /* code was looked for in the cache, or made */
+    EVENT_ACCESS, /* an access was left to C */
+    EVENT_WALK,   /* the guest's tables were walked */
+    EVENT_SWITCH, /* the guest changed its context */
+    EVENT_FLUSH,  /* the guest flushed translations of addresses, or another CPU asked for it */
+    EVENT_FORGET, /* inline look-ups of code were emptied */
+    EVENT_EXIT,   /* vcpu_run() began: there was an exit before */
+    EVENTS,
 };
 
 /* The engine's part of a vCPU. */
@@ -93,22 +104,21 @@ struct engine_cpu {
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct mmu *mmu;        /* machines: translations, for C */
-    struct exec_jumps exec[ISA_MODES][EXEC_WAYS], *exec_now;
-    u32 exec_next[ISA_MODES]; /* the way that is taken next for others */
+    struct tlb *tlb;        /* the same for compiled code, and where code is: NULL in the interpreter */
+    struct jumps *jumps;
     struct kept_regions *regions; /* machines: the interpreter's */
     _Atomic bool in_guest;  /* machines: may use translations */
-    u16 local[64];          /* entries of the TLB that are not global: mode and index ... */
-    u32 nlocal;             /* ... how many; more than there is room for: any may be */
     bool flush_waits;       /* ask_flush_wait() of struct vcpu_ops */
     _Atomic u32 flush_asked, flush_done; /* by others, and how much of that is done */
     struct lockstep *lockstep;
     u64 random;             /* state of engine_random_below() */
+    u64 events[EVENTS];     /* by enum engine_event */
 };
 
 /* The first runs of code (cold.c). */
 struct cold {
     _Atomic u32 left;         /* runs of blocks, then all code is translated */
-    _Atomic u8 runs[1 << 14]; /* so often each has run; several share one */
+    _Atomic u8 *runs;         /* so often each has run; several share one */
 };
 
 /* The second translation of hot code (hot.c). */
@@ -116,6 +126,7 @@ struct hot {
     struct compiler compiler;
     struct hot_place {
         u64 pc;
+        struct code_at at;
         u32 key;
         u32 count;         /* of samples */
         bool again;        /* though it is hot code already */
@@ -166,6 +177,7 @@ struct engine {
     _Atomic bool guards; /* there are guarded pages */
     u64 stat_guest_insns, stat_guest_bytes;
     u64 stat_counted[IR_COUNTERS]; /* of vCPUs that are gone */
+    u64 stat_events[EVENTS];       /* of those, too */
     _Atomic u64 stat_fp_traps;
     u64 stat_stall[32]; /* evictions by log2 of the nanoseconds that they took */
     struct perf perf;
@@ -174,6 +186,11 @@ struct engine {
 static inline struct engine_cpu *engine_cpu(const struct vcpu *cpu)
 {
     return cpu->engine_data;
+}
+
+static inline void engine_count(const struct vcpu *cpu, enum engine_event what)
+{
+    engine_cpu(cpu)->events[what]++;
 }
 
 static inline u32 engine_random_below(struct engine_cpu *ec, u32 n)
@@ -185,9 +202,9 @@ static inline u32 engine_random_below(struct engine_cpu *ec, u32 n)
 void compiler_init(struct compiler *c);
 void compiler_free(struct compiler *c);
 
-/* Lift the block at the vCPU's pc into c->ir, at most max_insns of it. Returns the bytes of guest
- * code that it covers; 0 when none could be read. lowering: the host that it is for, NULL: none. */
-u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns,
+/* Lift the block at pc into c->ir, at most max_insns of it. Returns the bytes of guest code that it covers; 0 when
+ * none could be read. at: NULL where the vCPU is to find it. lowering: the host that it is for, NULL: none. */
+u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                   const struct ir_lowering *lowering);
 
 /* The same for one run in the interpreter, as quickly as possible. */
@@ -196,17 +213,19 @@ u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc);
 /* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of
  * it, and return the length in bytes of what it was made from last (0: no code there); check, abort if that fails; find places for
  * values, false if they do not fit; make code and put it into the cache, NULL if it is too large. */
-void compiler_start(struct compiler *c, const struct lifting *from, u64 pc,
-                    const struct ir_lowering *lowering);
+void compiler_start(struct compiler *c, struct lifting *from, u64 pc, const struct ir_lowering *lowering);
 u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns);
 void compiler_verify(const struct compiler *c, const struct engine *en);
-bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc);
-u64 compiler_call_before(struct vcpu *cpu, u64 back);
+bool compiler_is_small_leaf(struct vcpu *cpu, u64 pc, struct code_at at);
+/* The direct call before `back`: where it goes, as struct isa says. The vCPU is at pc. */
+u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc; NULL when its code cannot be read. Called with the lock held. phys: struct jit_region's. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, u64 phys);
+/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at);
+/* Where the code at pc is, for the vCPU as it is now. False: it cannot be fetched. *global: in all contexts. */
+bool engine_find_code(struct vcpu *cpu, u64 pc, struct code_at *at, bool *global);
 
 /* The counter in env->heat for entries at pc. */
 static inline u32 heat_index(const struct engine *en, u64 pc)
@@ -252,8 +271,10 @@ void hot_fork_child(struct engine *en);
 void hot_stop(struct engine *en);
 void hot_restart(struct engine *en);
 
-/* From now on the program is young, and its code has not run. */
 void cold_init(struct engine *en);
+/* From now on the program is young again, and its code has not run. */
+void cold_again(struct engine *en);
+void cold_free(struct engine *en);
 /* The code at pc, which has no entry yet, should be interpreted. Counts its runs. */
 bool cold_takes(struct vcpu *cpu, u64 pc);
 /* Interpret a block. Returns as engine_exit(). */
@@ -264,10 +285,13 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Give the vCPU a compiler of its own, once. */
 void interp_prepare(struct vcpu *cpu);
-/* Run what is in ec->own->ir, in memory that is mapped directly. */
-void interp_region(struct vcpu *cpu);
+/* Run a region, over a program's memory or a machine's. */
+void interp_region(struct vcpu *cpu, const struct ir_region *ir);
 void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
+/* Machines: out of the code that called for an access or at a poll, with the guest's state as it was before;
+ * env->c_call[IR_CALL_POLL]. */
+void jit_leave(struct ir_env *env);
 /* Of a machine's exit by a fault: say more of it. */
 void machine_fill_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 void interp_machine_free(struct engine_cpu *ec);

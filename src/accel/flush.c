@@ -3,6 +3,7 @@
 #include <stdatomic.h>
 
 #include "accel/engine_impl.h"
+#include "accel/jumps.h"
 #include "accel/mmu.h"
 #include "accel/tlb.h"
 
@@ -28,10 +29,13 @@ static bool compiles(const struct vcpu *cpu)
 static void forget(struct vcpu *cpu, const struct vcpu_flush *f)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
+    engine_count(cpu, EVENT_FLUSH);
     if (ec->mmu)
         mmu_flush(ec->mmu, f);
-    if (ec->mmu && compiles(cpu))
+    if (ec->tlb)
         tlb_flush(cpu, f);
+    if (ec->jumps)
+        jumps_flush(cpu, f);
 }
 
 static void flush_wait(struct vcpu *cpu);
@@ -78,16 +82,25 @@ static void flush_wait(struct vcpu *cpu)
 
 static void ask_flush_wait(struct vcpu *cpu)
 {
+    bool behind = false;
+    for (struct engine_cpu *ec = cpu->engine->cpus; ec; ec = ec->next)
+        behind |= ec->vcpu != cpu && is_behind(ec, atomic_load(&ec->flush_asked));
+    if (!behind)
+        return;
     engine_cpu(cpu)->flush_waits = true;
     vcpu_kick(cpu);
 }
 
 static void switch_context(struct vcpu *cpu)
 {
-    if (engine_cpu(cpu)->mmu)
-        mmu_switch_context(engine_cpu(cpu)->mmu);
-    if (engine_cpu(cpu)->mmu && compiles(cpu))
+    struct engine_cpu *ec = engine_cpu(cpu);
+    engine_count(cpu, EVENT_SWITCH);
+    if (ec->mmu)
+        mmu_switch_context(ec->mmu);
+    if (ec->tlb)
         tlb_switch_context(cpu);
+    if (ec->jumps)
+        jumps_select(cpu);
 }
 
 /* The interpreter compares code with what it was made from each time it runs. */

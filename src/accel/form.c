@@ -48,6 +48,12 @@ static unsigned find_todo(const struct former *f, u64 pc, u32 copy)
     return i < f->ntodo ? i : UINT_MAX;
 }
 
+/* A region of a machine is made of one page: only there is known where another one leads. */
+static bool in_reach(const struct former *f, u64 pc)
+{
+    return !f->from.at.page || !((pc ^ f->from.pc) >> IR_PAGE_BITS);
+}
+
 static bool has_block(const struct former *f, u64 pc, u32 copy)
 {
     return ir_block_at(&f->c->ir, pc, copy) != UINT32_MAX || find_todo(f, pc, copy) != UINT_MAX;
@@ -85,6 +91,8 @@ static bool want_block(struct former *f, u64 pc, u32 copy)
 {
     if (ir_block_at(&f->c->ir, pc, copy) != UINT32_MAX)
         return true;
+    if (!in_reach(f, pc))
+        return false;
     unsigned i = find_todo(f, pc, copy);
     if (i != UINT_MAX) { /* now it comes next */
         memmove(&f->todo[i], &f->todo[i + 1], (f->ntodo - i - 1) * sizeof(*f->todo));
@@ -102,7 +110,9 @@ static bool want_block(struct former *f, u64 pc, u32 copy)
 /* Code without a translation has not run, or only as the middle of a block. */
 static bool has_run(const struct former *f, u64 pc)
 {
-    return cache_find(&f->from.en->cache, pc, f->from.key, 0) != NULL;
+    const struct lifting *from = &f->from;
+    u64 phys = from->at.phys + (from->at.page ? pc - from->pc : 0);
+    return in_reach(f, pc) && cache_find(&from->en->cache, pc, from->key, phys) != NULL;
 }
 
 static bool follow(struct lift *l, u64 pc)
@@ -197,7 +207,7 @@ static bool form(struct former *f, u64 pc, const struct ir_lowering *lowering)
 bool hot_form(struct engine *en, struct compiler *c, const struct hot_place *at,
               const struct ir_lowering *lowering)
 {
-    struct former f = {.from = {.en = en, .model = at->model, .key = at->key, .follow = follow,
+    struct former f = {.from = {.en = en, .model = at->model, .key = at->key, .at = at->at, .follow = follow,
                                 .joins = joins, .need = need, .callee = callee, .inlines = inlines},
                        .c = c};
     f.from.opaque = &f;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "accel/engine_impl.h"
+#include "accel/jumps.h"
 #include "base/bits.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -55,7 +56,7 @@ static bool no_more(const struct engine *en)
 static bool begin(struct engine *en, const struct hot_place *p)
 {
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
-    const struct jit_region *old = cache_find(&en->cache, p->pc, p->key, 0);
+    const struct jit_region *old = cache_find(&en->cache, p->pc, p->key, p->at.phys);
     return old && !no_more(en) && (!old->tier || p->again) && model_lives(en, p->model) &&
            hot_form(en, &en->hot.compiler, p, &lowering);
 }
@@ -71,6 +72,10 @@ static bool allocate(struct engine *en)
 static void forget_entry(struct engine *en, u64 pc)
 {
     for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        if (en->opts.memory) {
+            jumps_forget_entry(ec->vcpu, pc);
+            continue;
+        }
         u64 *at = &engine_jump(en, ec->vcpu->env, pc)->pc;
         if (__atomic_load_n(at, __ATOMIC_RELAXED) == pc)
             __atomic_store_n(at, ir_jump_nowhere(pc), __ATOMIC_RELAXED);
@@ -105,9 +110,15 @@ static void queue(struct hot *h, const struct hot_place *p)
  * other, the next one is seldom it. */
 static void queue_next(struct engine *en, const struct hot_place *from, u64 pc)
 {
-    const struct jit_region *r = cache_find(&en->cache, pc, from->key, 0);
+    struct hot_place p = {.pc = pc, .key = from->key, .model = from->model};
+    if (from->at.page) { /* of another page is not known where it is */
+        if ((pc ^ from->pc) >> IR_PAGE_BITS)
+            return;
+        p.at = (struct code_at){from->at.phys + (pc - from->pc), from->at.page};
+    }
+    const struct jit_region *r = cache_find(&en->cache, pc, from->key, p.at.phys);
     if (r && !r->tier)
-        queue(&en->hot, &(struct hot_place){.pc = pc, .key = from->key, .model = from->model});
+        queue(&en->hot, &p);
 }
 
 /* Put it in the place of what is there, under the lock. */
@@ -213,20 +224,26 @@ static bool note_callee(struct hot *h, u64 back, u64 pc)
 
 /* The vCPU may be at a function whose call is in hot regions that do not know yet that it is taken often, or where it
  * goes: have them made again. */
-static void queue_callers(struct vcpu *cpu)
+static void queue_callers(struct vcpu *cpu, const struct hot_place *at)
 {
     struct engine *en = cpu->engine;
-    u64 pc = vcpu_pc(cpu);
+    u64 pc = at->pc;
     v128 back;
+    u64 moved = at->at.page ? at->at.phys - pc : 0;
     ir_slot_load(&en->isa->slots.slot[en->isa->link], cpu->env, &back);
-    if (compiler_call_before(cpu, back.d[0]) != pc && !compiler_is_small_leaf(cpu, pc))
+    if (at->at.page && (back.d[0] - 1) >> IR_PAGE_BITS != pc >> IR_PAGE_BITS)
+        return; /* of another page is not known where it is */
+    if (compiler_call_before(cpu, back.d[0], pc, at->at) != pc && !compiler_is_small_leaf(cpu, pc, at->at))
         return;
     if (!note_callee(&en->hot, back.d[0], pc))
         return;
     struct jit_region *caller[MAX_CALLERS];
-    unsigned n = cache_regions_over(&en->cache, back.d[0] - 1, 1, caller, MAX_CALLERS);
-    for (unsigned i = 0; i < n; i++)
-        queue(&en->hot, &(struct hot_place){.pc = caller[i]->pc, .key = caller[i]->key, .model = cpu->model, .again = true});
+    unsigned n = cache_regions_over(&en->cache, back.d[0] + moved - 1, 1, caller, MAX_CALLERS);
+    for (unsigned i = 0; i < n; i++) {
+        struct hot_place p = {.pc = caller[i]->pc, .key = caller[i]->key, .model = cpu->model, .again = true};
+        p.at = (struct code_at){caller[i]->phys, at->at.page};
+        queue(&en->hot, &p);
+    }
 }
 
 /* A poll is the first one behind a request as often as much code is run before it. For a function with little before
@@ -241,24 +258,34 @@ static bool go_on_watching(struct vcpu *cpu)
     return !first;
 }
 
+/* Where the vCPU is. False: there is no memory. */
+static bool find_place(struct vcpu *cpu, struct hot_place *p)
+{
+    bool global;
+    *p = (struct hot_place){.pc = vcpu_pc(cpu), .key = cpu->env->key, .count = 1, .model = cpu->model};
+    return !cpu->engine->opts.memory || (engine_find_code(cpu, p->pc, &p->at, &global) && p->at.page);
+}
+
 void hot_sample(struct vcpu *cpu, bool in_hot)
 {
     struct engine *en = cpu->engine;
     struct hot *h = &en->hot;
-    const struct hot_place at = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .count = 1, .model = cpu->model};
+    struct hot_place at;
+    if (!find_place(cpu, &at))
+        return;
     pthread_mutex_lock(&en->lock);
-    queue_callers(cpu);
+    queue_callers(cpu, &at);
     if (go_on_watching(cpu)) {
         pthread_mutex_unlock(&en->lock);
         return;
     }
-    const struct jit_region *r = cache_find(&en->cache, at.pc, at.key, 0);
+    const struct jit_region *r = cache_find(&en->cache, at.pc, at.key, at.at.phys);
     in_hot |= r && r->tier;
     h->samples[in_hot]++;
     if (log_on(LOG_PROFILE))
         profile_add(h, at.pc);
     struct hot_place *p = place_of(en, at.pc);
-    if (!in_hot && p->pc == at.pc && p->key == at.key)
+    if (!in_hot && p->pc == at.pc && p->key == at.key && p->at.phys == at.at.phys)
         p->count++;
     else if (!in_hot && p->count)
         p->count--; /* what is there wears off */
@@ -449,10 +476,12 @@ void hot_fork_child(struct engine *en)
 void hot_entry(struct vcpu *cpu)
 {
     struct engine *en = cpu->engine;
-    struct hot_place p = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
-    heat_reset(en, cpu->env, p.pc, no_more(en) ? INT32_MAX : en->threshold);
+    struct hot_place p;
+    heat_reset(en, cpu->env, vcpu_pc(cpu), no_more(en) ? INT32_MAX : en->threshold);
+    if (!find_place(cpu, &p))
+        return;
     pthread_mutex_lock(&en->lock);
-    queue_callers(cpu);
+    queue_callers(cpu, &p);
     do {
         if (begin(en, &p) && allocate(en))
             finish(en, &p);

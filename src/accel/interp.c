@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "accel/engine_impl.h"
+#include "accel/mmu.h"
 #include "base/guard.h"
 #include "base/mem.h"
 
@@ -48,15 +49,27 @@ void interp_prepare(struct vcpu *cpu)
         return;
     ec->own = xcalloc(1, sizeof(*ec->own));
     compiler_init(ec->own);
-    ec->interp.mem = &guarded_mem;
 }
 
-void interp_region(struct vcpu *cpu)
+static void run_mapped(struct vcpu *cpu, const struct ir_region *ir)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
-    ir_interp_run(&ec->interp, &ec->own->ir, cpu->env, cpu->isa->helpers, 0);
+    ec->interp.mem = &guarded_mem;
+    ir_interp_run(&ec->interp, ir, cpu->env, cpu->isa->helpers, 0);
     guest_settle_fault(cpu->env);
     ec->fault.sig = ec->fault.sicode = 0; /* a guarded copy does not say */
+}
+
+static void run_translated(struct vcpu *cpu, const struct ir_region *ir)
+{
+    struct engine_cpu *ec = engine_cpu(cpu);
+    ec->interp.mem = mmu_mem(ec->mmu, cpu->isa->system->mode(cpu->env->key));
+    ir_interp_run(&ec->interp, ir, cpu->env, cpu->isa->helpers, 0);
+}
+
+void interp_region(struct vcpu *cpu, const struct ir_region *ir)
+{
+    (cpu->memory ? run_translated : run_mapped)(cpu, ir);
 }
 
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
@@ -67,11 +80,11 @@ void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
     for (;;) {
         if (atomic_load(&cpu->env->request)) {
             cpu->env->exit = IR_EXIT_REQUEST;
-        } else if (!compiler_lift(ec->own, cpu, vcpu_pc(cpu), en->opts.one_insn ? 1 : BLOCK_INSNS, NULL)) {
+        } else if (!compiler_lift(ec->own, cpu, vcpu_pc(cpu), NULL, en->opts.one_insn ? 1 : BLOCK_INSNS, NULL)) {
             engine_fetch_fault(cpu, exit);
             return;
         } else {
-            interp_region(cpu);
+            interp_region(cpu, &engine_cpu(cpu)->own->ir);
         }
         if (!engine_exit(cpu, exit))
             return;

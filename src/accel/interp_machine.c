@@ -61,7 +61,7 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
     if (k->len && k->pc == pc && k->key == cpu->env->key && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
         return k;
     k->len = 0;
-    u32 len = compiler_lift(ec->own, cpu, pc, cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS, NULL);
+    u32 len = compiler_lift(ec->own, cpu, pc, NULL, cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS, NULL);
     if (!len)
         return NULL;
     struct ir_region spare = k->ir;
@@ -76,13 +76,11 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
 /* False: the instruction at pc cannot be fetched. */
 static bool run_region(struct vcpu *cpu)
 {
-    struct engine_cpu *ec = engine_cpu(cpu);
     unsigned mode = cpu->isa->system->mode(cpu->env->key);
     const struct kept *k = region(cpu, mode);
     if (!k)
         return false;
-    ec->interp.mem = mmu_mem(ec->mmu, mode);
-    ir_interp_run(&ec->interp, &k->ir, cpu->env, cpu->isa->helpers, 0);
+    interp_region(cpu, &k->ir);
     return true;
 }
 

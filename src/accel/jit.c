@@ -8,7 +8,7 @@
 
 #include "accel/engine_impl.h"
 #include "accel/mmu.h"
-#include "accel/tlb.h"
+#include "accel/jumps.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "jit/cache/recover.h"
@@ -49,7 +49,7 @@ static void reset_stack(struct engine *en, struct engine_cpu *ec)
 void engine_cpu_flush(struct engine *en, struct engine_cpu *ec)
 {
     if (en->opts.memory)
-        tlb_forget_jumps(ec->vcpu);
+        jumps_forget(ec->vcpu);
     else if (!ec->no_jumps)
         ir_jumps_clear(ec->vcpu->env->jumps);
     ec->no_jumps = true;
@@ -91,14 +91,35 @@ static void lock_when_allowed(struct engine *en, struct engine_cpu *ec)
     }
 }
 
-/* The page that instructions at pc are in; phys: the physical address of pc itself. */
-static bool find_page(struct engine_cpu *ec, u64 pc, struct mmu_page *page)
+bool engine_find_code(struct vcpu *cpu, u64 pc, struct code_at *at, bool *global)
 {
-    struct vcpu *cpu = ec->vcpu;
+    struct mmu_page page;
     unsigned mode = cpu->isa->system->mode(cpu->env->key);
-    bool found = mmu_page(ec->mmu, mode, pc, IR_ACCESS_EXEC, page);
-    page->phys += pc & ((1u << IR_PAGE_BITS) - 1);
-    return found;
+    if (!mmu_page(engine_cpu(cpu)->mmu, mode, pc, IR_ACCESS_EXEC, &page))
+        return false;
+    *at = (struct code_at){page.phys + (pc & ((1u << IR_PAGE_BITS) - 1)), page.host};
+    *global = page.global;
+    return true;
+}
+
+/* Without the lock: an entry that was found before, with in_code set, unless code has gone meanwhile. */
+static const u8 *enter_quickly(struct engine_cpu *ec, const u8 *entry)
+{
+    atomic_store(&ec->in_code, true);
+    if (!(atomic_load(&ec->vcpu->env->request) & (REQUEST_FLUSH | REQUEST_PAUSE)))
+        return entry;
+    atomic_store(&ec->in_code, false);
+    return NULL;
+}
+
+static const u8 *known_entry(const struct engine *en, struct engine_cpu *ec, u64 pc, u64 phys, bool global)
+{
+    const u8 *known = jumps_known(ec->vcpu, pc, phys), *entry = known ? enter_quickly(ec, known) : NULL;
+    if (!entry)
+        return NULL;
+    remember_entry(en, ec->vcpu->env, pc, entry);
+    jumps_note(ec->vcpu, pc, global);
+    return entry;
 }
 
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
@@ -106,14 +127,19 @@ static bool find_page(struct engine_cpu *ec, u64 pc, struct mmu_page *page)
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
 {
     struct ir_env *env = ec->vcpu->env;
-    struct mmu_page page = {0};
-    if (en->opts.memory && !find_page(ec, pc, &page))
+    struct code_at at = {0};
+    bool global = true;
+    if (en->opts.memory && !engine_find_code(ec->vcpu, pc, &at, &global))
         return NULL;
+    const u8 *known = en->opts.memory && !stub && !ec->watched ? known_entry(en, ec, pc, at.phys, global) : NULL;
+    if (known)
+        return known;
+    engine_count(ec->vcpu, EVENT_LOOKUP);
     lock_when_allowed(en, ec);
     u64 epoch = atomic_load(&ec->seen);
-    struct jit_region *r = cache_find(&en->cache, pc, env->key, page.phys);
+    struct jit_region *r = cache_find(&en->cache, pc, env->key, at.phys);
     if (!r)
-        r = engine_translate(en, ec->vcpu, pc, page.phys);
+        r = engine_translate(en, ec->vcpu, pc, &at);
     if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1)) {
         struct jit_region *from = cache_at(&en->cache, stub);
         struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
@@ -130,8 +156,10 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
         remember_entry(en, env, pc, entry);
         ec->no_jumps = false;
     }
-    if (entry && en->opts.memory)
-        tlb_note_jump(ec->vcpu, pc, page.global);
+    if (entry && en->opts.memory) {
+        jumps_note(ec->vcpu, pc, global);
+        jumps_know(ec->vcpu, pc, at.phys, entry);
+    }
     return body;
 }
 
@@ -142,11 +170,7 @@ static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
     const struct ir_jump *j = engine_jump(en, env, pc);
     if (__atomic_load_n(&j->pc, __ATOMIC_RELAXED) != pc)
         return NULL;
-    atomic_store(&ec->in_code, true);
-    if (!(atomic_load(&env->request) & (REQUEST_FLUSH | REQUEST_PAUSE)))
-        return (const u8 *)(uintptr_t)j->host;
-    atomic_store(&ec->in_code, false);
-    return NULL;
+    return enter_quickly(ec, (const u8 *)(uintptr_t)j->host);
 }
 
 static void run_unlinked(struct vcpu *cpu, const u8 *entry)
@@ -204,6 +228,7 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
             engine_fetch_fault(cpu, exit);
             return;
         }
+        engine_count(cpu, EVENT_ENTRY);
         const u8 *left = en->host->enter(&en->host_cpu, env, entry);
         stub = NULL;
         if (env->exit == HOST_EXIT_LINK) {
@@ -222,6 +247,7 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
 void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
+    engine_count(cpu, EVENT_EXIT);
     atomic_store(&ec->in_guest, true);
     flush_service(cpu);
     jit_run(cpu, exit);
@@ -230,6 +256,21 @@ void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
 }
 
 /* ---- faults ---- */
+
+void jit_leave(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    struct engine *en = cpu->engine;
+    struct host_context room;
+    const void *context = en->host->call_context(env, &room);
+    const u8 *pc = en->host->context_pc(context);
+    const struct jit_region *r = cache_at(&en->cache, pc);
+    const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
+    env->mmu.failed = true;
+    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
+    region_leave(en->host, env, f, NULL, context);
+    region_recover(en->host, &en->host_cpu, env, r, f, context);
+}
 
 bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
 {

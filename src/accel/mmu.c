@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "accel/engine_impl.h"
 #include "base/mem.h"
 #include "mem/mem.h"
 
@@ -64,6 +65,7 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
     struct isa_page p;
     u64 len;
     bool writable = false;
+    engine_count(cpu, EVENT_WALK);
     if (!cpu->isa->system->translate(cpu, addr, access, mode, &p, &m->fault))
         return false;
     u64 virt = addr & ~(PAGE - 1), phys = p.phys + (virt & (p.bytes - 1));

@@ -59,7 +59,7 @@ static bool form(struct vcpu *cpu, struct compiler *c, bool hot, const struct ir
     const struct hot_place at = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
     if (hot)
         return hot_form(cpu->engine, c, &at, lowering);
-    return compiler_lift(c, cpu, at.pc, BLOCK_INSNS, lowering);
+    return compiler_lift(c, cpu, at.pc, NULL, BLOCK_INSNS, lowering);
 }
 
 /* Host code for it, in the place of what there is. NULL when it does not fit. */

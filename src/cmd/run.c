@@ -490,26 +490,13 @@ static enum answer parse_one(struct run *r, int argc, char **argv, int *i)
 
 /* ---- the end of the program ---- */
 
-static void log_report(u32 class, void (*print)(struct engine *en, FILE *to), struct engine *en)
-{
-    char *text = NULL;
-    size_t len = 0;
-    FILE *f = log_on(class) ? open_memstream(&text, &len) : NULL;
-    if (!f)
-        return;
-    print(en, f);
-    fclose(f);
-    log_print(class, "%s", text);
-    free(text);
-}
-
 static void end(struct process *p, struct user_end how, bool vfork_child)
 {
     if (how.kind == USER_END_THREAD)
         syscall(SYS_exit, how.code);
     if (!vfork_child && process_engine(p)) {
-        log_report(LOG_STATS, engine_stats, process_engine(p));
-        log_report(LOG_PROFILE, profile_print, process_engine(p));
+        engine_report(process_engine(p), LOG_STATS, engine_stats);
+        engine_report(process_engine(p), LOG_PROFILE, profile_print);
     }
     if (how.kind == USER_END_EXIT)
         _exit(how.code);

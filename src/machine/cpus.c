@@ -1,4 +1,5 @@
 /* The machine's CPUs. */
+#include "base/log.h"
 #include "machine/impl.h"
 
 static void system_off(void *opaque)
@@ -35,8 +36,10 @@ void machine_free_cpus(struct machine *m)
 {
     if (m->cpus)
         cpus_free(m->cpus);
-    if (m->engine)
+    if (m->engine) {
+        engine_report(m->engine, LOG_STATS, engine_stats);
         engine_free(m->engine);
+    }
 }
 
 void machine_resume_cpus(struct machine *m)

@@ -1002,9 +1002,11 @@ int cmd_boot(const char *isa, int argc, char **argv)
     b.machine.epoch = time(NULL);
     b.machine.engine.pins = ~0u;
     b.machine.engine.hot_after = ENGINE_HOT_AFTER;
+    b.machine.engine.cold_runs = ENGINE_COLD_RUNS_MACHINE;
     enum answer a = GO_ON;
     for (int i = 1; i < argc && a == GO_ON; i++)
         a = parse_one(&b, argc, argv, &i);
+    b.machine.engine.count_insns = log_on(LOG_STATS);
     if (a == GO_ON)
         a = complete(&b);
     int status = a == GO_ON ? run(&b) : a == DONE ? 0 : 1;

@@ -34,8 +34,9 @@ struct ir_jump {
 };
 
 /* What compiled code calls apart from helpers: run the node packed in tmp[0] (op, type, aux) and
- * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits. */
-enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_NCALLS };
+ * tmp[1] (imm) on helper_arg[]; make the flags slot at offset tmp[0] hold plain bits; in code of machines, do the
+ * access that `mmu` describes, and look at `request`. The last two may leave the code. */
+enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_CALL_POLL, IR_NCALLS };
 
 #define IR_JUMP_BITS   13
 #define IR_HELPER_ARGS 4
@@ -46,7 +47,7 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_NCALLS };
 /* ---- code of machines, whose addresses are translated ---- */
 
 #define IR_PAGE_BITS 12
-#define IR_TLB_BITS  9
+#define IR_TLB_BITS  10
 #define IR_TLB_MODES 4
 
 /* A page that compiled code may access by itself. A tag is the page's address, or one that belongs into another entry:
@@ -57,15 +58,11 @@ struct ir_tlb_entry {
     u64 global; /* whether the guest's entry is one of all contexts; not for compiled code */
 };
 
-struct ir_tlb {
-    struct ir_tlb_entry entry[IR_TLB_MODES][1 << IR_TLB_BITS];
-};
-
 /* An access that is left to C, and what becomes of it. */
 struct ir_mmu {
     u64 addr;
     u32 what;   /* enum ir_mmu_what and the number of bytes and the mode beside it */
-    u32 failed; /* the guest's access faults */
+    u32 failed; /* the guest's access faults: the call leaves the code */
     u64 host;   /* all but stores: where to access it after all */
     v128 value; /* stores: what */
     v128 copy;  /* for what has no host address of its own */
@@ -92,6 +89,7 @@ struct ir_env {
     struct ir_exclusive excl;
 
     struct ir_mmu mmu;
+    struct ir_tlb_entry *tlb[IR_TLB_MODES]; /* of code of machines: 1 << IR_TLB_BITS entries each */
     const void *const *helpers; /* functions by index of `helper` nodes */
     struct ir_jump *jumps;      /* 1 << IR_JUMP_BITS entries */
     struct fp_env *fp;          /* rounding, NaN rule and sticky flags; part of the guest state */
@@ -144,12 +142,6 @@ static inline struct ir_jump *ir_jumps_new(void)
     struct ir_jump *jumps = xcalloc((size_t)1 << IR_JUMP_BITS, sizeof(*jumps));
     jumps[0].pc = ir_jump_nowhere(0);
     return jumps;
-}
-
-/* Where the TLB of a machine's vCPU is, from slots of that size on. */
-static inline u32 ir_tlb_at(u32 slots_size)
-{
-    return (slots_size + 63u) & ~63u;
 }
 
 /* Compiled code's base register points here. */

@@ -341,7 +341,7 @@ static void constrain_mem(const struct ir_region *r, const struct ir_node *n, bo
     }
     constrain_atomic(n, needed, con);
     if (r->mmu && n->op != IR_CHKALIGN)
-        con->ntmp[0] += 2; /* address and index, the last ones */
+        con->ntmp[0] += 2; /* address and entry, the last ones */
 }
 
 static bool two_operand(const struct host_cpu *cpu)

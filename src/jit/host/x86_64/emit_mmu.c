@@ -16,18 +16,17 @@ static unsigned mode_of(const struct x64_gen *g, const struct ir_node *n)
     return unprivileged ? 0 : g->r->mmu - 1u;
 }
 
-/* A field of the entry whose offset in its mode's table is in a register. */
-static struct x64_mem entry_field(const struct x64_gen *g, const struct ir_node *n, unsigned index, size_t field)
+/* Where the table of the node's mode is. */
+static struct x64_mem table(const struct x64_gen *g, const struct ir_node *n)
 {
-    size_t table = mode_of(g, n) * sizeof(((struct ir_tlb *)0)->entry[0]);
-    s32 at = (s32)(ir_tlb_at(g->r->slots->size) + table + field) - IR_ENV_BIAS;
-    return (struct x64_mem){X64_ENV, (u8)index, 0, at};
+    struct x64_mem m = ENV_MEM(tlb);
+    m.disp += (s32)(mode_of(g, n) * sizeof(struct ir_tlb_entry *));
+    return m;
 }
 
-static struct x64_mem tag(const struct x64_gen *g, const struct ir_node *n, unsigned index)
+static struct x64_mem tag(const struct ir_node *n, unsigned entry)
 {
-    size_t field = writes(n) ? offsetof(struct ir_tlb_entry, write) : offsetof(struct ir_tlb_entry, read);
-    return entry_field(g, n, index, field);
+    return x64_at(entry, writes(n) ? offsetof(struct ir_tlb_entry, write) : offsetof(struct ir_tlb_entry, read));
 }
 
 /* One comparison finds another page, a wrong tag, and an access that goes on in the next page: the address with the tag
@@ -37,21 +36,22 @@ struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x6
     const struct ir_node *n = x64_node(g, i);
     struct x64_asm *a = &g->a;
     unsigned ntmp = g->ra->use[i->v].con.ntmp[0];
-    unsigned addr = i->tmp[ntmp - 2], index = i->tmp[ntmp - 1];
+    unsigned addr = i->tmp[ntmp - 2], entry = i->tmp[ntmp - 1];
     if (ea.index == X64_NONE && !ea.disp)
         x64_mov(a, addr, ea.base);
     else
         x64_lea(a, true, addr, ea);
-    x64_mov(a, index, addr);
-    x64_shift_ri(a, XSH_SHR, true, index, INDEX_SHIFT);
-    x64_alu_ri(a, XALU_AND, false, index, INDEX_MASK);
-    x64_alu_rm(a, XALU_XOR, true, addr, tag(g, n, index));
+    x64_mov(a, entry, addr);
+    x64_shift_ri(a, XSH_SHR, true, entry, INDEX_SHIFT);
+    x64_alu_ri(a, XALU_AND, false, entry, INDEX_MASK);
+    x64_alu_rm(a, XALU_ADD, true, entry, table(g, n));
+    x64_alu_rm(a, XALU_XOR, true, addr, tag(n, entry));
     x64_alu_ri(a, XALU_CMP, true, addr, (1 << IR_PAGE_BITS) - (s32)ir_mem_bytes(n));
     u8 *miss = x64_jcc(a, XCC_A, false);
     struct x64_cold *c = x64_cold_add(g, X64_COLD_MMU);
     x64_cold_from(c, miss);
     c->ins = i;
-    x64_alu_rm(a, XALU_ADD, true, addr, entry_field(g, n, index, offsetof(struct ir_tlb_entry, host)));
+    x64_alu_rm(a, XALU_ADD, true, addr, x64_at(entry, offsetof(struct ir_tlb_entry, host)));
     c->back = a->p;
     *cold = c;
     return x64_at(addr, 0);
@@ -73,8 +73,8 @@ void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c)
     const struct ir_node *n = x64_node(g, i);
     struct x64_asm *a = &g->a;
     unsigned ntmp = g->ra->use[i->v].con.ntmp[0];
-    unsigned addr = i->tmp[ntmp - 2], index = i->tmp[ntmp - 1];
-    x64_alu_rm(a, XALU_XOR, true, addr, tag(g, n, index));
+    unsigned addr = i->tmp[ntmp - 2], entry = i->tmp[ntmp - 1];
+    x64_alu_rm(a, XALU_XOR, true, addr, tag(n, entry));
     if (n->op == IR_ST)
         x64_emit_value(g, i, ENV_MEM(mmu.value));
     x64_store(a, true, ENV_MEM(mmu.addr), addr);

@@ -356,11 +356,16 @@ void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start,
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) = f;
 }
 
+/* C leaves from here: by way of a signal, or, where that is frequent, of a call. */
 static void cold_trap(struct x64_gen *g, const struct x64_cold *c)
 {
     struct host_buf *b = g->buf;
+    bool calls = c->what == HOST_LEAVE_POLL && g->r->mmu;
+    if (calls)
+        x64_call_thunk(g, X64_T_POLL);
     u32 start = x64_offset(g, g->a.p);
-    x64_ud2(&g->a);
+    if (!calls)
+        x64_ud2(&g->a);
     VEC_PUSH(b->fault, b->nfaults, b->fault_cap) =
         (struct host_fault){.start = start, .end = start + X64_UD2_BYTES, .state = c->state - 1,
                             .what = c->what, .base = c->dst, .index = 0xff};

@@ -221,15 +221,15 @@ static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bo
     x64_jmp_mem(a, back);
 }
 
-/* What was left of an access: like a call, but C may find all registers, and leave for good: the guest's state is then
- * in the slots. */
-static void make_mmu(struct gen *g)
+/* What was left of an access, or a request at a poll: like a call, but C may find all registers, and leave for good: the
+ * guest's state is then in the slots. */
+static void make_mmu(struct gen *g, enum x64_thunk t, int call)
 {
     struct x64_asm *a = &g->a;
     struct x64_mem back = ENV_MEM(tmp), fn = ENV_MEM(c_call);
     back.disp += MMU_BACK;
-    fn.disp += IR_CALL_MMU * 8;
-    begin(g, X64_T_MMU);
+    fn.disp += call * 8;
+    begin(g, t);
     pop_mem(g, back);
     for (unsigned i = 0; i < 16; i++)
         x64_v2m(a, X_MOVUPS_ST, i, save_at(i * 16));
@@ -267,7 +267,8 @@ bool x64_make_thunks(struct host_cpu *cpu, struct host_buf *buf)
     make_call(&g, X64_T_EVAL, IR_CALL_EVAL, false, false, true);
     make_call(&g, X64_T_EVAL_INT, IR_CALL_EVAL, false, false, false);
     make_call(&g, X64_T_FLAGS, IR_CALL_FLAGS, false, false, true);
-    make_mmu(&g);
+    make_mmu(&g, X64_T_MMU, IR_CALL_MMU);
+    make_mmu(&g, X64_T_POLL, IR_CALL_POLL);
     buf->used = (size_t)(g.a.p - buf->rw);
     return !g.a.overflow;
 }

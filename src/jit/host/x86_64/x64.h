@@ -31,6 +31,7 @@ enum x64_thunk {
     X64_T_HELPER_READ,   /* ... that reads slots */
     X64_T_HELPER_WRITE,  /* ... that writes slots */
     X64_T_MMU,           /* an access that env->mmu describes */
+    X64_T_POLL,          /* code of machines saw a request */
     X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
 };
 
