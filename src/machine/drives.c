@@ -153,7 +153,7 @@ static bool configure(struct machine *m, struct dev *d, struct dev *inner, char 
     for (size_t i = 1; i < count; i++) {
         char *value = strchr(words[i], '=');
         if (!strncmp(words[i], "id=", 3) || !strncmp(words[i], "bus=", 4) || !strncmp(words[i], "bootindex=", 10))
-            continue; /* there is no firmware that asks for an order */
+            continue; /* the last is boot_order.c's */
         char *name = xprintf("%.*s", value ? (int)(value - words[i]) : (int)strlen(words[i]), words[i]);
         struct dev *to = inner && !find_prop(d->class, name) ? inner : d;
         bool good = set_prop(m, to, name, value ? value + 1 : "on", e);

@@ -139,7 +139,8 @@ static bool make_all(struct machine *m, struct err *e)
         !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
-    if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e))
+    if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e) ||
+        !machine_add_boot_order(m, e))
         return false;
     mem_space_update(m->memory);
     if (m->opts->qtest) {

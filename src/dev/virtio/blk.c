@@ -364,5 +364,6 @@ static const struct state_field blk_state[] = {
 const struct dev_class dev_virtio_blk = {
     .name = "virtio-blk-device", .help = "virtio disk", .size = sizeof(struct virtio_blk), .props = blk_props,
     .state = blk_state, .start = blk_start, .stop = blk_stop, .category = "Storage", .bus = "virtio-bus",
-    .bus_side = blk_bus_side, .subject = "blockstats", .show = blk_show, .order = blk_order,
+    .bus_side = blk_bus_side, .boot_unit = "disk@0,0", .subject = "blockstats", .show = blk_show,
+    .order = blk_order,
 };
