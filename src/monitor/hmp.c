@@ -121,6 +121,7 @@ const struct hmp_command hmp_commands[] = {
     {"system_powerdown", "", "send system power down event", powerdown, true},
     {"system_reset", "", "reset the system", reset, true},
     {"system_wakeup", "", "wakeup guest from suspend", wakeup, true},
+    {"trace-event", "name on|off", "changes status of a specific trace event", hmp_trace_event},
     {"x", "/fmt addr", "virtual memory dump starting at 'addr'", hmp_x},
     {"xp", "/fmt addr", "physical memory dump starting at 'addr'", hmp_xp},
     {NULL},

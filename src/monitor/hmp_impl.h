@@ -45,6 +45,9 @@ bool hmp_hostfwd_add(struct hmp_call *h, struct err *e);
 bool hmp_hostfwd_remove(struct hmp_call *h, struct err *e);
 bool hmp_info_usernet(struct hmp_call *h, struct err *e);
 
+bool hmp_trace_event(struct hmp_call *h, struct err *e);
+bool hmp_info_trace_events(struct hmp_call *h, struct err *e);
+
 bool hmp_balloon(struct hmp_call *h, struct err *e);
 bool hmp_block_resize(struct hmp_call *h, struct err *e);
 bool hmp_device_add(struct hmp_call *h, struct err *e);

@@ -362,6 +362,7 @@ const struct hmp_command hmp_infos[] = {
     {"registers", "[-a|vcpu]", "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query)",
      info_registers},
     {"status", "", "show the current VM status (running|paused)", info_status, true},
+    {"trace-events", "[name]", "show available trace-events & their state", hmp_info_trace_events},
     {"usernet", "", "show user network stack connection states", hmp_info_usernet, true},
     {"uuid", "", "show the current VM UUID", info_uuid, true},
     {"version", "", "show the version of QEMU", info_version, true},
