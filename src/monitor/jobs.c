@@ -22,7 +22,8 @@ struct monitor_job {
     char *bitmap;
     bool cancelled, auto_finalize, auto_dismiss;
     bool kept;                /* a mirror that was ready ends by a cancel: its copy is whole */
-    bool ended;               /* it is pending: `end` is to come, or waits for job-finalize */
+    bool ended;               /* it is pending: it waits for job-finalize, or ... */
+    bool ending;              /* ... `end` is to come */
     struct machine_work end;
 };
 
@@ -111,12 +112,19 @@ static void end(struct machine_work *w)
         dismiss(j);
 }
 
+static void end_soon(struct monitor_job *j)
+{
+    if (!j->ending)
+        machine_do(j->m->machine, &j->end);
+    j->ending = true;
+}
+
 /* There is nothing more to do but job_finish(). */
 static void pending(struct monitor_job *j)
 {
     j->ended = true;
     if (j->auto_finalize || fails(j)) {
-        machine_do(j->m->machine, &j->end);
+        end_soon(j);
         return;
     }
     set_status(j, "waiting");
@@ -384,14 +392,14 @@ static struct json *order(struct monitor *m, const struct json *args, void (*wha
 static struct json *cancel(struct monitor *m, const struct json *args, bool forced, struct err *e)
 {
     struct monitor_job *j = running(m, args, e);
-    if (!j || !in_state(j, j->job, "cancel", e))
+    if (!j || !in_state(j, j->job && !j->ending, "cancel", e))
         return NULL;
     j->kept = !forced && job_state(j->job) == JOB_READY;
     j->cancelled = !j->kept;
     if (!j->ended)
         job_cancel(j->job);
     else
-        machine_do(m->machine, &j->end);
+        end_soon(j);
     return json_object();
 }
 
@@ -429,7 +437,7 @@ struct json *qmp_do_job_finalize(struct monitor *m, const struct json *args, str
     struct monitor_job *j = running(m, args, e);
     if (!j || !in_state(j, j->ended && j->job && !j->auto_finalize, "finalize", e))
         return NULL;
-    machine_do(m->machine, &j->end);
+    end_soon(j);
     return json_object();
 }
 

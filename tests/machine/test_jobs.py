@@ -1,6 +1,7 @@
 """Jobs on images, ordered through QMP: what they leave on disk, their events, their errors; the same of Debian's QEMU."""
 
 import hashlib
+import json
 import os
 import random
 import subprocess
@@ -167,6 +168,22 @@ class Jobs(Case):
         self.until_status("null")
         self.assertEqual(self.qmp.data["BLOCK_JOB_CANCELLED"]["speed"], 131072)
         self.assertEqual(self.good("query-jobs"), [])
+        self.end()
+        self.holds("top")
+
+    def test_orders_in_one_breath(self):
+        """A job that is told to end twice before it does ends once."""
+        for n in range(20):
+            job = {"device": f"s{n}"}
+            orders = [("block-stream", {"device": "d", "job-id": f"s{n}", "speed": 1, "auto-finalize": n % 2 == 0})]
+            orders += [("block-job-cancel", job), ("block-job-cancel", job), ("job-finalize", {"id": f"s{n}"})] * 2
+            self.qmp.lines.write("".join(json.dumps({"execute": c, "arguments": a}) for c, a in orders))
+            self.qmp.lines.flush()
+            answers = [self.qmp.receive() for _ in range(len(orders))]
+            while sum("event" not in a for a in answers) < len(orders):
+                answers.append(self.qmp.receive())
+        while self.good("query-jobs"):
+            pass
         self.end()
         self.holds("top")
 

@@ -252,8 +252,8 @@ class Devices(Case):
 
     def test_links(self):
         q = self.qmp
-        for name in ("net", "net"):
-            self.assertEqual(q.ask("set_link", arguments={"name": name, "up": False}), {"return": {}})
+        for up in (False, True):
+            self.assertEqual(q.ask("set_link", arguments={"name": "net", "up": up}), {"return": {}})
         self.assertEqual(q.ask("set_link", arguments={"name": "x", "up": True})["error"]["class"], "DeviceNotFound")
 
     def test_no_bus_takes_devices(self):
