@@ -72,7 +72,7 @@ struct host_cpu {
     u8 level;        /* of the back end's own levels */
     u8 features[15]; /* its own */
     const u8 *thunks; /* where the thunks run */
-    u32 thunk_at[16];
+    u32 thunk_at[24];
     u8 insn_align;
     const struct ir_slots *slots;
     const struct ir_helper *helpers;
