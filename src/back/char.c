@@ -70,7 +70,8 @@ static void enqueue(struct chardev *c, const void *data, size_t len)
         return;
     }
     if (c->head + c->len + len > c->cap) {
-        memmove(c->queue, c->queue + c->head, c->len);
+        if (c->head)
+            memmove(c->queue, c->queue + c->head, c->len);
         c->head = 0;
         if (c->len + len > c->cap) {
             c->cap = MAX(2 * c->cap, ALIGN_UP(c->len + len, CHUNK));
