@@ -290,7 +290,7 @@ void jit_leave(struct ir_env *env)
     const struct jit_region *r = cache_at(&en->cache, pc);
     const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
     env->mmu.failed = true;
-    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
+    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
     region_leave(en->host, env, f, NULL, context);
     region_recover(en->host, &en->host_cpu, env, r, f, context);
 }
@@ -325,7 +325,7 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
     region_leave(en->host, cpu->env, f, info, context);
     ec->fault.sig = info->si_signo;
     ec->fault.sicode = info->si_code;
-    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
+    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
     region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
     en->host->context_abandon(&en->host_cpu, context);
     return true;
