@@ -63,8 +63,6 @@ static void move_pins(struct gen *g, bool load)
     }
 }
 
-_Static_assert(X64_T_FLAGS < ARRAY_LEN(((struct host_cpu *)0)->thunk_at), "each thunk has a place");
-
 static void begin(struct gen *g, enum x64_thunk t)
 {
     while ((uintptr_t)g->a.p & 15)
