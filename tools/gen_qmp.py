@@ -24,6 +24,7 @@ class Type:
     def __init__(self, kind, name, tag=None):
         self.kind, self.name, self.tag = kind, name, tag
         self.values, self.members, self.variants = [], [], []  # members: (name, type, optional)
+        self.open = False  # there may be further members
 
 
 class Command:
@@ -75,6 +76,9 @@ def parse_head(schema, words, doc):
 def parse_member(of, text):
     if of.kind == "enum":
         of.values += [check_name(word, "a value") for word in text.split()]
+        return
+    if text == "...":
+        of.open = True
         return
     into = of.variants if text.startswith("|") else of.members
     if into is of.variants and not of.tag:
@@ -191,7 +195,7 @@ def emit_type(out, kind, structs, order):
         return f'{{"{kind}", QMP_ENUM, .values = values{number}}}'
     emit_members(out, f"members{number}", t.members, order)
     if not t.variants:
-        return f'{{"{kind}", QMP_OBJECT, .members = members{number}}}'
+        return f'{{"{kind}", QMP_OBJECT, .members = members{number}, .open = {str(t.open).lower()}}}'
     emit_members(out, f"variants{number}", t.variants, order)
     return (f'{{"{kind}", QMP_OBJECT, .members = members{number}, .tag = "{t.tag}", '
             f'.variants = variants{number}}}')

@@ -65,10 +65,8 @@ static size_t log_host_insn(struct compiler *c, const struct host *host, size_t 
     char text[256] = "";
     size_t n = 0;
     for (u32 i = 0; i < buf->nlinks; i++) {
-        if (at == buf->link[i].stub + host->stub_pc_at) {
-            log_print(LOG_OUT_ASM, "0x%012" PRIx64 ":  to 0x%" PRIx64 "\n", rx, buf->link[i].pc);
-            return sizeof(u64);
-        }
+        if (at == buf->link[i].stub)
+            log_print(LOG_OUT_ASM, "  -- to 0x%" PRIx64 "\n", buf->link[i].pc);
     }
     if (c->disas && at < buf->data)
         n = host_disas_insn(c->disas, buf->rw + at, end - at, rx, text, sizeof(text));

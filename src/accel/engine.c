@@ -87,7 +87,7 @@ void engine_check_landings(struct engine *en)
 static void *stress(void *opaque)
 {
     struct engine *en = opaque;
-    struct timespec pause = {0, (long)en->opts.stress_ms * 1000000};
+    struct timespec pause = {en->opts.stress_ms / 1000, en->opts.stress_ms % 1000 * 1000000l};
     while (!atomic_load(&en->stop)) {
         nanosleep(&pause, NULL);
         pthread_mutex_lock(&en->lock);

@@ -87,7 +87,7 @@ struct jit_region *hot_install(struct engine *en, struct compiler *c, unsigned t
     struct jit_region *r = compiler_install(c, en);
     if (!r)
         return NULL;
-    r->tier = (u8)tier;
+    __atomic_store_n(&r->tier, (u8)tier, __ATOMIC_RELAXED); /* it can be found and run already */
     struct jit_region *old = cache_find_other(&en->cache, r);
     if (old)
         cache_supersede(&en->cache, old, r);

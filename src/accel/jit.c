@@ -190,15 +190,24 @@ static const u8 *quick_entry(struct engine *en, struct engine_cpu *ec, u64 pc)
     return enter_quickly(ec, (const u8 *)(uintptr_t)j->host);
 }
 
+/* Set the pc where compiled code does not, to save room: it was left by a call, from there. */
+static void settle_pc(struct vcpu *cpu, const u8 *left)
+{
+    struct ir_env *env = cpu->env;
+    if (env->exit >= HOST_EXIT_LINK)
+        vcpu_set_pc(cpu, cache_left(&cpu->engine->cache, env->exit, left));
+    if (env->exit == HOST_EXIT_REQUEST)
+        env->exit = IR_EXIT_REQUEST;
+}
+
 static void run_unlinked(struct vcpu *cpu, const u8 *entry)
 {
     struct engine *en = cpu->engine;
     engine_cpu_flush(en, engine_cpu(cpu)); /* indirect exits leave, too */
     const u8 *left = en->host->enter(&en->host_cpu, cpu->env, entry);
-    if (cpu->env->exit == HOST_EXIT_LINK) {
-        vcpu_set_pc(cpu, en->host->stub_pc(left));
+    settle_pc(cpu, left);
+    if (cpu->env->exit == HOST_EXIT_LINK)
         cpu->env->exit = IR_EXIT_LOOKUP;
-    }
     atomic_store(&engine_cpu(cpu)->in_code, false);
 }
 
@@ -247,11 +256,8 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
         }
         engine_count(cpu, EVENT_ENTRY);
         const u8 *left = en->host->enter(&en->host_cpu, env, entry);
-        stub = NULL;
-        if (env->exit == HOST_EXIT_LINK) {
-            vcpu_set_pc(cpu, en->host->stub_pc(left));
-            stub = left;
-        }
+        settle_pc(cpu, left);
+        stub = env->exit == HOST_EXIT_LINK ? left : NULL;
         atomic_store(&ec->in_code, false);
         if (env->exit == HOST_EXIT_HOT)
             hot_entry(cpu);
@@ -284,7 +290,7 @@ void jit_leave(struct ir_env *env)
     const struct jit_region *r = cache_at(&en->cache, pc);
     const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
     env->mmu.failed = true;
-    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
+    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
     region_leave(en->host, env, f, NULL, context);
     region_recover(en->host, &en->host_cpu, env, r, f, context);
 }
@@ -319,7 +325,7 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
     region_leave(en->host, cpu->env, f, info, context);
     ec->fault.sig = info->si_signo;
     ec->fault.sicode = info->si_code;
-    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && r->tier;
+    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
     region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
     en->host->context_abandon(&en->host_cpu, context);
     return true;

@@ -3,6 +3,7 @@
 #include "back/char.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 #include <unistd.h>
 
 #include "back/char_host.h"
+#include "back/char_telnet.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "event/stream.h"
 
 enum {
     BUSY = 4096,             /* bytes that wait, from which on the user should */
@@ -30,6 +33,9 @@ struct chardev {
     bool in_watched, out_watched, in_asks; /* in_asks: a file, which is always ready */
     u32 in_events;
     struct loop_task task; /* posted by other threads */
+    struct loop_timer again; /* a connection that is gone is tried again */
+    struct telnet telnet;
+    int log; /* a file; -1: none */
 
     pthread_mutex_t lock; /* for what follows */
     u8 *queue;
@@ -64,7 +70,8 @@ static void enqueue(struct chardev *c, const void *data, size_t len)
         return;
     }
     if (c->head + c->len + len > c->cap) {
-        memmove(c->queue, c->queue + c->head, c->len);
+        if (c->head)
+            memmove(c->queue, c->queue + c->head, c->len);
         c->head = 0;
         if (c->len + len > c->cap) {
             c->cap = MAX(2 * c->cap, ALIGN_UP(c->len + len, CHUNK));
@@ -75,11 +82,36 @@ static void enqueue(struct chardev *c, const void *data, size_t len)
     c->len += len;
 }
 
+/* With the byte that telnet begins commands with twice. */
+static void enqueue_telnet(struct chardev *c, const u8 *data, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        enqueue(c, data + i, 1);
+        if (data[i] == TELNET_IAC)
+            enqueue(c, data + i, 1);
+    }
+}
+
+/* A log that takes no more is not the guest's concern. */
+static void write_log(struct chardev *c, const u8 *data, size_t len)
+{
+    ssize_t n = 1;
+    while (c->log >= 0 && len && n > 0) {
+        n = write(c->log, data, len);
+        data += MAX(n, 0);
+        len -= (size_t)MAX(n, 0);
+    }
+}
+
 void char_write(struct chardev *c, const void *data, size_t len)
 {
     pthread_mutex_lock(&c->lock);
+    write_log(c, data, len);
     if (c->host.out >= 0) {
-        enqueue(c, data, len);
+        if (c->opts->telnet)
+            enqueue_telnet(c, data, len);
+        else
+            enqueue(c, data, len);
         post(c);
     }
     pthread_mutex_unlock(&c->lock);
@@ -140,6 +172,19 @@ static void tell(struct chardev *c, enum char_event event)
         if (u->event)
             u->event(u->opaque, event);
     }
+}
+
+/* There is somebody to speak to now. */
+static void opened(struct chardev *c)
+{
+    if (c->opts->telnet) {
+        c->telnet = (struct telnet){0};
+        pthread_mutex_lock(&c->lock);
+        enqueue(c, telnet_greeting, sizeof(telnet_greeting));
+        post(c);
+        pthread_mutex_unlock(&c->lock);
+    }
+    tell(c, CHAR_OPENED);
 }
 
 /* ---- in ---- */
@@ -211,6 +256,11 @@ static bool read_some(struct chardev *c)
         hang_up(c);
         return false;
     }
+    if (c->opts->telnet)
+        n = (ssize_t)telnet_filter(&c->telnet, data, (size_t)n);
+    if (c->telnet.broken && c->focus && c->focus->event)
+        c->focus->event(c->focus->opaque, CHAR_BREAK);
+    c->telnet.broken = false;
     received(c, data, (size_t)n);
     return true;
 }
@@ -241,6 +291,12 @@ static void watch_in(struct chardev *c, bool waits)
 
 /* ---- both ---- */
 
+static void try_again(struct chardev *c)
+{
+    if (c->opts->reconnect && c->host.in < 0)
+        loop_timer_set(c->loop, &c->again, loop_now() + c->opts->reconnect * 1000000000ull);
+}
+
 /* The other side of a connection is gone; a server waits for the next. */
 static void hang_up(struct chardev *c)
 {
@@ -256,6 +312,7 @@ static void hang_up(struct chardev *c)
         post(c);
     pthread_mutex_unlock(&c->lock);
     tell(c, CHAR_CLOSED);
+    try_again(c);
 }
 
 /* Write and read what goes. */
@@ -301,6 +358,28 @@ static void out_ready(struct loop_fd *f, u32 events)
     turn(container_of(f, struct chardev, out));
 }
 
+/* Somebody is there, at this descriptor. */
+static void connected(struct chardev *c, int fd)
+{
+    pthread_mutex_lock(&c->lock);
+    c->host.in = c->host.out = fd;
+    pthread_mutex_unlock(&c->lock);
+    opened(c);
+    watch_in(c, false);
+}
+
+static void connect_again(struct loop_timer *t)
+{
+    struct chardev *c = container_of(t, struct chardev, again);
+    int fd = socket_connect(c->opts->path, NULL);
+    if (fd < 0) {
+        try_again(c);
+        return;
+    }
+    fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+    connected(c, fd);
+}
+
 static void accept_ready(struct loop_fd *f, u32 events)
 {
     struct chardev *c = container_of(f, struct chardev, listen);
@@ -311,23 +390,37 @@ static void accept_ready(struct loop_fd *f, u32 events)
         close(fd);
         return;
     }
-    pthread_mutex_lock(&c->lock);
-    c->host.in = c->host.out = fd;
-    pthread_mutex_unlock(&c->lock);
-    tell(c, CHAR_OPENED);
-    watch_in(c, false);
+    connected(c, fd);
+}
+
+/* False: there is no such file. */
+static bool open_log(const struct char_opts *o, int *fd, struct err *e)
+{
+    *fd = -1;
+    if (!o->log)
+        return true;
+    *fd = open(o->log, O_WRONLY | O_CREAT | O_CLOEXEC | (o->log_append ? O_APPEND : O_TRUNC), 0666);
+    return *fd >= 0 || err_set(e, errno, "Unable to open logfile %s: %s", o->log, strerror(errno));
 }
 
 struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)(void *opaque), void *opaque,
                          struct err *e)
 {
     struct char_host host;
-    if (!char_host_open(&host, o, e))
+    int log;
+    if (!open_log(o, &log, e))
         return NULL;
+    if (!char_host_open(&host, o, e) && !o->reconnect) {
+        if (log >= 0)
+            close(log);
+        return NULL;
+    }
     struct chardev *c = xcalloc(1, sizeof(*c));
     c->loop = l;
     c->host = host;
+    c->log = log;
     c->task.run = run;
+    c->again.fire = connect_again;
     c->in.ready = in_ready;
     c->out.ready = out_ready;
     c->listen = (struct loop_fd){host.listen, accept_ready};
@@ -348,7 +441,10 @@ void char_free(struct chardev *c)
         loop_fd_remove(c->loop, &c->in);
     watch_out(c, false);
     flush(c, DRAIN_MS);
+    loop_timer_cancel(c->loop, &c->again);
     char_host_end(&c->host);
+    if (c->log >= 0)
+        close(c->log);
     pthread_mutex_destroy(&c->lock);
     free(c->queue);
     free(c->id);
@@ -425,6 +521,7 @@ void char_start(struct chardev *c)
     if (c->host.listen >= 0)
         loop_fd_add(c->loop, &c->listen, EPOLLIN, NULL);
     if (c->host.in >= 0 || c->host.out >= 0)
-        tell(c, CHAR_OPENED);
+        opened(c);
+    try_again(c);
     watch_in(c, false);
 }

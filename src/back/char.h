@@ -28,12 +28,16 @@ struct char_opts {
     char *path;       /* file, pipe; a socket: as socket_listen() takes it */
     bool append;      /* file */
     bool server, wait; /* socket */
+    bool telnet;      /* socket: its commands are answered and taken out (RFC 854) */
+    u32 reconnect;    /* socket, no server: seconds until it is tried again; 0: never */
+    char *log;        /* a file that gets what is written, too; NULL: none */
+    bool log_append;  /* at its end */
     bool mux;         /* several users, of which Ctrl-a c chooses one; Ctrl-a x quits */
     bool signal;      /* stdio: the terminal's keys for signals stay what they are */
 };
 
-/* "null", "stdio", "mon:stdio", "file:PATH", "pipe:PATH", "pty", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...":
- * what -serial takes; and "socket,id=ID,path=PATH,...": what -chardev takes. */
+/* "null", "stdio", "mon:stdio", "file:PATH", "pipe:PATH", "pty", "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...",
+ * "telnet:HOST:PORT,...": what -serial takes; and "socket,id=ID,path=PATH,...": what -chardev takes. */
 bool char_opts_serial(struct char_opts *o, const char *text, struct err *e);
 bool char_opts_chardev(struct char_opts *o, const char *text, struct err *e);
 void char_opts_free(struct char_opts *o);

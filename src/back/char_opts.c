@@ -57,6 +57,15 @@ static bool parse_fd(struct char_opts *o, const char *value, struct err *e)
     return true;
 }
 
+static bool parse_seconds(const char *value, u32 *to, struct err *e)
+{
+    char *end;
+    unsigned long v = strtoul(value, &end, 10);
+    *to = (u32)v;
+    return (end != value && !*end && *value != '-' && v <= 86400) ||
+           err_set(e, EINVAL, "Parameter 'reconnect' expects a number of seconds");
+}
+
 /* One of "server=on", "server", "nowait", "id=con" ...; host and port are joined to an address. */
 static bool parse_one(struct char_opts *o, char *word, char **host, char **port, struct err *e)
 {
@@ -67,7 +76,7 @@ static bool parse_one(struct char_opts *o, char *word, char **host, char **port,
         const char *name;
         bool *to;
     } switches[] = {{"server", &o->server}, {"wait", &o->wait}, {"mux", &o->mux}, {"signal", &o->signal},
-                    {"append", &o->append}};
+                    {"append", &o->append}, {"telnet", &o->telnet}, {"logappend", &o->log_append}};
     const char *name = !strncmp(word, "no", 2) && !value ? word + 2 : word;
     for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {
         if (!strcmp(name, switches[i].name))
@@ -79,6 +88,10 @@ static bool parse_one(struct char_opts *o, char *word, char **host, char **port,
         replace(&o->path, o->kind == CHAR_SOCKET ? xprintf("unix:%s", value) : xstrdup(value));
     else if (value && !strcmp(word, "fd") && o->kind == CHAR_SOCKET)
         return parse_fd(o, value, e);
+    else if (value && !strcmp(word, "logfile"))
+        replace(&o->log, xstrdup(value));
+    else if (value && !strcmp(word, "reconnect") && o->kind == CHAR_SOCKET)
+        return parse_seconds(value, &o->reconnect, e);
     else if (value && !strcmp(word, "host"))
         *host = value;
     else if (value && !strcmp(word, "port"))
@@ -106,7 +119,9 @@ static bool complete(const struct char_opts *o, struct err *e)
         if (kinds[i].kind == o->kind && kinds[i].path && !o->path)
             return err_set(e, EINVAL, "chardev: %s: no filename given", kinds[i].name);
     }
-    return o->kind != CHAR_SOCKET || o->path || err_set(e, EINVAL, "chardev: socket: path or port is missing");
+    if (o->kind == CHAR_SOCKET && !o->path)
+        return err_set(e, EINVAL, "chardev: socket: path or port is missing");
+    return !o->server || !o->reconnect || err_set(e, EINVAL, "'reconnect' option is incompatible with socket in server listen mode");
 }
 
 bool char_opts_chardev(struct char_opts *o, const char *text, struct err *e)
@@ -156,15 +171,16 @@ bool char_opts_serial(struct char_opts *o, const char *text, struct err *e)
         }
     }
     bool local = starts(text, "unix:");
-    if (!local && !starts(text, "tcp:"))
+    o->telnet = starts(text, "telnet:");
+    if (!local && !o->telnet && !starts(text, "tcp:"))
         return err_set(e, EINVAL, "'%s' is not a valid character device; there are: null, stdio, mon:stdio, file:PATH, "
-                                  "pipe:PATH, pty, unix:PATH, tcp:HOST:PORT", text);
+                                  "pipe:PATH, pty, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT", text);
     o->kind = CHAR_SOCKET;
-    char *copy = xstrdup(local ? text : text + 4), *rest = strchr(copy, ',');
+    char *copy = xstrdup(local ? text : strchr(text, ':') + 1), *rest = strchr(copy, ',');
     if (rest)
         *rest++ = 0;
     o->path = xstrdup(copy);
-    bool good = parse_rest(o, rest, e);
+    bool good = parse_rest(o, rest, e) && complete(o, e);
     free(copy);
     return good;
 }
@@ -173,4 +189,5 @@ void char_opts_free(struct char_opts *o)
 {
     free(o->id);
     free(o->path);
+    free(o->log);
 }

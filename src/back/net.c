@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,29 @@ void net_accept(struct netdev *n)
 void net_send(struct netdev *n, const u8 *frame, size_t len)
 {
     n->ops->send(n, frame, len);
+}
+
+static bool no_ports(struct err *e)
+{
+    return err_set(e, ENOTSUP, "this network has no ports of the host");
+}
+
+bool net_forward_add(struct netdev *n, const struct net_forward *f, struct err *e)
+{
+    return n->ops->forward ? n->ops->forward(n, f, true, e) : no_ports(e);
+}
+
+bool net_forward_remove(struct netdev *n, const struct net_forward *f, struct err *e)
+{
+    return n->ops->forward ? n->ops->forward(n, f, false, e) : no_ports(e);
+}
+
+char *net_connections(struct netdev *n, struct err *e)
+{
+    if (n->ops->connections)
+        return n->ops->connections(n);
+    no_ports(e);
+    return NULL;
 }
 
 bool net_attach(struct netdev *n, const struct net_user *u)

@@ -16,13 +16,21 @@ struct net_user {
     void *opaque;
 };
 
-enum { NET_FORWARDS = 32, NET_FRAME_MAX = 65536 };
+enum { NET_FORWARDS = 32, NET_SERVICES = 8, NET_FRAME_MAX = 65536 };
 
 /* A port of the host that leads into the guest. */
 struct net_forward {
     bool udp;
     struct in_addr host, guest; /* 0: any, and the first address that the guest gets */
     u16 host_port, guest_port;
+};
+
+/* A port of the guest's network behind which there is a program or a character device. */
+struct net_service {
+    struct in_addr address;
+    u16 port;
+    char *command; /* started for each connection; NULL: none ... */
+    char *line;    /* ... but this, as char_opts_serial() takes it: one for all connections */
 };
 
 /* USER: the guest is behind a router that is this process. TAP: frames are those of an interface of the host. STREAM:
@@ -40,12 +48,16 @@ struct net_opts {
     char *net, *host, *dhcpstart, *dns;            /* addresses; NULL: 10.0.2.0/24 and .2, .15, .3 in it */
     struct net_forward forward[NET_FORWARDS];
     unsigned forwards;
+    struct net_service service[NET_SERVICES];
+    unsigned services;
 };
 
 /* "user,id=ID,hostfwd=tcp::2222-:22,restrict=on ...", what -netdev and -nic take. What is not known is added to `rest`
  * as "name=value", or refused if that is NULL. */
 bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct err *e);
 void net_opts_free(struct net_opts *o);
+/* The text of a hostfwd: "tcp:[HOST]:PORT-[GUEST]:PORT"; `whole` false: what is before the minus alone. */
+bool net_forward_parse(struct net_forward *f, const char *text, bool whole, struct err *e);
 
 struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e);
 void net_free(struct netdev *n); /* NULL is allowed */
@@ -53,6 +65,11 @@ void net_free(struct netdev *n); /* NULL is allowed */
 /* False: it has a card already. */
 bool net_attach(struct netdev *n, const struct net_user *u);
 void net_send(struct netdev *n, const u8 *frame, size_t len);
+/* Of user-mode networking (ENOTSUP of others): a port of the host more or less, and what is connected, for people, which the
+ * caller frees. */
+bool net_forward_add(struct netdev *n, const struct net_forward *f, struct err *e);
+bool net_forward_remove(struct netdev *n, const struct net_forward *f, struct err *e);
+char *net_connections(struct netdev *n, struct err *e);
 /* There is room again: frames that wait are received. */
 void net_accept(struct netdev *n);
 

@@ -10,6 +10,8 @@ struct net_frame;
 struct netdev_ops {
     void (*send)(struct netdev *n, const u8 *frame, size_t len); /* from the card */
     void (*free)(struct netdev *n);   /* all but the struct itself */
+    bool (*forward)(struct netdev *n, const struct net_forward *f, bool add, struct err *e); /* NULL: it has no ports */
+    char *(*connections)(struct netdev *n); /* NULL: it knows of none */
 };
 
 struct netdev {

@@ -1,5 +1,6 @@
 /* Network back ends as command lines name them. */
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,24 +27,42 @@ static bool parse_end(char *text, struct in_addr *address, u16 *port)
     return v <= 65535 && end != colon + 1 && !*end && parse_address(text, address);
 }
 
-/* "tcp:[HOST]:PORT-[GUEST]:PORT" */
-static bool add_forward(struct net_opts *o, const char *text, struct err *e)
+bool net_forward_parse(struct net_forward *f, const char *text, bool whole, struct err *e)
 {
     char copy[128];
     snprintf(copy, sizeof(copy), "%s", text);
     char *minus = strchr(copy, '-');
     bool tcp = !strncmp(copy, "tcp:", 4), udp = !strncmp(copy, "udp:", 4);
-    char *host = tcp || udp ? copy + 4 : *copy == ':' ? copy : NULL; /* tcp if it does not say */
-    if (o->forwards == NET_FORWARDS)
-        return err_set(e, ENOSPC, "there are at most %d of hostfwd", NET_FORWARDS);
-    struct net_forward *f = &o->forward[o->forwards];
-    f->udp = udp;
+    char *host = tcp || udp ? copy + 4 : strchr(copy, ':') == copy || isdigit((u8)*copy) ? copy : NULL; /* tcp if it does not say */
+    *f = (struct net_forward){.udp = udp};
     if (minus)
         *minus = 0;
-    if (!host || !minus || !parse_end(host, &f->host, &f->host_port) ||
-        !parse_end(minus + 1, &f->guest, &f->guest_port) || !f->guest_port)
-        return err_set(e, EINVAL, "Invalid host forwarding rule '%s'", text);
-    o->forwards++;
+    bool good = host && !minus == !whole && parse_end(host, &f->host, &f->host_port) &&
+                (!whole || (parse_end(minus + 1, &f->guest, &f->guest_port) && f->guest_port));
+    return good || err_set(e, EINVAL, "Invalid host forwarding rule '%s'", text);
+}
+
+static bool add_forward(struct net_opts *o, const char *text, struct err *e)
+{
+    if (o->forwards == NET_FORWARDS)
+        return err_set(e, ENOSPC, "there are at most %d of hostfwd", NET_FORWARDS);
+    return net_forward_parse(&o->forward[o->forwards], text, true, e) && ++o->forwards;
+}
+
+/* "tcp:ADDRESS:PORT-cmd:PROGRAM", or a character device behind the minus. */
+static bool add_service(struct net_opts *o, const char *text, struct err *e)
+{
+    const char *minus = strchr(text, '-'), *head = !strncmp(text, "tcp:", 4) ? text + 4 : *text == ':' ? text + 1 : NULL;
+    char place[64];
+    if (o->services == NET_SERVICES)
+        return err_set(e, ENOSPC, "there are at most %d of guestfwd", NET_SERVICES);
+    struct net_service *s = &o->service[o->services];
+    snprintf(place, sizeof(place), "%.*s", head && minus > head ? (int)(minus - head) : 0, head ? head : "");
+    if (!minus || !minus[1] || !parse_end(place, &s->address, &s->port) || !s->port)
+        return err_set(e, EINVAL, "Invalid guest forwarding rule '%s'", text);
+    bool program = !strncmp(minus + 1, "cmd:", 4);
+    *(program ? &s->command : &s->line) = xstrdup(minus + (program ? 5 : 1));
+    o->services++;
     return true;
 }
 
@@ -66,6 +85,8 @@ static bool user_word(struct net_opts *o, const char *name, const char *value, b
     }
     if (!strcmp(name, "hostfwd"))
         return add_forward(o, value, e);
+    if (!strcmp(name, "guestfwd"))
+        return add_service(o, value, e);
     if (!strcmp(name, "restrict")) {
         o->restricted = !strcmp(value, "on") || !strcmp(value, "yes") || !strcmp(value, "y");
         return o->restricted || !strcmp(value, "off") || !strcmp(value, "no") ||
@@ -134,4 +155,8 @@ void net_opts_free(struct net_opts *o)
     char *strings[] = {o->id, o->local, o->remote, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns};
     for (unsigned i = 0; i < ARRAY_LEN(strings); i++)
         free(strings[i]);
+    for (unsigned i = 0; i < o->services; i++) {
+        free(o->service[i].command);
+        free(o->service[i].line);
+    }
 }

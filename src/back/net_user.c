@@ -9,6 +9,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "back/char.h"
 #include "back/net_impl.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -20,9 +21,22 @@ struct watched {
     bool seen; /* in this round */
 };
 
+/* A character device behind a port of the guest's network; its bytes go to whoever is connected. */
+struct service {
+    struct user *user;
+    struct char_opts opts;
+    struct chardev *line;
+    struct char_user side;
+    struct in_addr address;
+    int port;
+};
+
 struct user {
     struct netdev net;
     Slirp *slirp;
+    struct in_addr first; /* the address that the guest gets */
+    struct service service[NET_SERVICES];
+    unsigned services;
     struct loop_fd sockets; /* the epoll descriptor */
     struct loop_timer timer;
     struct loop_task task; /* look again at what is to be polled */
@@ -242,11 +256,64 @@ static bool configure(SlirpConfig *c, const struct net_opts *o, struct err *e)
            (!o->dhcpstart || address(o->dhcpstart, NULL, &c->vdhcp_start, e));
 }
 
-static bool forward(struct user *n, const struct net_forward *f, struct in_addr first, struct err *e)
+static bool forward(struct netdev *net, const struct net_forward *f, bool add, struct err *e)
 {
-    struct in_addr guest = f->guest.s_addr ? f->guest : first;
+    struct user *n = (struct user *)net;
+    struct in_addr guest = f->guest.s_addr ? f->guest : n->first;
+    look_again(n);
+    if (!add)
+        return slirp_remove_hostfwd(n->slirp, f->udp, f->host, f->host_port) == 0 ||
+               err_set(e, ENOENT, "there is no such rule");
     return slirp_add_hostfwd(n->slirp, f->udp, f->host, f->host_port, guest, f->guest_port) == 0 ||
            err_set(e, errno, "Could not set up host forwarding rule for port %u: %s", f->host_port, strerror(errno));
+}
+
+static char *connections(struct netdev *net)
+{
+    return slirp_connection_info(((struct user *)net)->slirp);
+}
+
+/* ---- what is behind ports of the guest's network ---- */
+
+static ssize_t service_takes(const void *data, size_t len, void *opaque)
+{
+    char_write(((struct service *)opaque)->line, data, len);
+    return (ssize_t)len;
+}
+
+static size_t service_room(void *opaque)
+{
+    struct service *s = opaque;
+    return slirp_socket_can_recv(s->user->slirp, s->address, s->port);
+}
+
+static void service_receives(void *opaque, const u8 *data, size_t len)
+{
+    struct service *s = opaque;
+    slirp_socket_recv(s->user->slirp, s->address, s->port, data, (int)len);
+    look_again(s->user);
+}
+
+static bool add_service(struct user *n, const struct net_service *o, struct err *e)
+{
+    struct service *s = &n->service[n->services++];
+    *s = (struct service){.user = n, .address = o->address, .port = o->port};
+    int error = 0;
+    if (o->command) {
+        error = slirp_add_exec(n->slirp, o->command, &s->address, s->port);
+    } else {
+        if (!char_opts_serial(&s->opts, o->line, e))
+            return false;
+        s->opts.id = xprintf("guestfwd.tcp.%d", s->port);
+        s->line = char_new(n->net.loop, &s->opts, NULL, NULL, e);
+        if (!s->line)
+            return false;
+        s->side = (struct char_user){.room = service_room, .receive = service_receives, .opaque = s};
+        char_attach(s->line, &s->side);
+        error = slirp_add_guestfwd(n->slirp, service_takes, s, &s->address, s->port);
+        char_start(s->line);
+    }
+    return !error || err_set(e, EINVAL, "Conflicting/invalid host:port in guest forwarding rule for port %d", s->port);
 }
 
 static void user_free(struct netdev *net)
@@ -254,6 +321,10 @@ static void user_free(struct netdev *net)
     struct user *n = (struct user *)net;
     if (n->slirp)
         slirp_cleanup(n->slirp);
+    for (unsigned i = 0; i < n->services; i++) {
+        char_free(n->service[i].line);
+        char_opts_free(&n->service[i].opts);
+    }
     loop_timer_cancel(net->loop, &n->timer);
     if (n->sockets.fd >= 0) {
         loop_fd_remove(net->loop, &n->sockets);
@@ -262,7 +333,8 @@ static void user_free(struct netdev *net)
     free(n->watched);
 }
 
-static const struct netdev_ops user_ops = {.send = user_send, .free = user_free};
+static const struct netdev_ops user_ops = {.send = user_send, .free = user_free, .forward = forward,
+                                          .connections = connections};
 
 struct netdev *net_user_new(struct loop *l, const struct net_opts *o, struct err *e)
 {
@@ -271,13 +343,16 @@ struct netdev *net_user_new(struct loop *l, const struct net_opts *o, struct err
         return NULL;
     struct user *n = xcalloc(1, sizeof(*n));
     netdev_init(&n->net, &user_ops, l);
+    n->first = config.vdhcp_start;
     n->task.run = fill_later;
     n->timer.fire = timer_fires;
     n->sockets = (struct loop_fd){epoll_create1(EPOLL_CLOEXEC), sockets_ready};
     n->slirp = slirp_new(&config, &callbacks, n);
     bool good = n->sockets.fd >= 0 && n->slirp && loop_fd_add(l, &n->sockets, EPOLLIN, e);
     for (unsigned i = 0; i < o->forwards && good; i++)
-        good = forward(n, &o->forward[i], config.vdhcp_start, e);
+        good = forward(&n->net, &o->forward[i], true, e);
+    for (unsigned i = 0; i < o->services && good; i++)
+        good = add_service(n, &o->service[i], e);
     if (!good) {
         net_free(&n->net);
         return NULL;

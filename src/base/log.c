@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,8 +29,16 @@ static const struct {
     {"profile", LOG_PROFILE, "functions that took the time, when the program ends"},
 };
 
+static const char *const trace_names[TRACE_EVENTS] = {
+    [TRACE_MEMORY_READ] = "memory_region_ops_read", [TRACE_MEMORY_WRITE] = "memory_region_ops_write",
+    [TRACE_VIRTIO_STATUS] = "virtio_set_status", [TRACE_VIRTIO_QUEUE] = "virtio_queue_notify",
+    [TRACE_VIRTIO_INTERRUPT] = "virtio_notify", [TRACE_BLK_READ] = "virtio_blk_handle_read",
+    [TRACE_BLK_WRITE] = "virtio_blk_handle_write", [TRACE_BLK_DONE] = "virtio_blk_req_complete",
+    [TRACE_QMP] = "handle_qmp_command",
+};
+
 static struct {
-    _Atomic u32 mask;
+    _Atomic u32 mask, traced; /* traced: a bit for each event */
     int fd;
 } logger = {.fd = 2};
 
@@ -152,5 +161,42 @@ void log_warn(const char *fmt, ...)
     va_list ap;
     va_start(ap, fmt);
     emit("lyre: ", fmt, ap);
+    va_end(ap);
+}
+
+/* ---- events ---- */
+
+const char *trace_name(enum trace_event t)
+{
+    return trace_names[t];
+}
+
+bool trace_on(enum trace_event t)
+{
+    return atomic_load_explicit(&logger.traced, memory_order_relaxed) >> t & 1;
+}
+
+unsigned trace_choose(const char *pattern, bool on)
+{
+    u32 found = 0;
+    for (unsigned t = 0; t < TRACE_EVENTS; t++)
+        found |= (u32)!fnmatch(pattern, trace_names[t], 0) << t;
+    if (on)
+        atomic_fetch_or(&logger.traced, found);
+    else
+        atomic_fetch_and(&logger.traced, ~found);
+    return (unsigned)__builtin_popcount(found);
+}
+
+void trace(enum trace_event t, const char *fmt, ...)
+{
+    char text[512], name[64];
+    if (!trace_on(t))
+        return;
+    snprintf(text, sizeof(text), "%s\n", fmt);
+    snprintf(name, sizeof(name), "%s ", trace_names[t]);
+    va_list ap;
+    va_start(ap, fmt);
+    emit(name, text, ap);
     va_end(ap);
 }

@@ -35,6 +35,18 @@ void log_enable(u32 mask);
 void log_choose(u32 mask); /* these and no others */
 bool log_on(u32 classes);
 
+/* Events that can be followed one by one; their names are in log.c. */
+enum trace_event {
+    TRACE_MEMORY_READ, TRACE_MEMORY_WRITE, TRACE_VIRTIO_STATUS, TRACE_VIRTIO_QUEUE, TRACE_VIRTIO_INTERRUPT, TRACE_BLK_READ,
+    TRACE_BLK_WRITE, TRACE_BLK_DONE, TRACE_QMP, TRACE_EVENTS
+};
+const char *trace_name(enum trace_event t);
+bool trace_on(enum trace_event t);
+/* Those whose names match (glob(7)), on or off; how many there are. */
+unsigned trace_choose(const char *pattern, bool on);
+/* "NAME, what the text says", if the event is on. */
+void trace(enum trace_event t, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
 /* Write to `path` from now on ("%d" stands for the process id); stderr until then. */
 bool log_open(const char *path, struct err *e);
 

@@ -92,13 +92,13 @@ bool node_probed(const struct node *n);          /* its format was not given but
 /* Its bytes are those of a block device: they hold something before they are written, and the size is fixed. */
 bool node_is_device(const struct node *n);
 
-/* Bytes of a file as memory, while the node is open; NULL: not to be had. Who reads there is sent SIGBUS for what
- * cannot be read, and EFAULT if the kernel reads there for him. */
-const u8 *node_memory(struct node *n, u64 offset, u64 len);
+/* Read bytes of a file without a request, from any thread, while the node is open and nobody writes there. Behind the end are
+ * zeros. False: not to be had that way; a request reads them, or says why it cannot. */
+bool node_peek(const struct node *n, u64 offset, void *buf, u64 len);
 /* Whether formats and protocols are all that is read: what a status names as `file` may be read in place of the node. */
 bool node_is_plain(const struct node *n);
-/* Whether the kernel alone reads what is written to the node: the memory that node_memory() returns will do. */
-bool node_writes_unseen(const struct node *n);
+/* Whether bytes are written to the file before node_submit() returns, if no metadata is missing. */
+bool node_writes_at_once(const struct node *n);
 bool bytes_are_zero(const u8 *p, u64 len);
 
 /* ---- requests ---- */
@@ -209,7 +209,7 @@ bool node_truncate(struct node *n, u64 size, enum prealloc p, struct err *e);
 enum { FIX_LEAKS = 1, FIX_ERRORS = 2 };
 
 struct check_result {
-    u64 corruptions, leaks, check_errors, corruptions_fixed, leaks_fixed;
+    u64 corruptions, leaks, corruptions_fixed, leaks_fixed;
     u64 image_end; /* first byte after the last cluster in use */
     u64 total_clusters, allocated_clusters, fragmented_clusters, compressed_clusters;
     /* What was found, line by line; NULL: nobody wants to know. */

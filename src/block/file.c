@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,13 +24,10 @@ struct file {
     bool dirty;         /* written since the last flush */
     bool cannot_zero, cannot_punch; /* the file system said so */
     bool copy_at_once;
-    u8 *memory;         /* the file as memory; NULL: not mapped */
-    u64 memory_size;
 };
 
 enum {
-    LARGE_READ = 256 << 10, /* a longer read, too */
-    AT_ONCE_MAX = 64 << 10, /* a longer write goes to another thread: copying takes its time */
+    LARGE_READ = 256 << 10, /* a longer read goes to another thread; writes to one file would wait for each other */
     DIRECT_ALIGN = 4096,
 };
 
@@ -112,15 +108,13 @@ static void op_start(struct file_op *op)
 static bool try_at_once(struct node *n, struct blk_req *r)
 {
     struct file *s = n->state;
-    if (!s->copy_at_once || r->niov > IOV_MAX || r->len > LARGE_READ)
+    if (!s->copy_at_once || r->niov > IOV_MAX || (r->op == BLK_READ && r->len > LARGE_READ))
         return false;
     ssize_t got;
     if (r->op == BLK_READ)
         got = preadv2(s->fd, r->iov, (int)r->niov, (off_t)r->offset, RWF_NOWAIT);
-    else if (r->len <= AT_ONCE_MAX)
-        got = pwritev(s->fd, r->iov, (int)r->niov, (off_t)r->offset);
     else
-        return false;
+        got = pwritev(s->fd, r->iov, (int)r->niov, (off_t)r->offset);
     if (got == 0 && r->op == BLK_READ && r->offset >= n->size)
         iov_zero(r->iov, r->niov, 0, r->len);
     else if (got < 0 || (u64)got != r->len)
@@ -393,15 +387,20 @@ static void file_submit(struct node *n, struct blk_req *r)
     }
 }
 
-static const u8 *file_memory(struct node *n, u64 offset, u64 len)
+static bool file_peek(const struct node *n, u64 offset, void *buf, u64 len)
 {
-    struct file *s = n->state;
-    if (!s->memory && !s->direct && !n->device && n->size && n->size <= SIZE_MAX) {
-        void *p = mmap(NULL, n->size, PROT_READ, MAP_SHARED, s->fd, 0);
-        s->memory = p == MAP_FAILED ? NULL : p;
-        s->memory_size = n->size;
+    const struct file *s = n->state;
+    if (!s->copy_at_once)
+        return false;
+    u64 done = 0;
+    ssize_t got = 1;
+    while (done < len && got > 0) {
+        got = pread(s->fd, (u8 *)buf + done, len - done, (off_t)(offset + done));
+        done += got > 0 ? (u64)got : 0;
     }
-    return s->memory && offset <= s->memory_size && len <= s->memory_size - offset ? s->memory + offset : NULL;
+    if (!got)
+        memset((u8 *)buf + done, 0, len - done);
+    return got >= 0;
 }
 
 /* ---- opening ---- */
@@ -473,14 +472,23 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
         !opt_bool(options, "cache.no-flush", &no_flush, e))
         return false;
     free(locking);
+    bool native = aio && !strcmp(aio, "native"), good = !aio || native || !strcmp(aio, "threads") || !strcmp(aio, "io_uring");
+    if (!good)
+        err_set(e, EINVAL, "Parameter 'aio' does not accept value '%s'", aio);
+    else if (native && !direct)
+        good = err_set(e, EINVAL, "aio=native was specified, but it requires cache.direct=on, which was not specified.");
     free(aio);
+    if (!good) {
+        free(filename);
+        return false;
+    }
     bool by_option = filename;
     if (filename) {
         free(n->filename);
         n->filename = filename;
     }
     if (!n->filename)
-        return err_set(e, EINVAL, "A file name is missing: the file driver needs 'filename'");
+        return err_set(e, EINVAL, "The 'file' block driver requires a file name");
     if (!node_may_open(n, e))
         return false;
     struct file *s = xcalloc(1, sizeof(*s));
@@ -491,7 +499,7 @@ static bool file_open(struct node *n, struct json *options, u32 flags, struct er
     s->sector = 1;
     s->cached = -1;
     s->copy_at_once = n->graph->copy_at_once && !direct;
-    n->unseen = !direct;
+    n->at_once = s->copy_at_once;
     s->fd = open(n->filename, (flags & OPEN_WRITE ? O_RDWR : O_RDONLY) | O_CLOEXEC | (direct ? O_DIRECT : 0));
     if (s->fd < 0)
         return err_set(e, errno, "Could not open '%s': %s", n->filename, strerror(errno));
@@ -526,8 +534,6 @@ static bool file_close(struct node *n, struct err *e)
         return true;
     if (s->dirty && !s->no_flush && s->fd >= 0 && fdatasync(s->fd))
         good = err_set(e, errno, "cannot flush '%s': %s", n->filename, strerror(errno));
-    if (s->memory)
-        munmap(s->memory, s->memory_size);
     if (s->fd >= 0)
         close(s->fd);
     if (s->cached >= 0)
@@ -640,7 +646,7 @@ static const struct block_option file_options[] = {
 const struct driver driver_file = {
     .name = "file",
     .kind = NODE_PROTOCOL,
-    .memory = file_memory,
+    .peek = file_peek,
     .open = file_open,
     .close = file_close,
     .submit = file_submit,
@@ -655,6 +661,7 @@ const struct driver driver_file = {
 const struct driver driver_host_device = {
     .name = "host_device",
     .kind = NODE_PROTOCOL,
+    .peek = file_peek,
     .open = file_open,
     .close = file_close,
     .submit = file_submit,

@@ -326,6 +326,10 @@ static struct node *open_file(struct block_graph *g, const char *filename, struc
         return n;
     struct json *group = opt_group(options, "file");
     struct json *name = json_take(options, "filename");
+    if (!group && !name && !filename) {
+        err_set(e, EINVAL, "A block device must be specified for \"file\"");
+        return NULL;
+    }
     if (!group)
         group = json_object();
     if (name)

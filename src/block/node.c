@@ -59,9 +59,9 @@ const char *node_error_text(const struct node *n)
     return n->error.text;
 }
 
-const u8 *node_memory(struct node *n, u64 offset, u64 len)
+bool node_peek(const struct node *n, u64 offset, void *buf, u64 len)
 {
-    return n->drv->memory ? n->drv->memory(n, offset, len) : NULL;
+    return n->drv->peek && n->drv->peek(n, offset, buf, len);
 }
 
 bool node_is_plain(const struct node *n)
@@ -70,9 +70,9 @@ bool node_is_plain(const struct node *n)
            (!n->data || node_is_plain(n->data)) && (!n->backing || node_is_plain(n->backing)));
 }
 
-bool node_writes_unseen(const struct node *n)
+bool node_writes_at_once(const struct node *n)
 {
-    return n->unseen || (n->fmt && !n->fmt->encrypted && node_writes_unseen(n->data ? n->data : n->file));
+    return n->at_once || (n->fmt && !n->fmt->encrypted && node_writes_at_once(n->data ? n->data : n->file));
 }
 
 /* ---- requests ---- */

@@ -29,7 +29,7 @@ struct driver {
     void (*submit)(struct node *n, struct blk_req *r);
     void (*cancel)(struct node *n, struct blk_req *r);
     void (*event)(struct node *n, enum blk_event event); /* NULL: of no interest */
-    const u8 *(*memory)(struct node *n, u64 offset, u64 len); /* as node_memory(); NULL: never */
+    bool (*peek)(const struct node *n, u64 offset, void *buf, u64 len); /* as node_peek(); NULL: never */
     bool copies; /* takes writes with `from` */
     bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
@@ -71,7 +71,7 @@ struct node {
     bool device;   /* its bytes are those of a block device, which hold something before they are written */
     bool no_discard; /* discards are ignored, and what becomes zeros keeps its room */
     enum { DETECT_OFF, DETECT_ON, DETECT_UNMAP } detect_zeroes; /* in writes; UNMAP: and give up their room */
-    bool unseen;   /* protocol: the kernel alone reads what is written */
+    bool at_once;  /* protocol: bytes are written within submit */
     u64 size;
     struct bitmap *bitmaps;
     struct node *file, *backing, *data; /* children; `data`: external data file */

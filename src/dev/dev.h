@@ -98,6 +98,9 @@ struct dev_class {
     /* Of devices that users add: which group they are listed in. */
     const char *category;
 
+    /* Firmware can start from it: its part of the path in fw_cfg's "bootorder", as "disk@0,0"; NULL: it cannot. */
+    const char *boot_unit;
+
     /* Buses: a device that users add names the bus that it goes into, and gives what is there to be spoken to; a slot
      * names the bus that it is a place of, and takes one device: false when it has one.
      */

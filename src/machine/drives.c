@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "block/job.h"
 #include "machine/impl.h"
 
 bool machine_make_drives(struct machine *m, struct err *e)
@@ -21,6 +22,8 @@ bool machine_make_drives(struct machine *m, struct err *e)
         if (!used[i]) {
             m->drives[i] = node_open(m->graph, d->file, d->format, options, d->flags, e);
             good = m->drives[i];
+            if (good)
+                m->drives[i] = node_root(m->drives[i]); /* so that jobs can change what is below */
         }
         json_free(options);
     }
@@ -150,7 +153,7 @@ static bool configure(struct machine *m, struct dev *d, struct dev *inner, char 
     for (size_t i = 1; i < count; i++) {
         char *value = strchr(words[i], '=');
         if (!strncmp(words[i], "id=", 3) || !strncmp(words[i], "bus=", 4) || !strncmp(words[i], "bootindex=", 10))
-            continue; /* there is no firmware that asks for an order */
+            continue; /* the last is boot_order.c's */
         char *name = xprintf("%.*s", value ? (int)(value - words[i]) : (int)strlen(words[i]), words[i]);
         struct dev *to = inner && !find_prop(d->class, name) ? inner : d;
         bool good = set_prop(m, to, name, value ? value + 1 : "on", e);

@@ -32,6 +32,7 @@ struct machine {
     bool over, stopped;
     enum machine_state state; /* while stopped */
     struct machine_listener *listeners;
+    struct machine_work *work;
 };
 
 /* Images, and what users add. */
@@ -51,6 +52,8 @@ struct node *machine_find_drive(struct machine *m, const char *id, struct err *e
 bool machine_make_netdevs(struct machine *m, struct err *e);
 void machine_free_netdevs(struct machine *m);
 bool machine_make_devices(struct machine *m, struct err *e);
+/* Tell firmware which of them to start from first. */
+bool machine_add_boot_order(struct machine *m, struct err *e);
 
 /* False: tests, or an empty board. */
 bool machine_has_cpus(const struct machine *m);

@@ -10,11 +10,17 @@
 
 /* ---- requests ---- */
 
+/* Have the loop turn once more. */
+static void wake(struct machine *m)
+{
+    if (!atomic_exchange(&m->woken, true))
+        loop_post(m->loop, &m->wake);
+}
+
 void machine_request(struct machine *m, enum machine_request r)
 {
     atomic_fetch_or(&m->requests, r);
-    if (!atomic_exchange(&m->woken, true))
-        loop_post(m->loop, &m->wake);
+    wake(m);
 }
 
 static void woken(struct loop_task *t)
@@ -133,7 +139,8 @@ static bool make_all(struct machine *m, struct err *e)
         !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
-    if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e))
+    if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e) ||
+        !machine_add_boot_order(m, e))
         return false;
     mem_space_update(m->memory);
     if (m->opts->qtest) {
@@ -251,6 +258,21 @@ void machine_listen(struct machine *m, struct machine_listener *l)
 {
     l->next = m->listeners;
     m->listeners = l;
+}
+
+void machine_do(struct machine *m, struct machine_work *w)
+{
+    w->next = m->work;
+    m->work = w;
+    wake(m);
+}
+
+static void do_work(struct machine *m)
+{
+    for (struct machine_work *w; (w = m->work);) {
+        m->work = w->next;
+        w->run(w);
+    }
 }
 
 void machine_tell(struct machine *m, const char *event, struct json *data)
@@ -371,6 +393,7 @@ bool machine_run(struct machine *m, struct err *e)
         char_start(m->chardevs[i]);
     while (!m->over && good) {
         loop_turn(m->loop, true);
+        do_work(m);
         good = serve(m, e);
     }
     machine_pause_cpus(m);
@@ -385,6 +408,11 @@ const struct machine_opts *machine_options(const struct machine *m)
 struct loop *machine_loop(struct machine *m)
 {
     return m->loop;
+}
+
+struct netdev *machine_netdev(struct machine *m, size_t i)
+{
+    return m->netdevs[i];
 }
 
 struct dev *machine_dev(struct machine *m, const char *name)
@@ -405,6 +433,11 @@ struct dev *machine_device(struct machine *m, size_t i)
 struct node *machine_drive(struct machine *m, size_t i)
 {
     return m->drives[i];
+}
+
+struct block_graph *machine_graph(struct machine *m)
+{
+    return m->graph;
 }
 
 struct mem_range *machine_memory_tree(struct machine *m)

@@ -109,6 +109,13 @@ struct machine_listener {
     struct machine_listener *next;
 };
 void machine_listen(struct machine *m, struct machine_listener *l);
+/* Work for machine_run() between two turns of its loop, outside of the loop's callbacks. On the loop's thread. */
+struct machine_work {
+    void (*run)(struct machine_work *w);
+    struct machine_work *next;
+};
+void machine_do(struct machine *m, struct machine_work *w);
+
 /* Something has happened; takes `data` over. */
 void machine_tell(struct machine *m, const char *event, struct json *data);
 
@@ -131,12 +138,14 @@ s64 machine_cpu_thread(struct machine *m, unsigned index);
 const struct machine_opts *machine_options(const struct machine *m);
 struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
 struct loop *machine_loop(struct machine *m);
+struct netdev *machine_netdev(struct machine *m, size_t i); /* of machine_opts.netdevs */
 struct dev *machine_dev(struct machine *m, const char *name);
 struct dev *machine_devs(struct machine *m); /* the first of all: the board's, and what users added */
 struct dev *machine_device(struct machine *m, size_t i); /* of machine_opts.devices */
 /* The device on a card; of what is no card, the device itself. */
 struct dev *machine_on_card(struct dev *d);
-struct node *machine_drive(struct machine *m, size_t i); /* of machine_opts.drives; NULL: one above has it */
+struct node *machine_drive(struct machine *m, size_t i); /* a root of machine_opts.drives; NULL: one above has it */
+struct block_graph *machine_graph(struct machine *m);
 struct mem_space *machine_memory(struct machine *m);
 struct mem_range *machine_memory_tree(struct machine *m);
 /* Counters of the engine, in a form for people. */

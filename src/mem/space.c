@@ -206,6 +206,23 @@ static enum mem_result write_bytes(struct mem_space *s, u64 addr, unsigned size,
     return res;
 }
 
+static enum mem_result traced_read(const struct mem_flat *f, u64 addr, unsigned size, u64 *value)
+{
+    enum mem_result r = io_read(f->range, f->offset + (addr - f->start), size, value);
+    if (unlikely(trace_on(TRACE_MEMORY_READ)))
+        trace(TRACE_MEMORY_READ, "addr %#llx value %#llx size %u name '%s'", (unsigned long long)addr,
+              (unsigned long long)(r == MEM_OK ? *value : 0), size, f->range->name);
+    return r;
+}
+
+static enum mem_result traced_write(const struct mem_flat *f, u64 addr, unsigned size, u64 value)
+{
+    if (unlikely(trace_on(TRACE_MEMORY_WRITE)))
+        trace(TRACE_MEMORY_WRITE, "addr %#llx value %#llx size %u name '%s'", (unsigned long long)addr, (unsigned long long)value,
+              size, f->range->name);
+    return io_write(f->range, f->offset + (addr - f->start), size, value);
+}
+
 enum mem_result mem_read(struct mem_space *s, u64 addr, unsigned size, u64 *value)
 {
     const struct mem_flat *f = mem_view_find(mem_view_now(s), addr);
@@ -214,7 +231,7 @@ enum mem_result mem_read(struct mem_space *s, u64 addr, unsigned size, u64 *valu
     if (f->last - addr < size - 1)
         return read_bytes(s, addr, size, value);
     if (!f->range->host)
-        return io_read(f->range, f->offset + (addr - f->start), size, value);
+        return traced_read(f, addr, size, value);
     *value = memory_read(host_at(f, addr), size);
     return MEM_OK;
 }
@@ -227,7 +244,7 @@ enum mem_result mem_write(struct mem_space *s, u64 addr, unsigned size, u64 valu
     if (f->last - addr < size - 1)
         return write_bytes(s, addr, size, value);
     if (!f->range->host)
-        return io_write(f->range, f->offset + (addr - f->start), size, value);
+        return traced_write(f, addr, size, value);
     if (f->range->kind == MEM_ROM)
         return f->range->drops ? MEM_OK : MEM_ERROR;
     memory_write(host_at(f, addr), size, value);

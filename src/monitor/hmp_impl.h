@@ -33,6 +33,21 @@ bool hmp_order(struct hmp_call *h, const char *command, struct json *args, struc
 /* Its words, taken apart where it is white: at most `max`, the rest is the last. Freed with `copy`. */
 unsigned hmp_words(const char *args, char *words[], unsigned max, char **copy);
 
+/* Those on jobs and limits of disks, which `h` names. */
+bool hmp_job(struct hmp_call *h, struct err *e);
+bool hmp_block_stream(struct hmp_call *h, struct err *e);
+bool hmp_copy(struct hmp_call *h, struct err *e);
+bool hmp_snapshot(struct hmp_call *h, struct err *e);
+bool hmp_throttle(struct hmp_call *h, struct err *e);
+bool hmp_info_jobs(struct hmp_call *h, struct err *e);
+
+bool hmp_hostfwd_add(struct hmp_call *h, struct err *e);
+bool hmp_hostfwd_remove(struct hmp_call *h, struct err *e);
+bool hmp_info_usernet(struct hmp_call *h, struct err *e);
+
+bool hmp_trace_event(struct hmp_call *h, struct err *e);
+bool hmp_info_trace_events(struct hmp_call *h, struct err *e);
+
 bool hmp_balloon(struct hmp_call *h, struct err *e);
 bool hmp_block_resize(struct hmp_call *h, struct err *e);
 bool hmp_device_add(struct hmp_call *h, struct err *e);

@@ -133,6 +133,28 @@ static void show_cache(FILE *out, const struct json *medium)
                 (long long)json_get(medium, "backing_file_depth")->integer);
 }
 
+static void show_limits(FILE *out, const struct json *medium)
+{
+    static const char *const kinds[] = {"bps", "iops"};
+    bool any = false;
+    char *text = NULL;
+    size_t len;
+    FILE *f = open_memstream(&text, &len);
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        const char *k = kinds[i];
+        char rd[8], wr[8];
+        snprintf(rd, sizeof(rd), "%s_rd", k);
+        snprintf(wr, sizeof(wr), "%s_wr", k);
+        long long all = json_get(medium, k)->integer, reads = json_get(medium, rd)->integer, writes = json_get(medium, wr)->integer;
+        any |= all || reads || writes;
+        fprintf(f, " %s=%lld %s_rd=%lld %s_wr=%lld %s_max=0 %s_rd_max=0 %s_wr_max=0", k, all, k, reads, k, writes, k, k, k);
+    }
+    fclose(f);
+    if (any)
+        fprintf(out, "    I/O throttling:  %s iops_size=0\n", text);
+    free(text);
+}
+
 static bool info_block(struct hmp_call *h, struct err *e)
 {
     bool nodes = !strcmp(h->args, "-n"), first = true;
@@ -149,6 +171,7 @@ static bool info_block(struct hmp_call *h, struct err *e)
         if (user)
             fprintf(h->out, "    Attached to:      %s\n", user);
         show_cache(h->out, medium);
+        show_limits(h->out, medium);
     }
     json_free(list);
     return true;
@@ -322,6 +345,7 @@ static bool info_history(struct hmp_call *h, struct err *e)
 const struct hmp_command hmp_infos[] = {
     {"balloon", "", "show balloon information", hmp_info_balloon, true},
     {"block", "[-n] [device]", "show info of one block device or all block devices (-n: show named nodes)", info_block},
+    {"block-jobs", "", "show progress of ongoing block device operations", hmp_info_jobs, true},
     {"blockstats", "", "show block device statistics", hmp_info_blockstats, true},
     {"chardev", "", "show the character devices", info_chardev, true},
     {"cpus", "", "show infos for each CPU", info_cpus, true},
@@ -338,6 +362,8 @@ const struct hmp_command hmp_infos[] = {
     {"registers", "[-a|vcpu]", "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query)",
      info_registers},
     {"status", "", "show the current VM status (running|paused)", info_status, true},
+    {"trace-events", "[name]", "show available trace-events & their state", hmp_info_trace_events},
+    {"usernet", "", "show user network stack connection states", hmp_info_usernet, true},
     {"uuid", "", "show the current VM UUID", info_uuid, true},
     {"version", "", "show the version of QEMU", info_version, true},
     {NULL},

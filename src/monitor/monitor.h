@@ -11,8 +11,14 @@ struct monitor_option {
     const char *params;
 };
 
+struct monitor_job;
+struct monitor_node;
+
 struct monitor {
     struct machine *machine;
+    struct monitor_job *jobs;
+    struct monitor_node *nodes;     /* that blockdev-add has opened */
+    struct throttle_limits *limits; /* what block_set_io_throttle has set, by drive; NULL: nothing */
     const char *package; /* whose version this is: "Lyrebird 0.1" */
     const struct monitor_option *options;
     bool migration_events; /* they are wanted */
@@ -34,6 +40,17 @@ bool monitor_read_virtual(struct monitor *m, unsigned cpu, u64 addr, void *to, u
 
 /* The path of a device in the tree of objects: "/machine/peripheral/disk0". The caller frees it. */
 char *monitor_dev_path(struct monitor *m, const struct dev *d);
+/* The drive with this id, be it of -drive or the node name of -blockdev; -1 with an error. */
+s64 monitor_drive(struct monitor *m, const char *device, const char *node, struct err *e);
+/* Whether a job copies to this node. */
+bool monitor_job_has(struct monitor *m, const struct node *n);
+/* Close what blockdev-add has opened: at the end. */
+void monitor_close_nodes(struct monitor *m);
+/* The i-th of them; NULL behind the last. */
+struct node *monitor_node(struct monitor *m, size_t i);
+/* At the end: jobs are cancelled, and what the monitor keeps is freed. */
+void monitor_end(struct monitor *m);
+
 /* The first device of this subject (see dev.h) behind `after`, or of all; NULL: there is none. */
 struct dev *monitor_next(struct monitor *m, const char *subject, const struct dev *after);
 /* The device that a user added with "key=value", as drive=ID; NULL: none. */

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "data/json.h"
 #include "monitor/schema.h"
@@ -150,6 +151,7 @@ static void answer(struct qmp *q, struct json *request)
 
 static void run_text(struct qmp *q, const char *text)
 {
+    trace(TRACE_QMP, "mon %s req: %s", char_id(q->chardev), text);
     struct err e = {0};
     struct json *j = json_parse(text, &e);
     if (j && j->kind == JSON_OBJECT)

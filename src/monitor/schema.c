@@ -111,7 +111,7 @@ static bool check_object(const struct qmp_type *t, const struct json *object, co
     const struct qmp_member *more = variant(t, object);
     if (!check_members(more, object, path, e))
         return false;
-    for (const struct json *v = object ? object->first : NULL; v; v = v->next) {
+    for (const struct json *v = object && !t->open ? object->first : NULL; v; v = v->next) {
         if (!find_member(t->members, v->key) && !find_member(more, v->key))
             return err_set(e, EINVAL, "Parameter '%s%s%s' is unexpected", path, *path ? "." : "", v->key);
     }

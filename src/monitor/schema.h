@@ -21,6 +21,7 @@ struct qmp_type {
     const char *const *values; /* of an enum, ended by NULL */
     u16 of;                    /* of a list */
     const struct qmp_member *members; /* NULL: none */
+    bool open;                 /* others may be there, which who uses them checks */
     const char *tag;           /* the member whose value adds the members of a variant; NULL: none */
     const struct qmp_member *variants;
 };

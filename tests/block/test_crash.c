@@ -228,7 +228,7 @@ static s64 errors_in(struct block_graph *g, struct memory *m, bool print)
         return -1;
     bool good = node_check(n, 0, &c, &e);
     node_close(n, NULL);
-    return good ? (s64)(c.corruptions + c.check_errors) : -1;
+    return good ? (s64)c.corruptions : -1;
 }
 
 /* Who opens a dirty image for writing has it repaired. */

@@ -134,7 +134,7 @@ static bool consistent(struct node *n)
 {
     struct check_result c = {0};
     struct err e;
-    return !node_flush(n) && node_check(n, 0, &c, &e) && !c.corruptions && !c.check_errors;
+    return !node_flush(n) && node_check(n, 0, &c, &e) && !c.corruptions;
 }
 
 static struct block_job *start(struct world *w, unsigned kind, const struct job_options *o, struct err *e)

@@ -2,6 +2,7 @@
 """Raw images: our tools and the peer's see the same bytes, holes and texts."""
 
 import os
+import random
 import subprocess
 import sys
 import time
@@ -142,6 +143,48 @@ class Raw(ImageTest):
                 self.same(*args, status=1)
         self.same("check", "-f", "raw", "a", status=63)
 
+    def test_options_refused(self):
+        """Words of qemu-img that are wrong, refused as the peer refuses them."""
+        self.ours("create", "-f", "qcow2", "a", "1M")
+        secret = "secret,id=s,data=abc"
+        self.ours("create", "-f", "qcow2", "--object", secret, "-o", "encrypt.format=aes,encrypt.key-secret=s", "b", "1M")
+        ours, peers = (run("info", "--output=json", "b").out for run in (self.ours, self.peers))
+        self.assertEqual(ours, peers)  # the members in their order, too
+        for args in (("info", 'json:{"driver":"qcow2"}'), ("info", 'json:{"driver":"file"}'), ("info", "--object", "foo", "a"),
+                     ("info", "--image-opts", "driver=qcow2,file.filename=a,file.aio=native"),
+                     ("create", "--object", "secret,id=x", "x", "1M"), ("create", "-f", "qcow2", "-o", "lazy_refcounts=maybe", "x", "1M"),
+                     ("create", "-f", "qcow2", "-b", "x", "-F", "qcow2", "x"), ("measure", "-O", "qcow2", "-l", "x"),
+                     ("bitmap",), ("bitmap", "a"), ("convert", "-l", "snapshot.foo=1", "a", "x"),
+                     ("convert", "-O", "qcow2", "-o", "nosuch=1", "a", "x"), ("convert", "-O", "qcow2", "-o", "backing_file=a", "a", "x"),
+                     ("convert", "-B", "a", "-F", "qcow2", "-O", "raw", "a", "x"), ("convert", "-m", "foo", "a", "x"),
+                     ("dd", "-O", "nosuch", "if=a", "of=x"), ("bench", "-c", "foo", "a"), ("bench", "-d", "foo", "a"),
+                     ("bench", "-S", "foo", "a"), ("bench", "-w", "--pattern", "300", "a"), ("bench", "-t", "foo", "a"), ("--foo",)):
+            with self.subTest(args=args):
+                self.same(*args, status=1)
+
+    def test_commands_refused(self):
+        """Words of qemu-io and qemu-nbd that are wrong."""
+        self.ours("create", "-f", "raw", "a", "1M")
+        lines = ("read -Z 0 512", "read -l 4k 0 512", "read 9E 512", "aio_write -z 0 1k 2k", "truncate -m foo 2M", "truncate", "map 1",
+                 "reopen -c foo", "reopen -r -w", "reopen -Z", "sleep foo", "sigraise foo", "help nosuch", "alloc 0 foo", "info")
+        runs = [("qemu-io", "-f", "raw", "-c", line, "a") for line in lines]
+        runs += [("qemu-io", "-f", "raw", *option, "-c", "length", "a") for option in (("-k",), ("-i", "native"), ("-i", "foo"), ("-d", "foo"))]
+        runs += [("qemu-io", "-c", "open -Z a")]
+        runs += [("qemu-nbd", *words) for words in (("--aio=foo", "a"), ("--image-opts", "-f", "raw", "a"), ("-n", "--cache=none", "a"))]
+        for program, *words in runs:
+            with self.subTest(program=program, words=words):
+                ours, peers = (run(*words, program=program, status=None) for run in (self.ours, self.peers))
+                self.assertEqual((ours.status, ours.out), (peers.status, peers.out))
+                self.assertEqual(ours.err.splitlines()[:1], peers.err.splitlines()[:1])
+
+    def test_many_commands(self):
+        """As many -c as there are."""
+        self.ours("create", "-f", "raw", "a", "1M")
+        self.our_io("a", *["write -q 0 512"] * 400, "write -P 9 0 512", options=("-f", "raw"))
+        self.peer_io("a", "read -P 9 0 512", options=("-f", "raw"))
+        self.our_io("a", "close", "open -s a", "write -P 8 0 512", options=("-f", "raw"))
+        self.peer_io("a", "read -P 9 0 512", options=("-f", "raw"))
+
     def test_convert_dd_compare(self):
         self.ours("create", "-f", "raw", "a", "10M")
         self.our_io("a", "write -P 1 64k 1M", "write -P 2 5M 8k", options=("-f", "raw"))
@@ -157,6 +200,40 @@ class Raw(ImageTest):
                 self.assertEqual((self.dir / "c").read_bytes(), (self.dir / "d").read_bytes())
                 self.our_io("b", "write -P 3 9M 1", options=("-f", "raw"), aio=aio)
                 self.same("compare", "-f", "raw", "-F", "raw", "a", "b", status=1)
+
+    def test_two_threads(self):
+        """What two threads copy or compare is in order: the first difference is named, and short zeros stay where they are."""
+        block = os.urandom(4096)
+        rng = random.Random(7)
+        (self.dir / "a").write_bytes(b"".join(block if rng.random() < 0.5 else bytes(4096) for _ in range(6000)) + b"\1" * 700)
+        for sparse in (512, 4096, "64k", "16M", 0):
+            for form in ("raw", "qcow2"):
+                self.ours("convert", "-S", sparse, "-f", "raw", "-O", form, "a", "b")
+                self.peers("compare", "-f", "raw", "-F", form, "a", "b")
+                self.same("compare", "-f", "raw", "-F", form, "a", "b")
+        for place in (20 << 20, (9 << 20) + 4095, 5 << 20):
+            self.our_io("b", f"write -P 77 {place} 1")
+            for _ in range(5):
+                self.same("compare", "-f", "raw", "-F", "qcow2", "a", "b", status=1)
+
+    def test_packed_among_plain(self):
+        """Two threads begin, and leave the rest to requests where something comes that is packed."""
+        (self.dir / "a").write_bytes(os.urandom(4 << 20) + b"abcd" * (1 << 20) + os.urandom(4 << 20))
+        self.peers("create", "-f", "qcow2", "b", "12M")
+        self.ours("convert", "-c", "-n", "-f", "raw", "-O", "qcow2", "a", "b")
+        self.our_io("b", "write -P 3 0 3M", "write -z 9M 1M", "write -P 4 11M 1M")
+        self.ours("convert", "-f", "qcow2", "-O", "raw", "b", "c")
+        self.peers("compare", "-f", "qcow2", "-F", "raw", "b", "c")
+        self.same("compare", "-f", "qcow2", "-F", "raw", "b", "c")
+
+    def test_room_that_was_never_written(self):
+        """A large image whose room is all there as holes of the file is not read to find out that it is zeros."""
+        self.ours("create", "-f", "qcow2", "-o", "preallocation=metadata", "a", "256G")
+        self.our_io("a", "write -P 1 100G 1M")
+        self.same("compare", "a", "a")
+        self.ours("convert", "-O", "qcow2", "a", "b")
+        self.assertLess((self.dir / "b").stat().st_blocks * 512, 3 << 20)
+        self.same("compare", "a", "b")
 
     def test_direct(self):
         self.ours("create", "-f", "raw", "a", "1M")

@@ -73,6 +73,20 @@ class FwCfg(unittest.TestCase):
         self.assertEqual(self.m.readl(DMA + 4).to_bytes(4, "little"), b" CFG")
         self.assertEqual(self.stream(NB_CPUS, 2), b"\1\0")
 
+    def test_what_to_start_from(self):
+        with tempfile.NamedTemporaryFile() as one, tempfile.NamedTemporaryFile() as two:
+            for f in one, two:
+                f.truncate(1 << 20)
+            self.m.__exit__()
+            self.m = qtest.Machine(
+                "-drive", f"if=none,id=d,format=raw,file={one.name}", "-device", "virtio-blk-pci,drive=d,bootindex=1,addr=3.0",
+                "-netdev", "user,id=n", "-device", "virtio-net-pci,netdev=n,bootindex=0,romfile=,addr=5.1", "-netdev", "user,id=m",
+                "-drive", f"if=none,id=e,format=raw,file={two.name}", "-device", "virtio-blk-device,drive=e,bootindex=2",
+                "-device", "virtio-net-device,netdev=m,bootindex=-1", peer=PEER)
+            self.assertEqual(self.stream(*self.directory()["bootorder"]),
+                             b"/pci@ffffffffffffffff/ethernet@5,1/ethernet-phy@0\n/pci@ffffffffffffffff/scsi@3/disk@0,0\n"
+                             b"/virtio-mmio@000000000a003e00/disk@0,0\0")
+
     def test_files(self):
         files = self.directory()
         key, size = files["opt/test/text"]

@@ -101,7 +101,7 @@ static void try_image(struct block_graph *g, const uint8_t *data, size_t size, u
         node_check(n, 0, &c, &e);
     } else if (n && what == 1) {
         change_some(n);
-    } else if (n && node_check(n, FIX_LEAKS | FIX_ERRORS, &c, &e) && !c.check_errors && !c.corruptions) {
+    } else if (n && node_check(n, FIX_LEAKS | FIX_ERRORS, &c, &e) && !c.corruptions) {
         if (node_check(n, 0, &again, &e) && (again.corruptions || again.leaks)) {
             again.report = print;
             node_check(n, 0, &again, &e);

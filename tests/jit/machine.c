@@ -247,7 +247,7 @@ bool machine_jit(struct machine *m, struct m_result *out)
     running = NULL;
     protect(m, false);
     if (env->exit == HOST_EXIT_LINK) {
-        m_state(m)->pc = host_x86_64.stub_pc(left);
+        m_state(m)->pc = cache_left(&m->cache, HOST_EXIT_LINK, left);
         env->exit = IR_EXIT_LOOKUP;
     }
     keep(m, out);

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib import qtest, tap  # noqa: E402
+from lib import emulator, qtest, tap  # noqa: E402
 
 DR, FR = 0x9000000, 0x9000018
 
@@ -93,6 +94,52 @@ class Char(unittest.TestCase):
                 s, _ = server.accept()
                 with s:
                     self.both_ways(m, s.fileno(), s.fileno())
+
+    def test_a_log(self):
+        for append, want in (("off", b"xy"), ("on", b"xyxy")):
+            with qtest.Machine("-chardev", f"socket,id=s,path={self.path}/s,server=on,wait=off,logfile={self.path}/log,logappend={append}",
+                               "-serial", "chardev:s") as m:
+                self.send(m, b"xy")  # nobody is connected
+            self.assertEqual((self.path / "log").read_bytes(), want)
+
+    def test_a_connection_that_comes_back(self):
+        with qtest.Machine("-chardev", f"socket,id=s,path={self.path}/s,reconnect=1", "-serial", "chardev:s") as m:
+            m.ask("endianness")  # it is there without anybody to speak to
+            for _ in range(2):
+                with socket.socket(socket.AF_UNIX) as server:
+                    server.bind(f"{self.path}/s")
+                    server.listen(1)
+                    server.settimeout(30)
+                    s, _ = server.accept()
+                    with s:
+                        self.both_ways(m, s.fileno(), s.fileno())
+                (self.path / "s").unlink()
+
+    def test_telnet(self):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with qtest.Machine("-serial", f"telnet:127.0.0.1:{port},server=on,wait=off") as m:
+            m.ask("endianness")
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
+                exactly = s.makefile("rb").read
+                greeting = exactly(12)
+                self.assertEqual(greeting, b"\xff\xfb\x01\xff\xfb\x03\xff\xfb\x00\xff\xfd\x00")
+                # Options, one of them in two pieces, and a subnegotiation say nothing to the line; a doubled byte is one.
+                for piece in (b"\xff\xfd\x01\xff", b"\xfb\x03a\xff\xfa\x18\x00\xff\xffx\xff\xf0b", b"\xff\xffc"):
+                    s.sendall(piece)
+                    time.sleep(0.05)
+                self.assertEqual([self.received(m) for _ in range(4)], ["a", "b", "\xff", "c"])
+                self.send(m, b"1\xff2")
+                self.assertEqual(exactly(4), b"1\xff\xff2")
+
+    def test_refusals(self):
+        for chardev, text in ((f"socket,id=s,path={self.path}/s,server=on,wait=off,reconnect=1", "'reconnect' option is incompatible"),
+                              (f"socket,id=s,path={self.path}/s,reconnect=soon", "Parameter 'reconnect' expects"),
+                              (f"null,id=s,logfile={self.path}/no/such", "Unable to open logfile")):
+            run = subprocess.run([*emulator.command_named(qtest.PEER), "-M", "virt", "-display", "none", "-chardev", chardev],
+                                 capture_output=True, text=True, timeout=60)
+            self.assertEqual((run.returncode, text in run.stderr), (1, True), run.stderr)
 
     def test_much_output(self):
         data = bytes(range(256)) * 20

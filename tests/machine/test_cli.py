@@ -50,6 +50,17 @@ class Refusals(unittest.TestCase):
         self.refused("Invalid SMP CPUs 17", "-M", "virt", "-nographic", "-smp", "17", "-kernel", "x")
         self.refused("takes up to", "-M", "virt", "-nographic", "-m", "300G", "-kernel", "x")
 
+    def test_what_to_start_from(self):
+        with tempfile.NamedTemporaryFile() as f:
+            f.truncate(1 << 20)
+            disk = ["-drive", f"if=none,id=d,format=raw,file={f.name}", "-device"]
+            for options, text in (([*disk, "virtio-blk-device,drive=d,bootindex=x"], "Parameter 'bootindex' expects integer"),
+                                  (["-device", "virtio-rng-pci,bootindex=1"], "Property 'virtio-rng-pci.bootindex' not found"),
+                                  ([*disk, "virtio-blk-device,drive=d,bootindex=1", "-netdev", "user,id=n", "-device",
+                                    "virtio-net-pci,netdev=n,bootindex=1"], "The bootindex 1 has already been used")):
+                r = run("-M", "virt", "-display", "none", "-kernel", f.name, *options)
+                self.assertEqual((r.returncode, text in r.stderr), (1, True), r.stderr)
+
     def test_character_devices(self):
         self.refused("not a valid character device", "-M", "virt", "-serial", "smoke")
         self.refused("not a valid char driver", "-M", "virt", "-chardev", "smoke,id=a")

@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import unittest
 from pathlib import Path
 
@@ -75,6 +76,50 @@ class Networks(test_boot.Drivers):
             self.assertEqual(g.run(command), [])
         g.send("wget -q -O - http://10.1.0.1/")
         self.assertTrue(host.spoken.wait(g.seconds), "nothing has come from the guest")
+
+    def test_what_is_behind_ports(self):
+        """guestfwd= to a program and to a socket, and a port of the host that comes later."""
+        path = f"{self.scratch}/line"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path)
+            listener.listen(1)
+            threading.Thread(target=lambda: self.shout(listener.accept()[0]), daemon=True).start()
+            monitor = f"{self.scratch}/monitor"
+            with self.guest("-netdev", f"user,id=n,guestfwd=tcp:10.0.2.100:80-cmd:head -n 1,guestfwd=tcp:10.0.2.100:81-unix:{path}",
+                            "-device", "virtio-net-pci,netdev=n,romfile=", "-monitor", f"unix:{monitor},server=on,wait=off") as g:
+                for command in ("ip link set eth0 up", "ip addr add 10.0.2.15/24 dev eth0"):
+                    self.assertEqual(g.run(command), [])
+                self.assertEqual(g.run("echo hello program | nc 10.0.2.100 80"), ["hello program"])
+                self.assertIn("HELLO LINE", g.run("(echo hello line | nc 10.0.2.100 81) & sleep 3; busybox killall nc"))
+                with socket.socket(socket.AF_UNIX) as person, socket.socket() as probe:
+                    probe.bind(("127.0.0.1", 0))
+                    port = probe.getsockname()[1]
+                    probe.close()
+                    person.connect(monitor)
+                    person.sendall(f"hostfwd_add tcp:127.0.0.1:{port}-:7000\n".encode())
+                    g.send("echo from inside | nc -l -p 7000")
+                    self.assertEqual(self.first_bytes(port), b"from inside\n")
+                g.shell()
+                g.send("poweroff -f")
+                self.assertEqual(g.end(), 0)
+
+    @staticmethod
+    def shout(connection):
+        while data := connection.recv(100):
+            connection.sendall(data.upper())
+
+    @staticmethod
+    def first_bytes(port):
+        """What a port says, once somebody answers there."""
+        for _ in range(100):
+            time.sleep(0.1)
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
+                    if got := s.recv(100):
+                        return got
+            except ConnectionError:
+                pass
+        return b""
 
     def test_a_stream(self):
         path = f"{self.scratch}/s"

@@ -174,6 +174,33 @@ class Protocol(Case):
         self.assertEqual(self.machine.process.wait(timeout=30), 0)
 
 
+class Traces(Case):
+    def test_events_are_followed(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            events = Path(scratch) / "events"
+            events.write_text("# these\nmemory_region_ops_*\n-memory_region_ops_read\n")
+            with qtest.Machine("-qmp", f"unix:{self.path}", "-trace", f"events={events},file={scratch}/log", peer=PEER) as m:
+                q = self.client()
+                q.ask("qmp_capabilities")
+                m.writel(0x9000030, 0x301)
+                m.readl(0x9000030)
+                states = {x["name"]: x["state"] for x in q.ask("trace-event-get-state", arguments={"name": "memory_region_ops_*"})["return"]}
+                self.assertEqual((states["memory_region_ops_write"], states["memory_region_ops_read"]), ("enabled", "disabled"))
+                q.ask("trace-event-set-state", arguments={"name": "memory_region_ops_write", "enable": False})
+                self.assertEqual(q.ask("human-monitor-command", arguments={"command-line": "trace-event memory_region_ops_read on"}), {"return": ""})
+                self.assertIn("memory_region_ops_read : state 1", q.ask("human-monitor-command", arguments={
+                    "command-line": "info trace-events memory_region*"})["return"])
+                m.writel(0x9000030, 0x302)
+                m.readl(0x9000030)
+                for command, arguments in (("trace-event-get-state", {"name": "nope"}),
+                                           ("trace-event-set-state", {"name": "nope", "enable": True})):
+                    self.assertEqual(q.ask(command, arguments=arguments)["error"]["desc"], 'unknown event "nope"')
+                log = Path(f"{scratch}/log").read_text()
+        self.assertIn("addr 0x9000030 value 0x301 size 4 name 'pl011'", log)
+        self.assertIn("addr 0x9000030 value 0x302 size 4 name 'pl011'", log)
+        self.assertEqual(log.count("memory_region_ops_write "), 1)
+
+
 class Devices(Case):
     """What the monitor shows of devices, and tells them."""
 
@@ -225,8 +252,8 @@ class Devices(Case):
 
     def test_links(self):
         q = self.qmp
-        for name in ("net", "net"):
-            self.assertEqual(q.ask("set_link", arguments={"name": name, "up": False}), {"return": {}})
+        for up in (False, True):
+            self.assertEqual(q.ask("set_link", arguments={"name": "net", "up": up}), {"return": {}})
         self.assertEqual(q.ask("set_link", arguments={"name": "x", "up": True})["error"]["class"], "DeviceNotFound")
 
     def test_no_bus_takes_devices(self):

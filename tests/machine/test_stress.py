@@ -35,7 +35,7 @@ class Stress(unittest.TestCase):
 
 class Option(unittest.TestCase):
     def test_what_it_takes(self):
-        for text in ("", "-1", "ten", "1001", "5x"):
+        for text in ("", "-1", "ten", "60001", "5x"):
             run = subprocess.run([*emulator.command_named(qtest.PEER), "-M", "virt", "-stress", text], text=True,
                                  capture_output=True, timeout=60)
             self.assertEqual((run.returncode, "milliseconds" in run.stderr), (1, True), text)

@@ -36,6 +36,10 @@ class Good(unittest.TestCase):
                      '{"DRAWN", '):
             self.assertIn(part, text)
 
+    def test_further_members(self):
+        text = gen_qmp.emit_source(gen_qmp.parse(GOOD.replace("    where?: str\n", "    where?: str\n    ...\n")))
+        self.assertEqual((text.count(".open = true"), gen_qmp.emit_source(gen_qmp.parse(GOOD)).count(".open = true")), (1, 0))
+
     def test_header(self):
         self.assertIn("struct json *qmp_do_draw(struct monitor *m,", gen_qmp.emit_header(gen_qmp.parse(GOOD)))
 

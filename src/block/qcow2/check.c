@@ -354,9 +354,11 @@ static enum step check_blocks(struct qcow2 *q, struct check *c)
         if (!p)
             return STEP_NEED;
         u64 block = be64_at(p) & ~(u64)511;
-        if (block & (q->cluster_size - 1) || block >> 56 || (block && overlaps_tables(q, block, q->cluster_size))) {
+        bool outside = block >= q->fmt.node->file->size;
+        if (block & (q->cluster_size - 1) || block >> 56 || (block && (outside || overlaps_tables(q, block, q->cluster_size)))) {
             bool fix = c->fix & FIX_ERRORS;
-            say(c, "%s refcount block %" PRIu64 " is not cluster aligned; refcount table entry corrupted", fix ? "Repairing" : "ERROR", c->next);
+            say(c, "%s refcount block %" PRIu64 " is %s", fix ? "Repairing" : "ERROR", c->next,
+                outside && !(block & (q->cluster_size - 1)) ? "outside image" : "not cluster aligned; refcount table entry corrupted");
             if (fix) {
                 put_be64(p, 0);
                 meta_dirty(&q->fmt.meta, where, RANK_REFTABLE);
@@ -366,8 +368,8 @@ static enum step check_blocks(struct qcow2 *q, struct check *c)
             }
         } else if (block) {
             refer_table(q, c, block, q->cluster_size);
-            if (found_count(c, block >> q->cluster_bits) != 1 || block >= q->fmt.node->file->size)
-                return fmt_fail(&q->fmt, EIO, "refcount block %llu of '%s' lies over other tables or beyond the end; nothing can be checked",
+            if (found_count(c, block >> q->cluster_bits) != 1)
+                return fmt_fail(&q->fmt, EIO, "refcount block %llu of '%s' lies over other tables; nothing can be checked",
                                 (unsigned long long)c->next, q->fmt.node->filename);
         }
     }
@@ -421,18 +423,15 @@ static enum step compare_one(struct qcow2 *q, struct check *c, u64 cluster)
 {
     u64 count, found = found_count(c, cluster);
     enum step s = refcount_get(q, cluster, &count);
-    if (s == STEP_FAIL) {
-        c->r->check_errors++;
-        return STEP_DONE;
-    }
-    if (s != STEP_DONE)
+    bool lost = s == STEP_FAIL; /* what would count it is damaged, so nothing does */
+    if (s != STEP_DONE && !lost)
         return s;
     if (count == found) {
         if (count)
             c->r->image_end = MAX(c->r->image_end, (cluster + 1) << q->cluster_bits);
         return STEP_DONE;
     }
-    bool leak = count > found, fix = c->fix & (leak ? FIX_LEAKS : FIX_ERRORS) && found <= refcount_max(q);
+    bool leak = count > found, fix = !lost && c->fix & (leak ? FIX_LEAKS : FIX_ERRORS) && found <= refcount_max(q);
     while (fix && !refcount_covered(q, cluster)) {
         s = cover(q, c, cluster);
         if (s != STEP_DONE)
@@ -577,7 +576,7 @@ bool qcow2_check(struct node *n, u32 fix, struct check_result *r, struct err *e)
     struct check_result unread = {0};
     r->total_clusters = clusters_of(q, n->size);
     bool good = (!fix || run(q, 0, true, &unread, e)) && run(q, fix, false, r, e);
-    if (good && (fix & FIX_ERRORS) && !r->check_errors && !r->corruptions && (q->incompatible & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT))) {
+    if (good && (fix & FIX_ERRORS) && !r->corruptions && (q->incompatible & (INCOMPAT_DIRTY | INCOMPAT_CORRUPT))) {
         q->incompatible &= ~(u64)(INCOMPAT_DIRTY | INCOMPAT_CORRUPT);
         q->late = false;
         header_touch(q, false);

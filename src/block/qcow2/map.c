@@ -88,6 +88,17 @@ static enum extent_kind kind_of(const struct qcow2 *q, const struct l2_entry *l,
     return l->zero ? EXTENT_ZERO : has_host(q, l) ? EXTENT_DATA : EXTENT_BACKING;
 }
 
+/* How many of the `most` entries behind p are what it is, each `step` bytes on: those need no decoding. */
+static u64 entries_alike(const u8 *p, u64 most, u64 step)
+{
+    u64 n = 0, raw = be64_at(p) + step;
+    while (n < most && be64_at(p + (n + 1) * sizeof(raw)) == raw) {
+        raw += step;
+        n++;
+    }
+    return n;
+}
+
 /* The L2 table of a guest offset; 0: there is none. */
 static enum step find_table(struct qcow2 *q, u64 guest, u64 *table, bool *copied)
 {
@@ -145,6 +156,12 @@ static enum step map(struct fmt *f, u64 offset, u64 len, struct extent *x)
     x->in_place = x->kind == EXTENT_DATA && l.copied && !q->frozen && !q->damaged;
     if (l.packed)
         x->file = f->node->file;
+    u64 clusters = MIN(left, clusters_of(q, (offset & mask) + len)), step = has_host(q, &l) ? q->cluster_size : 0;
+    u64 alike = q->ext_l2 || l.packed ? 0 : entries_alike(p, clusters - 1, step);
+    at += alike << q->cluster_bits;
+    p += alike * q->l2_entry;
+    left -= alike;
+    l.host += alike * step;
     /* Go on while it looks the same. */
     for (;;) {
         u64 next = ALIGN_DOWN(at, (u64)f->unit) + f->unit;

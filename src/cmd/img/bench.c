@@ -75,7 +75,7 @@ int img_dd(struct img *m)
     if (!parse_dd(m, &d))
         return 1;
     if (m->out_format && !block_create_options(m->out_format))
-        return img_fail(m, "Unknown file format '%s'", m->out_format);
+        return m->qemu ? img_fail(m, "Unknown file format") : img_fail(m, "Unknown file format '%s'", m->out_format);
     struct node *src = img_open(m, d.in, m->format, m->image_opts, 0, NULL);
     if (!src)
         return 1;
@@ -151,6 +151,10 @@ int img_bench(struct img *m)
         return img_usage(m, "Expecting one image file name");
     if (!m->has_count)
         m->count = 75000;
+    if (m->pattern > UINT8_MAX)
+        return img_fail(m, "Invalid pattern byte specified");
+    if (!img_known_cache(m->cache ? m->cache : "writeback"))
+        return img_fail(m, "Invalid cache mode");
     m->depth = m->depth ? m->depth : 64;
     m->buf_size = m->buf_size ? m->buf_size : 4096;
     m->step = m->step ? m->step : m->buf_size;

@@ -7,17 +7,17 @@
 
 #include "base/mem.h"
 #include "cmd/img/img.h"
-#include "cmd/img/lent.h"
+#include "cmd/img/team.h"
 
 /* ---- convert ----
  *
  * Slots go round: each takes the next piece of the source, reads it, waits for its turn, and writes what
  * is not zero. Writing in turn keeps the image in order; -W and -c do without.
  *
- * A file that the kernel copies to another is not read: it is memory (lent.h), which is looked at for zeros and written from.
- * So its bytes are copied once. */
+ * Where plain files are read and written a team does it instead (team.h), with a slot for each thread: who reads the next piece
+ * and looks for zeros in it has it near its processor when its turn to write comes. */
 
-enum { PIECE = 1 << 20, MAX_SLOTS = 16, DEFAULT_SPARSE = 4096, MAX_SPARSE = 16 << 20 };
+enum { PIECE = 1 << 20, TEAM_PIECE = 512 << 10, MAX_SLOTS = 16, DEFAULT_SPARSE = 4096, MIN_SPARSE = 512, MAX_SPARSE = 16 << 20 };
 
 enum slot_state { SLOT_FREE, SLOT_READING, SLOT_READ, SLOT_WRITING };
 
@@ -28,11 +28,10 @@ struct slot {
     enum slot_state state;
     u64 turn, at, len; /* in the target */
     bool zero;         /* write zeros; nothing was read */
-    bool lent;         /* `data` is not `buf` but the file's */
     struct node *from; /* the kernel is to copy it from this file; NULL: no */
     u64 from_at;
     u8 *buf;
-    const u8 *data;
+    u8 zeros[PIECE / MIN_SPARSE + 1]; /* which granules of `buf` are all zero */
     struct iovec iov;
     struct blk_req r;
     u64 written;       /* of `len` */
@@ -49,8 +48,10 @@ struct convert {
     u64 granule;       /* runs of zeros shorter than this are written */
     u64 cluster;       /* of the target, for -c */
     bool zero_target, has_backing, in_order;
-    bool may_lend;     /* pieces of the source may be memory of its file */
     bool may_copy;     /* -C: by the kernel, as they are */
+    bool by_team;      /* until something comes that it cannot read */
+    struct team team;
+    bool hollow;       /* the source (img_status()) */
     u64 next_turn, write_turn;
     u64 free_at; /* loop_now() from which on the rate allows more */
     struct slot slots[MAX_SLOTS];
@@ -98,7 +99,7 @@ static void read_again(struct slot *s);
 static void write_done(struct blk_req *r)
 {
     struct slot *s = container_of(r, struct slot, r);
-    if ((r->error == EFAULT && s->lent) || (r->error == ENOTSUP && s->from)) {
+    if (r->error == ENOTSUP && s->from) {
         read_again(s);
         return;
     }
@@ -110,19 +111,30 @@ static void write_done(struct blk_req *r)
     write_next(s);
 }
 
+/* Bytes from `at` on in a slot that belong to one granule. */
+static u64 granule_length(const struct convert *c, const struct slot *s, u64 at)
+{
+    return MIN(c->granule - (s->at + at) % c->granule, s->len - at);
+}
+
+/* Look for zeros in what was read. */
+static void look_for_zeros(struct slot *s)
+{
+    const struct convert *c = s->c;
+    u64 step, i = 0;
+    for (u64 at = 0; c->granule && at < s->len; at += step) {
+        step = granule_length(c, s, at);
+        s->zeros[i++] = bytes_are_zero(s->buf + at, step);
+    }
+}
+
 /* The length of the run at `from` that is all zero, or all to be written. */
 static u64 run_length(const struct convert *c, const struct slot *s, u64 from, bool *zero)
 {
-    u64 at = from;
-    while (at < s->len) {
-        u64 step = MIN(c->granule - (s->at + at) % c->granule, s->len - at);
-        bool z = bytes_are_zero(s->data + at, step);
-        if (at == from)
-            *zero = z;
-        else if (z != *zero)
-            break;
-        at += step;
-    }
+    u64 at = from, i = (s->at + from) / c->granule - s->at / c->granule;
+    *zero = s->zeros[i];
+    while (at < s->len && s->zeros[i++] == *zero)
+        at += granule_length(c, s, at);
     return at - from;
 }
 
@@ -135,10 +147,6 @@ static void write_next(struct slot *s)
         u64 len = s->len - s->written;
         if (!zero && c->granule && !s->from)
             len = run_length(c, s, s->written, &zero);
-        if (s->lent && lent_broken()) {
-            read_again(s);
-            return;
-        }
         if (!zero && c->m->compress)
             len = MIN(len, c->cluster - (s->at + s->written) % c->cluster);
         if (zero && c->zero_target) {
@@ -147,7 +155,7 @@ static void write_next(struct slot *s)
         }
         bool own = !zero && !s->from;
         if (own)
-            s->iov = (struct iovec){(u8 *)s->data + s->written, len};
+            s->iov = (struct iovec){s->buf + s->written, len};
         s->r = (struct blk_req){.op = zero ? BLK_ZERO : BLK_WRITE, .offset = s->at + s->written, .len = len,
                                 .flags = zero ? (c->has_backing ? 0 : BLK_MAY_UNMAP) : c->m->compress ? BLK_COMPRESS : 0,
                                 .iov = own ? &s->iov : NULL, .niov = own,
@@ -186,6 +194,7 @@ static bool have_read(struct slot *s, int error)
         slot_failed(s, true, error);
         return false;
     }
+    look_for_zeros(s);
     return true;
 }
 
@@ -217,35 +226,26 @@ static void slot_read(struct slot *s, void (*done)(struct blk_req *r))
 {
     struct convert *c = s->c;
     int i = source_of(c, s->at);
-    s->lent = false;
     s->from = NULL;
-    s->data = s->buf;
     s->iov = (struct iovec){s->buf, s->len};
     s->r = (struct blk_req){.op = BLK_READ, .offset = s->at - c->src_start[i], .len = s->len, .iov = &s->iov,
                             .niov = 1, .done = done};
     node_submit(c->src[i], &s->r);
 }
 
-/* What was lent cannot be read: a request says why, or reads it after all. Or the kernel cannot copy between these files. */
+/* The kernel cannot copy between these files. */
 static void read_again(struct slot *s)
 {
-    s->c->may_lend = s->c->may_copy = false;
+    s->c->may_copy = false;
     slot_read(s, read_again_done);
 }
 
-/* The piece where it lies in a file as it is read: for the kernel to copy, or as memory. False: it has to be read. */
-static bool slot_borrow(struct slot *s)
+/* The file in which the source has the bytes at c->at as they are read, and where; NULL: none. */
+static struct node *plain_place(const struct convert *c, u64 *host)
 {
-    struct convert *c = s->c;
     u32 plain = STATUS_DATA | STATUS_OFFSET;
-    if ((c->run.flags & (plain | STATUS_COMPRESSED)) != plain || !c->run.file)
-        return false;
-    u64 host = c->run.host + c->run.len - (c->run_end - s->at);
-    s->from = c->may_copy ? c->run.file : NULL;
-    s->from_at = host;
-    s->data = c->may_lend && !s->from ? lent_memory(c->run.file, host, s->len) : NULL;
-    s->lent = s->data;
-    return s->lent || s->from;
+    *host = c->run.host + c->run.len - (c->run_end - c->at);
+    return (c->run.flags & (plain | STATUS_COMPRESSED)) == plain ? c->run.file : NULL;
 }
 
 /* Find out what the source has at c->at. */
@@ -260,7 +260,7 @@ static int look(struct convert *c)
         c->run_end = c->at + len;
         return 0;
     }
-    int error = c->has_backing ? node_status(n, at, len, &c->run) : node_status_chain(n, at, len, &c->run, &depth);
+    int error = c->has_backing ? node_status(n, at, len, &c->run) : img_status(n, c->hollow, at, len, &c->run, &depth);
     c->run_end = c->at + c->run.len;
     return error;
 }
@@ -277,14 +277,14 @@ static void count_rate(struct convert *c, u64 bytes)
         c->free_at = MAX(c->free_at, loop_now()) + (u64)((double)bytes / (double)c->m->rate * 1e9);
 }
 
-/* Give a slot the next piece. */
-static void slot_start(struct convert *c, struct slot *s)
+/* Give a slot the next piece. False: there is nothing to do for what is next, it failed, or it is not for a team. */
+static bool next_piece(struct convert *c, struct slot *s)
 {
     if (c->at >= c->run_end) {
         int error = look(c);
         if (error) {
             c->status = img_fail(c->m, "error while reading block status at offset %" PRIu64 ": %s", c->at, strerror(error));
-            return;
+            return false;
         }
     }
     bool zero = c->run.flags & STATUS_ZERO;
@@ -300,26 +300,31 @@ static void slot_start(struct convert *c, struct slot *s)
         c->at += len;
         c->done += len;
         progress_show(&c->progress, c->done);
-        return;
+        return false;
     }
-    u64 most = c->m->compress ? c->cluster : PIECE;
+    s->from = zero ? NULL : plain_place(c, &s->from_at);
+    if (c->by_team && !zero && !s->from) {
+        c->by_team = false;
+        return false;
+    }
+    u64 most = c->m->compress ? c->cluster : c->by_team ? TEAM_PIECE : PIECE;
     if (!zero)
         len = MIN(len, most - c->at % most);
     s->at = c->at;
     s->len = len;
     s->zero = zero;
-    s->lent = false;
-    s->from = NULL;
     s->written = 0;
     s->turn = c->next_turn++;
     c->at += len;
     count_rate(c, zero ? 0 : len);
-    if (zero) {
-        s->state = SLOT_READ;
-        take_turns(c);
+    return true;
+}
+
+static void slot_start(struct convert *c, struct slot *s)
+{
+    if (!next_piece(c, s))
         return;
-    }
-    if (slot_borrow(s)) {
+    if (s->zero || (s->from && c->may_copy)) {
         s->state = SLOT_READ;
         take_turns(c);
     } else {
@@ -345,24 +350,54 @@ static bool sources_plain(const struct convert *c)
     return i == c->nsrc;
 }
 
+/* Read the piece of a slot and get it written; with the lock. */
+static void team_piece(struct convert *c, struct slot *s)
+{
+    bool good = true;
+    if (!s->zero) {
+        team_leave(&c->team);
+        good = node_peek(s->from, s->from_at, s->buf, s->len);
+        if (good)
+            look_for_zeros(s);
+        team_enter(&c->team);
+        s->from = NULL;
+    }
+    s->state = good ? SLOT_READ : SLOT_READING;
+    if (good)
+        take_turns(c);
+    else
+        slot_read(s, read_done);
+    while (s->state != SLOT_FREE) {
+        if (s->state != SLOT_READ)
+            loop_turn(block_graph_loop(c->m->g), true);
+        else if (c->status) /* its turn will not come any more */
+            s->state = SLOT_FREE;
+        else
+            team_wait(&c->team);
+    }
+    team_wake(&c->team);
+}
+
+static void team_work(struct team *t)
+{
+    struct convert *c = container_of(t, struct convert, team);
+    struct slot *s = &c->slots[c->slots[0].c ? 1 : 0];
+    s->c = c;
+    while (c->at < c->total && !c->status && c->by_team) {
+        if (next_piece(c, s))
+            team_piece(c, s);
+    }
+}
+
 /* How many slots work. Copies within the kernel would wait for each other there. */
 static unsigned slots_used(const struct convert *c)
 {
     return c->may_copy ? 1 : c->nslots;
 }
 
-static void convert_run(struct convert *c)
+static void slots_work(struct convert *c)
 {
     struct loop *l = block_graph_loop(c->m->g);
-    progress_start(&c->progress, c->m, c->total);
-    bool plain = !c->m->compress && !c->m->salvage && sources_plain(c);
-    c->may_copy = plain && c->m->copy_offload;
-    c->may_lend = plain && node_writes_unseen(c->dst) && lent_begin();
-    bool lends = c->may_lend;
-    for (unsigned i = 0; i < c->nslots; i++) {
-        c->slots[i].c = c;
-        c->slots[i].buf = xmalloc(c->m->compress ? c->cluster : PIECE);
-    }
     while ((c->at < c->total && !c->status) || busy(c)) {
         for (unsigned i = 0; i < slots_used(c) && c->at < c->total && !c->status && may_go(c); i++) {
             if (c->slots[i].state == SLOT_FREE)
@@ -377,8 +412,21 @@ static void convert_run(struct convert *c)
                 if (c->slots[i].state == SLOT_READ)
                     c->slots[i].state = SLOT_FREE;
     }
-    if (lends)
-        lent_end();
+}
+
+static void convert_run(struct convert *c)
+{
+    progress_start(&c->progress, c->m, c->total);
+    bool plain = !c->m->compress && !c->m->salvage && sources_plain(c);
+    c->may_copy = plain && c->m->copy_offload;
+    c->by_team = plain && !c->may_copy && !c->m->rate && c->nslots > 1 && node_writes_at_once(c->dst);
+    for (unsigned i = 0; i < c->nslots; i++)
+        c->slots[i].buf = xmalloc(c->m->compress ? c->cluster : PIECE);
+    if (c->by_team)
+        team_run(&c->team, team_work);
+    for (unsigned i = 0; i < c->nslots; i++)
+        c->slots[i].c = c;
+    slots_work(c);
     for (unsigned i = 0; i < c->nslots; i++)
         free(c->slots[i].buf);
     if (!c->status)
@@ -397,6 +445,7 @@ static bool open_sources(struct convert *c)
                 return img_fail(m, "Failed to load snapshot: %s", m->e.text) == 0;
         }
         c->src_start[i] = c->total;
+        c->hollow |= img_is_hollow(m, c->src[i]);
         c->total += node_size(c->src[i]);
     }
     return true;
@@ -517,9 +566,9 @@ int img_convert(struct img *m)
         return img_fail(m, "--target-image-opts requires use of -n flag");
     if (m->copy_offload && (m->compress || m->has_sparse))
         return img_fail(m, "Cannot enable copy offloading when -%c is used", m->compress ? 'c' : 'S');
-    if (m->backing && !m->backing_format)
+    if ((m->backing || json_get(m->options, "backing_file")) && !m->backing_format && !json_get(m->options, "backing_fmt"))
         return img_fail(m, "Use of backing file requires explicit backing format");
-    if (m->has_sparse && (m->sparse % 512 || m->sparse > MAX_SPARSE))
+    if (m->has_sparse && (m->sparse % MIN_SPARSE || m->sparse > MAX_SPARSE))
         return img_fail(m, "Invalid buffer size for sparse output specified. Valid sizes are multiples of 512 up to 16777216. Select 0 to disable sparse detection (fully allocates output).");
     struct convert c = {.m = m, .nsrc = m->nfiles - 1};
     c.src = xcalloc((size_t)c.nsrc, sizeof(*c.src));

@@ -152,7 +152,7 @@ bool img_number(struct img *m, const char *what, const char *text, u64 *v)
     *v = strtoull(text, &end, 0);
     if (!errno && end != text && !*end && *text != '-')
         return true;
-    img_fail(m, "Invalid %s specified: '%s'", what, text);
+    img_fail(m, m->qemu ? "Invalid %s specified" : "Invalid %s specified: '%s'", what, text);
     return false;
 }
 
@@ -222,7 +222,8 @@ bool img_add_object(struct img *m, const char *text)
     else if (good && authz)
         good = add_authz(m, o);
     else if (good && (!type || (!group && !tls && strcmp(type, "secret"))))
-        good = err_set(&m->e, EINVAL, "the objects that are supported are secret, throttle-group, tls-creds-* and authz-simple");
+        good = err_set(&m->e, EINVAL, "Parameter 'qom-type' does not accept value '%s'\n"
+                       "The objects that are supported are secret, throttle-group, tls-creds-* and authz-simple.", type ? type : "");
     else if (good && !id)
         good = err_set(&m->e, EINVAL, "Parameter 'id' is missing");
     else if (good && tls)
@@ -232,7 +233,7 @@ bool img_add_object(struct img *m, const char *text)
     else if (good && json_get(o, "keyid"))
         good = err_set(&m->e, ENOTSUP, "encrypted secrets ('keyid') are not supported");
     else if (good && !data == !file)
-        good = err_set(&m->e, EINVAL, "a secret needs either 'data' or 'file'");
+        good = err_set(&m->e, EINVAL, data ? "'file' and 'data' are mutually exclusive" : "Either 'file' or 'data' must be provided");
     group |= tls || authz; /* not a secret, and done */
     if (good && data && !group) {
         block_secret_set(m->g, id, (const u8 *)data, strlen(data));
@@ -318,6 +319,25 @@ static bool set_number(struct img *m, const char *what, const char *text, u64 *v
     img_fail(m, "Invalid %s specified. You may use k, M, G, T, P or E suffixes for\n"
                 "%s: kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.", what, m->name);
     return false;
+}
+
+static bool not_zero(struct img *m, const char *what, u64 v)
+{
+    return v || img_fail(m, "Invalid %s specified", what) == 0;
+}
+
+/* -l of convert and measure: a name, or what it is by. */
+static bool take_snapshot(struct img *m, const char *text)
+{
+    m->snapshot = text;
+    if (strncmp(text, "snapshot.", 9))
+        return true;
+    struct json *o = json_object();
+    bool good = img_parse_options(text, NULL, o, &m->e) || img_error(m) == 0;
+    for (const struct json *c = o->first; c && good; c = c->next)
+        good = !strcmp(c->key, "snapshot.id") || !strcmp(c->key, "snapshot.name") || img_fail(m, "Invalid parameter '%s'", c->key) == 0;
+    json_free(o);
+    return good;
 }
 
 /* The long options that take something; those of one letter are in take_letter. */
@@ -450,19 +470,17 @@ static bool take_letter(struct img *m, int c, const char *arg)
         }
         if (bench)
             return c == 'c' ? (m->has_count = img_number(m, "request count", arg, &m->count))
-                            : img_number(m, "queue depth", arg, &m->depth);
+                            : img_number(m, "queue depth", arg, &m->depth) && not_zero(m, "queue depth", m->depth);
         if (c == 'l')
-            m->snapshot = arg;
-        else if (c == 'c')
+            return take_snapshot(m, arg);
+        if (c == 'c')
             m->compress = true;
         else
             m->drop = true;
         return true;
     case 'm': {
         u64 n;
-        if (!img_number(m, "number of coroutines", arg, &n))
-            return false;
-        if (n < 1 || n > 16)
+        if (!size_parse(arg, &n) || n < 1 || n > 16)
             return img_fail(m, "Invalid number of coroutines. Allowed number of coroutines is between 1 and 16") == 0;
         m->parallel = (unsigned)n;
         return true;
@@ -473,10 +491,11 @@ static bool take_letter(struct img *m, int c, const char *arg)
     case 's':
         if (!bench && !map)
             return m->strict = true;
-        return set_number(m, map ? "start offset" : "buffer size", arg, map ? &m->start : &m->buf_size);
+        return set_number(m, map ? "start offset" : "buffer size", arg, map ? &m->start : &m->buf_size) &&
+               (map || not_zero(m, "buffer size", m->buf_size));
     case 'S':
         m->has_sparse = true;
-        return set_number(m, bench ? "step size" : "buffer size for sparse output", arg, bench ? &m->step : &m->sparse);
+        return set_number(m, bench ? "step_size" : "buffer size for sparse output", arg, bench ? &m->step : &m->sparse);
     default:
         return take_long(m, c, arg);
     }
@@ -650,6 +669,10 @@ int cmd_img(bool qemu, int argc, char **argv)
         printf("%s version " LYRE_VERSION "\n", m.name);
         return 0;
     }
+    if (!strncmp(word, "-T", 2) || !strncmp(word, "--trace", 7))
+        return img_fail(&m, "tracing (-T, --trace) is not supported");
+    if (*word == '-')
+        return img_usage(&m, "unrecognized option '%s'", word);
     unsigned i = 0;
     while (i < ARRAY_LEN(commands) && strcmp(commands[i].name, word))
         i++;

@@ -58,6 +58,11 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
 struct node *img_open_temporary(struct block_graph *g, const char *file, const char *format, struct err *e);
 /* What -l names: a snapshot by name or id, or "snapshot.id=...,snapshot.name=...". */
 bool img_load_snapshot(struct node *n, const char *text, struct err *e);
+/* Whether an image says that it holds much more than its file does: preallocated, and never written. The limit is the
+ * one that the peer is seen to have. */
+bool img_is_hollow(struct img *m, struct node *n);
+/* As node_status_chain(); what is data in the top layer of a hollow image may be zeros by what the file system says. */
+int img_status(struct node *n, bool hollow, u64 at, u64 len, struct blk_status *s, unsigned *depth);
 /* Close, and turn an error into an exit status. */
 int img_close(struct img *m, struct node *n, int status);
 

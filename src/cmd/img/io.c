@@ -19,7 +19,7 @@ struct io {
     struct block_graph *g;
     struct node *n;
     char *filename, *format;
-    bool image_opts, temporary, copy_on_read;
+    bool image_opts, temporary, copy_on_read, native;
     const char *discard; /* NULL: as usual */
     u32 flags;
     bool misalign, quit;
@@ -104,9 +104,28 @@ static void dump(const u8 *buf, u64 offset, u64 len)
     }
 }
 
-static int complain_size(const char *text)
+/* A size or place; says what is wrong with it. */
+static bool number(const char *text, u64 *v)
 {
-    printf("Parsing error: non-numeric argument, or extraneous/unrecognized suffix -- %s\n", text);
+    bool parsed = size_parse(text, v);
+    if (parsed && *v <= INT64_MAX)
+        return true;
+    printf("Parsing error: %s -- %s\n", parsed ? "argument too large" : "non-numeric argument, or extraneous/unrecognized suffix", text);
+    return false;
+}
+
+static void print_command(const struct io_command *c)
+{
+    printf("%s%s%s -- %s\n", c->name, *c->args ? " " : "", c->args, c->help);
+}
+
+/* An option that the command does not have. */
+static int bad_option(char **argv)
+{
+    const struct io_command *c = commands;
+    while (strcmp(c->name, argv[0]) && (!c->alias || strcmp(c->alias, argv[0])))
+        c++;
+    print_command(c);
     return -EINVAL;
 }
 
@@ -157,26 +176,27 @@ static bool parse_rw(struct rw *w, int argc, char **argv, const char *letters)
         case 's':
             if (w->write) {
                 w->source = optarg;
-            } else if (!size_parse(optarg, &w->check_from)) {
-                complain_size(optarg);
+            } else if (!number(optarg, &w->check_from)) {
                 return false;
             }
             w->has_check_from = true;
             break;
         case 'l':
-            if (!size_parse(optarg, &w->check_len)) {
-                complain_size(optarg);
+            if (!number(optarg, &w->check_len))
                 return false;
-            }
             w->has_check_len = true;
             break;
         case 'b':
             w->state = true;
             break;
         default:
-            printf("bad option to %s; try \"help %s\"\n", argv[0], argv[0]);
+            bad_option(argv);
             return false;
         }
+    }
+    if (!w->write && (w->has_check_from || w->has_check_len) && !w->has_pattern) {
+        bad_option(argv);
+        return false;
     }
     if (w->zero + w->has_pattern + !!w->source > 1 && !w->vector) {
         printf("Only one of -z, -P, and -s can be specified at the same time\n");
@@ -208,18 +228,14 @@ enum { SECTOR = 512, MOST = INT32_MAX / SECTOR * SECTOR };
 /* Offset and lengths; a vector has one buffer for each length. */
 static bool parse_place(struct rw *w, int count, char **words)
 {
-    if (!size_parse(words[0], &w->offset)) {
-        complain_size(words[0]);
+    if (!number(words[0], &w->offset))
         return false;
-    }
     w->niov = (unsigned)count - 1;
     w->iov = xcalloc(w->niov, sizeof(*w->iov));
     for (unsigned i = 0; i < w->niov; i++) {
         u64 len;
-        if (!size_parse(words[i + 1], &len)) {
-            complain_size(words[i + 1]);
+        if (!number(words[i + 1], &len))
             return false;
-        }
         if (len > MOST - w->len && !(w->zero && (w->flags & BLK_NO_FALLBACK))) {
             if (w->vector || w->aio)
                 printf("Argument '%s' exceeds maximum size %d\n", words[i + 1], MOST);
@@ -322,6 +338,10 @@ static int rw_run(struct io *io, int argc, char **argv, const char *letters, con
         printf("bad argument count %d to %s, expected %s\n", left, argv[0], w->vector || w->aio ? "at least 2 arguments" : "2 arguments");
         goto bad;
     }
+    if (w->aio && w->zero && left > 2) {
+        printf("-z supports only a single length parameter\n");
+        goto bad;
+    }
     if (!parse_place(w, left, argv + optind) || !fill(w))
         goto bad;
     w->started = loop_now();
@@ -408,10 +428,10 @@ static int do_discard(struct io *io, int argc, char **argv)
         printf("bad argument count %d to discard, expected 2 arguments\n", argc - optind);
         return -EINVAL;
     }
-    if (!size_parse(argv[optind], &w.offset))
-        return complain_size(argv[optind]);
-    if (!size_parse(argv[optind + 1], &w.len))
-        return complain_size(argv[optind + 1]);
+    if (!number(argv[optind], &w.offset))
+        return -EINVAL;
+    if (!number(argv[optind + 1], &w.len))
+        return -EINVAL;
     u64 start = loop_now();
     int error = node_io(io->n, BLK_DISCARD, w.offset, NULL, w.len, 0);
     if (error)
@@ -425,10 +445,10 @@ static int do_alloc(struct io *io, int argc, char **argv)
 {
     u64 offset, count = 512, sum = 0;
     char text[64];
-    if (!size_parse(argv[1], &offset))
-        return complain_size(argv[1]);
-    if (argc > 2 && !size_parse(argv[2], &count))
-        return complain_size(argv[2]);
+    if (!number(argv[1], &offset))
+        return -EINVAL;
+    if (argc > 2 && !number(argv[2], &count))
+        return -EINVAL;
     u64 size = node_size(io->n);
     count = offset < size ? MIN(count, size - offset) : count;
     for (u64 at = offset; at < offset + count;) {
@@ -491,8 +511,10 @@ static int do_truncate(struct io *io, int argc, char **argv)
     int c;
     optind = 0;
     while ((c = getopt(argc, argv, "+m:")) != -1) {
-        if (c != 'm' || !prealloc_parse(optarg, &p, &io->e)) {
-            fprintf(stderr, "qemu-io: %s\n", io->e.text);
+        if (c != 'm')
+            return bad_option(argv);
+        if (!prealloc_parse(optarg, &p, NULL)) {
+            fprintf(stderr, "qemu-io: Invalid preallocation mode '%s'\n", optarg);
             return -EINVAL;
         }
     }
@@ -500,8 +522,8 @@ static int do_truncate(struct io *io, int argc, char **argv)
         printf("bad argument count %d to truncate, expected 1 argument\n", argc - optind);
         return -EINVAL;
     }
-    if (!size_parse(argv[optind], &size))
-        return complain_size(argv[optind]);
+    if (!number(argv[optind], &size))
+        return -EINVAL;
     if (node_truncate(io->n, size, p, &io->e))
         return 0;
     fprintf(stderr, "qemu-io: %s\n", io->e.text);
@@ -517,10 +539,8 @@ static int do_info(struct io *io, int argc, char **argv)
         return -EIO;
     }
     printf("format name: %s\n", node_format(io->n));
-    if (i.cluster_size)
-        printf("cluster size: %s\n", amount((double)i.cluster_size, a, sizeof(a)));
-    if (i.vm_state_offset)
-        printf("vm state offset: %s\n", amount((double)i.vm_state_offset, a, sizeof(a)));
+    printf("cluster size: %s\n", amount((double)i.cluster_size, a, sizeof(a)));
+    printf("vm state offset: %s\n", amount((double)i.vm_state_offset, a, sizeof(a)));
     if (i.specific) {
         printf("Format specific information:\n");
         img_print_specific(i.specific, 1);
@@ -532,7 +552,9 @@ static int do_info(struct io *io, int argc, char **argv)
 static bool open_file(struct io *io)
 {
     struct json *o = json_object();
-    bool parsed = !io->image_opts || img_parse_options(io->filename, "file", o, &io->e);
+    bool parsed = !io->native || (io->flags & OPEN_NO_CACHE) ||
+                  err_set(&io->e, EINVAL, "aio=native was specified, but it requires cache.direct=on, which was not specified.");
+    parsed = parsed && (!io->image_opts || img_parse_options(io->filename, "file", o, &io->e));
     if (io->discard && !json_get(o, "discard"))
         json_set_string(o, "discard", io->discard);
     if (parsed && io->temporary)
@@ -561,55 +583,89 @@ static int do_reopen(struct io *io, int argc, char **argv)
 {
     int c;
     u32 flags = io->flags;
+    char access = 0;
     optind = 0;
     while ((c = getopt(argc, argv, "+rwc:o:")) != -1) {
-        if (c == 'r')
-            flags &= ~(u32)OPEN_WRITE;
-        else if (c == 'w')
-            flags |= OPEN_WRITE;
-        else if (c == 'c') {
+        if (c == 'r' || c == 'w') {
+            if (access)
+                return fprintf(stderr, "qemu-io: Only one -r/-w option may be given\n"), -EINVAL;
+            access = (char)c;
+            flags = c == 'w' ? flags | OPEN_WRITE : flags & ~(u32)OPEN_WRITE;
+        } else if (c == 'c') {
             flags &= ~(u32)(OPEN_NO_CACHE | OPEN_NO_FLUSH | OPEN_WRITE_THROUGH);
             if (!img_known_cache(optarg))
-                return printf("Invalid cache option: %s\n", optarg), -EINVAL;
+                return fprintf(stderr, "qemu-io: Invalid cache option: %s\n", optarg), -EINVAL;
             img_cache_flags(&(struct img){0}, optarg, &flags);
         } else if (c == 'o')
             return fprintf(stderr, "qemu-io: Cannot change the option '%.*s'\n", (int)strcspn(optarg, "="), optarg), -EINVAL;
         else
-            return -EINVAL;
+            return bad_option(argv);
     }
     io->flags = flags;
     int error = do_close(io, 0, NULL);
     return error ? error : open_file(io) ? 0 : -EINVAL;
 }
 
+/* An option that the command line and `open` have. */
+static bool image_option(struct io *io, int letter, const char *value)
+{
+    struct img m = {.qemu = true, .name = "qemu-io"};
+    switch (letter) {
+    case 'r':
+        io->flags &= ~(u32)OPEN_WRITE;
+        break;
+    case 's': /* writes go to an overlay that is gone at the end */
+        io->temporary = true;
+        break;
+    case 'C':
+        io->copy_on_read = true;
+        break;
+    case 'n':
+        io->flags |= OPEN_NO_CACHE;
+        break;
+    case 'k':
+        io->native = true;
+        break;
+    case 'U':
+        io->flags |= OPEN_SHARE;
+        break;
+    case 't':
+        return img_cache_flags(&m, value, &io->flags);
+    case 'i':
+        io->native = !strcmp(value, "native");
+        return io->native || !strcmp(value, "threads") || !strcmp(value, "io_uring") || img_fail(&m, "Invalid aio option: %s", value) == 0;
+    default: /* d */
+        io->discard = value;
+        return !strcmp(value, "ignore") || !strcmp(value, "off") || !strcmp(value, "unmap") || !strcmp(value, "on") ||
+               img_fail(&m, "Invalid discard option: %s", value) == 0;
+    }
+    return true;
+}
+
 static int do_open(struct io *io, int argc, char **argv)
 {
     int c;
-    bool opts = false;
     char *text = NULL;
     if (io->n) {
         fprintf(stderr, "qemu-io: file open already, try 'help close'\n");
         return -EINVAL;
     }
-    io->flags |= OPEN_WRITE;
+    io->flags = OPEN_WRITE;
+    io->temporary = io->copy_on_read = io->native = false;
+    io->discard = NULL;
     optind = 0;
-    while ((c = getopt(argc, argv, "+rnUo:t:d:i:k")) != -1) {
-        if (c == 'r')
-            io->flags &= ~(u32)OPEN_WRITE;
-        else if (c == 'n')
-            io->flags |= OPEN_NO_CACHE;
-        else if (c == 'U')
-            io->flags |= OPEN_SHARE;
-        else if (c == 'o') {
+    while ((c = getopt(argc, argv, "+rsCnkUo:t:d:i:")) != -1) {
+        if (c == 'o')
             text = optarg;
-            opts = true;
-        } else if (c == '?')
-            return printf("open: bad option\n"), -EINVAL;
+        else if (c == '?')
+            return bad_option(argv);
+        else if (!image_option(io, c, optarg))
+            return -EINVAL;
     }
     if (optind == argc && !text)
         return printf("bad argument count 0 to open, expected 1 argument\n"), -EINVAL;
     free(io->filename);
-    io->image_opts = opts;
+    io->image_opts = text;
     io->filename = text && optind < argc ? xprintf("%s,file.filename=%s", text, argv[optind])
                                          : xstrdup(text ? text : argv[optind]);
     return open_file(io) ? 0 : -EINVAL;
@@ -619,7 +675,7 @@ static int do_sleep(struct io *io, int argc, char **argv)
 {
     u64 ms;
     if (!size_parse(argv[1], &ms))
-        return complain_size(argv[1]);
+        return printf("%s is not a valid number\n", argv[1]), -EINVAL;
     loop_sleep(block_graph_loop(io->g), loop_now() + ms * 1000000);
     return 0;
 }
@@ -637,8 +693,11 @@ static int do_abort(struct io *io, int argc, char **argv)
 
 static int do_sigraise(struct io *io, int argc, char **argv)
 {
+    u64 signal;
+    if (!number(argv[1], &signal))
+        return -EINVAL;
     fflush(NULL);
-    raise(atoi(argv[1]));
+    raise((int)MIN(signal, (u64)INT32_MAX));
     return 0;
 }
 
@@ -649,13 +708,13 @@ static int do_help(struct io *io, int argc, char **argv)
         if (argc > 1 && strcmp(argv[1], c->name))
             continue;
         found = true;
-        printf("%s%s%s -- %s\n", c->name, *c->args ? " " : "", c->args, c->help);
+        print_command(c);
     }
     if (argc < 2)
         printf("\nUse 'help commandname' for extended help.\n");
     if (!found)
         printf("command %s not found\n", argv[1]);
-    return 0;
+    return found ? 0 : -EINVAL;
 }
 
 static const struct io_command commands[] = {
@@ -670,15 +729,15 @@ static const struct io_command commands[] = {
     {"help", "?", do_help, 0, 1, false, "[command]", "help for one or all commands"},
     {"info", "i", do_info, 0, 0, true, "", "prints information about the current file"},
     {"length", "l", do_length, 0, 0, true, "", "gets the length of the current file"},
-    {"map", NULL, do_map, 0, 1, true, "", "prints the allocated areas of a file"},
-    {"open", "o", do_open, 1, -1, false, "[-rnU] [-o options] [path]", "open the file specified by path"},
+    {"map", NULL, do_map, 0, 0, true, "", "prints the allocated areas of a file"},
+    {"open", "o", do_open, 1, -1, false, "[-rsCnkU] [-t cache] [-d discard] [-o options] [path]", "open the file specified by path"},
     {"quit", "q", do_quit, 0, 0, false, "", "exit the program"},
     {"read", "r", do_read, 2, -1, true, "[-abCqv] [-P pattern [-s off] [-l len]] off len", "reads a number of bytes at a specified offset"},
     {"readv", NULL, do_readv, 2, -1, true, "[-Cqv] [-P pattern] off len [len..]", "reads a number of bytes at a specified offset"},
-    {"reopen", NULL, do_reopen, 0, -1, true, "[(-r|-w)]", "reopens an image with new options"},
+    {"reopen", NULL, do_reopen, 0, -1, true, "[(-r|-w)] [-c cache] [-o options]", "reopens an image with new options"},
     {"sigraise", NULL, do_sigraise, 1, 1, false, "signal", "raises a signal"},
     {"sleep", NULL, do_sleep, 1, 1, false, "", "waits for the given value in milliseconds"},
-    {"truncate", "t", do_truncate, 1, -1, true, "[-m prealloc_mode] off", "truncates the current file at the given offset"},
+    {"truncate", "t", do_truncate, 1, 3, true, "[-m prealloc_mode] off", "truncates the current file at the given offset"},
     {"write", "w", do_write, 2, -1, true, "[-bcCfnquz] [-P pattern | -s source_file] off len", "writes a number of bytes at a specified offset"},
     {"writev", NULL, do_writev, 2, -1, true, "[-Cfq] [-P pattern] off len [len..]", "writes a number of bytes at a specified offset"},
     {NULL},
@@ -735,7 +794,7 @@ static const struct option long_options[] = {
     {NULL},
 };
 
-static void io_usage(FILE *to)
+static void io_usage(void)
 {
     fputs("Usage: qemu-io [OPTIONS]... [-c STRING]... [file]\n"
           "QEMU Disk exerciser\n\n"
@@ -750,14 +809,14 @@ static void io_usage(FILE *to)
           "  -U, --force-share    force shared permissions\n"
           "  -h, --help           display this help and exit\n"
           "  -V, --version        output version information and exit\n\n"
-          "See 'qemu-io -c help' for information on available commands.\n", to);
+          "See 'qemu-io -c help' for information on available commands.\n", stdout);
 }
 
 int cmd_io(int argc, char **argv)
 {
     struct io io = {.flags = OPEN_WRITE};
-    const char *lines[256];
-    unsigned count = 0;
+    const char **lines = NULL;
+    size_t count = 0, room = 0;
     struct img m = {.qemu = true, .name = "qemu-io"};
     io.g = block_graph_new(img_aio_mode(argc, argv), &io.e);
     if (!io.g) {
@@ -770,23 +829,13 @@ int cmd_io(int argc, char **argv)
     while ((c = getopt_long(argc, argv, "hVc:d:f:rsnCmki:t:T:U", long_options, NULL)) != -1) {
         switch (c) {
         case 'c':
-            if (count < ARRAY_LEN(lines))
-                lines[count++] = optarg;
+            VEC_PUSH(lines, count, room) = optarg;
             break;
         case 'f':
             io.format = optarg;
             break;
-        case 'r':
-            io.flags &= ~(u32)OPEN_WRITE;
-            break;
-        case 'n':
-            io.flags |= OPEN_NO_CACHE;
-            break;
-        case 'U':
-            io.flags |= OPEN_SHARE;
-            break;
-        case 't':
-            if (!img_cache_flags(&m, optarg, &io.flags))
+        case 'r': case 's': case 'C': case 'n': case 'k': case 'U': case 't': case 'i': case 'd':
+            if (!image_option(&io, c, optarg))
                 return 1;
             break;
         case OPT_IMAGE_OPTS:
@@ -796,37 +845,22 @@ int cmd_io(int argc, char **argv)
             if (!img_add_object(&m, optarg))
                 return img_error(&m);
             break;
-        case 'd':
-            if (strcmp(optarg, "ignore") && strcmp(optarg, "off") && strcmp(optarg, "unmap") && strcmp(optarg, "on")) {
-                fprintf(stderr, "qemu-io: Invalid discard option: %s\n", optarg);
-                return 1;
-            }
-            io.discard = optarg;
-            break;
-        case 's': /* writes go to an overlay that is gone at the end */
-            io.temporary = true;
-            break;
-        case 'i':
-        case 'k':
         case 'm':
             break;
         case 'h':
-            io_usage(stdout);
+            io_usage();
             return 0;
         case 'V':
             printf("qemu-io version " LYRE_VERSION "\n");
             return 0;
-        case 'C':
-            io.copy_on_read = true;
-            break;
         default:
-            io_usage(stderr);
+            io_usage();
             return 1;
         }
     }
     int status = 0;
     if (argc - optind > 1) {
-        io_usage(stderr);
+        io_usage();
         status = 1;
     } else if (io.image_opts && io.format) {
         fputs("qemu-io: --image-opts and -f are mutually exclusive\n", stderr);
@@ -835,7 +869,7 @@ int cmd_io(int argc, char **argv)
         io.filename = xstrdup(argv[optind]);
         status = !open_file(&io);
     }
-    for (unsigned i = 0; i < count && !status && !io.quit; i++)
+    for (size_t i = 0; i < count && !status && !io.quit; i++)
         io.failed |= run_line(&io, lines[i]) < 0;
     if (!count && !status) {
         char line[4096];
@@ -847,6 +881,7 @@ int cmd_io(int argc, char **argv)
     if (io.n)
         io.failed |= do_close(&io, 0, NULL) < 0;
     free(io.filename);
+    free(lines);
     block_graph_free(io.g);
     return status || io.failed;
 }

@@ -31,7 +31,7 @@ struct nbd_cmd {
     const char *objects[MAX_OBJECTS];
     unsigned nobjects;
     u64 offset, clients_max;
-    bool read_only, temporary, persistent, list, fork, image_opts, depth, has_offset, has_port, no_discard;
+    bool read_only, temporary, persistent, list, fork, image_opts, depth, has_offset, has_port, no_discard, native;
     int ready; /* with --fork: the parent waits for a byte; otherwise -1 */
 
     struct node *node;
@@ -92,6 +92,14 @@ static int refuse(const struct nbd_cmd *n, const char *what)
 }
 
 /* 0: taken. Otherwise ends the program with that status + 1, -1: it is no option. */
+static int set_cache(struct nbd_cmd *n, const char *cache)
+{
+    if (n->cache)
+        return img_fail(&n->m, "-n and --cache can only be specified once");
+    n->cache = cache;
+    return img_known_cache(cache) ? 0 : img_fail(&n->m, "Invalid cache mode `%s'", cache);
+}
+
 static int take_option(struct nbd_cmd *n, int c, const char *arg)
 {
     struct img *m = &n->m;
@@ -150,8 +158,7 @@ static int take_option(struct nbd_cmd *n, int c, const char *arg)
         n->read_only = true;
         return 0;
     case 'n':
-        n->cache = "none";
-        return 0;
+        return set_cache(n, "none");
     case 'c':
     case 'd':
         refuse(n, "the kernel's NBD device (-c, -d)");
@@ -162,10 +169,10 @@ static int take_option(struct nbd_cmd *n, int c, const char *arg)
             n->objects[n->nobjects++] = arg;
         return 0;
     case O_CACHE:
-        n->cache = arg;
-        return img_known_cache(arg) ? 0 : img_fail(m, "Invalid cache mode `%s'", arg);
-    case O_AIO:
-        return 0; /* taken before the graph was made */
+        return set_cache(n, arg);
+    case O_AIO: /* taken before the graph was made */
+        n->native = !strcmp(arg, "native");
+        return n->native || !strcmp(arg, "threads") || !strcmp(arg, "io_uring") ? 0 : img_fail(m, "Invalid aio mode '%s'", arg);
     case O_DISCARD:
         n->no_discard = !strcmp(arg, "ignore") || !strcmp(arg, "off");
         return n->no_discard || !strcmp(arg, "unmap") || !strcmp(arg, "on") ? 0 : img_fail(m, "Invalid discard mode `%s'", arg);
@@ -258,6 +265,8 @@ static bool open_node(struct nbd_cmd *n)
     struct err *e = &n->m.e;
     u32 flags = (n->read_only ? 0 : OPEN_WRITE) | (n->no_discard ? OPEN_NO_DISCARD : 0);
     img_cache_flags(&n->m, n->cache, &flags);
+    if (n->native && !(flags & OPEN_NO_CACHE))
+        return img_fail(&n->m, "Failed to blk_new_open '%s': aio=native was specified, but it requires cache.direct=on, which was not specified.", n->file) == 0;
     struct json *o = json_object();
     bool parsed = !n->image_opts || img_parse_options(n->file, "file", o, e);
     if (n->detect_zeroes && !json_get(o, "detect-zeroes"))
@@ -449,6 +458,8 @@ int cmd_nbd(bool qemu, int argc, char **argv)
         return img_fail(m, n.list ? "List mode is incompatible with a file name" : "Invalid number of arguments\nTry `%s --help' for more information.", m->name);
     if (n.no_discard && n.detect_zeroes && !strcmp(n.detect_zeroes, "unmap"))
         return img_fail(m, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap");
+    if (n.image_opts && m->format)
+        return img_fail(m, "--image-opts and -f are mutually exclusive");
     n.file = n.list ? NULL : argv[optind];
     if (n.socket && (n.has_port || n.bind))
         return img_fail(m, "-k and -p/-b exclude each other");

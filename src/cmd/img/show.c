@@ -1,4 +1,4 @@
-/* Commands that look at images: info, map, check, compare, measure. */
+/* Commands that look at images: info, map, check, measure. */
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -93,13 +93,13 @@ static struct json *info_json(const char *filename, struct node *n, const struct
     json_set_string(o, "format", node_format(n));
     if (i->actual_size != UINT64_MAX)
         json_set_int(o, "actual-size", (s64)i->actual_size);
-    if (i->encrypted)
-        json_set_bool(o, "encrypted", true);
     if (i->specific) {
         struct json *s = json_set(o, "format-specific", json_object());
         json_set_string(s, "type", node_format(n));
         json_set(s, "data", json_copy(i->specific));
     }
+    if (i->encrypted)
+        json_set_bool(o, "encrypted", true);
     if (i->full_backing)
         json_set_string(o, "full-backing-filename", i->full_backing);
     if (i->backing)
@@ -273,9 +273,7 @@ static int map_print(struct img *m, const struct map_entry *x, bool first, bool 
     return 0;
 }
 
-/* Whether an image says that it holds much more than its file does: preallocated, and never written. The limit is the
- * one that the peer is seen to have. */
-static bool is_hollow(struct img *m, struct node *n)
+bool img_is_hollow(struct img *m, struct node *n)
 {
     struct image_info info;
     if (!node_file(n) || !node_info(n, &info, &m->e))
@@ -288,22 +286,30 @@ static bool is_hollow(struct img *m, struct node *n)
     return hollow && node_uses_more(n, bytes, &hollow, &m->e) && hollow;
 }
 
-/* What the layers say of the bytes at `at`; of a hollow image refined by what the file system says. */
+int img_status(struct node *n, bool hollow, u64 at, u64 len, struct blk_status *s, unsigned *depth)
+{
+    struct blk_status below;
+    int error = node_status_chain(n, at, len, s, depth);
+    if (error)
+        return error;
+    if (hollow && (s->flags & STATUS_DATA) && (s->flags & STATUS_OFFSET) && !*depth &&
+        !node_status(s->file, s->host, s->len, &below)) {
+        s->len = below.len;
+        s->flags |= below.flags & STATUS_ZERO;
+    }
+    return 0;
+}
+
 static int map_at(struct node *n, u64 at, u64 len, bool hollow, struct map_entry *x)
 {
-    struct blk_status s, below;
-    int error = node_status_chain(n, at, len, &s, &x->depth);
+    struct blk_status s;
+    int error = img_status(n, hollow, at, len, &s, &x->depth);
     if (error)
         return error;
     *x = (struct map_entry){.start = at, .len = s.len, .flags = s.flags, .depth = x->depth};
     if (s.flags & STATUS_OFFSET) {
         x->offset = s.host;
         x->file = node_filename(s.file);
-    }
-    if (hollow && (s.flags & STATUS_DATA) && (s.flags & STATUS_OFFSET) && !x->depth &&
-        !node_status(s.file, s.host, s.len, &below)) {
-        x->len = below.len;
-        x->flags |= below.flags & STATUS_ZERO;
     }
     return 0;
 }
@@ -321,7 +327,7 @@ int img_map(struct img *m)
     if (m->has_max_length && m->max_length < end - MIN(at, end))
         end = at + m->max_length;
     struct map_entry open = {0}, x = {0};
-    bool first = true, hollow = is_hollow(m, n);
+    bool first = true, hollow = img_is_hollow(m, n);
     int status = 0;
     while (at < end && !status) {
         int error = map_at(n, at, end - at, hollow, &x);
@@ -379,7 +385,7 @@ static void check_print(const struct check_result *c, bool repaired)
 
 static void check_summary(const struct check_result *c)
 {
-    if (!c->corruptions && !c->leaks && !c->check_errors)
+    if (!c->corruptions && !c->leaks)
         printf("No errors were found on the image.\n");
     if (c->corruptions)
         printf("\n%" PRIu64 " errors were found on the image.\n"
@@ -387,8 +393,6 @@ static void check_summary(const struct check_result *c)
     if (c->leaks)
         printf("\n%" PRIu64 " leaked clusters were found on the image.\n"
                "This means waste of disk space, but no harm to data.\n", c->leaks);
-    if (c->check_errors)
-        printf("\n%" PRIu64 " internal errors have occurred during the check.\n", c->check_errors);
     if (c->total_clusters && c->allocated_clusters)
         printf("%" PRIu64 "/%" PRIu64 " = %0.2f%% allocated, %0.2f%% fragmented, %0.2f%% compressed clusters\n",
                c->allocated_clusters, c->total_clusters,
@@ -404,7 +408,7 @@ static void check_json(const struct img *m, struct node *n, const struct check_r
     struct json *o = json_object();
     const struct { const char *name; u64 v; bool always; } rows[] = {
         {"image-end-offset", c->image_end, false}, {"total-clusters", c->total_clusters, false},
-        {"check-errors", c->check_errors, true}, {"corruptions", c->corruptions, false},
+        {"check-errors", 0, true}, {"corruptions", c->corruptions, false},
         {"leaks", c->leaks, false}, {"corruptions-fixed", c->corruptions_fixed, false},
         {"leaks-fixed", c->leaks_fixed, false}, {"allocated-clusters", c->allocated_clusters, false},
         {"fragmented-clusters", c->fragmented_clusters, false},
@@ -462,127 +466,9 @@ int img_check(struct img *m)
             check_json(m, n, &c);
         else if (!m->quiet)
             check_summary(&c);
-        status = c.check_errors ? 1 : c.corruptions ? 2 : c.leaks ? 3 : 0;
+        status = c.corruptions ? 2 : c.leaks ? 3 : 0;
     }
     return img_close(m, n, status);
-}
-
-/* ---- compare ---- */
-
-enum { COMPARE_CHUNK = 2 << 20 };
-
-/* The first byte where they differ; `len` if they do not. */
-static size_t first_difference(const u8 *a, const u8 *b, size_t len)
-{
-    if (!memcmp(a, b, len))
-        return len;
-    size_t i = 0;
-    while (a[i] == b[i])
-        i++;
-    return i;
-}
-
-struct side {
-    struct node *n;
-    u8 *buf;
-    struct blk_status s;
-    unsigned depth;
-    const char *name;
-};
-
-/* Beyond its end an image reads as zeros. */
-static int side_status(struct side *x, u64 at, u64 len)
-{
-    u64 size = node_size(x->n);
-    if (at < size)
-        return node_status_chain(x->n, at, MIN(len, size - at), &x->s, &x->depth);
-    x->s = (struct blk_status){.flags = STATUS_ZERO, .len = len};
-    return 0;
-}
-
-static int read_side(struct img *m, struct side *x, u64 at, u64 len)
-{
-    int error = node_io(x->n, BLK_READ, at, x->buf, len, 0);
-    if (error)
-        img_fail(m, "Error while reading offset %" PRIu64 " of %s: %s", at, x->name, strerror(error));
-    return error ? 4 : 0;
-}
-
-/* 0: same, 1: different, more: an error. */
-static int compare_at(struct img *m, struct side *a, struct side *b, u64 at, u64 *len, bool same_size)
-{
-    struct side *sides[] = {a, b};
-    for (unsigned i = 0; i < 2; i++) {
-        int error = side_status(sides[i], at, *len);
-        if (error) {
-            img_fail(m, "Sector allocation test failed: %s: %s", sides[i]->name, strerror(error));
-            return 3;
-        }
-        *len = MIN(*len, sides[i]->s.len);
-    }
-    bool zero_a = a->s.flags & STATUS_ZERO, zero_b = b->s.flags & STATUS_ZERO;
-    if (m->strict && ((a->s.flags ^ b->s.flags) & (STATUS_ALLOCATED | STATUS_ZERO | STATUS_DATA))) {
-        if (!m->quiet)
-            printf("Strict mode: Offset %" PRIu64 " block status mismatch!\n", at);
-        return 1;
-    }
-    if (zero_a && zero_b)
-        return 0;
-    *len = MIN(*len, (u64)COMPARE_CHUNK);
-    for (unsigned i = 0; i < 2; i++) {
-        int status = 0;
-        if (sides[i]->s.flags & STATUS_ZERO)
-            memset(sides[i]->buf, 0, *len);
-        else
-            status = read_side(m, sides[i], at, *len);
-        if (status)
-            return status;
-    }
-    size_t differ = first_difference(a->buf, b->buf, *len);
-    if (differ == *len)
-        return 0;
-    if (!m->quiet)
-        printf("Content mismatch at offset %" PRIu64 "!\n", at + ALIGN_DOWN(differ, (size_t)512));
-    return 1;
-}
-
-int img_compare(struct img *m)
-{
-    if (m->nfiles != 2)
-        return img_usage(m, "Expecting two image file names");
-    struct side a = {.name = m->files[0]}, b = {.name = m->files[1]};
-    a.n = img_open(m, a.name, m->format, m->image_opts, 0, m->src_cache);
-    b.n = a.n ? img_open(m, b.name, m->backing_format, m->image_opts, 0, m->src_cache) : NULL;
-    if (!b.n) {
-        node_close(a.n, NULL);
-        return 2;
-    }
-    a.buf = xmalloc(COMPARE_CHUNK);
-    b.buf = xmalloc(COMPARE_CHUNK);
-    u64 size_a = node_size(a.n), size_b = node_size(b.n), end = MAX(size_a, size_b);
-    int status = 0;
-    struct progress p;
-    progress_start(&p, m, end);
-    if (m->strict && size_a != size_b) {
-        if (!m->quiet)
-            printf("Strict mode: Image size mismatch!\n");
-        status = 1;
-    }
-    for (u64 at = 0; at < end && !status;) {
-        if (at == MIN(size_a, size_b) && !m->quiet)
-            printf("Warning: Image size mismatch!\n");
-        u64 len = at < MIN(size_a, size_b) ? MIN(size_a, size_b) - at : end - at;
-        status = compare_at(m, &a, &b, at, &len, size_a == size_b);
-        at += len;
-        progress_show(&p, at);
-    }
-    progress_end(&p);
-    if (!status && !m->quiet)
-        printf("Images are identical.\n");
-    free(a.buf);
-    free(b.buf);
-    status = img_close(m, a.n, status);
-    return img_close(m, b.n, status);
 }
 
 /* ---- measure ---- */
@@ -591,6 +477,8 @@ int img_measure(struct img *m)
 {
     if (m->size && m->nfiles)
         return img_fail(m, "--size N cannot be used together with a filename.");
+    if (!m->nfiles && (m->image_opts || m->format || m->snapshot))
+        return img_fail(m, "--image-opts, -f, and -l require a filename argument.");
     if (!m->size == !m->nfiles || m->nfiles > 1)
         return img_fail(m, "Either --size N or one filename must be specified.");
     struct node *n = NULL;

@@ -195,8 +195,8 @@ static enum answer opt_stress(struct boot *b, const struct option *o, const char
 {
     char *end;
     unsigned long ms = strtoul(arg, &end, 10);
-    if (!isdigit((u8)*arg) || *end || ms > 1000)
-        return complain(b, "-stress %s: it wants milliseconds, up to 1000", arg);
+    if (!isdigit((u8)*arg) || *end || ms > 60000)
+        return complain(b, "-stress %s: it wants milliseconds, up to 60000", arg);
     b->machine.engine.stress_ms = (u32)ms;
     return GO_ON;
 }
@@ -704,6 +704,50 @@ static enum answer opt_log(struct boot *b, const struct option *o, const char *a
     return GO_ON;
 }
 
+static bool trace_line(const char *pattern)
+{
+    bool on = *pattern != '-';
+    return trace_choose(pattern + !on, on) || strpbrk(pattern, "*?[");
+}
+
+/* A pattern on each line of a file, with "-" before it those that are not to be. */
+static bool trace_file(const char *path, struct err *e)
+{
+    char line[256];
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return err_set(e, errno, "cannot open '%s': %s", path, strerror(errno));
+    while (fgets(line, sizeof(line), f)) {
+        line[strcspn(line, "\r\n")] = 0;
+        if (*line && *line != '#' && !trace_line(line))
+            log_warn("trace event '%s' does not exist\n", line);
+    }
+    fclose(f);
+    return true;
+}
+
+/* "[enable=]PATTERN,events=FILE,file=LOG" */
+static enum answer opt_trace(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e = {0};
+    const char *at = arg;
+    bool good = true;
+    if (is_help(arg)) {
+        for (unsigned t = 0; t < TRACE_EVENTS; t++)
+            printf("%s\n", trace_name(t));
+        return DONE;
+    }
+    for (char *w; good && (w = next_word(&at)); free(w)) {
+        const char *pattern = !strncmp(w, "enable=", 7) ? w + 7 : strchr(w, '=') ? NULL : w;
+        if (pattern && !trace_line(pattern))
+            log_warn("trace event '%s' does not exist\n", pattern);
+        else if (!pattern)
+            good = !strncmp(w, "events=", 7) ? trace_file(w + 7, &e) : !strncmp(w, "file=", 5) ? log_open(w + 5, &e)
+                   : err_set(&e, EINVAL, "Invalid parameter '%s'", w);
+    }
+    return good ? GO_ON : complain(b, "-trace %s: %s", arg, e.text);
+}
+
 static enum answer opt_logfile(struct boot *b, const struct option *o, const char *arg)
 {
     struct err e;
@@ -773,6 +817,7 @@ static const struct option options[] = {
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
     {"stress", "ms", opt_stress, "free all translated code every so many milliseconds, for tests"},
     {"d", "list", opt_log, "log what is in the list ('-d help' says what there is)"},
+    {"trace", "[enable=]pattern[,events=file][,file=log]", opt_trace, "log these events ('-trace help' lists them)"},
     {"D", "file", opt_logfile, "write logs there"},
 };
 
@@ -922,6 +967,7 @@ static bool run_machine(struct boot *b, struct machine *m, int signals, struct e
     if (good && b->waiter >= 0)
         daemon_ready(b->waiter);
     good = good && machine_run(m, e);
+    monitor_end(&monitor);
     if (b->pidfile)
         unlink(b->pidfile);
     for (unsigned i = 0; i < b->monitor_count; i++) {

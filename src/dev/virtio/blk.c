@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "block/block.h"
 #include "dev/list.h"
@@ -156,6 +157,7 @@ static void done(struct blk_req *r)
 {
     struct request *q = container_of(r, struct request, blk);
     count(q);
+    trace(TRACE_BLK_DONE, "dev %s error %d", q->disk->dev.name, r->error);
     end(q->chain, r->error == ENOTSUP ? S_UNSUPP : r->error ? S_IOERR : S_OK, r->error ? 0 : q->read);
     free(q->iov);
     free(q);
@@ -192,6 +194,8 @@ static void transfer(struct virtio_blk *b, struct virtio_chain *c, const struct 
         return;
     }
     struct request *q = request_new(b, c, write ? BLK_WRITE : BLK_READ);
+    trace(write ? TRACE_BLK_WRITE : TRACE_BLK_READ, "dev %s sector %llu nsectors %llu", b->dev.name, (unsigned long long)h->sector,
+          (unsigned long long)(len / SECTOR));
     q->iov = write ? virtio_cut(c->out, c->outs, sizeof(*h), len, &q->blk.niov)
                    : virtio_cut(c->in, c->ins, 0, len, &q->blk.niov);
     q->read = write ? 0 : len;
@@ -364,5 +368,6 @@ static const struct state_field blk_state[] = {
 const struct dev_class dev_virtio_blk = {
     .name = "virtio-blk-device", .help = "virtio disk", .size = sizeof(struct virtio_blk), .props = blk_props,
     .state = blk_state, .start = blk_start, .stop = blk_stop, .category = "Storage", .bus = "virtio-bus",
-    .bus_side = blk_bus_side, .subject = "blockstats", .show = blk_show, .order = blk_order,
+    .bus_side = blk_bus_side, .boot_unit = "disk@0,0", .subject = "blockstats", .show = blk_show,
+    .order = blk_order,
 };

@@ -181,5 +181,5 @@ static const struct state_field net_state[] = {
 const struct dev_class dev_virtio_net = {
     .name = "virtio-net-device", .help = "virtio network card", .size = sizeof(struct virtio_net), .props = net_props,
     .state = net_state, .start = net_start, .stop = net_stop, .category = "Network", .bus = "virtio-bus",
-    .bus_side = net_bus_side, .subject = "link", .order = net_order,
+    .bus_side = net_bus_side, .boot_unit = "ethernet-phy@0", .subject = "link", .order = net_order,
 };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 
 /* Of a split ring (section 2.6): descriptors, and the two rings' flags and counters. */
@@ -78,6 +79,7 @@ u32 virtio_status(struct virtio *v)
 void virtio_set_status(struct virtio *v, u32 status)
 {
     v->status = status & 0xff;
+    trace(TRACE_VIRTIO_STATUS, "dev %s val %u", v->transport->name, v->status);
     if (!v->status)
         reset(v);
 }
@@ -108,6 +110,7 @@ void virtio_queue_legacy(struct virtqueue *q, u64 address, u64 align)
 
 void virtio_notify(struct virtio *v, unsigned queue)
 {
+    trace(TRACE_VIRTIO_QUEUE, "dev %s n %u", v->transport->name, queue);
     if (queue >= v->queues || !(v->status & VIRTIO_DRIVER_OK))
         return;
     atomic_fetch_or(&v->kicked, 1ull << queue);
@@ -324,8 +327,10 @@ static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 writ
         v->queue[c->queue].put = q->put;
     dev_unlock(v->transport);
     atomic_thread_fence(memory_order_seq_cst);
-    if (packed ? virtio_packed_wants_interrupt(v, q, c->places) : wants_interrupt(v, q, (u16)old, (u16)q->put))
+    if (packed ? virtio_packed_wants_interrupt(v, q, c->places) : wants_interrupt(v, q, (u16)old, (u16)q->put)) {
+        trace(TRACE_VIRTIO_INTERRUPT, "dev %s n %u", v->transport->name, c->queue);
         v->interrupt(v->transport, VIRTIO_INT_QUEUE, c->queue);
+    }
 }
 
 void virtio_put(struct virtio_chain *c, u64 written)

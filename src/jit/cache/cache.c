@@ -439,6 +439,12 @@ struct jit_link *region_link_at(const struct jit_cache *c, struct jit_region *r,
     return NULL;
 }
 
+u64 cache_left(const struct jit_cache *c, u32 exit, const u8 *left)
+{
+    struct jit_region *r = cache_at(c, left);
+    return exit == HOST_EXIT_LINK ? region_link_at(c, r, left)->pc : r->pc;
+}
+
 u64 region_fp_pc(const struct jit_cache *c, const struct jit_region *r, const u8 *pc)
 {
     u32 at = (u32)(pc - c->rx) - r->off, i = 0;

@@ -126,6 +126,10 @@ bool cache_fork_child(struct jit_cache *c, struct err *e);
 struct jit_region *cache_find(const struct jit_cache *c, u64 pc, u32 key, u64 phys);
 struct jit_region *cache_find_other(const struct jit_cache *c, const struct jit_region *than);
 
+/* The guest address where control goes on that left by one of the HOST_EXIT_ kinds. left: what enter() returned. For who
+ * is in generated code, as to the cache. */
+u64 cache_left(const struct jit_cache *c, u32 exit, const u8 *left);
+
 /* The regions of that tier that depend on the guest's byte at addr, at most max of them: how many. */
 unsigned cache_regions_over(const struct jit_cache *c, u64 addr, unsigned tier, struct jit_region **out, unsigned max);
 

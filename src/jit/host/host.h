@@ -93,13 +93,10 @@ struct host {
     bool (*has)(const void *cpu, const struct ir_region *r, const struct ir_node *n);
     /* Generate a region. False when the buffer is too small. */
     bool (*emit)(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf);
-    /* The guest address of a stub. */
-    u64 (*stub_pc)(const u8 *stub);
-    u32 stub_pc_at; /* where in a stub it is */
     /* Point a link to host address `to`, or back to its stub. */
     void (*patch)(u8 *rw_at, const u8 *rx_at, const u8 *to);
     /* Enter generated code with env as the base; returns when it leaves. What it left for the
-     * caller is in env; the result is the address of the link's stub for HOST_EXIT_LINK. */
+     * caller is in env; the result is where it left for the HOST_EXIT_ kinds: for HOST_EXIT_LINK the link's stub. */
     const u8 *(*enter)(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
     /* The host's floating-point control word for env->fp; struct ir_env.fp_push. Sticky flags of the host's
      * unit are in env->fp->flags whenever C runs. */
@@ -122,10 +119,12 @@ struct host {
     const u8 *(*return_base)(const struct host_cpu *cpu);
 };
 
-/* env->exit, besides enum ir_exit: an unlinked direct exit was taken, through the stub that enter()
- * returned. The stub carries the guest address that it leads to. */
-#define HOST_EXIT_LINK 64
-#define HOST_EXIT_HOT  65 /* a counter of env->heat ran out at the entry for the pc slot */
+/* env->exit, besides enum ir_exit: an unlinked direct exit was taken, through the stub that enter() returned; a counter of
+ * env->heat ran out, or the request was seen, at the entry of the region that enter() returned a place in. The pc slot
+ * is not set (cache_left()). */
+#define HOST_EXIT_LINK    64
+#define HOST_EXIT_HOT     65
+#define HOST_EXIT_REQUEST 66
 
 extern const struct host host_x86_64;
 

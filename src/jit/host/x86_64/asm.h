@@ -147,7 +147,8 @@ void x64_call_mem(struct x64_asm *a, struct x64_mem m);
 void x64_jmp_reg(struct x64_asm *a, unsigned reg);
 void x64_patch(u8 *rel32, const u8 *target);
 void x64_ret(struct x64_asm *a);
-#define X64_UD2_BYTES 2
+#define X64_UD2_BYTES  2
+#define X64_CALL_BYTES 5
 void x64_ud2(struct x64_asm *a);
 void x64_byte(struct x64_asm *a, u8 b);
 void x64_u32(struct x64_asm *a, u32 v);

@@ -407,9 +407,7 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
     switch (c->kind) {
     case X64_COLD_LINK:
         g->buf->link[c->link].stub = x64_offset(g, g->a.p);
-        x64_lea(&g->a, true, RAX, (struct x64_mem){X64_RIP, X64_NONE, 0, -7});
-        jump_thunk(g, X64_T_LINK);
-        x64_u64(&g->a, g->buf->link[c->link].pc); /* for stub_pc() */
+        x64_call_thunk(g, X64_T_LINK);
         return;
     case X64_COLD_FAR: {
         x64_mov_ri(&g->a, RAX, c->pc);
@@ -448,8 +446,7 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         x64_call_thunk(g, X64_T_MISS);
         break;
     default: /* X64_COLD_REQUEST, X64_COLD_HOT */
-        x64_mov_ri(&g->a, RAX, g->r->pc);
-        jump_thunk(g, c->kind == X64_COLD_HOT ? X64_T_HOT : X64_T_REQUEST);
+        x64_call_thunk(g, c->kind == X64_COLD_HOT ? X64_T_HOT : X64_T_REQUEST);
         return;
     }
     u8 *back = x64_jmp(&g->a, false);
@@ -938,15 +935,6 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     return true;
 }
 
-enum { STUB_PC_AT = 12 }; /* behind a lea of 7 bytes and a jmp of 5 */
-
-static u64 stub_pc(const u8 *stub)
-{
-    u64 pc;
-    memcpy(&pc, stub + STUB_PC_AT, sizeof(pc));
-    return pc;
-}
-
 static void patch(u8 *rw_at, const u8 *rx_at, const u8 *to)
 {
     s32 d = (s32)(to - (rx_at + 4));
@@ -961,8 +949,6 @@ const struct host host_x86_64 = {
     .make_thunks = x64_make_thunks,
     .has = x64_has_emitter,
     .emit = emit,
-    .stub_pc = stub_pc,
-    .stub_pc_at = STUB_PC_AT,
     .patch = patch,
     .enter = x64_enter,
     .fp_setup = x64_fp_setup,

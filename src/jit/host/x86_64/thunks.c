@@ -63,6 +63,8 @@ static void move_pins(struct gen *g, bool load)
     }
 }
 
+_Static_assert(X64_T_FLAGS < ARRAY_LEN(((struct host_cpu *)0)->thunk_at), "each thunk has a place");
+
 static void begin(struct gen *g, enum x64_thunk t)
 {
     while ((uintptr_t)g->a.p & 15)
@@ -131,22 +133,25 @@ static struct x64_mem pc_slot(const struct gen *g)
     return x64_at(X64_ENV, (s32)slots->slot[slots->pc].offset - IR_ENV_BIAS);
 }
 
+/* Where it was called from tells C which guest address it is. The call goes from the prediction stack again. */
+static void leave_from_call(struct gen *g, enum x64_thunk t, u32 exit)
+{
+    begin(g, t);
+    x64_load(&g->a, true, RAX, x64_at(RSP, 0));
+    x64_alu_ri(&g->a, XALU_ADD, true, RSP, 8);
+    x64_alu_ri(&g->a, XALU_SUB, true, RAX, X64_CALL_BYTES);
+    x64_mov_mi(&g->a, false, ENV_MEM(exit), exit);
+    jump(g, X64_T_LEAVE);
+}
+
 static void make_exits(struct gen *g)
 {
     begin(g, X64_T_LEAVE);
     move_pins(g, false);
     return_to_c(g);
-    begin(g, X64_T_LINK);
-    x64_mov_mi(&g->a, false, ENV_MEM(exit), HOST_EXIT_LINK);
-    jump(g, X64_T_LEAVE);
-    begin(g, X64_T_REQUEST);
-    x64_mov_mi(&g->a, false, ENV_MEM(exit), IR_EXIT_REQUEST);
-    x64_store(&g->a, true, pc_slot(g), RAX);
-    jump(g, X64_T_LEAVE);
-    begin(g, X64_T_HOT);
-    x64_mov_mi(&g->a, false, ENV_MEM(exit), HOST_EXIT_HOT);
-    x64_store(&g->a, true, pc_slot(g), RAX);
-    jump(g, X64_T_LEAVE);
+    leave_from_call(g, X64_T_LINK, HOST_EXIT_LINK);
+    leave_from_call(g, X64_T_REQUEST, HOST_EXIT_REQUEST);
+    leave_from_call(g, X64_T_HOT, HOST_EXIT_HOT);
     begin(g, X64_T_ABANDON);
     return_to_c(g);
 }

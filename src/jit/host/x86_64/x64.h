@@ -19,10 +19,10 @@
 enum x64_thunk {
     X64_T_ENTER,
     X64_T_LEAVE,         /* env->exit is set: save pins, go back to C */
-    X64_T_LINK,          /* rax: stub */
+    X64_T_LINK,          /* called: by the stub */
     X64_T_MISS,          /* rax: guest pc not found inline */
-    X64_T_REQUEST,       /* rax: guest pc */
-    X64_T_HOT,           /* rax: guest pc */
+    X64_T_REQUEST,       /* called */
+    X64_T_HOT,           /* called */
     X64_T_BASE,          /* the prediction stack ran empty; rax: guest pc */
     X64_T_ABANDON,       /* leave without saving pins: state is in the slots */
     X64_T_EVAL,          /* run one IR node in C */
