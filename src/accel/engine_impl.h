@@ -145,6 +145,7 @@ struct hot {
     int pid;              /* of the process that the thread belongs to */
     bool running;
     _Atomic bool stop;
+    pthread_cond_t wake;  /* for `stop`, with the engine's lock */
     pthread_mutex_t stopping; /* one at a time */
     unsigned stopped;         /* by so many threads at the moment */
     pthread_mutex_t busy; /* the compiler is in use; taken before the engine's lock */

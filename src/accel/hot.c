@@ -30,7 +30,7 @@
 #define FIRST_NAP   8000000  /* ns: many programs are over by then */
 #define SHORT_NAP   1000000  /* ns between samples, when there is something to find */
 #define LONG_NAP    8000000
-#define IDLE_NAP    64000000 /* when no vCPU runs */
+#define IDLE_NAP    128000000 /* when no vCPU runs */
 #define EARLY       50       /* samples */
 #define WATCHED     6        /* polls in a row that calls are looked for at */
 #define MAX_CALLERS 8        /* regions that are made again for one call */
@@ -364,14 +364,23 @@ static u64 next_nap(const struct hot *h, u64 nap, bool running, bool cold)
     return cold ? MAX(nap / 4, (u64)SHORT_NAP) : MIN(nap + nap / 4, (u64)LONG_NAP);
 }
 
+/* Called with the lock held, which is free meanwhile; hot_stop() ends it. */
+static void take_nap(struct engine *en, u64 nap)
+{
+    u64 end = nanoseconds(CLOCK_MONOTONIC) + nap;
+    struct timespec t = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
+    while (!atomic_load(&en->hot.stop) && !pthread_cond_timedwait(&en->hot.wake, &en->lock, &t))
+        ;
+}
+
 static void *hot_thread(void *opaque)
 {
     struct engine *en = opaque;
     struct hot *h = &en->hot;
     u64 nap = FIRST_NAP, seen = 0;
     while (!atomic_load(&h->stop)) {
-        nanosleep(&(struct timespec){0, (long)nap}, NULL);
         pthread_mutex_lock(&en->lock);
+        take_nap(en, nap);
         bool running = ask(en);
         nap = next_nap(h, nap, running, h->samples[0] != seen);
         seen = h->samples[0];
@@ -381,6 +390,16 @@ static void *hot_thread(void *opaque)
             more = work(en);
     }
     return NULL;
+}
+
+/* Anew for each thread: a forked child has the state of its parent's, with a thread that is not there. */
+static void make_wake(struct hot *h)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&h->wake, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 /* A child of vfork() shares this memory, but a thread that it made would be its own. The thread takes no
@@ -397,6 +416,7 @@ void hot_start(struct engine *en)
     sigdelset(&all, SIGBUS);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     atomic_store(&h->stop, false);
+    make_wake(h);
     h->running = !pthread_create(&h->thread, NULL, hot_thread, en);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
@@ -421,6 +441,7 @@ void hot_stop(struct engine *en)
     pthread_mutex_lock(&en->lock);
     bool running = h->running;
     atomic_store(&h->stop, true);
+    pthread_cond_signal(&h->wake);
     pthread_mutex_unlock(&en->lock);
     if (running) {
         pthread_join(h->thread, NULL);
