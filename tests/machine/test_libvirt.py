@@ -55,7 +55,7 @@ class Virsh:
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def ask(self, command):
-        """What a command prints. It is printed back, too, with its quotes."""
+        """What a command prints. It is printed back, too, with its quotes, behind what is left of the last prompt."""
         self.process.stdin.write(f"{command}\necho ---'done'---\n".encode())
         self.process.stdin.flush()
         out = b""
@@ -64,7 +64,7 @@ class Virsh:
             if not more:
                 raise EOFError(out)
             out += more
-        return "\n".join(x for x in out.decode().splitlines() if x and x != command and "virsh #" not in x and "---" not in x)
+        return "\n".join(x for x in out.decode().splitlines() if x and not x.endswith(command) and "virsh #" not in x and "---" not in x)
 
     def close(self):
         self.process.stdin.close()
