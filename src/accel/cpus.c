@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "base/current.h"
-#include "base/current.h"
 #include "base/mem.h"
 #include "cpu/system.h"
 #include "event/vclock.h"
