@@ -137,6 +137,10 @@ static inline void node_event(struct node *n, enum blk_event event)
 extern const struct driver *const drivers[]; /* ended by NULL */
 const struct driver *driver_by_name(const char *name);
 
+/* The format that a file begins like. */
+enum { PROBE_SIZE = 512 };
+const struct driver *format_of(const u8 *head);
+
 /* Submit what is done for another request, in whole or in part: it is cancelled with that one. */
 void node_submit_part(struct node *n, struct blk_req *r, struct blk_req *whole);
 

@@ -604,6 +604,8 @@ static bool open_file(struct io *io)
         io->n = img_open_temporary(io->g, io->filename, io->format, &io->e);
     else if (parsed)
         io->n = node_open(io->g, io->image_opts ? NULL : io->filename, io->format, o, io->flags, &io->e);
+    if (io->n && !io->temporary)
+        img_warn_guessed(io->n, node_filename(io->n));
     if (io->n && io->copy_on_read)
         io->n = node_open_above(io->n, "copy-on-read", NULL, io->flags, &io->e);
     json_free(o);
