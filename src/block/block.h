@@ -104,7 +104,8 @@ bool bytes_are_zero(const u8 *p, u64 len);
 /* ---- requests ---- */
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_ZERO, BLK_DISCARD, BLK_FLUSH, BLK_STATUS,
-    BLK_PULL /* have in this layer what comes from its backing file */ };
+    BLK_PULL, /* have in this layer what comes from its backing file */
+    BLK_RESERVE /* of a file: have room for what will be written there; nothing that is read changes */ };
 
 enum blk_flags {
     BLK_FUA = 1 << 0,

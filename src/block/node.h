@@ -40,6 +40,7 @@ struct driver {
     const struct break_ops *breaks; /* NULL: none */
     bool (*peek)(const struct node *n, u64 offset, void *buf, u64 len); /* as node_peek(); NULL: never */
     bool copies; /* takes writes with `from` */
+    bool reserves; /* takes BLK_RESERVE, which the others have nothing to do for */
     bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);

@@ -237,7 +237,7 @@ static void blkdebug_cancel(struct node *n, struct blk_req *r)
 static bool blkdebug_break(struct node *n, const char *event, const char *tag, const struct break_watch *watch, struct err *e)
 {
     struct blkdebug *s = n->state;
-    enum blk_event which;
+    enum blk_event which = EVENT_NONE;
     if (!find_event(event, &which, NULL))
         return err_set(e, ENOENT, "%s", strerror(ENOENT));
     stops_add(&s->stops, which, tag, watch);
