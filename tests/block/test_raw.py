@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Raw images: our tools and the peer's see the same bytes, holes and texts."""
 
+import fcntl
 import os
 import random
+import struct
 import subprocess
 import sys
 import time
@@ -45,6 +47,37 @@ class Raw(ImageTest):
                 self.assertEqual(seen[0], seen[1])
         self.our_io("a", "write -s head 0 512", options=("-f", "raw"))
         self.assertIn("file format: qcow2\n", self.ours("info", "a").out)
+
+    def test_locks(self):
+        """What others say by QEMU's lock bytes is respected, and said: 100 + n, permission n is in use; 200 + n, nobody else may use it."""
+        (self.dir / "a").write_bytes(bytes(1 << 20))
+        (self.dir / "b").write_bytes(bytes(1 << 20))
+        self.peers("create", "-f", "qcow2", "-o", "data_file=a", "q", "1M")
+        cases = {
+            101: [(("convert", "-f", "raw", "-O", "raw", "a", "c"), 'Failed to get shared "write" lock'), (("convert", "-U", "-f", "raw", "-O", "raw", "a", "c"), None),
+                  (("map", "-f", "raw", "a"), None), (("dd", "-U", "-f", "raw", "if=a", "of=c"), None)],
+            201: [(("resize", "-f", "raw", "a", "2M"), 'Failed to get "write" lock'), (("convert", "-n", "-f", "raw", "-O", "raw", "b", "a"), 'Failed to get "write" lock')],
+            103: [(("resize", "-f", "qcow2", "q", "2M"), 'Failed to get shared "resize" lock'), (("map", "-f", "qcow2", "q"), 'Failed to get shared "resize" lock')],
+            203: [(("resize", "-f", "raw", "a", "2M"), 'Failed to get "resize" lock'), (("resize", "-f", "qcow2", "q", "2M"), 'Failed to get "resize" lock')],
+        }
+        for byte, commands in cases.items():
+            with open(self.dir / "a", "rb") as f:
+                fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+                for command, text in commands:
+                    with self.subTest(byte=byte, command=command):
+                        for run in (self.ours, self.peers):
+                            done = run(*command, status=None)
+                            self.assertEqual((done.status, (text or "") in done.err), (1 if text else 0, True), done.err)
+        self.assertEqual((self.dir / "a").stat().st_size, 1 << 20)
+
+    def test_data_file_is_the_image(self):
+        """It is not written to twice."""
+        self.ours("create", "-f", "qcow2", "-o", "data_file=a.raw", "q", "1M")
+        head = (self.dir / "q").read_bytes().replace(b"a.raw", b"q.raw")
+        (self.dir / "q.raw").write_bytes(head)
+        for run in (self.our_io, self.peer_io):
+            self.assertIn('Failed to get ', run("q.raw", "write 0 64k", status=1).err)
+        self.assertEqual((self.dir / "q.raw").read_bytes(), head)
 
     def test_beyond_the_end(self):
         """A disk is whole sectors; the file need not be."""
