@@ -350,7 +350,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     if (en->turn || en->opts.lockstep_ms)
         r->sum = lockstep_sum(en, r->range, r->nranges);
     mutate(en, ENGINE_CODE, r);
-    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc, c->ir.by_state);
+    perf_region(&en->perf, en->cache.rx + r->off, c->buf.rw, r->size, r->pc, c->ir.by_state);
     return r;
 }
 

@@ -165,7 +165,7 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     }
     safepoint(en, ec);
     const u8 *entry = r ? region_entry(&en->cache, r) : NULL;
-    const u8 *body = entry && ec->watched ? entry + r->body : entry;
+    const u8 *body = entry && ec->watched ? region_body(&en->cache, r) : entry;
     atomic_store(&ec->seen, en->cache.epoch);
     atomic_store(&ec->in_code, entry != NULL);
     pthread_mutex_unlock(&en->lock);
@@ -224,7 +224,7 @@ void jit_run_region(struct vcpu *cpu, const struct jit_region *r)
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     safepoint(en, ec);
-    const u8 *entry = region_entry(&en->cache, r) + r->body;
+    const u8 *entry = region_body(&en->cache, r);
     atomic_store(&ec->seen, en->cache.epoch);
     atomic_store(&ec->in_code, true);
     pthread_mutex_unlock(&en->lock);

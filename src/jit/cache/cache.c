@@ -50,6 +50,7 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
 {
     memset(c, 0, sizeof(*c));
     c->host = host;
+    c->cpu = cpu;
     c->thunk_size = 16384;
     c->segment_size = ALIGN_UP(MAX(size / JIT_SEGMENTS, (size_t)2 * JIT_MAX_CODE), 4096);
     c->size = c->thunk_size + JIT_SEGMENTS * c->segment_size;
@@ -124,8 +125,7 @@ static void unlink_link(struct jit_cache *c, struct jit_link *l)
     if (l->next)
         l->next->prev = l->prev;
     l->to = NULL;
-    c->host->patch(c->rw + from->off + l->at, c->rx + from->off + l->at,
-                   c->rx + from->off + l->stub);
+    c->host->patch(c->cpu, c->rw + from->off, c->rx + from->off, l->at, l->stub, NULL);
 }
 
 void cache_link(struct jit_cache *c, struct jit_link *l, struct jit_region *to)
@@ -139,8 +139,8 @@ void cache_link(struct jit_cache *c, struct jit_link *l, struct jit_region *to)
     if (l->next)
         l->next->prev = &l->next;
     to->incoming = l;
-    c->host->patch(c->rw + from->off + l->at, c->rx + from->off + l->at,
-                   c->rx + to->off + (l->polls ? 0 : to->body));
+    c->host->patch(c->cpu, c->rw + from->off, c->rx + from->off, l->at, l->stub,
+                   c->rx + to->off + (l->polls ? to->entry : to->body));
 }
 
 static bool knows_page(const struct jit_region *r, u64 page)
@@ -327,6 +327,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     r->insns = ir->insns;
     r->off = (u32)(buf->rx - c->rx);
     r->size = (u32)buf->used;
+    r->entry = buf->entry;
     r->body = buf->body;
     r->nlinks = buf->nlinks;
     r->nfaults = buf->nfaults;

@@ -63,7 +63,8 @@ struct jit_region {
     u32 insns;
     u32 sum;                 /* of the guest's bytes, for lockstep */
     u8 tier;                 /* 0: as met; 1: made for hot code */
-    u32 off, size, body;     /* in code memory; body: entry that does not poll */
+    u32 off, size;           /* in code memory */
+    u32 entry, body;         /* offsets from there: where control enters that polls, and that does not */
     u32 nlinks, nfaults, nfp_sites;
     struct jit_link *link;
     struct jit_fault *fault;
@@ -93,6 +94,7 @@ struct jit_segment {
 
 struct jit_cache {
     const struct host *host;
+    const struct host_cpu *cpu;
     void *fork_copy; /* between cache_fork_prepare() and its end: the child's memory */
     u8 *rw;
     const u8 *rx;
@@ -168,7 +170,12 @@ static inline bool cache_contains(const struct jit_cache *c, const u8 *p)
 
 static inline const u8 *region_entry(const struct jit_cache *c, const struct jit_region *r)
 {
-    return c->rx + r->off;
+    return c->rx + r->off + r->entry;
+}
+
+static inline const u8 *region_body(const struct jit_cache *c, const struct jit_region *r)
+{
+    return c->rx + r->off + r->body;
 }
 
 /* Where a slot that is not at home is, decoded from region->where one after the other. */

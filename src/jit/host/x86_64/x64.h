@@ -49,13 +49,20 @@ struct x64_fix {
 
 struct x64_literal {
     u8 *rel32;
-    unsigned after; /* bytes of the instruction behind the displacement */
+    u8 after; /* bytes of the instruction behind the displacement */
+    u8 size;  /* 8 or 16 */
     v128 value;
 };
 
+/* A constant within an instruction. */
+struct x64_wide {
+    u64 value;
+    const u8 *at;
+};
+
 /* Code that is moved out of line: emitted after the region's own. */
-enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
+enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_CALL_MISS,
+                     X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -94,6 +101,8 @@ struct x64_gen {
     u32 nfixes, fix_cap;
     struct x64_literal *literal;
     u32 nliterals, literal_cap;
+    struct x64_wide wide[4]; /* the last ones */
+    unsigned nwide;
     struct x64_cold *cold;
     u32 ncold, cold_cap;
     u8 **block_at;
