@@ -23,10 +23,7 @@ void compiler_free(struct compiler *c)
 {
     ir_region_free(&c->ir);
     ra_free(&c->ra);
-    free(c->buf.link);
-    free(c->buf.fault);
-    free(c->buf.fp_site);
-    free(c->buf.mark);
+    host_buf_free(&c->buf);
     free(c->range);
     if (c->disas)
         host_disas_close(c->disas);

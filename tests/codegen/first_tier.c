@@ -25,8 +25,7 @@ void first_tier_stop(struct first_tier *t)
     cache_free(&t->cache);
     ra_free(&t->ra);
     ir_region_free(&t->ir);
-    free(t->buf.link);
-    free(t->buf.fault);
+    host_buf_free(&t->buf);
     free(t->vcpu.env);
 }
 

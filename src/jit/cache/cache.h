@@ -11,6 +11,7 @@
 #ifndef LYRE_JIT_CACHE_CACHE_H
 #define LYRE_JIT_CACHE_CACHE_H
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "jit/host/host.h"
 
@@ -90,6 +91,13 @@ struct jit_segment {
     u32 *first; /* by granule: the region that its first byte is in, or the next */
     _Atomic u32 count;
     u64 epoch; /* when it was emptied */
+    struct arena records; /* the regions */
+};
+
+/* Lists of places in the making. */
+struct jit_bytes {
+    u8 *data;
+    u32 count, cap;
 };
 
 struct jit_cache {
@@ -104,6 +112,7 @@ struct jit_cache {
     struct jit_segment segment[JIT_SEGMENTS];
     struct jit_region **hash; /* 1 << JIT_HASH_BITS lists */
     struct jit_page_ref *pages[1 << JIT_PAGE_BITS];
+    struct jit_bytes bytes;
     u64 epoch;   /* counts removals of code */
     u64 changes; /* counts what was said about changed guest code, and flushes */
     u64 stat_regions, stat_bytes, stat_evicted, stat_invalidated;

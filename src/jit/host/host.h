@@ -58,10 +58,15 @@ struct host_buf {
     u32 nfaults, fault_cap;
     struct host_fp_site *fp_site;
     u32 nfp_sites, fp_site_cap;
+    void *list[4];   /* the back end's own, which it keeps between regions */
+    u32 list_cap[4];
     bool want_marks; /* for people who read the code */
     struct host_mark *mark;
     u32 nmarks, mark_cap;
 };
+
+/* Free the lists; the code's memory is somebody else's. */
+void host_buf_free(struct host_buf *buf);
 
 struct host_context {
     alignas(16) u8 bytes[2048];

@@ -72,6 +72,7 @@ typedef u64 ra_slot_set[IR_MAX_SLOTS / 64];
 struct ra_homes {
     u8 reg[IR_MAX_SLOTS];
     u16 slot[RA_REGS];
+    u16 at[RA_REGS]; /* the slot whose home the register is */
     u32 count;
     u32 mask; /* of the registers */
     ra_slot_set apart; /* slots that have other homes at entries and exits of the region */

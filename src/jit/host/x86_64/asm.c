@@ -8,14 +8,6 @@ const struct x64_insn_info x64_insns[X64_NINSNS] = {
 #undef INSN
 };
 
-void x64_byte(struct x64_asm *a, u8 b)
-{
-    if (a->p < a->end)
-        *a->p++ = b;
-    else
-        a->overflow = true;
-}
-
 void x64_u32(struct x64_asm *a, u32 v)
 {
     if (a->end - a->p < (ptrdiff_t)sizeof(v)) {

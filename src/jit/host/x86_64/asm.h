@@ -157,7 +157,14 @@ void x64_ret(struct x64_asm *a);
 #define X64_OP_CALL    0xe8
 #define X64_OP_JMP     0xe9
 void x64_ud2(struct x64_asm *a);
-void x64_byte(struct x64_asm *a, u8 b);
+static inline void x64_byte(struct x64_asm *a, u8 b)
+{
+    if (a->p < a->end)
+        *a->p++ = b;
+    else
+        a->overflow = true;
+}
+
 void x64_u32(struct x64_asm *a, u32 v);
 void x64_u64(struct x64_asm *a, u64 v);
 void x64_nops(struct x64_asm *a, unsigned n);

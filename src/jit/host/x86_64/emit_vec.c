@@ -492,14 +492,27 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     }
 }
 
+static bool has_int_emitter(const struct ir_node *n)
+{
+    switch (n->op) {
+    case IR_BITREV:
+        return false;
+    case IR_CRC32:
+        return n->aux & 16;
+    case IR_MULHU:
+    case IR_MULHS:
+        return n->type != IR_I32;
+    default:
+        return true;
+    }
+}
+
 bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const struct ir_node *n)
 {
     const struct host_cpu *cpu = host_cpu;
+    if (n->op < IR_FADD && !(ir_effects[n->op] & IR_E_FP))
+        return has_int_emitter(n);
     if (ir_soft_fp(r, n) && (r->soft_fp || (n->op != IR_F2I && n->op != IR_F2IM))) /* they have a range test */
-        return false;
-    if (n->op == IR_BITREV || (n->op == IR_CRC32 && !(n->aux & 16)))
-        return false;
-    if ((n->op == IR_MULHU || n->op == IR_MULHS) && n->type == IR_I32)
         return false;
     if (n->op == IR_FCMP || n->op == IR_FL_FCMP)
         return (n->aux & 15) != IR_F16;

@@ -878,12 +878,27 @@ static void add_mark(struct x64_gen *g, const struct ra_ins *i)
         VEC_PUSH(buf->mark, buf->nmarks, buf->mark_cap) = (struct host_mark){x64_offset(g, g->a.p), pc};
 }
 
-static void free_gen(struct x64_gen *g)
+/* The lists of the last region, to be filled again. */
+static void take_lists(struct x64_gen *g, struct host_buf *b)
 {
-    free(g->fix);
-    free(g->literal);
-    free(g->cold);
-    free(g->block_at);
+    g->fix = b->list[0], g->fix_cap = b->list_cap[0];
+    g->literal = b->list[1], g->literal_cap = b->list_cap[1];
+    g->cold = b->list[2], g->cold_cap = b->list_cap[2];
+    g->block_at = b->list[3], g->block_at_cap = b->list_cap[3];
+    u32 blocks = g->r->nblocks;
+    if (blocks > g->block_at_cap) {
+        g->block_at = xrealloc(g->block_at, blocks * sizeof(*g->block_at));
+        g->block_at_cap = blocks;
+    }
+    memset(g->block_at, 0, blocks * sizeof(*g->block_at));
+}
+
+static void give_lists_back(const struct x64_gen *g, struct host_buf *b)
+{
+    b->list[0] = g->fix, b->list_cap[0] = g->fix_cap;
+    b->list[1] = g->literal, b->list_cap[1] = g->literal_cap;
+    b->list[2] = g->cold, b->list_cap[2] = g->cold_cap;
+    b->list[3] = g->block_at, b->list_cap[3] = g->block_at_cap;
 }
 
 /* Where control comes that may be part of a cycle: somebody may want it to stop, and it is counted. What leaves then
@@ -909,10 +924,10 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         .a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
               .level = (enum x64_level)cpu->level},
         .cpu = cpu, .ra = ra, .r = ra->r, .buf = buf, .rx_minus_rw = buf->rx - buf->rw,
-        .block_at = xcalloc(ra->r->nblocks, sizeof(u8 *)),
         .block_first = ra->r->block[0].first,
     };
     u32 edges = 0;
+    take_lists(&g, buf);
     buf->nlinks = buf->nfaults = buf->nfp_sites = buf->nmarks = 0;
     emit_entry(&g);
     buf->body = x64_offset(&g, g.a.p);
@@ -933,7 +948,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
     emit_literals(&g);
     buf->used = (size_t)(g.a.p - buf->rw);
     bool ok = !g.a.overflow;
-    free_gen(&g);
+    give_lists_back(&g, buf);
     return ok;
 }
 

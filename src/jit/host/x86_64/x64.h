@@ -106,7 +106,7 @@ struct x64_gen {
     struct x64_cold *cold;
     u32 ncold, cold_cap;
     u8 **block_at;
-    u32 block_cap;
+    u32 block_at_cap;
     irv block_first; /* of the block being emitted */
     bool flags_live; /* a comparison was made whose jump is still to come */
     u8 *skip[2];    /* jumps over the side exit at hand; NULL: none */
