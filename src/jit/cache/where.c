@@ -8,16 +8,27 @@
 #include "jit/ir/fl.h"
 
 #define END 0xff
+#define MOST_OF_ENTRY (2 + 4 + 1 + IR_RECIPE_ARGS * 9) /* bytes */
 
+/* Room for a list is there (reserve()). */
 static void put(struct jit_bytes *b, const void *data, u32 n)
 {
-    for (u32 i = 0; i < n; i++)
-        VEC_PUSH(b->data, b->count, b->cap) = ((const u8 *)data)[i];
+    memcpy(b->data + b->count, data, n);
+    b->count += n;
 }
 
 static void put8(struct jit_bytes *b, unsigned v)
 {
-    VEC_PUSH(b->data, b->count, b->cap) = (u8)v;
+    b->data[b->count++] = (u8)v;
+}
+
+static void reserve(struct jit_bytes *b, const struct ra_state *st)
+{
+    u32 most = b->count + st->count * MOST_OF_ENTRY + 1;
+    if (most <= b->cap)
+        return;
+    b->cap = most * 2;
+    b->data = xrealloc(b->data, b->cap);
 }
 
 static void put_place(struct jit_bytes *b, const struct ir_region *r, struct ra_loc at)
@@ -31,6 +42,7 @@ static void put_place(struct jit_bytes *b, const struct ir_region *r, struct ra_
 
 static void put_list(struct jit_bytes *b, const struct ra *ra, const struct ra_state *st)
 {
+    reserve(b, st);
     for (u32 i = 0; i < st->count; i++) {
         const struct ra_where *w = &ra->where[st->first + i];
         put8(b, w->slot);

@@ -115,12 +115,12 @@ struct ra_state {
 struct ra_value {
     u32 next;       /* node of the next use; 0: none */
     u32 state_last; /* last node whose state includes it */
+    u32 fused;      /* a comparison that users make themselves: the first of them */
     u16 spill;      /* number + 1 of its spill */
     u16 slot;       /* slot + 1 that it was last put into */
     u8 reg;
     u8 hint;        /* register that is the home of a slot that it is put into */
     bool needed;    /* has a user that wants it in a register */
-    u32 fused;      /* a comparison that users make themselves: the first of them */
     bool cross;     /* used in another block */
 };
 

@@ -162,8 +162,25 @@ bool x64_imm_fits(const struct ir_region *r, irv v, bool wide);
 
 void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool needed,
                    irv block_first, struct ra_con *con);
-/* Is there an emitter for this node at this level, or does C run it? */
-bool x64_has_emitter(const void *cpu, const struct ir_region *r, const struct ir_node *n);
+/* Is there an emitter for this node at this level, or does C run it? As struct host has it, and where it is asked for each
+ * node, most of which are plain integer operations and accesses. */
+bool x64_has(const void *cpu, const struct ir_region *r, const struct ir_node *n);
+
+static inline bool x64_is_plain(const struct ir_node *n)
+{
+    return n->op < IR_FADD && !(ir_effects[n->op] & IR_E_FP);
+}
+
+static inline bool x64_has_plain(const struct ir_node *n)
+{
+    bool half = n->op == IR_MULHU || n->op == IR_MULHS;
+    return n->op != IR_BITREV && (n->op != IR_CRC32 || n->aux & 16) && (!half || n->type != IR_I32);
+}
+
+static inline bool x64_has_emitter(const void *cpu, const struct ir_region *r, const struct ir_node *n)
+{
+    return x64_is_plain(n) ? x64_has_plain(n) : x64_has(cpu, r, n);
+}
 
 bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n);
 
