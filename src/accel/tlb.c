@@ -153,7 +153,7 @@ static void fill(struct vcpu *cpu, unsigned mode, u64 addr, const struct mmu_pag
     w->entry[mode][i] = (struct ir_tlb_entry){
         .read = readable ? page : nowhere(i),
         .write = writable ? page : nowhere(i),
-        .host = (u64)(uintptr_t)p->host,
+        .add = (u64)(uintptr_t)p->host - page,
         .global = p->global,
     };
 }
@@ -169,7 +169,7 @@ static bool find_host(struct vcpu *cpu, unsigned mode, unsigned bytes, bool writ
         return false;
     if (!p.device)
         fill(cpu, mode, x->addr, &p);
-    x->host = (u64)(uintptr_t)(p.host + (x->addr & (PAGE - 1)));
+    x->add = (u64)(uintptr_t)p.host - (x->addr & ~(PAGE - 1));
     return true;
 }
 
@@ -185,7 +185,7 @@ static bool do_access(struct vcpu *cpu, unsigned mode, unsigned bytes)
         return m->store(m->opaque, x->addr, &x->value, bytes);
     if (found)
         return true;
-    x->host = (u64)(uintptr_t)&x->copy;
+    x->add = (u64)(uintptr_t)&x->copy - x->addr;
     return m->load(m->opaque, x->addr, &x->copy, bytes);
 }
 
@@ -194,7 +194,7 @@ void tlb_access(struct ir_env *env)
     struct vcpu *cpu = env->cpu;
     struct ir_mmu *x = &env->mmu;
     engine_count(cpu, EVENT_ACCESS);
-    if (!do_access(cpu, x->what / IR_MMU_MODE, x->what & 0xff))
+    if (!do_access(cpu, x->what / IR_MMU_MODE, x->what & IR_MMU_BYTES))
         jit_leave(env);
     else
         x->failed = false;

@@ -960,5 +960,6 @@ const struct host host_x86_64 = {
     .context_abandon = x64_context_abandon,
     .context_pass = x64_context_pass,
     .call_context = x64_call_context,
+    .access = x64_access,
     .context_reset_stack = x64_context_reset_stack,
 };
