@@ -48,7 +48,7 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_CALL_POLL, IR_CALL_FIND, IR_
 /* ---- code of machines, whose addresses are translated ---- */
 
 #define IR_PAGE_BITS 12
-#define IR_TLB_BITS  10
+#define IR_TLB_BITS  11
 #define IR_TLB_MODES 4
 
 /* A page that compiled code may access by itself. A tag is the page's address, or one that belongs into another entry:
