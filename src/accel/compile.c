@@ -354,7 +354,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     return r;
 }
 
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at)
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at, bool apart)
 {
     struct compiler *c = &en->compiler;
     unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
@@ -364,6 +364,7 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc,
         u32 len = compiler_lift(c, cpu, pc, at, max_insns, &lowering);
         if (!len)
             return NULL;
+        c->ir.apart = apart;
         compiler_verify(c, en);
         if (!compiler_allocate(c, en))
             continue;

@@ -188,6 +188,15 @@ static bool find_host(struct vcpu *cpu, unsigned mode, unsigned bytes, bool writ
     return true;
 }
 
+/* Code makes them itself if they are in one page of memory that it finds from now on. */
+static bool find_group(struct vcpu *cpu, unsigned mode, unsigned bytes)
+{
+    const struct ir_mmu *x = &cpu->env->mmu;
+    struct mmu_page p;
+    return mmu_page(engine_cpu(cpu)->mmu, mode, x->addr, IR_ACCESS_READ, &p) && !p.device &&
+           find_host(cpu, mode, bytes, x->what & IR_MMU_WRITE);
+}
+
 static bool do_access(struct vcpu *cpu, unsigned mode, unsigned bytes)
 {
     struct ir_mmu *x = &cpu->env->mmu;
@@ -208,11 +217,14 @@ void tlb_access(struct ir_env *env)
 {
     struct vcpu *cpu = env->cpu;
     struct ir_mmu *x = &env->mmu;
+    const unsigned mode = x->what / IR_MMU_MODE, bytes = x->what & IR_MMU_BYTES;
+    const bool group = x->what & IR_MMU_GROUP;
     engine_count(cpu, EVENT_ACCESS);
-    if (!do_access(cpu, x->what / IR_MMU_MODE, x->what & IR_MMU_BYTES))
+    x->failed = !(group ? find_group : do_access)(cpu, mode, bytes);
+    if (x->failed)
         jit_leave(env);
-    else
-        x->failed = false;
+    if (x->failed && group)
+        env->exit = IR_EXIT_APART;
     if (x->what & IR_MMU_ORDERED)
         atomic_thread_fence(memory_order_seq_cst);
 }

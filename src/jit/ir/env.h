@@ -20,6 +20,7 @@ enum ir_exit {
     IR_EXIT_REQUEST, /* `request` was seen at a poll */
     IR_EXIT_RAISE,   /* a `raise` node: exit_code and exit_arg say what */
     IR_EXIT_FAULT,   /* a memory access of the guest failed: exit_addr, exit_code (enum ir_access) */
+    IR_EXIT_APART,   /* the accesses from the pc slot on, one by one: they are not in one page of memory */
 };
 
 /* exit_code of the raise that `chkalign` makes; guests use the same number in enum isa_raise. */
@@ -71,9 +72,10 @@ struct ir_mmu {
     v128 copy;  /* for what has no host address of its own */
 };
 
-/* ir_mmu.what: bytes + mode * IR_MMU_MODE and bits. LOCKED: an atomic access, which reads and writes. */
+/* ir_mmu.what: bytes + mode * IR_MMU_MODE and bits. LOCKED: an atomic access, which reads and writes. GROUP: several
+ * accesses of the code itself, which wants to know where. */
 enum ir_mmu_what { IR_MMU_BYTES = 0x1ff, IR_MMU_WRITE = 0x200, IR_MMU_LOCKED = 0x400, IR_MMU_ORDERED = 0x800,
-                   IR_MMU_MODE = 0x2000 };
+                   IR_MMU_GROUP = 0x1000, IR_MMU_MODE = 0x2000 };
 
 /* An exclusive reservation: {address, size, value}. size 0 = none. */
 struct ir_exclusive {

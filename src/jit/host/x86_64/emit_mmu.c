@@ -5,6 +5,14 @@
 #define INDEX_SHIFT (IR_PAGE_BITS - 5) /* an entry has 32 bytes */
 #define INDEX_MASK  (((1 << IR_TLB_BITS) - 1) << 5)
 
+/* The description of an access: ir_mmu.what; the registers of the address without the tag, the entry and what is stored; is
+ * that in ir_mmu.value? It is the operand of an instruction without effect. */
+#define SITE_WHAT   0x7fff
+#define SITE_STORED 0x8000
+#define SITE_ADDR   16
+#define SITE_ENTRY  20
+#define SITE_VALUE  24
+
 static bool writes(const struct ir_node *n)
 {
     return n->op != IR_LD && n->op != IR_LL;
@@ -102,24 +110,41 @@ static bool gather(const struct x64_gen *g, const struct ra_ins *i, struct x64_g
     return group->last != group->first;
 }
 
-/* One look-up finds the whole span in one page. If it does not, the same instructions are run as they are without a
- * group. A page that may be written may be read. */
+static u64 insn_of(const struct x64_gen *g, const struct ra_ins *i)
+{
+    return g->r->map[g->ra->state[i->state - 1].map].pc;
+}
+
+/* If the span is not in one page of memory hot code makes the same accesses one by one, in a copy of the instructions; other
+ * code leaves, as such a copy is seldom needed, and begins the guest's instruction again: there is no access of it before. */
+static struct x64_cold *add_cold(struct x64_gen *g, const struct x64_group *group)
+{
+    struct x64_cold *c = x64_cold_add(g, g->r->by_state ? X64_COLD_COPY : X64_COLD_GROUP);
+    c->ins = group->first;
+    c->last = group->last;
+    c->block_first = g->block_first;
+    return c;
+}
+
+/* One look-up finds the whole span in one page. A page that may be written may be read. */
 void x64_group_begin(struct x64_gen *g, const struct ra_ins *i)
 {
     struct x64_group group;
     bool write;
     if (g->one_by_one || g->group.first || i->kind != RA_OP || !may_share(x64_node(g, i)) ||
-        !gather(g, i, &group, &write))
+        (!g->r->by_state && insn_of(g, i) == g->accessed) || !gather(g, i, &group, &write))
         return;
+    const struct ir_node *n = x64_node(g, i);
+    const s32 span = group.high - group.low;
     unsigned entry = i->tmp[g->ra->use[i->v].con.ntmp[0] - 1];
     load_ea(g, X64_NEAR, x64_at(i->src[0], group.low));
-    u8 *miss = look_up(g, x64_node(g, i), write, X64_NEAR, entry, group.high - group.low);
+    u8 *miss = look_up(g, n, write, X64_NEAR, entry, span);
     load_add(g, X64_NEAR, entry);
-    struct x64_cold *c = x64_cold_add(g, X64_COLD_GROUP);
+    struct x64_cold *c = add_cold(g, &group);
     x64_cold_from(c, miss);
-    c->ins = i;
-    c->last = group.last;
-    c->block_first = g->block_first;
+    c->back = g->a.p;
+    c->site = (u32)span | mode_of(g, n) * IR_MMU_MODE | IR_MMU_GROUP | (write ? IR_MMU_WRITE : 0) |
+              entry << SITE_ENTRY | X64_NEAR << SITE_ADDR;
     group.cold = g->ncold - 1;
     g->group = group;
 }
@@ -128,7 +153,8 @@ void x64_group_end(struct x64_gen *g, const struct ra_ins *i)
 {
     if (g->group.last != i)
         return;
-    g->cold[g->group.cold].back = g->a.p;
+    if (g->r->by_state)
+        g->cold[g->group.cold].back = g->a.p;
     g->group = (struct x64_group){0};
 }
 
@@ -162,6 +188,7 @@ struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x6
     unsigned ntmp = g->ra->use[i->v].con.ntmp[0];
     unsigned addr = i->tmp[ntmp - 2], entry = i->tmp[ntmp - 1];
     *cold = NULL;
+    g->accessed = insn_of(g, i);
     if (in_group(g, n))
         return (struct x64_mem){ea.base, X64_NEAR, 0, ea.disp};
     load_ea(g, addr, ea);
@@ -176,14 +203,6 @@ struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x6
 }
 
 /* ---- what is left to C ---- */
-
-/* The description of an access: ir_mmu.what; the registers of the address without the tag, the entry and what is stored; is
- * that in ir_mmu.value? It is the operand of an instruction without effect. */
-#define SITE_WHAT   0x7fff
-#define SITE_STORED 0x8000
-#define SITE_ADDR   16
-#define SITE_ENTRY  20
-#define SITE_VALUE  24
 
 static u32 what_of(const struct x64_gen *g, const struct ir_node *n)
 {
@@ -208,19 +227,16 @@ static u32 describe_value(struct x64_gen *g, const struct ra_ins *i)
     return SITE_STORED;
 }
 
-void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c)
+/* C leaves from here if it cannot do what the site says. */
+static void call_site(struct x64_gen *g, const struct x64_cold *c, u32 site)
 {
-    const struct ra_ins *i = c->ins;
-    const struct ir_node *n = x64_node(g, i);
     struct x64_asm *a = &g->a;
-    unsigned ntmp = g->ra->use[i->v].con.ntmp[0];
-    u32 site = what_of(g, n) | describe_value(g, i) | (u32)i->tmp[ntmp - 2] << SITE_ADDR |
-               (u32)i->tmp[ntmp - 1] << SITE_ENTRY;
-    x64_call_thunk(g, X64_T_MMU);
     struct host_buf *b = g->buf;
-    u32 back = x64_offset(g, a->p); /* C leaves from here if the access faults */
-    VEC_PUSH(b->fault, b->nfaults, b->fault_cap) = (struct host_fault){
-        .start = back, .end = back + 1, .state = i->state - 1, .what = HOST_LEAVE_MMU, .write = writes(n)};
+    x64_call_thunk(g, X64_T_MMU);
+    u32 back = x64_offset(g, a->p);
+    VEC_PUSH(b->fault, b->nfaults, b->fault_cap) =
+        (struct host_fault){.start = back, .end = back + 1, .state = c->ins->state - 1, .what = HOST_LEAVE_MMU,
+                            .write = site & IR_MMU_WRITE};
     x64_byte(a, 0xa9); /* test eax, site */
     x64_u32(a, site);
     u8 *jump = x64_jmp(a, false);
@@ -228,11 +244,24 @@ void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c)
         x64_patch(jump, c->back);
 }
 
+void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c)
+{
+    const struct ra_ins *i = c->ins;
+    unsigned ntmp = g->ra->use[i->v].con.ntmp[0];
+    u32 site = what_of(g, x64_node(g, i)) | describe_value(g, i);
+    call_site(g, c, site | (u32)i->tmp[ntmp - 2] << SITE_ADDR | (u32)i->tmp[ntmp - 1] << SITE_ENTRY);
+}
+
+void x64_group_cold(struct x64_gen *g, const struct x64_cold *c)
+{
+    call_site(g, c, c->site);
+}
+
 /* What is stored goes to ir_mmu.value unless it is there. */
 static void take_value(struct ir_env *env, u32 site, const u64 *gpr)
 {
     unsigned value = site >> SITE_VALUE & 31;
-    if (!(site & IR_MMU_WRITE) || site & (IR_MMU_LOCKED | SITE_STORED))
+    if (!(site & IR_MMU_WRITE) || site & (IR_MMU_LOCKED | IR_MMU_GROUP | SITE_STORED))
         return;
     env->mmu.value = value < RA_VEC ? (v128){.d = {gpr[value]}} : env->save[value - RA_VEC];
 }
@@ -242,11 +271,11 @@ void x64_access(struct ir_env *env)
     u64 *gpr = x64_saved_gprs(env);
     u32 site;
     __builtin_memcpy(&site, (const u8 *)(uintptr_t)env->tmp[X64_SAVED_BACK] + 1, sizeof(site));
-    u64 *entry = &gpr[site >> SITE_ENTRY & 15];
+    u64 *entry = &gpr[site >> SITE_ENTRY & 15], *addr = &gpr[site >> SITE_ADDR & 15];
     const struct ir_tlb_entry *t = (const void *)(uintptr_t)*entry;
-    env->mmu.addr = gpr[site >> SITE_ADDR & 15] ^ (site & IR_MMU_WRITE ? t->write : t->read);
+    env->mmu.addr = *addr ^ (site & IR_MMU_WRITE ? t->write : t->read);
     env->mmu.what = site & SITE_WHAT;
     take_value(env, site, gpr);
     env->mmu.access(env);
-    *entry = env->mmu.add;
+    *(site & IR_MMU_GROUP ? addr : entry) = env->mmu.add;
 }

@@ -422,6 +422,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         x64_mmu_cold(g, c);
         return;
     case X64_COLD_GROUP:
+        x64_group_cold(g, c);
+        return;
+    case X64_COLD_COPY:
         emit_one_by_one(g, c);
         break;
     case X64_COLD_TRAP:
@@ -798,7 +801,7 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
     return i;
 }
 
-/* A group that is not in one page: the same code again, with a look-up for each access. */
+/* A group of hot code that is not in one page: the same code again, with a look-up for each access. */
 static void emit_one_by_one(struct x64_gen *g, const struct x64_cold *c)
 {
     u32 edges = 0;
@@ -848,7 +851,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
               .level = (enum x64_level)cpu->level},
         .cpu = cpu, .ra = ra, .r = ra->r, .buf = buf, .rx_minus_rw = buf->rx - buf->rw,
         .block_at = xcalloc(ra->r->nblocks, sizeof(u8 *)),
-        .block_first = ra->r->block[0].first,
+        .block_first = ra->r->block[0].first, .one_by_one = ra->r->apart, .accessed = ~0ull,
     };
     u32 edges = 0;
     buf->nlinks = buf->nfaults = buf->nfp_sites = buf->nmarks = 0;

@@ -64,7 +64,7 @@ struct x64_literal {
 
 /* Code that is moved out of line: emitted after the region's own. */
 enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
+                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_COPY, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -77,9 +77,10 @@ struct x64_cold {
     u8 what;
     unsigned slot;
     u8 dst;
-    const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE, X64_COLD_GROUP: the first instruction */
-    const struct ra_ins *last; /* X64_COLD_GROUP */
-    irv block_first;           /* X64_COLD_GROUP: struct x64_gen's */
+    const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE, X64_COLD_GROUP and _COPY: the first instruction */
+    const struct ra_ins *last; /* X64_COLD_COPY */
+    irv block_first;           /* X64_COLD_COPY: struct x64_gen's */
+    u32 site;                  /* X64_COLD_GROUP: what C is told */
 };
 
 /* Machines: accesses of one block to addresses near each other, which share a look-up. */
@@ -87,13 +88,14 @@ struct x64_group {
     const struct ra_ins *first, *last; /* NULL: none at the moment */
     irv base;
     s32 low, high; /* all are in [base + low, base + high), and X64_NEAR is where the host has base + low */
-    u32 cold;      /* where they are made one by one */
+    u32 cold;      /* hot code: where they are made one by one */
 };
 
 struct x64_gen {
     struct x64_asm a;
     struct x64_group group;
     bool one_by_one; /* no groups: one is being taken apart */
+    u64 accessed;    /* the guest instruction of the last access */
     const struct host_cpu *cpu;
     const struct ra *ra;
     const struct ir_region *r;
@@ -175,6 +177,7 @@ void x64_emit_mem(struct x64_gen *g, const struct ra_ins *i);
  * *cold: stores from x64_mmu_stored() on, when C has done them. */
 struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x64_mem ea, struct x64_cold **cold);
 void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c);
+void x64_group_cold(struct x64_gen *g, const struct x64_cold *c);
 /* struct host's. */
 void x64_access(struct ir_env *env);
 /* Before and after each allocated instruction: neighbouring accesses from here on become a group; the last of one has
