@@ -558,7 +558,7 @@ static void print_counted(struct engine *en, FILE *to)
 static void print_events(struct engine *en, FILE *to)
 {
     static const char *const names[EVENTS] = {
-        "entries into code", "look-ups of code", "accesses in C", "groups of accesses taken apart", "page walks",
+        "entries into code", "look-ups of code", "accesses in C", "groups taken apart", "page walks",
         "context switches", "TLB flushes", "look-ups emptied", "exits to C",
     };
     u64 events[EVENTS];
