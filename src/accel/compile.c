@@ -23,10 +23,7 @@ void compiler_free(struct compiler *c)
 {
     ir_region_free(&c->ir);
     ra_free(&c->ra);
-    free(c->buf.link);
-    free(c->buf.fault);
-    free(c->buf.fp_site);
-    free(c->buf.mark);
+    host_buf_free(&c->buf);
     free(c->range);
     if (c->disas)
         host_disas_close(c->disas);
@@ -364,7 +361,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     if (en->turn || en->opts.lockstep_ms)
         r->sum = lockstep_sum(en, r->range, r->nranges);
     mutate(en, ENGINE_CODE, r);
-    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc, c->ir.by_state);
+    perf_region(&en->perf, en->cache.rx + r->off, c->buf.rw, r->size, r->pc, c->ir.by_state);
     return r;
 }
 

@@ -190,7 +190,7 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
             cache_link(&en->cache, link, r);
     }
     const u8 *entry = enter_and_unlock(en, ec, r);
-    const u8 *body = entry && ec->watched ? entry + r->body : entry;
+    const u8 *body = entry && ec->watched ? region_body(&en->cache, r) : entry;
     if (entry && en->opts.kind == ENGINE_JIT) { /* in lockstep all exits leave */
         remember_entry(en, env, pc, entry);
         ec->no_jumps = false;
@@ -246,7 +246,7 @@ void jit_run_region(struct vcpu *cpu, const struct jit_region *r)
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     safepoint(en, ec);
-    const u8 *entry = region_entry(&en->cache, r) + r->body;
+    const u8 *entry = region_body(&en->cache, r);
     atomic_store(&ec->seen, en->cache.epoch);
     atomic_store(&ec->in_code, true);
     pthread_mutex_unlock(&en->lock);

@@ -1,6 +1,6 @@
 /* The memory that IR code runs over: what every engine (interp, JIT) and every helper of a guest
  * finds at one base address. The guest's slots come last, at a place that lets compiled code reach
- * the first 256 bytes of them with a one-byte displacement. */
+ * 256 bytes of them with a one-byte displacement. */
 #ifndef LYRE_JIT_IR_ENV_H
 #define LYRE_JIT_IR_ENV_H
 
@@ -150,8 +150,9 @@ static inline struct ir_jump *ir_jumps_new(void)
     return jumps;
 }
 
-/* Compiled code's base register points here. */
-#define IR_ENV_BIAS 128
+/* Compiled code's base register points here. What a guest has in front are its first registers, which are pinned and so
+ * seldom in memory: behind them a byte reaches as far as the flags. */
+#define IR_ENV_BIAS 160
 
 static inline void *env_slot(struct ir_env *env, u32 offset)
 {

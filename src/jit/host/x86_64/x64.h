@@ -58,13 +58,20 @@ struct x64_fix {
 
 struct x64_literal {
     u8 *rel32;
-    unsigned after; /* bytes of the instruction behind the displacement */
+    u8 after; /* bytes of the instruction behind the displacement */
+    u8 size;  /* 8 or 16 */
     v128 value;
 };
 
+/* A constant within an instruction. */
+struct x64_wide {
+    u64 value;
+    const u8 *at;
+};
+
 /* Code that is moved out of line: emitted after the region's own. */
-enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_COPY, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
+enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_CALL_MISS,
+                     X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_COPY, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -105,10 +112,12 @@ struct x64_gen {
     u32 nfixes, fix_cap;
     struct x64_literal *literal;
     u32 nliterals, literal_cap;
+    struct x64_wide wide[4]; /* the last ones */
+    unsigned nwide;
     struct x64_cold *cold;
     u32 ncold, cold_cap;
     u8 **block_at;
-    u32 block_cap;
+    u32 block_at_cap;
     irv block_first; /* of the block being emitted */
     bool flags_live; /* a comparison was made whose jump is still to come */
     u8 *skip[2];    /* jumps over the side exit at hand; NULL: none */
@@ -164,8 +173,25 @@ bool x64_imm_fits(const struct ir_region *r, irv v, bool wide);
 
 void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool needed,
                    irv block_first, struct ra_con *con);
-/* Is there an emitter for this node at this level, or does C run it? */
-bool x64_has_emitter(const void *cpu, const struct ir_region *r, const struct ir_node *n);
+/* Is there an emitter for this node at this level, or does C run it? As struct host has it, and where it is asked for each
+ * node, most of which are plain integer operations and accesses. */
+bool x64_has(const void *cpu, const struct ir_region *r, const struct ir_node *n);
+
+static inline bool x64_is_plain(const struct ir_node *n)
+{
+    return n->op < IR_FADD && !(ir_effects[n->op] & IR_E_FP);
+}
+
+static inline bool x64_has_plain(const struct ir_node *n)
+{
+    bool half = n->op == IR_MULHU || n->op == IR_MULHS;
+    return n->op != IR_BITREV && (n->op != IR_CRC32 || n->aux & 16) && (!half || n->type != IR_I32);
+}
+
+static inline bool x64_has_emitter(const void *cpu, const struct ir_region *r, const struct ir_node *n)
+{
+    return x64_is_plain(n) ? x64_has_plain(n) : x64_has(cpu, r, n);
+}
 
 bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n);
 
