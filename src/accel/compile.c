@@ -153,9 +153,23 @@ static bool guarded(struct lift *l, u64 pc)
     return from->en->opts.guarded(from->en->opts.opaque, pc);
 }
 
+/* What goes on where another range ends, or overlaps it, makes that longer. */
+static bool lengthen(struct jit_range *r, u64 start, u32 len)
+{
+    u64 end = MAX(r->start + r->len, start + len);
+    if (start < r->start || start > r->start + r->len)
+        return false;
+    r->len = (u32)(end - r->start);
+    return true;
+}
+
 static void depends_on(struct compiler *c, u64 start, u32 len)
 {
     u64 moved = c->at.page ? c->at.phys - c->ir.pc : 0;
+    for (u32 i = 0; i < c->nranges; i++) {
+        if (lengthen(&c->range[i], start + moved, len))
+            return;
+    }
     VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start + moved, len};
 }
 
@@ -364,7 +378,7 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     return r;
 }
 
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at)
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at, bool apart)
 {
     struct compiler *c = &en->compiler;
     unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
@@ -374,6 +388,7 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc,
         u32 len = compiler_lift(c, cpu, pc, at, max_insns, &lowering);
         if (!len)
             return NULL;
+        c->ir.apart = apart;
         compiler_verify(c, en);
         if (!compiler_allocate(c, en))
             continue;

@@ -222,7 +222,8 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     if (!en->opts.memory)
         env->jumps = ir_jumps_new();
     ec->no_jumps = true;
-    env->c_call[IR_CALL_MMU] = tlb_access;
+    env->c_call[IR_CALL_MMU] = en->host->access;
+    env->mmu.access = tlb_access;
     env->c_call[IR_CALL_POLL] = jit_leave;
     env->c_call[IR_CALL_FIND] = jit_find;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
@@ -561,7 +562,7 @@ static void print_counted(struct engine *en, FILE *to)
 static void print_events(struct engine *en, FILE *to)
 {
     static const char *const names[EVENTS] = {
-        "entries into code", "look-ups of code", "accesses in C", "page walks",
+        "entries into code", "look-ups of code", "accesses in C", "groups taken apart", "page walks",
         "context switches", "TLB flushes", "look-ups emptied", "exits to C",
     };
     u64 events[EVENTS];

@@ -78,6 +78,7 @@ enum engine_event {
     EVENT_ENTRY,  /* translated code was entered */
     EVENT_LOOKUP, /* code was looked for in the cache, or made */
     EVENT_ACCESS, /* an access was left to C */
+    EVENT_APART,  /* accesses that share a look-up were made one by one */
     EVENT_WALK,   /* the guest's tables were walked */
     EVENT_SWITCH, /* the guest changed its context */
     EVENT_FLUSH,  /* the guest flushed translations of addresses, or another CPU asked for it */
@@ -225,8 +226,8 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at);
+/* A region for pc, its accesses apart or not; NULL when its code cannot be read. Called with the lock held. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at, bool apart);
 /* Where the code at pc is, for the vCPU as it is now. False: it cannot be fetched. *global: in all contexts. */
 bool engine_find_code(struct vcpu *cpu, u64 pc, struct code_at *at, bool *global);
 

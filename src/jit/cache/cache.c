@@ -162,12 +162,17 @@ static void add_page(struct jit_cache *c, struct jit_region *r, u64 page)
     *head = ref;
 }
 
-/* The pages that n ranges may touch, at most. */
+/* The pages that n ranges touch, at most: neighbours often touch the same. */
 static u32 count_pages(const struct jit_range *range, u32 n)
 {
+    u64 last = ~0ull;
     u32 pages = 0;
-    for (u32 i = 0; i < n; i++)
-        pages += 2 + (range[i].len >> 12);
+    for (u32 i = 0; i < n; i++) {
+        u64 first = range[i].start >> 12;
+        u64 end = (range[i].start + MAX(range[i].len, 1u) - 1) >> 12;
+        pages += (u32)(end - first) + (first != last);
+        last = end;
+    }
     return pages;
 }
 
@@ -316,7 +321,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     const struct ir_region *ir = ra->r;
     struct jit_region *r = make_region(&c->segment[c->current].records, buf, nranges, count_pages(range, nranges));
     r->pc = ir->pc;
-    r->key = ir->key;
+    r->key = ir->key | (ir->apart ? JIT_KEY_APART : 0);
     r->phys = phys;
     r->insns = ir->insns;
     r->off = (u32)(buf->rx - c->rx);

@@ -55,6 +55,9 @@ struct jit_page_ref {
     struct jit_page_ref *next, **prev;
 };
 
+/* In the key of regions whose accesses are apart (struct ir_region); no guest has it in its keys. */
+#define JIT_KEY_APART (1u << 31)
+
 struct jit_region {
     u64 pc;
     u32 key;

@@ -119,8 +119,11 @@ struct host {
     void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
     void (*context_pass)(void *ucontext);
     void (*context_reset_stack)(void *ucontext, u64 sp);
-    /* In env->c_call[IR_CALL_MMU] and [IR_CALL_POLL]: a context of the code that called, and its pc. Lives in `room`. */
+    /* In env->mmu.access and env->c_call[IR_CALL_POLL]: a context of the code that called, and its pc. Lives in `room`. */
     const void *(*call_context)(const struct ir_env *env, struct host_context *room);
+    /* For env->c_call[IR_CALL_MMU]: describe the access that the calling code has to leave to C in env->mmu, call
+     * env->mmu.access, and let the code know. */
+    void (*access)(struct ir_env *env);
     /* The word at the bottom of a prediction stack. */
     const u8 *(*return_base)(const struct host_cpu *cpu);
 };

@@ -489,6 +489,9 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         x64_mmu_cold(g, c);
         return;
     case X64_COLD_GROUP:
+        x64_group_cold(g, c);
+        return;
+    case X64_COLD_COPY:
         emit_one_by_one(g, c);
         break;
     case X64_COLD_TRAP:
@@ -856,7 +859,7 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
     return i;
 }
 
-/* A group that is not in one page: the same code again, with a look-up for each access. */
+/* A group of hot code that is not in one page: the same code again, with a look-up for each access. */
 static void emit_one_by_one(struct x64_gen *g, const struct x64_cold *c)
 {
     u32 edges = 0;
@@ -924,7 +927,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         .a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
               .level = (enum x64_level)cpu->level},
         .cpu = cpu, .ra = ra, .r = ra->r, .buf = buf, .rx_minus_rw = buf->rx - buf->rw,
-        .block_first = ra->r->block[0].first,
+        .block_first = ra->r->block[0].first, .one_by_one = ra->r->apart, .accessed = ~0ull,
     };
     u32 edges = 0;
     take_lists(&g, buf);
@@ -1056,5 +1059,6 @@ const struct host host_x86_64 = {
     .context_abandon = x64_context_abandon,
     .context_pass = x64_context_pass,
     .call_context = x64_call_context,
+    .access = x64_access,
     .context_reset_stack = x64_context_reset_stack,
 };
