@@ -133,7 +133,7 @@ static bool make_all(struct machine *m, struct err *e)
     if (!m->graph)
         m->graph = block_graph_new(BLOCK_AIO_THREADS, e);
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
-    m->clock = m->loop ? vclock_new(m->opts->qtest, e) : NULL;
+    m->clock = m->loop ? vclock_new(m->opts->qtest && m->opts->without_cpus, e) : NULL;
     if (!m->clock || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
         !make_chardevs(m, e) ||
         !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
@@ -227,7 +227,8 @@ static bool load(struct machine *m, struct err *e)
 {
     const struct machine_opts *o = m->opts;
     bool direct = o->kernel && !m->rom; /* firmware starts kernels itself */
-    if (!o->kernel && !o->loader_count && !m->rom)
+    bool looked_at = o->stopped || o->qtest; /* who does that may put something there */
+    if (!o->kernel && !o->loader_count && !m->rom && !looked_at)
         return err_set(e, EINVAL, "which kernel? say -kernel FILE, or -bios FILE for firmware");
     struct fw_boot b = {.kernel = o->kernel, .initrd = o->initrd, .dtb = o->dtb, .append = o->append,
                         .ram = o->board->ram_at, .ram_size = o->ram};

@@ -17,6 +17,7 @@ enum { MACHINE_SERIALS = 4 };
 struct machine_drive {
     char *id, *file, *format; /* file: NULL if the options name one; format: NULL: found out */
     struct json *options;     /* as node_open() takes them; NULL: none */
+    struct json *more;        /* members of these beside `file` and `format`; NULL: none */
     u32 flags;                /* enum open_flags */
 };
 
@@ -77,7 +78,8 @@ struct machine_opts {
     size_t global_count;
     struct engine_opts engine; /* memory is filled in */
     bool without_cpus;         /* none runs: for tests, or to look at the machine */
-    const char *qtest;         /* id of a chardev: the tests' protocol is spoken there, and steps the clock */
+    const char *qtest;         /* id of a chardev: the tests' protocol is spoken there, and, if no CPU runs, steps the clock */
+    const char *qtest_log;     /* a file that gets what is spoken; NULL: none */
     bool no_reboot;            /* a reset is the end */
     bool no_shutdown;          /* when the guest has switched itself off it stands still, and is there to be looked at */
     bool stopped;              /* it waits for machine_cont() before it begins */

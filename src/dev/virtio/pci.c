@@ -74,7 +74,7 @@ static void pci_interrupt(struct dev *d, u32 reason, unsigned queue)
     if (pci_msix_on(&p->card)) {
         pci_msix_send(&p->card, reason == VIRTIO_INT_QUEUE ? p->vector[queue] : p->config_vector);
     } else {
-        p->isr |= reason;
+        p->isr |= reason | VIRTIO_INT_QUEUE; /* the peer's sets both: drivers that know the first bit alone wake up */
         pci_set_interrupt(&p->card, true);
     }
     dev_unlock(d);
