@@ -65,6 +65,8 @@ static bool load_image(struct fw_boot *b, struct mem_space *m, const u8 *image, 
 /* A program that says nothing of itself lies where kernels did before they could say. */
 static bool load_raw(struct fw_boot *b, struct mem_space *m, const u8 *data, size_t len, struct place *p, struct err *e)
 {
+    if (!len)
+        return err_set(e, EINVAL, "'%s' is empty", b->kernel);
     if (len >= 2 && !memcmp(data, "MZ", 2))
         return err_set(e, EINVAL, "'%s' is no kernel for arm64: neither Image nor ELF", b->kernel);
     b->entry = p->start = b->ram + OLD_OFFSET;

@@ -33,6 +33,11 @@ static void dev_request(void *opaque, enum dev_request r)
     machine_request(opaque, r == DEV_REQUEST_OFF ? MACHINE_OFF : MACHINE_GUEST_RESET);
 }
 
+static void dev_gone(void *opaque, struct dev *d)
+{
+    machine_device_gone(opaque, d);
+}
+
 static void dev_tell(void *opaque, const char *event, struct json *data)
 {
     machine_tell(opaque, event, data);
@@ -115,7 +120,7 @@ static bool make_board(struct machine *m, struct err *e)
 static void fill_env(struct machine *m)
 {
     m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop,
-                              .cpus = m->opts->cpus, .ram = m->opts->ram, .request = dev_request, .tell = dev_tell,
+                              .cpus = m->opts->cpus, .ram = m->opts->ram, .request = dev_request, .gone = dev_gone, .tell = dev_tell,
                               .epoch = m->opts->epoch, .globals = m->opts->globals,
                               .global_count = m->opts->global_count, .opaque = m};
 }
@@ -185,15 +190,15 @@ bool machine_free(struct machine *m, struct err *e)
     machine_free_cpus(m);
     qtest_free(m->qtest);
     bool good = machine_free_drives(m, e);
-    machine_free_netdevs(m);
     for (struct dev *d = m->setup.devs, *next; d; d = next) {
         next = d->next;
         dev_free(d);
     }
+    machine_free_devices(m);
+    machine_free_netdevs(m);
     for (size_t i = 0; m->chardevs && i < m->opts->chardev_count; i++)
         char_free(m->chardevs[i]);
     free(m->chardevs);
-    free(m->devices);
     mem_space_free(m->memory);
     mem_tree_free(m->root);
     fw_tree_free(m->setup.tree);
@@ -374,6 +379,8 @@ static bool serve(struct machine *m, struct err *e)
             stop_as(m, MACHINE_SHUTDOWN);
         return true;
     }
+    if (r & MACHINE_UNPLUG)
+        machine_sweep(m);
     if (r & MACHINE_POWER_KEY) {
         press_power_key(m);
         machine_tell(m, "POWERDOWN", NULL);
@@ -424,11 +431,6 @@ struct dev *machine_dev(struct machine *m, const char *name)
 struct dev *machine_devs(struct machine *m)
 {
     return m->setup.devs;
-}
-
-struct dev *machine_device(struct machine *m, size_t i)
-{
-    return m->devices[i];
 }
 
 struct node *machine_drive(struct machine *m, size_t i)
