@@ -4,6 +4,7 @@
 import fcntl
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, LYRE, ImageTest
+from images import AIO_MODES, LYRE, USUAL_AIO, ImageTest
 
 
 class Raw(ImageTest):
@@ -69,6 +70,22 @@ class Raw(ImageTest):
                             done = run(*command, status=None)
                             self.assertEqual((done.status, (text or "") in done.err), (1 if text else 0, True), done.err)
         self.assertEqual((self.dir / "a").stat().st_size, 1 << 20)
+
+    def test_help(self):
+        """Each command has a page, and takes the options that it names; what is wrong is said once, with a way on."""
+        commands = re.findall(r"^  (\w+) ", self._run(LYRE, ("img", "--help"), USUAL_AIO).out, re.M)
+        self.assertGreater(len(commands), 15)
+        for command in commands:
+            page = self._run(LYRE, ("img", command, "--help"), USUAL_AIO)
+            options = re.findall(r"(?<![\w.=-])(--[a-z][\w-]+|-[A-Za-z])(?![\w-])", page.out)
+            self.assertTrue(page.status == 0 and options, page.out)
+            for option in options:
+                self.assertNotIn("unrecognized option", self._run(LYRE, ("img", command, option, "x"), USUAL_AIO).err, (command, option))
+        for words, text in ((("info", "nothere"), "lyre img: Could not open 'nothere': No such file or directory\n"),
+                            (("create", "--frob"), "lyre img: unrecognized option '--frob'\nTry 'lyre img create --help' for more information\n"),
+                            (("create", "-o", "clustersize=4k", "x", "1G"),
+                             "lyre img: x: Invalid parameter 'clustersize'\nOptions of the format: -f qcow2 -o help\n")):
+            self.assertEqual(self._run(LYRE, ("img", *words), USUAL_AIO).err, text)
 
     def test_data_file_is_the_image(self):
         """It is not written to twice."""
