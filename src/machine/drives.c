@@ -19,7 +19,7 @@ bool machine_make_drives(struct machine *m, struct err *e)
         if (options)
             json_free(json_take(options, "auto-read-only"));
         if (!used[i]) {
-            m->drives[i] = node_open(m->graph, d->file, d->format, options ? options : d->more, d->flags, e);
+            m->drives[i] = node_open(m->graph, d->file, d->format, options ? options : d->more, d->flags | OPEN_ALONE, e);
             good = m->drives[i];
             if (good)
                 m->drives[i] = node_root(m->drives[i]); /* so that jobs can change what is below */
