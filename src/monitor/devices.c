@@ -103,7 +103,7 @@ struct json *qmp_do_set_link(struct monitor *m, const struct json *args, struct 
     dev = card ? machine_on_card(card) : NULL;
     bool link = dev && dev->class->subject && !strcmp(dev->class->subject, "link");
     if (link)
-        dev->class->order(dev, json_get(args, "up")->boolean);
+        dev->class->order(dev, json_get(args, "up")->boolean ? DEV_LINK_UP : DEV_LINK_DOWN);
     if (link || has_netdev(m, name))
         return json_object();
     err_set(e, ENODEV, "Device '%s' not found", name);

@@ -83,6 +83,7 @@ static bool help(struct hmp_call *h, struct err *e);
 static bool info(struct hmp_call *h, struct err *e);
 
 const struct hmp_command hmp_commands[] = {
+    {"announce_self", "[interfaces] [id]", "trigger GARP/RARP announcements", hmp_announce_self, true},
     {"balloon", "target", "request VM to change its memory allocation (in MB)", hmp_balloon},
     {"block_job_cancel", "[-f] device", "stop an active background block operation (-f: at once, if it is only ready)", hmp_job},
     {"block_job_complete", "device", "stop an active background block operation", hmp_job},

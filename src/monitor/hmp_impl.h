@@ -52,6 +52,7 @@ bool hmp_balloon(struct hmp_call *h, struct err *e);
 bool hmp_block_resize(struct hmp_call *h, struct err *e);
 bool hmp_device_add(struct hmp_call *h, struct err *e);
 bool hmp_device_del(struct hmp_call *h, struct err *e);
+bool hmp_announce_self(struct hmp_call *h, struct err *e);
 bool hmp_set_link(struct hmp_call *h, struct err *e);
 bool hmp_info_balloon(struct hmp_call *h, struct err *e);
 bool hmp_info_blockstats(struct hmp_call *h, struct err *e);
