@@ -113,6 +113,7 @@ struct dev_class {
     const char *bus;
     void *(*bus_side)(struct dev *d);
     const char *slot_for;
+    const char *slot_name; /* what users call these slots, before their numbers; NULL: by the device's name */
     bool (*plug)(struct dev *slot, struct dev *what, struct err *e);
     /* Slots whose devices come and go while the machine runs; NULL: this one is none. On the loop's thread: a device that has
      * just been plugged in shows itself; the guest is asked to give one up, and env->gone() is called when it has; it is taken

@@ -113,6 +113,8 @@ const struct hmp_command hmp_commands[] = {
     {"logfile", "filename", "output logs to 'filename'", logfile},
     {"memsave", "addr size file", "save to disk virtual memory dump starting at 'addr' of size 'size'", hmp_memsave},
     {"pmemsave", "addr size file", "save to disk physical memory dump starting at 'addr' of size 'size'", hmp_pmemsave},
+    {"netdev_add", "[user|tap|socket|stream|dgram|hubport],id=str[,prop=value][,...]", "add host network device", hmp_netdev_add},
+    {"netdev_del", "id", "remove host network device", hmp_netdev_del},
     {"print|p", "/fmt expr", "print expression value (use $reg for CPU register access)", hmp_print},
     {"quit|q", "", "quit the emulator", quit, true},
     {"set_link", "name on|off", "change the link status of a network adapter", hmp_set_link},

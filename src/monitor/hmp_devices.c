@@ -39,6 +39,21 @@ static struct json *with_string(const char *key, const char *value)
     return j;
 }
 
+/* "WORD,name=value,..." as on the command line: the first word is the value of `first`. */
+static struct json *with_options(const char *text, const char *first)
+{
+    char *copy = xstrdup(text), *save = NULL, *word = strtok_r(copy, ",", &save);
+    struct json *args = with_string(first, word ? word : "");
+    while ((word = strtok_r(NULL, ",", &save))) {
+        char *value = strchr(word, '=');
+        if (value)
+            *value++ = 0;
+        json_set_string(args, word, value ? value : "on");
+    }
+    free(copy);
+    return args;
+}
+
 /* ---- commands ---- */
 
 bool hmp_balloon(struct hmp_call *h, struct err *e)
@@ -81,16 +96,17 @@ bool hmp_block_resize(struct hmp_call *h, struct err *e)
 
 bool hmp_device_add(struct hmp_call *h, struct err *e)
 {
-    char *copy = xstrdup(h->args), *save = NULL, *word = strtok_r(copy, ",", &save);
-    struct json *args = with_string("driver", word ? word : "");
-    while ((word = strtok_r(NULL, ",", &save))) {
-        char *value = strchr(word, '=');
-        if (value)
-            *value++ = 0;
-        json_set_string(args, word, value ? value : "on");
-    }
-    free(copy);
-    return hmp_order(h, "device_add", args, e);
+    return hmp_order(h, "device_add", with_options(h->args, "driver"), e);
+}
+
+bool hmp_netdev_add(struct hmp_call *h, struct err *e)
+{
+    return hmp_order(h, "netdev_add", with_options(h->args, "type"), e);
+}
+
+bool hmp_netdev_del(struct hmp_call *h, struct err *e)
+{
+    return hmp_order(h, "netdev_del", with_string("id", h->args), e);
 }
 
 bool hmp_device_del(struct hmp_call *h, struct err *e)

@@ -53,6 +53,8 @@ bool hmp_block_resize(struct hmp_call *h, struct err *e);
 bool hmp_device_add(struct hmp_call *h, struct err *e);
 bool hmp_device_del(struct hmp_call *h, struct err *e);
 bool hmp_announce_self(struct hmp_call *h, struct err *e);
+bool hmp_netdev_add(struct hmp_call *h, struct err *e);
+bool hmp_netdev_del(struct hmp_call *h, struct err *e);
 bool hmp_set_link(struct hmp_call *h, struct err *e);
 bool hmp_info_balloon(struct hmp_call *h, struct err *e);
 bool hmp_info_blockstats(struct hmp_call *h, struct err *e);
