@@ -12,7 +12,7 @@
 static const struct youth {
     u32 runs;
     unsigned bits;
-} program = {16000, 14}, machine = {400000, 17};
+} program = {16000, 14}, machine = {800000, 17};
 
 static const struct youth *youth(const struct engine *en)
 {

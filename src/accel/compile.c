@@ -23,10 +23,7 @@ void compiler_free(struct compiler *c)
 {
     ir_region_free(&c->ir);
     ra_free(&c->ra);
-    free(c->buf.link);
-    free(c->buf.fault);
-    free(c->buf.fp_site);
-    free(c->buf.mark);
+    host_buf_free(&c->buf);
     free(c->range);
     if (c->disas)
         host_disas_close(c->disas);
@@ -156,9 +153,23 @@ static bool guarded(struct lift *l, u64 pc)
     return from->en->opts.guarded(from->en->opts.opaque, pc);
 }
 
+/* What goes on where another range ends, or overlaps it, makes that longer. */
+static bool lengthen(struct jit_range *r, u64 start, u32 len)
+{
+    u64 end = MAX(r->start + r->len, start + len);
+    if (start < r->start || start > r->start + r->len)
+        return false;
+    r->len = (u32)(end - r->start);
+    return true;
+}
+
 static void depends_on(struct compiler *c, u64 start, u32 len)
 {
     u64 moved = c->at.page ? c->at.phys - c->ir.pc : 0;
+    for (u32 i = 0; i < c->nranges; i++) {
+        if (lengthen(&c->range[i], start + moved, len))
+            return;
+    }
     VEC_PUSH(c->range, c->nranges, c->range_cap) = (struct jit_range){start + moved, len};
 }
 
@@ -211,8 +222,8 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
                      .max_insns = max_insns, .peek = peek, .follow = from->follow,
                      .joins = from->joins, .need = from->need, .callee = from->callee, .go_on = go_on,
                      .inlines = from->inlines, .copy_back = from->copy_back,
-                     .copy_caller = from->copy_caller, .opaque = from, .tagged = &en->tagged,
-                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
+                     .copy_caller = from->copy_caller, .opaque = from, .tagged = from->locked ? &en->tagged : NULL,
+                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = from->locked ? &en->invalid : NULL};
     c->builder.pc = pc;
     c->builder.copy = from->copy;
     ir_block_start(&c->builder);
@@ -244,30 +255,54 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at)
     return cpu->isa->call_before(&l, back);
 }
 
-static u32 lift_without(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
-                        const struct ir_lowering *lowering, u32 passes)
+static u32 lift(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns, const struct ir_lowering *lowering,
+                u32 passes)
 {
-    struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu};
-    if (at)
-        from.at = *at;
-    compiler_start(c, &from, pc, lowering);
+    compiler_start(c, from, pc, lowering);
     c->ir.without |= passes;
-    u32 len = compiler_block(c, &from, pc, max_insns);
+    u32 len = compiler_block(c, from, pc, max_insns);
     if (len)
         log_ir(LOG_IR, "IR", &c->ir);
     return len;
 }
 
+static struct lifting lifting_for(struct vcpu *cpu, bool locked)
+{
+    return (struct lifting){.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu, .locked = locked};
+}
+
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                   const struct ir_lowering *lowering)
 {
-    return lift_without(c, cpu, pc, at, max_insns, lowering, 0);
+    struct lifting from = lifting_for(cpu, true);
+    if (at)
+        from.at = *at;
+    return lift(c, &from, pc, max_insns, lowering, 0);
+}
+
+/* The lock is wanted only where some instructions are known to need other code. */
+static u32 lift_unlocked(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns, u32 passes)
+{
+    struct engine *en = cpu->engine;
+    bool lock = atomic_load(&en->tagged.count) || atomic_load(&en->invalid.count);
+    struct lifting from = lifting_for(cpu, lock);
+    if (lock)
+        pthread_mutex_lock(&en->lock);
+    u32 len = lift(c, &from, pc, max_insns, NULL, passes);
+    if (lock)
+        pthread_mutex_unlock(&en->lock);
+    return len;
+}
+
+u32 compiler_lift_unlocked(struct compiler *c, struct vcpu *cpu, u64 pc)
+{
+    return lift_unlocked(c, cpu, pc, cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS, 0);
 }
 
 u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc)
 {
     u32 passes = 1u << IR_PASS_FOLD | 1u << IR_PASS_SHARE | 1u << IR_PASS_FLAGS | 1u << IR_PASS_SIDES;
-    return lift_without(c, cpu, pc, NULL, BLOCK_INSNS, NULL, passes);
+    return lift_unlocked(c, cpu, pc, BLOCK_INSNS, passes);
 }
 
 static NORETURN void broken(const char *what, const struct err *e, const struct ir_region *r)
@@ -350,11 +385,11 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     if (en->turn || en->opts.lockstep_ms)
         r->sum = lockstep_sum(en, r->range, r->nranges);
     mutate(en, ENGINE_CODE, r);
-    perf_region(&en->perf, region_entry(&en->cache, r), c->buf.rw, r->size, r->pc, c->ir.by_state);
+    perf_region(&en->perf, en->cache.rx + r->off, c->buf.rw, r->size, r->pc, c->ir.by_state);
     return r;
 }
 
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at)
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at, bool apart)
 {
     struct compiler *c = &en->compiler;
     unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
@@ -364,6 +399,7 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc,
         u32 len = compiler_lift(c, cpu, pc, at, max_insns, &lowering);
         if (!len)
             return NULL;
+        c->ir.apart = apart;
         compiler_verify(c, en);
         if (!compiler_allocate(c, en))
             continue;

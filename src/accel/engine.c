@@ -57,7 +57,8 @@ static void drop_sites(struct lift_sites *sites, u64 start, u64 len)
         if (sites->pc[i] - start >= len)
             sites->pc[kept++] = sites->pc[i];
     }
-    sites->count = kept;
+    if (kept != sites->count)
+        sites->count = kept;
 }
 
 void engine_invalidate(struct engine *en, u64 start, u64 len)
@@ -221,7 +222,8 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     if (!en->opts.memory)
         env->jumps = ir_jumps_new();
     ec->no_jumps = true;
-    env->c_call[IR_CALL_MMU] = tlb_access;
+    env->c_call[IR_CALL_MMU] = en->host->access;
+    env->mmu.access = tlb_access;
     env->c_call[IR_CALL_POLL] = jit_leave;
     env->c_call[IR_CALL_FIND] = jit_find;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
@@ -371,7 +373,10 @@ static bool met_tag(struct vcpu *cpu)
     pthread_mutex_lock(&en->lock);
     bool added = add_site(en, &en->tagged, pc);
     pthread_mutex_unlock(&en->lock);
-    return added;
+    /* another thread may have met it while this one ran the code from before */
+    bool again = added || engine_cpu(cpu)->tag_at != pc;
+    engine_cpu(cpu)->tag_at = pc;
+    return again;
 }
 
 static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)
@@ -557,7 +562,7 @@ static void print_counted(struct engine *en, FILE *to)
 static void print_events(struct engine *en, FILE *to)
 {
     static const char *const names[EVENTS] = {
-        "entries into code", "look-ups of code", "accesses in C", "page walks",
+        "entries into code", "look-ups of code", "accesses in C", "groups taken apart", "page walks",
         "context switches", "TLB flushes", "look-ups emptied", "exits to C",
     };
     u64 events[EVENTS];

@@ -17,7 +17,7 @@ enum engine_stage { ENGINE_IR, ENGINE_ALLOCATION, ENGINE_CODE };
 
 #define ENGINE_HOT_AFTER 4000 /* a good value for hot_after */
 #define ENGINE_COLD_RUNS 6    /* and for cold_runs, at most 255 */
-#define ENGINE_COLD_RUNS_MACHINE 3
+#define ENGINE_COLD_RUNS_MACHINE 6
 
 struct engine_opts {
     enum engine_kind kind;

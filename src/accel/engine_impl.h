@@ -59,6 +59,7 @@ struct lifting {
     u32 key;
     u64 pc;            /* of the region */
     struct code_at at; /* of that: the region is made of one page */
+    bool locked;       /* the engine's lock is held */
     struct vcpu *cpu;  /* machines, without `at`: whose translations of addresses hold */
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
@@ -77,6 +78,7 @@ enum engine_event {
     EVENT_ENTRY,  /* translated code was entered */
     EVENT_LOOKUP, /* code was looked for in the cache, or made */
     EVENT_ACCESS, /* an access was left to C */
+    EVENT_APART,  /* accesses that share a look-up were made one by one */
     EVENT_WALK,   /* the guest's tables were walked */
     EVENT_SWITCH, /* the guest changed its context */
     EVENT_FLUSH,  /* the guest flushed translations of addresses, or another CPU asked for it */
@@ -101,6 +103,7 @@ struct engine_cpu {
         u64 pc;
         u32 count;
     } fp_traps[64]; /* by guest instruction, direct-mapped */
+    u64 tag_at;             /* instruction that last met a tagged address */
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct mmu *mmu;        /* machines: translations, for C */
@@ -204,11 +207,14 @@ void compiler_init(struct compiler *c);
 void compiler_free(struct compiler *c);
 
 /* Lift the block at pc into c->ir, at most max_insns of it. Returns the bytes of guest code that it covers; 0 when
- * none could be read. at: NULL where the vCPU is to find it. lowering: the host that it is for, NULL: none. */
+ * none could be read. at: NULL where the vCPU is to find it. lowering: the host that it is for, NULL: none. The engine is locked. */
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                   const struct ir_lowering *lowering);
 
-/* The same for one run in the interpreter, as quickly as possible. */
+/* The same for the interpreter, without the lock. */
+u32 compiler_lift_unlocked(struct compiler *c, struct vcpu *cpu, u64 pc);
+
+/* And for one run there, as quickly as possible. */
 u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc);
 
 /* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of
@@ -223,8 +229,8 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc; NULL when its code cannot be read. Called with the lock held. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at);
+/* A region for pc, its accesses apart or not; NULL when its code cannot be read. Called with the lock held. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at, bool apart);
 /* Where the code at pc is, for the vCPU as it is now. False: it cannot be fetched. *global: in all contexts. */
 bool engine_find_code(struct vcpu *cpu, u64 pc, struct code_at *at, bool *global);
 

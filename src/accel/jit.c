@@ -139,6 +139,32 @@ void jit_find(struct ir_env *env)
     jumps_note(cpu, pc, global);
 }
 
+/* The region's entry, or NULL, with in_code set. Called with the lock held; lets it go. */
+static const u8 *enter_and_unlock(struct engine *en, struct engine_cpu *ec, const struct jit_region *r)
+{
+    safepoint(en, ec);
+    const u8 *entry = r ? region_entry(&en->cache, r) : NULL;
+    atomic_store(&ec->seen, en->cache.epoch);
+    atomic_store(&ec->in_code, entry != NULL);
+    pthread_mutex_unlock(&en->lock);
+    return entry;
+}
+
+/* The same as find_entry() for code whose accesses are apart, this time. */
+static const u8 *find_apart(struct engine *en, struct engine_cpu *ec, u64 pc)
+{
+    struct code_at at;
+    bool global;
+    if (!engine_find_code(ec->vcpu, pc, &at, &global))
+        return NULL;
+    engine_count(ec->vcpu, EVENT_APART);
+    lock_when_allowed(en, ec);
+    struct jit_region *r = cache_find(&en->cache, pc, ec->vcpu->env->key | JIT_KEY_APART, at.phys);
+    if (!r)
+        r = engine_translate(en, ec->vcpu, pc, &at, true);
+    return enter_and_unlock(en, ec, r);
+}
+
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
  * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
@@ -156,19 +182,15 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     u64 epoch = atomic_load(&ec->seen);
     struct jit_region *r = cache_find(&en->cache, pc, env->key, at.phys);
     if (!r)
-        r = engine_translate(en, ec->vcpu, pc, &at);
+        r = engine_translate(en, ec->vcpu, pc, &at, false);
     if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1)) {
         struct jit_region *from = cache_at(&en->cache, stub);
         struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
         if (link)
             cache_link(&en->cache, link, r);
     }
-    safepoint(en, ec);
-    const u8 *entry = r ? region_entry(&en->cache, r) : NULL;
-    const u8 *body = entry && ec->watched ? entry + r->body : entry;
-    atomic_store(&ec->seen, en->cache.epoch);
-    atomic_store(&ec->in_code, entry != NULL);
-    pthread_mutex_unlock(&en->lock);
+    const u8 *entry = enter_and_unlock(en, ec, r);
+    const u8 *body = entry && ec->watched ? region_body(&en->cache, r) : entry;
     if (entry && en->opts.kind == ENGINE_JIT) { /* in lockstep all exits leave */
         remember_entry(en, env, pc, entry);
         ec->no_jumps = false;
@@ -224,7 +246,7 @@ void jit_run_region(struct vcpu *cpu, const struct jit_region *r)
     struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     safepoint(en, ec);
-    const u8 *entry = region_entry(&en->cache, r) + r->body;
+    const u8 *entry = region_body(&en->cache, r);
     atomic_store(&ec->seen, en->cache.epoch);
     atomic_store(&ec->in_code, true);
     pthread_mutex_unlock(&en->lock);
@@ -237,19 +259,21 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
     struct engine_cpu *ec = engine_cpu(cpu);
     struct ir_env *env = cpu->env;
     const u8 *stub = NULL;
+    bool apart = false;
     for (;;) {
         u64 pc = vcpu_pc(cpu);
         if (log_on(LOG_EXEC))
             log_print(LOG_EXEC, "exec: %016" PRIx64 "\n", pc);
-        const u8 *entry = stub || ec->watched ? NULL : quick_entry(en, ec, pc);
+        const u8 *entry = stub || apart || ec->watched ? NULL : quick_entry(en, ec, pc);
         if (!entry && cold_takes(cpu, pc)) {
             stub = NULL;
+            apart = false;
             if (cold_run(cpu, exit))
                 continue;
             return;
         }
         if (!entry)
-            entry = find_entry(en, ec, pc, stub);
+            entry = apart ? find_apart(en, ec, pc) : find_entry(en, ec, pc, stub);
         if (!entry) {
             engine_fetch_fault(cpu, exit);
             return;
@@ -258,6 +282,7 @@ void jit_run(struct vcpu *cpu, struct vcpu_exit *exit)
         const u8 *left = en->host->enter(&en->host_cpu, env, entry);
         settle_pc(cpu, left);
         stub = env->exit == HOST_EXIT_LINK ? left : NULL;
+        apart = env->exit == IR_EXIT_APART;
         atomic_store(&ec->in_code, false);
         if (env->exit == HOST_EXIT_HOT)
             hot_entry(cpu);

@@ -393,8 +393,7 @@ void lockstep_prepare(struct vcpu *cpu)
 static bool step(struct vcpu *cpu)
 {
     struct compiler *c = engine_cpu(cpu)->own;
-    unsigned max_insns = cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS;
-    if (!compiler_lift(c, cpu, vcpu_pc(cpu), NULL, max_insns, NULL))
+    if (!compiler_lift_unlocked(c, cpu, vcpu_pc(cpu)))
         return false;
     lockstep_predict(cpu, c, 0);
     if (!jit_step(cpu))

@@ -9,15 +9,16 @@
 
 #define PAGE_BITS 12
 #define PAGE      (1ull << PAGE_BITS)
-#define ENTRIES   1024
-#define NOWHERE   1 /* no page starts there */
+#define ENTRIES   8192
+#define MAX_LOOKS 1024 /* entries that the flush of a range looks at, at most */
+#define CONTEXTS  16
 
 /* A page of 4 KiB, by virtual address. */
 struct entry {
-    u64 virt;     /* or NOWHERE */
+    u64 virt;
     u64 phys;
     u8 *host;     /* NULL: accesses are calls */
-    u32 context;  /* that it is of, if not global */
+    u64 owner;    /* struct mmu's; 0: nobody */
     u8 rights;    /* 1 << enum ir_access */
     bool global, device;
     bool host_writable;
@@ -29,28 +30,63 @@ struct port {
     struct ir_mem mem;
 };
 
+/* Entries belong to owners, each of them a context, or all contexts, until it is flushed. */
 struct mmu {
     struct vcpu *cpu;
     struct isa_fault fault;
-    u32 context; /* that holds now */
+    u64 owners;        /* so many there were */
+    u64 global, local; /* those of entries that hold now */
+    struct {
+        u32 context;
+        u64 owner; /* 0: none */
+    } context[CONTEXTS]; /* those that are known; others begin anew */
+    unsigned next;       /* the place for another one */
     struct port port[ISA_MODES];
     struct entry entry[ISA_MODES][ENTRIES];
 };
 
-static bool is_in(const struct entry *t, const struct vcpu_flush *f)
+static void forget_contexts(struct mmu *m)
 {
-    return f->scope != VCPU_FLUSH_CONTEXT ? f->scope != VCPU_FLUSH_LOCAL || !t->global
-                                          : !t->global && t->context == f->context;
+    for (unsigned i = 0; i < CONTEXTS; i++)
+        m->context[i].owner = 0;
+}
+
+static void forget_context(struct mmu *m, u32 context)
+{
+    for (unsigned i = 0; i < CONTEXTS; i++) {
+        if (m->context[i].context == context)
+            m->context[i].owner = 0;
+    }
+}
+
+void mmu_switch_context(struct mmu *m)
+{
+    const u32 context = m->cpu->isa->system->context(m->cpu);
+    for (unsigned i = 0; i < CONTEXTS; i++) {
+        if (m->context[i].owner && m->context[i].context == context) {
+            m->local = m->context[i].owner;
+            return;
+        }
+    }
+    unsigned i = m->next++ % CONTEXTS;
+    m->context[i].context = context;
+    m->context[i].owner = m->local = ++m->owners;
 }
 
 static void forget(struct mmu *m, const struct vcpu_flush *f)
 {
-    for (unsigned mode = 0; mode < ISA_MODES; mode++) {
-        for (unsigned i = 0; i < ENTRIES; i++) {
-            if (is_in(&m->entry[mode][i], f))
-                m->entry[mode][i].virt = NOWHERE;
-        }
-    }
+    if (f->scope == VCPU_FLUSH_CONTEXT)
+        forget_context(m, f->context);
+    else
+        forget_contexts(m);
+    if (f->scope != VCPU_FLUSH_CONTEXT && f->scope != VCPU_FLUSH_LOCAL)
+        m->global = ++m->owners;
+    mmu_switch_context(m);
+}
+
+static bool holds(const struct mmu *m, const struct entry *t)
+{
+    return t->owner == m->local || t->owner == m->global;
 }
 
 static bool fail(struct mmu *m, u64 addr, enum isa_fault_kind kind)
@@ -74,7 +110,7 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
         .virt = virt,
         .phys = phys,
         .host = host && len >= PAGE ? host : NULL,
-        .context = m->context,
+        .owner = p.global ? m->global : m->local,
         .rights = p.rights,
         .global = p.global,
         .device = p.device,
@@ -87,7 +123,7 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
 static struct entry *find(struct mmu *m, unsigned mode, u64 addr, enum ir_access access)
 {
     struct entry *t = &m->entry[mode][addr >> PAGE_BITS & (ENTRIES - 1)];
-    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1 && (t->global || t->context == m->context))
+    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1 && holds(m, t))
         return t;
     return fill(m, t, mode, addr, access) ? t : NULL;
 }
@@ -234,7 +270,6 @@ struct mmu *mmu_new(struct vcpu *cpu)
         *p = (struct port){m, mode, {load, store, cas, p, &m->port[0].mem}};
     }
     forget(m, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL});
-    mmu_switch_context(m);
     return m;
 }
 
@@ -289,7 +324,7 @@ void mmu_flush(struct mmu *m, const struct vcpu_flush *f)
 {
     unsigned tag = m->cpu->isa->tag_bits;
     bool range = f->scope == VCPU_FLUSH_RANGE || f->scope == VCPU_FLUSH_RANGE_ALL;
-    if (!range || f->bytes > ENTRIES * PAGE) {
+    if (!range || f->bytes > MAX_LOOKS * PAGE) {
         forget(m, f);
         return;
     }
@@ -297,12 +332,7 @@ void mmu_flush(struct mmu *m, const struct vcpu_flush *f)
         for (unsigned mode = 0; mode < ISA_MODES; mode++) {
             struct entry *t = &m->entry[mode][at >> PAGE_BITS & (ENTRIES - 1)];
             if (!((t->virt ^ at) << tag))
-                t->virt = NOWHERE;
+                t->owner = 0;
         }
     }
-}
-
-void mmu_switch_context(struct mmu *m)
-{
-    m->context = m->cpu->isa->system->context(m->cpu);
 }

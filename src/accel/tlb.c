@@ -6,6 +6,7 @@
 
 #include "accel/engine_impl.h"
 #include "accel/mmu.h"
+#include "base/bits.h"
 #include "base/mem.h"
 
 #define PAGE    (1ull << IR_PAGE_BITS)
@@ -15,7 +16,7 @@
 /* The translations of one context: a table for each mode. Global ones are in those of several contexts. */
 struct way {
     unsigned context;
-    bool used[ISA_MODES]; /* there are entries */
+    u64 used[ISA_MODES][ENTRIES / 64]; /* a bit for each entry that there is */
     struct ir_tlb_entry entry[ISA_MODES][ENTRIES];
 };
 
@@ -45,21 +46,31 @@ static void forget_entry(struct ir_tlb_entry *t, unsigned index)
     t->read = t->write = nowhere(index);
 }
 
+/* The next entry of the mode that is used, from i on; or ENTRIES. */
+static unsigned next_used(const struct way *w, unsigned mode, unsigned i)
+{
+    for (; i < ENTRIES; i = ALIGN_DOWN(i, 64u) + 64) {
+        u64 bits = w->used[mode][i / 64] >> (i & 63);
+        if (bits)
+            return i + ctz64(bits);
+    }
+    return ENTRIES;
+}
+
 static void forget_mode(struct way *w, unsigned mode, bool global)
 {
-    for (unsigned i = 0; i < ENTRIES; i++) {
-        if (global || !w->entry[mode][i].global)
-            forget_entry(&w->entry[mode][i], i);
+    for (unsigned i = 0; (i = next_used(w, mode, i)) < ENTRIES; i++) {
+        if (!global && w->entry[mode][i].global)
+            continue;
+        forget_entry(&w->entry[mode][i], i);
+        w->used[mode][i / 64] &= ~(1ull << (i & 63));
     }
-    w->used[mode] &= !global;
 }
 
 static void forget_way(struct way *w, bool global)
 {
-    for (unsigned mode = 0; mode < ISA_MODES; mode++) {
-        if (w->used[mode])
-            forget_mode(w, mode, global);
-    }
+    for (unsigned mode = 0; mode < ISA_MODES; mode++)
+        forget_mode(w, mode, global);
 }
 
 static void forget_page(struct way *w, u64 addr, unsigned tag)
@@ -74,12 +85,19 @@ static void forget_page(struct way *w, u64 addr, unsigned tag)
 
 /* ---- contexts ---- */
 
+/* A tag of 0 is of the first entry's page and matches nothing elsewhere. */
 static struct way *make_way(void)
 {
     struct way *w = xcalloc(1, sizeof(*w));
     for (unsigned mode = 0; mode < ISA_MODES; mode++)
-        forget_mode(w, mode, true);
+        forget_entry(&w->entry[mode][0], 0);
     return w;
+}
+
+static void set_entry(struct way *w, unsigned mode, unsigned i, const struct ir_tlb_entry *t)
+{
+    w->entry[mode][i] = *t;
+    w->used[mode][i / 64] |= 1ull << (i & 63);
 }
 
 /* What is global holds in the next context, too. */
@@ -87,11 +105,9 @@ static void take_over(struct way *w, const struct way *from)
 {
     forget_way(w, true);
     for (unsigned mode = 0; mode < ISA_MODES; mode++) {
-        for (unsigned i = 0; from->used[mode] && i < ENTRIES; i++) {
-            if (!from->entry[mode][i].global)
-                continue;
-            w->entry[mode][i] = from->entry[mode][i];
-            w->used[mode] = true;
+        for (unsigned i = 0; (i = next_used(from, mode, i)) < ENTRIES; i++) {
+            if (from->entry[mode][i].global)
+                set_entry(w, mode, i, &from->entry[mode][i]);
         }
     }
 }
@@ -146,16 +162,15 @@ static void fill(struct vcpu *cpu, unsigned mode, u64 addr, const struct mmu_pag
 {
     const unsigned i = index_of(addr);
     const u64 page = addr & ~(PAGE - 1);
-    struct way *w = tlb_of(cpu)->now;
     bool readable = p->rights >> IR_ACCESS_READ & 1;
     bool writable = readable && p->rights >> IR_ACCESS_WRITE & 1 && p->writable;
-    w->used[mode] = true;
-    w->entry[mode][i] = (struct ir_tlb_entry){
+    const struct ir_tlb_entry entry = {
         .read = readable ? page : nowhere(i),
         .write = writable ? page : nowhere(i),
-        .host = (u64)(uintptr_t)p->host,
+        .add = (u64)(uintptr_t)p->host - page,
         .global = p->global,
     };
+    set_entry(tlb_of(cpu)->now, mode, i, &entry);
 }
 
 /* In one page of memory: compiled code may do it, this time, and the next if the guest takes it for memory, too. */
@@ -169,8 +184,17 @@ static bool find_host(struct vcpu *cpu, unsigned mode, unsigned bytes, bool writ
         return false;
     if (!p.device)
         fill(cpu, mode, x->addr, &p);
-    x->host = (u64)(uintptr_t)(p.host + (x->addr & (PAGE - 1)));
+    x->add = (u64)(uintptr_t)p.host - (x->addr & ~(PAGE - 1));
     return true;
+}
+
+/* Code makes them itself if they are in one page of memory that it finds from now on. */
+static bool find_group(struct vcpu *cpu, unsigned mode, unsigned bytes)
+{
+    const struct ir_mmu *x = &cpu->env->mmu;
+    struct mmu_page p;
+    return mmu_page(engine_cpu(cpu)->mmu, mode, x->addr, IR_ACCESS_READ, &p) && !p.device &&
+           find_host(cpu, mode, bytes, x->what & IR_MMU_WRITE);
 }
 
 static bool do_access(struct vcpu *cpu, unsigned mode, unsigned bytes)
@@ -185,7 +209,7 @@ static bool do_access(struct vcpu *cpu, unsigned mode, unsigned bytes)
         return m->store(m->opaque, x->addr, &x->value, bytes);
     if (found)
         return true;
-    x->host = (u64)(uintptr_t)&x->copy;
+    x->add = (u64)(uintptr_t)&x->copy - x->addr;
     return m->load(m->opaque, x->addr, &x->copy, bytes);
 }
 
@@ -193,11 +217,14 @@ void tlb_access(struct ir_env *env)
 {
     struct vcpu *cpu = env->cpu;
     struct ir_mmu *x = &env->mmu;
+    const unsigned mode = x->what / IR_MMU_MODE, bytes = x->what & IR_MMU_BYTES;
+    const bool group = x->what & IR_MMU_GROUP;
     engine_count(cpu, EVENT_ACCESS);
-    if (!do_access(cpu, x->what / IR_MMU_MODE, x->what & 0xff))
+    x->failed = !(group ? find_group : do_access)(cpu, mode, bytes);
+    if (x->failed)
         jit_leave(env);
-    else
-        x->failed = false;
+    if (x->failed && group)
+        env->exit = IR_EXIT_APART;
     if (x->what & IR_MMU_ORDERED)
         atomic_thread_fence(memory_order_seq_cst);
 }

@@ -11,7 +11,7 @@ struct tlb;
 struct tlb *tlb_new(struct vcpu *cpu);
 void tlb_free(struct tlb *t); /* NULL is allowed */
 
-/* env->c_call[IR_CALL_MMU]. */
+/* env->mmu.access. */
 void tlb_access(struct ir_env *env);
 
 void tlb_flush(struct vcpu *cpu, const struct vcpu_flush *f);

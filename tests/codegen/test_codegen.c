@@ -11,10 +11,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "check.h"
-#include "cpu/lift.h"
-#include "cpu/vcpu.h"
-#include "jit/cache/cache.h"
-#include "jit/opt/legalise.h"
+#include "first_tier.h"
 
 #define PC        0x400000
 #define MAX_BYTES 32
@@ -33,13 +30,7 @@ static struct {
     struct snippet s[MAX_LINES];
     unsigned count;
     char *head; /* the comments that the file begins with */
-    struct ir_region ir;
-    struct ir_builder b;
-    struct ra ra;
-    struct host_cpu cpu;
-    struct jit_cache cache;
-    struct host_buf buf;
-    struct vcpu vcpu;
+    struct first_tier tier;
     bool show;
 } t;
 
@@ -89,23 +80,16 @@ static bool read_pins(const char *path)
 static void compile(struct snippet *s, FILE *out)
 {
     struct err e;
-    const struct ir_lowering lowering = {host_x86_64.has, opt_legalise, &t.cpu};
-    const struct isa *isa = t.vcpu.isa;
-    ir_region_start(&t.ir, &isa->slots, PC);
-    t.ir.key = isa->key(&t.vcpu);
-    ir_build_start(&t.b, &t.ir);
-    t.b.lowering = &lowering;
-    ir_block_start(&t.b);
-    struct lift l = {.b = &t.b, .isa = isa, .model = t.vcpu.model, .key = t.ir.key,
-                     .start = PC, .code = s->code, .code_len = s->len, .max_insns = MAX_BYTES, .pc = PC, .peek = no_peek};
-    isa->lift(&l);
-    cache_room(&t.cache, &t.buf);
-    s->ok = ir_verify(&t.ir, isa->helpers, &e) && ra_local(&t.ra, &t.ir, &t.cpu.ra, isa->helpers) &&
-            host_x86_64.emit(&t.cpu, &t.ra, &t.buf);
+    struct first_tier *tier = &t.tier;
+    const struct isa *isa = tier->vcpu.isa;
+    first_tier_lift(tier, PC, s->code, s->len, MAX_BYTES, no_peek);
+    cache_room(&tier->cache, &tier->buf);
+    s->ok = ir_verify(&tier->ir, isa->helpers, &e) && ra_local(&tier->ra, &tier->ir, &tier->cpu.ra, isa->helpers) &&
+            host_x86_64.emit(&tier->cpu, &tier->ra, &tier->buf);
     if (!s->ok)
         return;
     s->start = (u32)ftell(out);
-    fwrite(t.buf.rw + t.buf.body, 1, t.buf.cold - t.buf.body, out);
+    fwrite(tier->buf.rw + tier->buf.body, 1, tier->buf.cold - tier->buf.body, out);
     s->end = (u32)ftell(out);
 }
 
@@ -149,7 +133,7 @@ static void format(const struct snippet *s, char *out, size_t size)
     for (unsigned at = 0, bytes; at < s->len; at += bytes) {
         char insn[128];
         u32 word = 0;
-        bytes = t.vcpu.isa->disas(s->code + at, s->len - at, PC + at, insn, sizeof(insn));
+        bytes = t.tier.vcpu.isa->disas(s->code + at, s->len - at, PC + at, insn, sizeof(insn));
         memcpy(&word, s->code + at, bytes);
         size_t n = strlen(text), w = strlen(words);
         snprintf(words + w, sizeof(words) - w, "%0*x ", (int)bytes * 2, word);
@@ -180,20 +164,6 @@ static void compare(const char *path, bool bless)
         fclose(f);
 }
 
-static bool start(const struct isa *isa, const char *level, struct err *e)
-{
-    size_t size = ALIGN_UP(sizeof(struct ir_env) + isa->slots.size, (size_t)64);
-    t.vcpu = (struct vcpu){.isa = isa, .env = aligned_alloc(64, size)};
-    memset(t.vcpu.env, 0, size);
-    ir_region_init(&t.ir);
-    ra_init(&t.ra);
-    t.cpu.slots = &isa->slots;
-    t.cpu.helpers = isa->helpers;
-    t.cpu.insn_align = isa->insn_align;
-    return isa->init(&t.vcpu, "max", e) && host_x86_64.detect(&t.cpu, level, 32, e) &&
-           cache_init(&t.cache, &host_x86_64, &t.cpu, 4 << 20, e);
-}
-
 struct test *test_list, **test_tail = &test_list;
 int test_failures;
 
@@ -206,7 +176,7 @@ int main(int argc, char **argv)
         printf("Bail out! no file of pins\n");
         return 1;
     }
-    if (system("objdump --version >/dev/null 2>&1") || !start(isa, argv[2], &e)) {
+    if (system("objdump --version >/dev/null 2>&1") || !first_tier_start(&t.tier, isa, argv[2], 4 << 20, &e)) {
         printf("1..0 # SKIP %s\n", e.text[0] ? e.text : "needs objdump");
         return 0;
     }
@@ -224,12 +194,7 @@ int main(int argc, char **argv)
     unlink(name);
     compare(argv[3], argc > 4 && !strcmp(argv[4], "--bless"));
     printf("%sok 1 %s\n1..1\n", test_failures ? "not " : "", isa->name);
-    cache_free(&t.cache);
-    ra_free(&t.ra);
-    ir_region_free(&t.ir);
-    free(t.buf.link);
-    free(t.buf.fault);
-    free(t.vcpu.env);
+    first_tier_stop(&t.tier);
     free(t.head);
     return test_failures != 0;
 }

@@ -196,9 +196,7 @@ void machine_free(struct machine *m)
     ra_free(&m->ra);
     cache_free(&m->cache);
     ir_interp_free(&m->interp);
-    free(m->buf.link);
-    free(m->buf.fault);
-    free(m->buf.fp_site);
+    host_buf_free(&m->buf);
     free(m->env->jumps);
     free(m->env);
     munmap(m->stack, 65536);

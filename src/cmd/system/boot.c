@@ -1068,6 +1068,7 @@ int cmd_boot(const char *isa, int argc, char **argv)
     for (int i = 1; i < argc && a == GO_ON; i++)
         a = parse_one(&b, argc, argv, &i);
     b.machine.engine.count_insns = log_on(LOG_STATS);
+    b.machine.engine.perf_map = getenv("LYRE_PERF_MAP") != NULL;
     if (a == GO_ON)
         a = complete(&b);
     int status = a == GO_ON ? run(&b) : a == DONE ? 0 : 1;

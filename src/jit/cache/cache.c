@@ -50,6 +50,7 @@ bool cache_init(struct jit_cache *c, const struct host *host, struct host_cpu *c
 {
     memset(c, 0, sizeof(*c));
     c->host = host;
+    c->cpu = cpu;
     c->thunk_size = 16384;
     c->segment_size = ALIGN_UP(MAX(size / JIT_SEGMENTS, (size_t)2 * JIT_MAX_CODE), 4096);
     c->size = c->thunk_size + JIT_SEGMENTS * c->segment_size;
@@ -124,8 +125,7 @@ static void unlink_link(struct jit_cache *c, struct jit_link *l)
     if (l->next)
         l->next->prev = l->prev;
     l->to = NULL;
-    c->host->patch(c->rw + from->off + l->at, c->rx + from->off + l->at,
-                   c->rx + from->off + l->stub);
+    c->host->patch(c->cpu, c->rw + from->off, c->rx + from->off, l->at, l->stub, NULL);
 }
 
 void cache_link(struct jit_cache *c, struct jit_link *l, struct jit_region *to)
@@ -139,8 +139,8 @@ void cache_link(struct jit_cache *c, struct jit_link *l, struct jit_region *to)
     if (l->next)
         l->next->prev = &l->next;
     to->incoming = l;
-    c->host->patch(c->rw + from->off + l->at, c->rx + from->off + l->at,
-                   c->rx + to->off + (l->polls ? 0 : to->body));
+    c->host->patch(c->cpu, c->rw + from->off, c->rx + from->off, l->at, l->stub,
+                   c->rx + to->off + (l->polls ? to->entry : to->body));
 }
 
 static bool knows_page(const struct jit_region *r, u64 page)
@@ -162,12 +162,17 @@ static void add_page(struct jit_cache *c, struct jit_region *r, u64 page)
     *head = ref;
 }
 
-/* The pages that n ranges may touch, at most. */
+/* The pages that n ranges touch, at most: neighbours often touch the same. */
 static u32 count_pages(const struct jit_range *range, u32 n)
 {
+    u64 last = ~0ull;
     u32 pages = 0;
-    for (u32 i = 0; i < n; i++)
-        pages += 2 + (range[i].len >> 12);
+    for (u32 i = 0; i < n; i++) {
+        u64 first = range[i].start >> 12;
+        u64 end = (range[i].start + MAX(range[i].len, 1u) - 1) >> 12;
+        pages += (u32)(end - first) + (first != last);
+        last = end;
+    }
     return pages;
 }
 
@@ -225,14 +230,14 @@ void cache_supersede(struct jit_cache *c, struct jit_region *old, struct jit_reg
 }
 
 /* A region with room for its lists, in one piece: those with larger alignment come first. */
-static struct jit_region *make_region(const struct host_buf *buf, u32 nranges, u32 npages)
+static struct jit_region *make_region(struct arena *to, const struct host_buf *buf, u32 nranges, u32 npages)
 {
     size_t links = sizeof(struct jit_region);
     size_t ranges = links + buf->nlinks * sizeof(struct jit_link);
     size_t pages = ranges + nranges * sizeof(struct jit_range);
     size_t faults = pages + npages * sizeof(struct jit_page_ref);
     size_t sites = faults + buf->nfaults * sizeof(struct jit_fault);
-    u8 *at = xcalloc(1, sites + buf->nfp_sites * sizeof(struct jit_fp_site));
+    u8 *at = arena_alloc(to, sites + buf->nfp_sites * sizeof(struct jit_fp_site));
     struct jit_region *r = (void *)at;
     r->link = (void *)(at + links);
     r->range = (void *)(at + ranges);
@@ -240,12 +245,6 @@ static struct jit_region *make_region(const struct host_buf *buf, u32 nranges, u
     r->fault = (void *)(at + faults);
     r->fp_site = (void *)(at + sites);
     return r;
-}
-
-static void free_region(struct jit_region *r)
-{
-    free(r->where);
-    free(r);
 }
 
 static void empty_segment(struct jit_cache *c, unsigned k)
@@ -262,8 +261,7 @@ static void empty_segment(struct jit_cache *c, unsigned k)
 
 static void free_segment(const struct jit_cache *c, struct jit_segment *seg)
 {
-    for (u32 i = 0; i < seg->count; i++)
-        free_region(seg->region[i]);
+    arena_reset(&seg->records);
     seg->count = 0;
     memset(seg->first, 0, c->segment_size / JIT_GRANULE * sizeof(*seg->first));
 }
@@ -271,7 +269,8 @@ static void free_segment(const struct jit_cache *c, struct jit_segment *seg)
 void cache_free(struct jit_cache *c)
 {
     for (unsigned k = 0; k < JIT_SEGMENTS; k++)
-        free_segment(c, &c->segment[k]);
+        arena_free(&c->segment[k].records);
+    free(c->bytes.data);
     free(c->segment[0].region);
     free(c->segment[0].first);
     free(c->hash);
@@ -320,13 +319,14 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
                              const struct jit_range *range, u32 nranges, u64 phys)
 {
     const struct ir_region *ir = ra->r;
-    struct jit_region *r = make_region(buf, nranges, count_pages(range, nranges));
+    struct jit_region *r = make_region(&c->segment[c->current].records, buf, nranges, count_pages(range, nranges));
     r->pc = ir->pc;
-    r->key = ir->key;
+    r->key = ir->key | (ir->apart ? JIT_KEY_APART : 0);
     r->phys = phys;
     r->insns = ir->insns;
     r->off = (u32)(buf->rx - c->rx);
     r->size = (u32)buf->used;
+    r->entry = buf->entry;
     r->body = buf->body;
     r->nlinks = buf->nlinks;
     r->nfaults = buf->nfaults;
@@ -339,7 +339,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     for (u32 i = 0; i < buf->nfp_sites; i++)
         r->fp_site[i] = (struct jit_fp_site){buf->fp_site[i].end,
                                              (s32)(buf->fp_site[i].pc - ir->pc)};
-    where_encode(ra, buf, r);
+    where_encode(c, ra, buf, r);
     struct jit_region **head = bucket(c, r->pc, r->key);
     r->hash_next = *head;
     r->hash_prev = head;

@@ -11,6 +11,7 @@
 #ifndef LYRE_JIT_CACHE_CACHE_H
 #define LYRE_JIT_CACHE_CACHE_H
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "jit/host/host.h"
 
@@ -54,6 +55,9 @@ struct jit_page_ref {
     struct jit_page_ref *next, **prev;
 };
 
+/* In the key of regions whose accesses are apart (struct ir_region); no guest has it in its keys. */
+#define JIT_KEY_APART (1u << 31)
+
 struct jit_region {
     u64 pc;
     u32 key;
@@ -63,7 +67,8 @@ struct jit_region {
     u32 insns;
     u32 sum;                 /* of the guest's bytes, for lockstep */
     u8 tier;                 /* 0: as met; 1: made for hot code */
-    u32 off, size, body;     /* in code memory; body: entry that does not poll */
+    u32 off, size;           /* in code memory */
+    u32 entry, body;         /* offsets from there: where control enters that polls, and that does not */
     u32 nlinks, nfaults, nfp_sites;
     struct jit_link *link;
     struct jit_fault *fault;
@@ -89,10 +94,18 @@ struct jit_segment {
     u32 *first; /* by granule: the region that its first byte is in, or the next */
     _Atomic u32 count;
     u64 epoch; /* when it was emptied */
+    struct arena records; /* the regions */
+};
+
+/* Lists of places in the making. */
+struct jit_bytes {
+    u8 *data;
+    u32 count, cap;
 };
 
 struct jit_cache {
     const struct host *host;
+    const struct host_cpu *cpu;
     void *fork_copy; /* between cache_fork_prepare() and its end: the child's memory */
     u8 *rw;
     const u8 *rx;
@@ -102,6 +115,7 @@ struct jit_cache {
     struct jit_segment segment[JIT_SEGMENTS];
     struct jit_region **hash; /* 1 << JIT_HASH_BITS lists */
     struct jit_page_ref *pages[1 << JIT_PAGE_BITS];
+    struct jit_bytes bytes;
     u64 epoch;   /* counts removals of code */
     u64 changes; /* counts what was said about changed guest code, and flushes */
     u64 stat_regions, stat_bytes, stat_evicted, stat_invalidated;
@@ -168,7 +182,12 @@ static inline bool cache_contains(const struct jit_cache *c, const u8 *p)
 
 static inline const u8 *region_entry(const struct jit_cache *c, const struct jit_region *r)
 {
-    return c->rx + r->off;
+    return c->rx + r->off + r->entry;
+}
+
+static inline const u8 *region_body(const struct jit_cache *c, const struct jit_region *r)
+{
+    return c->rx + r->off + r->body;
 }
 
 /* Where a slot that is not at home is, decoded from region->where one after the other. */

@@ -8,24 +8,30 @@
 #include "jit/ir/fl.h"
 
 #define END 0xff
+#define MOST_OF_ENTRY (2 + 4 + 1 + IR_RECIPE_ARGS * 9) /* bytes */
 
-struct bytes {
-    u8 *data;
-    u32 count, cap;
-};
-
-static void put(struct bytes *b, const void *data, u32 n)
+/* Room for a list is there (reserve()). */
+static void put(struct jit_bytes *b, const void *data, u32 n)
 {
-    for (u32 i = 0; i < n; i++)
-        VEC_PUSH(b->data, b->count, b->cap) = ((const u8 *)data)[i];
+    memcpy(b->data + b->count, data, n);
+    b->count += n;
 }
 
-static void put8(struct bytes *b, unsigned v)
+static void put8(struct jit_bytes *b, unsigned v)
 {
-    VEC_PUSH(b->data, b->count, b->cap) = (u8)v;
+    b->data[b->count++] = (u8)v;
 }
 
-static void put_place(struct bytes *b, const struct ir_region *r, struct ra_loc at)
+static void reserve(struct jit_bytes *b, const struct ra_state *st)
+{
+    u32 most = b->count + st->count * MOST_OF_ENTRY + 1;
+    if (most <= b->cap)
+        return;
+    b->cap = most * 2;
+    b->data = xrealloc(b->data, b->cap);
+}
+
+static void put_place(struct jit_bytes *b, const struct ir_region *r, struct ra_loc at)
 {
     put8(b, at.place);
     if (at.place == RA_IN_IMM)
@@ -34,8 +40,9 @@ static void put_place(struct bytes *b, const struct ir_region *r, struct ra_loc 
         put8(b, at.index);
 }
 
-static void put_list(struct bytes *b, const struct ra *ra, const struct ra_state *st)
+static void put_list(struct jit_bytes *b, const struct ra *ra, const struct ra_state *st)
 {
+    reserve(b, st);
     for (u32 i = 0; i < st->count; i++) {
         const struct ra_where *w = &ra->where[st->first + i];
         put8(b, w->slot);
@@ -54,16 +61,17 @@ static void put_list(struct bytes *b, const struct ra *ra, const struct ra_state
     put8(b, END);
 }
 
-void where_encode(const struct ra *ra, const struct host_buf *buf, struct jit_region *region)
+void where_encode(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf, struct jit_region *region)
 {
-    struct bytes b = {0};
+    struct jit_bytes *b = &c->bytes;
     u32 last = UINT32_MAX, at = 0;
+    b->count = 0;
     for (u32 i = 0; i < buf->nfaults; i++) {
         const struct host_fault *f = &buf->fault[i];
         const struct ra_state *st = &ra->state[f->state];
         if (f->state != last) {
-            at = b.count;
-            put_list(&b, ra, st);
+            at = b->count;
+            put_list(b, ra, st);
         }
         last = f->state;
         region->fault[i] = (struct jit_fault){
@@ -71,7 +79,7 @@ void where_encode(const struct ra *ra, const struct host_buf *buf, struct jit_re
             .write = f->write, .base = f->base, .index = f->index, .scale = f->scale,
             .disp = f->disp, .pc = (s32)(ra->r->map[st->map].pc - ra->r->pc), .where = at};
     }
-    region->where = b.data;
+    region->where = arena_copy(&c->segment[c->current].records, b->data, b->count);
 }
 
 static const u8 *get_place(const u8 *p, u8 *place, u16 *index, u64 *imm)

@@ -5,6 +5,6 @@
 #include "jit/cache/cache.h"
 
 /* Fill region->fault and region->where from an allocation and the places in its code. */
-void where_encode(const struct ra *ra, const struct host_buf *buf, struct jit_region *region);
+void where_encode(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf, struct jit_region *region);
 
 #endif

@@ -10,7 +10,7 @@
 /* A place in generated code that leads to a guest address and can be patched. */
 struct host_link {
     u32 at;     /* offset of the patchable displacement */
-    u32 stub;   /* offset of the code that it leads to while not linked */
+    u32 stub;   /* offset of the code that it leads to while not linked; or which it replaces */
     u64 pc;
     bool polls; /* must go to the target's polling entry: calls and backward jumps */
 };
@@ -49,7 +49,7 @@ struct host_buf {
     size_t used;     /* out */
     u32 heat;        /* 1 + the counter of env->heat that the polling entry counts down; 0: none */
     u32 counter;     /* of env->counted, for its instructions */
-    u32 body;        /* out: offset of the entry that does not poll; 0 is the one that does */
+    u32 entry, body; /* out: offsets of the entry that polls and of the one that does not */
     u32 cold;        /* out: offset of what lies behind the body: code out of line, constants */
     u32 data;        /* out: offset of the constants */
     struct host_link *link;
@@ -58,10 +58,15 @@ struct host_buf {
     u32 nfaults, fault_cap;
     struct host_fp_site *fp_site;
     u32 nfp_sites, fp_site_cap;
+    void *list[4];   /* the back end's own, which it keeps between regions */
+    u32 list_cap[4];
     bool want_marks; /* for people who read the code */
     struct host_mark *mark;
     u32 nmarks, mark_cap;
 };
+
+/* Free the lists; the code's memory is somebody else's. */
+void host_buf_free(struct host_buf *buf);
 
 struct host_context {
     alignas(16) u8 bytes[2048];
@@ -93,8 +98,9 @@ struct host {
     bool (*has)(const void *cpu, const struct ir_region *r, const struct ir_node *n);
     /* Generate a region. False when the buffer is too small. */
     bool (*emit)(const struct host_cpu *cpu, const struct ra *ra, struct host_buf *buf);
-    /* Point a link to host address `to`, or back to its stub. */
-    void (*patch)(u8 *rw_at, const u8 *rx_at, const u8 *to);
+    /* Point a link of the code at rw and rx, with a host_link's `at` and `stub`, to host address `to`; NULL: back to its
+     * stub. Threads may be running it. */
+    void (*patch)(const struct host_cpu *cpu, u8 *rw, const u8 *rx, u32 at, u32 stub, const u8 *to);
     /* Enter generated code with env as the base; returns when it leaves. What it left for the
      * caller is in env; the result is where it left for the HOST_EXIT_ kinds: for HOST_EXIT_LINK the link's stub. */
     const u8 *(*enter)(const struct host_cpu *cpu, struct ir_env *env, const u8 *at);
@@ -113,8 +119,11 @@ struct host {
     void (*context_abandon)(const struct host_cpu *cpu, void *ucontext);
     void (*context_pass)(void *ucontext);
     void (*context_reset_stack)(void *ucontext, u64 sp);
-    /* In env->c_call[IR_CALL_MMU] and [IR_CALL_POLL]: a context of the code that called, and its pc. Lives in `room`. */
+    /* In env->mmu.access and env->c_call[IR_CALL_POLL]: a context of the code that called, and its pc. Lives in `room`. */
     const void *(*call_context)(const struct ir_env *env, struct host_context *room);
+    /* For env->c_call[IR_CALL_MMU]: describe the access that the calling code has to leave to C in env->mmu, call
+     * env->mmu.access, and let the code know. */
+    void (*access)(struct ir_env *env);
     /* The word at the bottom of a prediction stack. */
     const u8 *(*return_base)(const struct host_cpu *cpu);
 };

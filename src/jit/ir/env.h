@@ -1,6 +1,6 @@
 /* The memory that IR code runs over: what every engine (interp, JIT) and every helper of a guest
  * finds at one base address. The guest's slots come last, at a place that lets compiled code reach
- * the first 256 bytes of them with a one-byte displacement. */
+ * 256 bytes of them with a one-byte displacement. */
 #ifndef LYRE_JIT_IR_ENV_H
 #define LYRE_JIT_IR_ENV_H
 
@@ -20,6 +20,7 @@ enum ir_exit {
     IR_EXIT_REQUEST, /* `request` was seen at a poll */
     IR_EXIT_RAISE,   /* a `raise` node: exit_code and exit_arg say what */
     IR_EXIT_FAULT,   /* a memory access of the guest failed: exit_addr, exit_code (enum ir_access) */
+    IR_EXIT_APART,   /* the accesses from the pc slot on, one by one: they are not in one page of memory */
 };
 
 /* exit_code of the raise that `chkalign` makes; guests use the same number in enum isa_raise. */
@@ -48,29 +49,33 @@ enum { IR_CALL_EVAL, IR_CALL_FLAGS, IR_CALL_MMU, IR_CALL_POLL, IR_CALL_FIND, IR_
 /* ---- code of machines, whose addresses are translated ---- */
 
 #define IR_PAGE_BITS 12
-#define IR_TLB_BITS  10
+#define IR_TLB_BITS  11
 #define IR_TLB_MODES 4
 
 /* A page that compiled code may access by itself. A tag is the page's address, or one that belongs into another entry:
  * such accesses are left to C. Direct-mapped by address, owned by one vCPU. */
 struct ir_tlb_entry {
     u64 read, write;
-    u64 host;
+    u64 add;    /* what makes a host address of one in the page */
     u64 global; /* whether the guest's entry is one of all contexts; not for compiled code */
 };
 
 /* An access that is left to C, and what becomes of it. */
 struct ir_mmu {
+    void (*access)(struct ir_env *env); /* does it; set by the engine */
     u64 addr;
     u32 what;   /* enum ir_mmu_what and the number of bytes and the mode beside it */
     u32 failed; /* the guest's access faults: the call leaves the code */
-    u64 host;   /* all but stores: where to access it after all */
+    u64 add;    /* all but stores: what makes a host address of addr, to access it after all */
+    u64 host;   /* of IR_CALL_FIND */
     v128 value; /* stores: what */
     v128 copy;  /* for what has no host address of its own */
 };
 
-/* Bits of ir_mmu.what. LOCKED: an atomic access, which reads and writes. */
-enum ir_mmu_what { IR_MMU_WRITE = 0x100, IR_MMU_LOCKED = 0x200, IR_MMU_ORDERED = 0x400, IR_MMU_MODE = 0x10000 };
+/* ir_mmu.what: bytes + mode * IR_MMU_MODE and bits. LOCKED: an atomic access, which reads and writes. GROUP: several
+ * accesses of the code itself, which wants to know where. */
+enum ir_mmu_what { IR_MMU_BYTES = 0x1ff, IR_MMU_WRITE = 0x200, IR_MMU_LOCKED = 0x400, IR_MMU_ORDERED = 0x800,
+                   IR_MMU_GROUP = 0x1000, IR_MMU_MODE = 0x2000 };
 
 /* An exclusive reservation: {address, size, value}. size 0 = none. */
 struct ir_exclusive {
@@ -145,8 +150,9 @@ static inline struct ir_jump *ir_jumps_new(void)
     return jumps;
 }
 
-/* Compiled code's base register points here. */
-#define IR_ENV_BIAS 128
+/* Compiled code's base register points here. What a guest has in front are its first registers, which are pinned and so
+ * seldom in memory: behind them a byte reaches as far as the flags. */
+#define IR_ENV_BIAS 160
 
 static inline void *env_slot(struct ir_env *env, u32 offset)
 {

@@ -158,6 +158,7 @@ struct ir_region {
     bool by_state; /* blocks hand state on through slots alone: an exit to a block's pc goes there, and entry
                     * values are those at the start of the block */
     u8 mmu;       /* 0: addresses are the host's; else 1 + the mode that they are translated in */
+    bool apart;   /* each access looks its address up for itself */
     bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
     u32 without;  /* bit p: pass p is left out */

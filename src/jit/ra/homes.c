@@ -15,6 +15,7 @@ static void add_home(struct ra_homes *h, unsigned slot, unsigned reg)
 {
     h->reg[slot] = (u8)reg;
     h->slot[h->count++] = (u16)slot;
+    h->at[reg] = (u16)slot;
     h->mask |= 1u << reg;
 }
 

@@ -19,10 +19,17 @@
 
 #define FOREVER UINT32_MAX
 
+/* A value before it was changed. */
+struct undo {
+    irv v;
+    struct ra_value value;
+};
+
 struct work {
     irv reg_val[RA_REGS];
     irv mem_val[IR_MAX_SLOTS]; /* what the slot's memory holds; 0: nothing of use */
     irv cur[IR_MAX_SLOTS];     /* the state at the last point that may leave */
+    u32 disturbed;             /* registers of outer homes whose value or whose slot's may have changed in this block */
     ra_slot_set watched;       /* slots that may be away from a home: put in this block, or apart */
     u32 superseded[IR_MAX_SLOTS];
     u32 entry_last[IR_MAX_SLOTS]; /* last node whose state has the slot's entry value in another place */
@@ -41,6 +48,8 @@ struct work {
     u32 observer; /* the next node that may leave or call: sticky flags are to be there; 0: none */
     bool state_gone;           /* a helper wrote the state: all is at home */
     u32 leaving;               /* in the code of the side exit of this node; 0: none */
+    struct undo *undo;         /* what that changes */
+    u32 nundo, undo_cap;
     bool failed;
     const struct ra_homes *homes; /* of the block at hand */
 };
@@ -60,6 +69,8 @@ void ra_free(struct ra *ra)
     free(ra->use);
     free(ra->inner);
     free(ra->block);
+    if (ra->work)
+        free(((struct work *)ra->work)->undo);
     free(ra->work);
     memset(ra, 0, sizeof(*ra));
 }
@@ -234,13 +245,23 @@ static bool has_other_copy(const struct ra *ra, irv v)
     return ir_is_const(ra->r, v) || ra->value[v].spill || in_slot(ra, v);
 }
 
+/* The value is to be had elsewhere from here on. */
+static struct ra_value *change(struct ra *ra, irv v)
+{
+    struct work *w = ra->work;
+    if (w->leaving)
+        VEC_PUSH(w->undo, w->nundo, w->undo_cap) = (struct undo){v, ra->value[v]};
+    return &ra->value[v];
+}
+
 static void drop_reg(struct ra *ra, unsigned reg)
 {
     struct work *w = ra->work;
     irv v = w->reg_val[reg];
     if (v && ra->value[v].reg == reg)
-        ra->value[v].reg = RA_NOREG;
+        change(ra, v)->reg = RA_NOREG;
     w->reg_val[reg] = 0;
+    w->disturbed |= 1u << reg;
 }
 
 static void bind_reg(struct ra *ra, unsigned reg, irv v)
@@ -248,7 +269,7 @@ static void bind_reg(struct ra *ra, unsigned reg, irv v)
     struct work *w = ra->work;
     drop_reg(ra, reg);
     w->reg_val[reg] = v;
-    ra->value[v].reg = (u8)reg;
+    change(ra, v)->reg = (u8)reg;
 }
 
 static u32 new_spill(struct ra *ra)
@@ -300,7 +321,7 @@ static void save_reg(struct ra *ra, unsigned reg, u32 limit, u32 p)
         w->mem_val[s - 1] = v;
     } else {
         u32 k = new_spill(ra);
-        ra->value[v].spill = (u16)(k + 1);
+        change(ra, v)->spill = (u16)(k + 1);
         store(ra, loc(RA_IN_SPILL, k), v);
     }
 }
@@ -383,6 +404,8 @@ static void set_cur(struct ra *ra, unsigned slot, irv v, u32 p)
 {
     struct work *w = ra->work;
     w->cur[slot] = v;
+    if (ra->outer.reg[slot] != RA_NOREG)
+        w->disturbed |= 1u << ra->outer.reg[slot];
     /* for good: a slot that gets its entry value back may need to be written again */
     ra_add_to_set(w->watched, slot);
     /* Keep the slot whose memory holds the value, if there is one. */
@@ -473,9 +496,9 @@ static u32 record_state(struct ra *ra, u32 map)
         for (u64 left = w->watched[i]; left; left &= left - 1)
             record_slot(ra, i * 64 + ctz64(left));
     }
-    for (u32 i = 0; i < ra->outer.count; i++) {
-        unsigned s = ra->outer.slot[i];
-        if (w->reg_val[ra->outer.reg[s]] != w->cur[s] && !ra_in_set(w->watched, s))
+    for (u32 left = ra->outer.mask & w->disturbed; left; left &= left - 1) {
+        unsigned reg = (unsigned)__builtin_ctz(left), s = ra->outer.at[reg];
+        if (w->reg_val[reg] != w->cur[s] && !ra_in_set(w->watched, s))
             record_slot(ra, s);
     }
     st.count = ra->nwhere - st.first;
@@ -654,8 +677,9 @@ static void swap_registers(struct ra *ra, unsigned dst, irv v)
     i->v = v;
     w->reg_val[dst] = v;
     w->reg_val[from] = u;
-    ra->value[v].reg = (u8)dst;
-    ra->value[u].reg = (u8)from;
+    w->disturbed |= 1u << dst | 1u << from;
+    change(ra, v)->reg = (u8)dst;
+    change(ra, u)->reg = (u8)from;
 }
 
 /* Moves as if they happened at once. */
@@ -685,8 +709,9 @@ static unsigned pending_homes(struct ra *ra, const struct ra_homes *homes, struc
 {
     struct work *w = ra->work;
     unsigned n = 0;
-    for (u32 i = 0; i < homes->count; i++) {
-        unsigned s = homes->slot[i], reg = homes->reg[s];
+    u32 all = homes == &ra->outer && !entry_values ? homes->mask & w->disturbed : homes->mask;
+    for (u32 left = all; left; left &= left - 1) {
+        unsigned reg = (unsigned)__builtin_ctz(left), s = homes->at[reg];
         irv v = entry_values ? s + 1 : w->cur[s];
         if (!ir_is_undef(ra->r, v) && (w->reg_val[reg] != v || ra->value[v].reg == RA_NOREG))
             pend[n++] = (struct pending){(u8)reg, v};
@@ -738,7 +763,7 @@ static void store_slot(struct ra *ra, unsigned s, u32 p)
     }
     w->locked = 0;
     w->mem_val[s] = v;
-    ra->value[v].slot = (u16)(s + 1);
+    change(ra, v)->slot = (u16)(s + 1);
 }
 
 /* Bring every slot home; `extra` moves (the target of an indirect exit) join the parallel ones. */
@@ -849,55 +874,6 @@ static void finish_branch(struct ra *ra, u32 p)
     }
 }
 
-/* What the code of a side exit changes of the values it touches, to be put back. */
-struct undo {
-    irv v;
-    struct ra_value value;
-};
-
-static unsigned remember(const struct ra *ra, struct undo *undo, unsigned n, irv v)
-{
-    if (v)
-        undo[n++] = (struct undo){v, ra->value[v]};
-    return n;
-}
-
-/* What is in its register has been remembered with that. */
-static unsigned remember_homes(const struct ra *ra, const struct ra_homes *homes, struct undo *undo, unsigned n)
-{
-    const struct work *w = ra->work;
-    for (u32 i = 0; i < homes->count; i++) {
-        unsigned s = homes->slot[i];
-        if (w->reg_val[homes->reg[s]] != w->cur[s])
-            n = remember(ra, undo, n, w->cur[s]);
-    }
-    return n;
-}
-
-static unsigned remember_all(const struct ra *ra, const struct ra_homes *homes, struct undo *undo)
-{
-    const struct work *w = ra->work;
-    unsigned n = 0;
-    for (unsigned reg = 0; reg < RA_REGS; reg++)
-        n = remember(ra, undo, n, w->reg_val[reg]);
-    n = remember_homes(ra, &ra->outer, undo, n);
-    if (homes != &ra->outer)
-        n = remember_homes(ra, homes, undo, n);
-    for (unsigned i = 0; i < ARRAY_LEN(w->watched); i++) {
-        for (u64 left = w->watched[i] | homes->apart[i]; left; left &= left - 1) {
-            unsigned s = i * 64 + ctz64(left);
-            irv v = w->cur[s];
-            n = remember(ra, undo, n, v);
-            n = remember(ra, undo, n, w->mem_val[s]);
-            struct ir_recipe recipe;
-            ir_recipe(ra->r, v, &recipe);
-            for (unsigned k = 0; k < recipe.count; k++)
-                n = remember(ra, undo, n, recipe.arg[k]);
-        }
-    }
-    return n;
-}
-
 /* The comparison of a conditional exit, whose operands are done with then. */
 static struct ra_ins allocate_condition(struct ra *ra, u32 p)
 {
@@ -939,8 +915,6 @@ static void allocate_side(struct ra *ra, u32 p)
     irv reg_val[RA_REGS], mem_val[IR_MAX_SLOTS];
     u64 spill_used[ARRAY_LEN(w->spill_used)];
     size_t mem_size = ra->r->slots->count * sizeof(*mem_val);
-    struct undo undo[RA_REGS * 3 + (2 + IR_RECIPE_ARGS) * IR_MAX_SLOTS];
-    unsigned n = remember_all(ra, homes, undo);
     memcpy(reg_val, w->reg_val, sizeof(reg_val));
     memcpy(mem_val, w->mem_val, mem_size);
     memcpy(spill_used, w->spill_used, sizeof(spill_used));
@@ -952,8 +926,8 @@ static void allocate_side(struct ra *ra, u32 p)
     memcpy(w->reg_val, reg_val, sizeof(reg_val));
     memcpy(w->mem_val, mem_val, mem_size);
     memcpy(w->spill_used, spill_used, sizeof(spill_used));
-    while (n--)
-        ra->value[undo[n].v] = undo[n].value;
+    for (; w->nundo; w->nundo--)
+        ra->value[w->undo[w->nundo - 1].v] = w->undo[w->nundo - 1].value;
     struct ra_ins *end = emit(ra, RA_SIDE_END);
     end->v = p;
     end->loc.index = block & 0x1fffffff;
@@ -986,6 +960,7 @@ static void start_state(struct ra *ra, bool fresh)
     memcpy(w->mem_val, w->entry_mem, count * sizeof(*w->mem_val));
     memcpy(w->reg_val, w->entry_reg, sizeof(w->reg_val));
     memset(w->watched, 0, sizeof(w->watched));
+    w->disturbed = 0;
     w->map = 0;
     w->state_gone = false;
     for (unsigned s = 0; s < count && !fresh; s++) {
@@ -1006,7 +981,7 @@ static void enter_block(struct ra *ra, u32 block)
     }
     w->leaving = 1;
     sync_state(ra, 1, ra_homes_of(ra, block), NULL, 0);
-    w->leaving = 0;
+    w->leaving = w->nundo = 0;
     emit(ra, RA_JUMP)->loc.index = block & 0x1fffffff;
 }
 
@@ -1097,6 +1072,7 @@ static void start_block(struct ra *ra, u32 block)
     if (!ra->r->by_state)
         return;
     memset(w->reg_val, 0, sizeof(w->reg_val));
+    w->disturbed = ~0u;
     memcpy(w->watched, w->homes->apart, sizeof(w->watched));
     for (unsigned s = 0; s < ra->r->slots->count; s++) {
         bool in_memory = w->homes->reg[s] == RA_NOREG || ra_in_set(ra->block[block].clean, s);

@@ -72,6 +72,7 @@ typedef u64 ra_slot_set[IR_MAX_SLOTS / 64];
 struct ra_homes {
     u8 reg[IR_MAX_SLOTS];
     u16 slot[RA_REGS];
+    u16 at[RA_REGS]; /* the slot whose home the register is */
     u32 count;
     u32 mask; /* of the registers */
     ra_slot_set apart; /* slots that have other homes at entries and exits of the region */
@@ -114,12 +115,12 @@ struct ra_state {
 struct ra_value {
     u32 next;       /* node of the next use; 0: none */
     u32 state_last; /* last node whose state includes it */
+    u32 fused;      /* a comparison that users make themselves: the first of them */
     u16 spill;      /* number + 1 of its spill */
     u16 slot;       /* slot + 1 that it was last put into */
     u8 reg;
     u8 hint;        /* register that is the home of a slot that it is put into */
     bool needed;    /* has a user that wants it in a register */
-    u32 fused;      /* a comparison that users make themselves: the first of them */
     bool cross;     /* used in another block */
 };
 

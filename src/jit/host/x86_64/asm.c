@@ -8,14 +8,6 @@ const struct x64_insn_info x64_insns[X64_NINSNS] = {
 #undef INSN
 };
 
-void x64_byte(struct x64_asm *a, u8 b)
-{
-    if (a->p < a->end)
-        *a->p++ = b;
-    else
-        a->overflow = true;
-}
-
 void x64_u32(struct x64_asm *a, u32 v)
 {
     if (a->end - a->p < (ptrdiff_t)sizeof(v)) {
@@ -470,12 +462,22 @@ void x64_nops(struct x64_asm *a, unsigned n)
     }
 }
 
+static void pad(struct x64_asm *a, unsigned opcode, unsigned bytes)
+{
+    unsigned at = (unsigned)((uintptr_t)a->p + opcode) & 63;
+    if (at + bytes > 64)
+        x64_nops(a, 64 - at);
+}
+
+void x64_keep_in_line(struct x64_asm *a, unsigned bytes)
+{
+    pad(a, 0, bytes);
+}
+
 /* Room for an opcode of `len` bytes and a displacement that does not cross a cache line. */
 static void keep_in_line(struct x64_asm *a, unsigned len)
 {
-    unsigned at = (unsigned)((uintptr_t)a->p + len) & 63;
-    if (at > 60)
-        x64_nops(a, 64 - at);
+    pad(a, len, sizeof(s32));
 }
 
 static u8 *rel32(struct x64_asm *a)
@@ -494,11 +496,17 @@ u8 *x64_jcc(struct x64_asm *a, enum x64_cc cc, bool line)
     return rel32(a);
 }
 
+void x64_jcc_back(struct x64_asm *a, enum x64_cc cc, const u8 *target)
+{
+    x64_byte(a, (u8)(0x70 | cc));
+    x64_byte(a, (u8)(target - (a->p + 1)));
+}
+
 u8 *x64_jmp(struct x64_asm *a, bool line)
 {
     if (line)
         keep_in_line(a, 1);
-    x64_byte(a, 0xe9);
+    x64_byte(a, X64_OP_JMP);
     return rel32(a);
 }
 
@@ -506,7 +514,7 @@ u8 *x64_call(struct x64_asm *a, bool line)
 {
     if (line)
         keep_in_line(a, 1);
-    x64_byte(a, 0xe8);
+    x64_byte(a, X64_OP_CALL);
     return rel32(a);
 }
 

@@ -139,6 +139,10 @@ void x64_vmov(struct x64_asm *a, unsigned dst, unsigned src);
 /* Jumps. Those with a 32-bit displacement return its place, for x64_patch(); `line` keeps the
  * displacement inside one cache line, so that it can be patched while others run the code. */
 u8 *x64_jcc(struct x64_asm *a, enum x64_cc cc, bool line);
+/* To less than 126 bytes before. */
+void x64_jcc_back(struct x64_asm *a, enum x64_cc cc, const u8 *target);
+/* Pad for an instruction of so many bytes that does not cross a cache line. */
+void x64_keep_in_line(struct x64_asm *a, unsigned bytes);
 u8 *x64_jmp(struct x64_asm *a, bool line);
 u8 *x64_call(struct x64_asm *a, bool line);
 void x64_jmp_to(struct x64_asm *a, const void *target_rx, ptrdiff_t rx_minus_rw);
@@ -149,8 +153,18 @@ void x64_patch(u8 *rel32, const u8 *target);
 void x64_ret(struct x64_asm *a);
 #define X64_UD2_BYTES  2
 #define X64_CALL_BYTES 5
+#define X64_MOV_WIDE_BYTES 10 /* with a constant of 64 bits at its end */
+#define X64_OP_CALL    0xe8
+#define X64_OP_JMP     0xe9
 void x64_ud2(struct x64_asm *a);
-void x64_byte(struct x64_asm *a, u8 b);
+static inline void x64_byte(struct x64_asm *a, u8 b)
+{
+    if (a->p < a->end)
+        *a->p++ = b;
+    else
+        a->overflow = true;
+}
+
 void x64_u32(struct x64_asm *a, u32 v);
 void x64_u64(struct x64_asm *a, u64 v);
 void x64_nops(struct x64_asm *a, unsigned n);

@@ -1,4 +1,4 @@
-/* Integer vectors. What has no short form here is run by C (x64_has_emitter says which). */
+/* Integer vectors. What has no short form here is run by C (x64_has() says which). */
 #include "fp/fp.h"
 #include "jit/host/x86_64/x64.h"
 
@@ -492,14 +492,12 @@ static bool vec_has_emitter(const struct host_cpu *cpu, const struct ir_node *n)
     }
 }
 
-bool x64_has_emitter(const void *host_cpu, const struct ir_region *r, const struct ir_node *n)
+bool x64_has(const void *host_cpu, const struct ir_region *r, const struct ir_node *n)
 {
     const struct host_cpu *cpu = host_cpu;
+    if (x64_is_plain(n))
+        return x64_has_plain(n);
     if (ir_soft_fp(r, n) && (r->soft_fp || (n->op != IR_F2I && n->op != IR_F2IM))) /* they have a range test */
-        return false;
-    if (n->op == IR_BITREV || (n->op == IR_CRC32 && !(n->aux & 16)))
-        return false;
-    if ((n->op == IR_MULHU || n->op == IR_MULHS) && n->type == IR_I32)
         return false;
     if (n->op == IR_FCMP || n->op == IR_FL_FCMP)
         return (n->aux & 15) != IR_F16;

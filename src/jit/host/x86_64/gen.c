@@ -25,56 +25,97 @@ static struct x64_mem loc_mem(const struct x64_gen *g, struct ra_loc at)
 
 /* ---- literals ---- */
 
-static void add_literal(struct x64_gen *g, u8 *rel32, unsigned after, v128 value)
+static void add_literal(struct x64_gen *g, u8 *rel32, unsigned after, v128 value, unsigned size)
 {
-    VEC_PUSH(g->literal, g->nliterals, g->literal_cap) = (struct x64_literal){rel32, after, value};
+    VEC_PUSH(g->literal, g->nliterals, g->literal_cap) = (struct x64_literal){rel32, (u8)after, (u8)size, value};
+}
+
+/* Compare a register with a constant that may be wide. The program's own code has it in an instruction often: what is
+ * returned to was put into the link register. */
+static void compare_wide(struct x64_gen *g, unsigned reg, u64 value)
+{
+    const u8 *at = NULL;
+    if ((s64)value == (s32)value) {
+        x64_alu_ri(&g->a, XALU_CMP, true, reg, (s32)value);
+        return;
+    }
+    x64_alu_rm(&g->a, XALU_CMP, true, reg, (struct x64_mem){X64_RIP, X64_NONE, 0, 0});
+    for (unsigned k = 0; k < ARRAY_LEN(g->wide) && !at; k++)
+        at = g->wide[k].at && g->wide[k].value == value ? g->wide[k].at : NULL;
+    if (!at)
+        add_literal(g, g->a.p - 4, 0, (v128){.d = {value}}, sizeof(value));
+    else if (!g->a.overflow)
+        x64_patch(g->a.p - 4, at);
 }
 
 void x64_v3lit(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value)
 {
     x64_v3m(&g->a, x, dst, s1, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
-    add_literal(g, g->a.p - 4, 0, value);
+    add_literal(g, g->a.p - 4, 0, value, sizeof(value));
 }
 
 void x64_v2lit(struct x64_gen *g, enum x64_insn x, unsigned reg, v128 value)
 {
     x64_v2m(&g->a, x, reg, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
-    add_literal(g, g->a.p - 4, 0, value);
+    add_literal(g, g->a.p - 4, 0, value, sizeof(value));
 }
 
 void x64_v3lit_i(struct x64_gen *g, enum x64_insn x, unsigned dst, unsigned s1, v128 value, u8 imm)
 {
     x64_v3m(&g->a, x, dst, s1, (struct x64_mem){.base = X64_RIP, .index = X64_NONE});
     x64_byte(&g->a, imm);
-    add_literal(g, g->a.p - 5, 1, value);
+    add_literal(g, g->a.p - 5, 1, value, sizeof(value));
 }
 
+/* Where the same constant stands already, or NULL. */
+static const u8 *find_literal(const struct x64_gen *g, const struct x64_literal *l)
+{
+    for (const struct x64_literal *k = g->literal; k < l; k++) {
+        s32 d;
+        if (k->size != l->size || memcmp(&k->value, &l->value, sizeof(k->value)))
+            continue;
+        memcpy(&d, k->rel32, sizeof(d));
+        return k->rel32 + 4 + k->after + d;
+    }
+    return NULL;
+}
+
+static void emit_literal(struct x64_gen *g, const struct x64_literal *l)
+{
+    const u8 *at = find_literal(g, l);
+    if (!at) {
+        if (l->size == sizeof(v128))
+            while ((uintptr_t)g->a.p & (sizeof(v128) - 1))
+                x64_byte(&g->a, 0xcc);
+        at = g->a.p;
+        for (unsigned k = 0; k < l->size / sizeof(u64); k++)
+            x64_u64(&g->a, l->value.d[k]);
+    }
+    if (!g->a.overflow)
+        x64_patch(l->rel32, at - l->after);
+}
+
+/* What has to be aligned comes last. */
 static void emit_literals(struct x64_gen *g)
 {
-    if (!g->nliterals)
-        return;
-    while ((uintptr_t)g->a.p & 15)
-        x64_byte(&g->a, 0xcc);
-    for (u32 i = 0; i < g->nliterals && !g->a.overflow; i++) {
-        const u8 *at = g->a.p;
-        for (u32 k = 0; k < i; k++) { /* the same constant again? */
-            if (!memcmp(&g->literal[k].value, &g->literal[i].value, sizeof(v128))) {
-                s32 d;
-                memcpy(&d, g->literal[k].rel32, sizeof(d));
-                at = g->literal[k].rel32 + 4 + g->literal[k].after + d;
-                break;
-            }
+    for (unsigned size = sizeof(u64); size <= sizeof(v128); size *= 2) {
+        for (u32 i = 0; i < g->nliterals && !g->a.overflow; i++) {
+            if (g->literal[i].size == size)
+                emit_literal(g, &g->literal[i]);
         }
-        if (at == g->a.p) {
-            x64_u64(&g->a, g->literal[i].value.d[0]);
-            x64_u64(&g->a, g->literal[i].value.d[1]);
-        }
-        if (!g->a.overflow)
-            x64_patch(g->literal[i].rel32, at - g->literal[i].after);
     }
 }
 
 /* ---- moves ---- */
+
+/* A wide one may be compared with later: it stands at the end of its instruction. */
+static void move_const(struct x64_gen *g, unsigned dst, u64 value)
+{
+    const u8 *start = g->a.p;
+    x64_mov_ri(&g->a, dst, value);
+    if (g->a.p - start == X64_MOV_WIDE_BYTES)
+        g->wide[g->nwide++ % ARRAY_LEN(g->wide)] = (struct x64_wide){value, g->a.p - sizeof(value)};
+}
 
 static void load_const(struct x64_gen *g, const struct ra_ins *i)
 {
@@ -83,7 +124,7 @@ static void load_const(struct x64_gen *g, const struct ra_ins *i)
         if (!n->imm && !g->flags_live)
             x64_alu_rr(&g->a, XALU_XOR, false, i->dst, i->dst);
         else
-            x64_mov_ri(&g->a, i->dst, n->imm);
+            move_const(g, i->dst, n->imm);
         return;
     }
     v128 value = {.d = {n->imm, n->type == IR_V128 ? n->imm : 0}};
@@ -226,11 +267,15 @@ void x64_emit_move(struct x64_gen *g, const struct ra_ins *i)
 
 /* ---- calls into C ---- */
 
+static void to_thunk(struct x64_gen *g, u8 *rel32, enum x64_thunk t)
+{
+    if (!g->a.overflow)
+        x64_patch(rel32, g->cpu->thunks + g->cpu->thunk_at[t] - g->rx_minus_rw);
+}
+
 void x64_call_thunk(struct x64_gen *g, enum x64_thunk t)
 {
-    u8 *rel = x64_call(&g->a, false);
-    if (!g->a.overflow)
-        x64_patch(rel, g->cpu->thunks + g->cpu->thunk_at[t] - g->rx_minus_rw);
+    to_thunk(g, x64_call(&g->a, false), t);
 }
 
 static void jump_thunk(struct x64_gen *g, enum x64_thunk t)
@@ -323,21 +368,26 @@ static bool is_far(const struct x64_gen *g, u64 pc)
     return g->r->mmu && (pc ^ g->r->pc) >> IR_PAGE_BITS;
 }
 
-void x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls)
+/* What leaves hot code often is found by polls. */
+static struct host_link *new_link(struct x64_gen *g, u64 pc, bool polls)
 {
     struct host_buf *b = g->buf;
+    VEC_PUSH(b->link, b->nlinks, b->link_cap) = (struct host_link){.pc = pc, .polls = polls || g->r->by_state};
+    return &b->link[b->nlinks - 1];
+}
+
+void x64_add_link(struct x64_gen *g, u8 *rel32, u64 pc, bool polls)
+{
     if (is_far(g, pc)) {
         struct x64_cold *far = x64_cold_add(g, X64_COLD_FAR);
         x64_cold_from(far, rel32);
         far->pc = pc;
         return;
     }
-    /* what leaves hot code often is found by polls */
-    VEC_PUSH(b->link, b->nlinks, b->link_cap) =
-        (struct host_link){.at = x64_offset(g, rel32), .pc = pc, .polls = polls || g->r->by_state};
+    new_link(g, pc, polls)->at = x64_offset(g, rel32);
     struct x64_cold *c = x64_cold_add(g, X64_COLD_LINK);
     x64_cold_from(c, rel32);
-    c->link = b->nlinks - 1;
+    c->link = g->buf->nlinks - 1;
 }
 
 void x64_fault_range(struct x64_gen *g, const struct ra_ins *i, const u8 *start, bool write,
@@ -376,10 +426,33 @@ static bool backward(const struct x64_gen *g, u64 pc)
     return pc <= g->r->pc;
 }
 
+static void far_jump(struct x64_gen *g, u64 pc)
+{
+    x64_mov_ri(&g->a, RAX, pc);
+    u8 *miss = x64_probe(&g->a, g->cpu);
+    x64_jmp_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
+    if (!g->a.overflow)
+        x64_patch(miss, g->a.p);
+    jump_thunk(g, X64_T_MISS);
+}
+
+/* A link that is its own stub: the call that leaves becomes a jump. */
+static void link_here(struct x64_gen *g, u64 pc, bool polls)
+{
+    if (is_far(g, pc)) {
+        far_jump(g, pc);
+        return;
+    }
+    x64_keep_in_line(&g->a, X64_CALL_BYTES);
+    struct host_link *l = new_link(g, pc, polls);
+    l->stub = x64_offset(g, g->a.p);
+    l->at = l->stub + 1;
+    x64_call_thunk(g, X64_T_LINK);
+}
+
 static void direct_jump(struct x64_gen *g, u64 pc)
 {
-    u8 *rel = x64_jmp(&g->a, true);
-    x64_add_link(g, rel, pc, backward(g, pc));
+    link_here(g, pc, backward(g, pc));
 }
 
 static void jump_to_block(struct x64_gen *g, u8 *rel32, u32 block)
@@ -409,19 +482,16 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
         g->buf->link[c->link].stub = x64_offset(g, g->a.p);
         x64_call_thunk(g, X64_T_LINK);
         return;
-    case X64_COLD_FAR: {
-        x64_mov_ri(&g->a, RAX, c->pc);
-        u8 *miss = x64_probe(&g->a, g->cpu);
-        x64_jmp_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
-        if (!g->a.overflow)
-            x64_patch(miss, g->a.p);
-        jump_thunk(g, X64_T_MISS);
+    case X64_COLD_FAR:
+        far_jump(g, c->pc);
         return;
-    }
     case X64_COLD_MMU:
         x64_mmu_cold(g, c);
         return;
     case X64_COLD_GROUP:
+        x64_group_cold(g, c);
+        return;
+    case X64_COLD_COPY:
         emit_one_by_one(g, c);
         break;
     case X64_COLD_TRAP:
@@ -439,14 +509,11 @@ static void emit_cold(struct x64_gen *g, const struct x64_cold *c)
     case X64_COLD_SIDE:
         emit_side(g, c->ins);
         return;
-    case X64_COLD_MISS:
-        jump_thunk(g, X64_T_MISS);
-        return;
     case X64_COLD_CALL_MISS:
         x64_call_thunk(g, X64_T_MISS);
         break;
-    default: /* X64_COLD_REQUEST, X64_COLD_HOT */
-        x64_call_thunk(g, c->kind == X64_COLD_HOT ? X64_T_HOT : X64_T_REQUEST);
+    default: /* X64_COLD_HOT */
+        x64_call_thunk(g, X64_T_HOT);
         return;
     }
     u8 *back = x64_jmp(&g->a, false);
@@ -495,16 +562,10 @@ u8 *x64_probe(struct x64_asm *a, const struct host_cpu *cpu)
 static void return_site(struct x64_gen *g, const struct ir_node *call)
 {
     u64 pc = x64_const(g, call->b);
-    if (pc == (u32)pc && (s32)pc >= 0) {
-        x64_alu_ri(&g->a, XALU_CMP, true, RAX, (s32)pc);
-    } else {
-        x64_alu_rm(&g->a, XALU_CMP, true, RAX, (struct x64_mem){X64_RIP, X64_NONE, 0, 0});
-        add_literal(g, g->a.p - 4, 0, (v128){.d = {pc}});
-    }
-    u8 *miss = x64_jcc(&g->a, XCC_NE, false);
-    x64_cold_from(x64_cold_add(g, X64_COLD_MISS), miss);
+    compare_wide(g, RAX, pc);
+    to_thunk(g, x64_jcc(&g->a, XCC_NE, false), X64_T_MISS);
     if (ir_return_block(g->r, call) == UINT32_MAX)
-        x64_add_link(g, x64_jmp(&g->a, true), pc, false);
+        link_here(g, pc, false);
 }
 
 static void indirect_call(struct x64_gen *g, const struct ir_node *n)
@@ -670,7 +731,7 @@ void x64_emit_exit(struct x64_gen *g, const struct ra_ins *i)
         break;
     case IR_EXIT_IND: {
         u8 *miss = x64_probe(&g->a, g->cpu);
-        x64_cold_from(x64_cold_add(g, X64_COLD_MISS), miss);
+        to_thunk(g, miss, X64_T_MISS);
         x64_jmp_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
         break;
     }
@@ -798,7 +859,7 @@ static const struct ra_ins *emit_ins(struct x64_gen *g, const struct ra_ins *i, 
     return i;
 }
 
-/* A group that is not in one page: the same code again, with a look-up for each access. */
+/* A group of hot code that is not in one page: the same code again, with a look-up for each access. */
 static void emit_one_by_one(struct x64_gen *g, const struct x64_cold *c)
 {
     u32 edges = 0;
@@ -820,19 +881,38 @@ static void add_mark(struct x64_gen *g, const struct ra_ins *i)
         VEC_PUSH(buf->mark, buf->nmarks, buf->mark_cap) = (struct host_mark){x64_offset(g, g->a.p), pc};
 }
 
-static void free_gen(struct x64_gen *g)
+/* The lists of the last region, to be filled again. */
+static void take_lists(struct x64_gen *g, struct host_buf *b)
 {
-    free(g->fix);
-    free(g->literal);
-    free(g->cold);
-    free(g->block_at);
+    g->fix = b->list[0], g->fix_cap = b->list_cap[0];
+    g->literal = b->list[1], g->literal_cap = b->list_cap[1];
+    g->cold = b->list[2], g->cold_cap = b->list_cap[2];
+    g->block_at = b->list[3], g->block_at_cap = b->list_cap[3];
+    u32 blocks = g->r->nblocks;
+    if (blocks > g->block_at_cap) {
+        g->block_at = xrealloc(g->block_at, blocks * sizeof(*g->block_at));
+        g->block_at_cap = blocks;
+    }
+    memset(g->block_at, 0, blocks * sizeof(*g->block_at));
 }
 
-/* Where control comes that may be part of a cycle: somebody may want it to stop, and it is counted. */
+static void give_lists_back(const struct x64_gen *g, struct host_buf *b)
+{
+    b->list[0] = g->fix, b->list_cap[0] = g->fix_cap;
+    b->list[1] = g->literal, b->list_cap[1] = g->literal_cap;
+    b->list[2] = g->cold, b->list_cap[2] = g->cold_cap;
+    b->list[3] = g->block_at, b->list_cap[3] = g->block_at_cap;
+}
+
+/* Where control comes that may be part of a cycle: somebody may want it to stop, and it is counted. What leaves then
+ * stands in front, near enough for a short jump. */
 static void emit_entry(struct x64_gen *g)
 {
+    const u8 *leave = g->a.p;
+    x64_call_thunk(g, X64_T_REQUEST);
+    g->buf->entry = x64_offset(g, g->a.p);
     x64_alu_mi(&g->a, XALU_CMP, false, ENV_MEM(request), 0);
-    x64_cold_from(x64_cold_add(g, X64_COLD_REQUEST), x64_jcc(&g->a, XCC_NE, false));
+    x64_jcc_back(&g->a, XCC_NE, leave);
     if (!g->buf->heat)
         return;
     struct x64_mem counter = ENV_MEM(heat);
@@ -847,10 +927,10 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         .a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
               .level = (enum x64_level)cpu->level},
         .cpu = cpu, .ra = ra, .r = ra->r, .buf = buf, .rx_minus_rw = buf->rx - buf->rw,
-        .block_at = xcalloc(ra->r->nblocks, sizeof(u8 *)),
-        .block_first = ra->r->block[0].first,
+        .block_first = ra->r->block[0].first, .one_by_one = ra->r->apart, .accessed = ~0ull,
     };
     u32 edges = 0;
+    take_lists(&g, buf);
     buf->nlinks = buf->nfaults = buf->nfp_sites = buf->nmarks = 0;
     emit_entry(&g);
     buf->body = x64_offset(&g, g.a.p);
@@ -871,7 +951,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
     emit_literals(&g);
     buf->used = (size_t)(g.a.p - buf->rw);
     bool ok = !g.a.overflow;
-    free_gen(&g);
+    give_lists_back(&g, buf);
     return ok;
 }
 
@@ -935,10 +1015,29 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     return true;
 }
 
-static void patch(u8 *rw_at, const u8 *rx_at, const u8 *to)
+/* One store: all of the instruction is in one line of the cache. */
+static void patch_insn(u8 *rw, u8 opcode, s32 d)
 {
-    s32 d = (s32)(to - (rx_at + 4));
-    __atomic_store_n((s32 *)(void *)rw_at, d, __ATOMIC_RELEASE);
+    typedef u64 __attribute__((aligned(1), may_alias)) word;
+    unsigned at = (unsigned)((uintptr_t)rw & 63), back = at > 56 ? at - 56 : 0;
+    u8 bytes[8];
+    memcpy(bytes, rw - back, sizeof(bytes));
+    bytes[back] = opcode;
+    memcpy(bytes + back + 1, &d, sizeof(d));
+    u64 value;
+    memcpy(&value, bytes, sizeof(value));
+    __atomic_store_n((word *)(void *)(rw - back), value, __ATOMIC_RELEASE);
+}
+
+static void patch(const struct host_cpu *cpu, u8 *rw, const u8 *rx, u32 at, u32 stub, const u8 *to)
+{
+    bool own = stub + 1 == at;
+    const u8 *unlinked = own ? cpu->thunks + cpu->thunk_at[X64_T_LINK] : rx + stub;
+    s32 d = (s32)((to ? to : unlinked) - (rx + at + 4));
+    if (own)
+        patch_insn(rw + stub, to ? X64_OP_JMP : X64_OP_CALL, d);
+    else
+        __atomic_store_n((s32 *)(void *)(rw + at), d, __ATOMIC_RELEASE);
 }
 
 const struct host host_x86_64 = {
@@ -947,7 +1046,7 @@ const struct host host_x86_64 = {
     .capstone_mode = 1 << 3, /* CS_MODE_64 */
     .detect = detect,
     .make_thunks = x64_make_thunks,
-    .has = x64_has_emitter,
+    .has = x64_has,
     .emit = emit,
     .patch = patch,
     .enter = x64_enter,
@@ -960,5 +1059,6 @@ const struct host host_x86_64 = {
     .context_abandon = x64_context_abandon,
     .context_pass = x64_context_pass,
     .call_context = x64_call_context,
+    .access = x64_access,
     .context_reset_stack = x64_context_reset_stack,
 };

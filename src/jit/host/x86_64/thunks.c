@@ -13,9 +13,6 @@
 static const u8 callee_saved[] = {RBX, RBP, R12, R13, R14, R15};
 static const u8 caller_saved[] = {RAX, RCX, RDX, RSI, RDI, R8, R9, R10, R11};
 
-/* Of calls for accesses: where they go back to, in env->tmp; general registers, in env->save. */
-#define MMU_BACK 16
-#define MMU_GPRS 256
 
 struct gen {
     struct x64_asm a;
@@ -206,20 +203,20 @@ static void make_call(struct gen *g, enum x64_thunk t, int fixed, bool reads, bo
     x64_jmp_mem(a, back);
 }
 
-/* What was left of an access, or a request at a poll: like a call, but C may find all registers, and leave for good: the
- * guest's state is then in the slots. */
+/* What was left of an access, or a request at a poll: like a call, but C may find and change all registers, and leave for
+ * good: the guest's state is then in the slots. */
 static void make_mmu(struct gen *g, enum x64_thunk t, int call)
 {
     struct x64_asm *a = &g->a;
     struct x64_mem back = ENV_MEM(tmp), fn = ENV_MEM(c_call);
-    back.disp += MMU_BACK;
+    back.disp += X64_SAVED_BACK * 8;
     fn.disp += call * 8;
     begin(g, t);
     pop_mem(g, back);
     for (unsigned i = 0; i < 16; i++)
         x64_v2m(a, X_MOVUPS_ST, i, save_at(i * 16));
     for (unsigned i = 0; i < 16; i++)
-        x64_store(a, true, save_at(MMU_GPRS + i * 8), i);
+        x64_store(a, true, save_at(X64_SAVED_GPRS + i * 8), i);
     switch_to_c(g, true);
     x64_lea(a, true, RDI, x64_at(X64_ENV, -(s32)offsetof(struct ir_env, slots) - IR_ENV_BIAS));
     x64_call_mem(a, fn);
@@ -231,8 +228,10 @@ static void make_mmu(struct gen *g, enum x64_thunk t, int call)
     x64_patch(done, a->p);
     for (unsigned i = 0; i < 16; i++)
         x64_v2m(a, X_MOVUPS, i, save_at(i * 16));
-    for (unsigned i = 0; i < ARRAY_LEN(caller_saved); i++)
-        x64_load(a, true, caller_saved[i], save_at(MMU_GPRS + caller_saved[i] * 8u));
+    for (unsigned i = 0; i < 16; i++) {
+        if (i != RSP && i != X64_ENV)
+            x64_load(a, true, i, save_at(X64_SAVED_GPRS + i * 8));
+    }
     x64_jmp_mem(a, back);
 }
 
@@ -352,10 +351,10 @@ const void *x64_call_context(const struct ir_env *env, struct host_context *room
     _Static_assert(sizeof(*s) <= sizeof(*room), "a context fits");
     s->uc.uc_mcontext.fpregs = &s->fp;
     __builtin_memcpy(s->fp._xmm, env->save, sizeof(s->fp._xmm));
-    const u64 *gpr = (const u64 *)(const void *)((const u8 *)env->save + MMU_GPRS);
+    const u64 *gpr = x64_saved_gprs(env);
     for (unsigned i = 0; i < 16; i++)
         s->uc.uc_mcontext.gregs[greg_of[i]] = (greg_t)gpr[i];
-    s->uc.uc_mcontext.gregs[REG_RIP] = (greg_t)env->tmp[MMU_BACK / 8];
+    s->uc.uc_mcontext.gregs[REG_RIP] = (greg_t)env->tmp[X64_SAVED_BACK];
     return &s->uc;
 }
 

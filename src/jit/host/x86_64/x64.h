@@ -16,6 +16,15 @@
 #define ENV(field)     ((s32)offsetof(struct ir_env, field) - (s32)offsetof(struct ir_env, slots) - IR_ENV_BIAS)
 #define ENV_MEM(field) x64_at(X64_ENV, ENV(field))
 
+/* Calls for accesses and polls: where they go back to, in env->tmp[]; the general registers, in env->save, by bytes. */
+#define X64_SAVED_BACK 2
+#define X64_SAVED_GPRS 256
+
+static inline u64 *x64_saved_gprs(const struct ir_env *env)
+{
+    return (u64 *)(uintptr_t)((const u8 *)env->save + X64_SAVED_GPRS);
+}
+
 enum x64_thunk {
     X64_T_ENTER,
     X64_T_LEAVE,         /* env->exit is set: save pins, go back to C */
@@ -31,7 +40,7 @@ enum x64_thunk {
     X64_T_HELPER_INT,    /* ... that leaves floating point alone */
     X64_T_HELPER_READ,   /* ... that reads slots */
     X64_T_HELPER_WRITE,  /* ... that writes slots */
-    X64_T_MMU,           /* an access that env->mmu describes */
+    X64_T_MMU,           /* an access; what stands behind the call describes it */
     X64_T_POLL,          /* code of machines saw a request */
     X64_T_FIND,          /* code of machines: env->mmu.host becomes the entry for the pc slot, or 0 */
     X64_T_FLAGS,         /* make the flags slot named by env->tmp[0] hold plain bits */
@@ -49,13 +58,20 @@ struct x64_fix {
 
 struct x64_literal {
     u8 *rel32;
-    unsigned after; /* bytes of the instruction behind the displacement */
+    u8 after; /* bytes of the instruction behind the displacement */
+    u8 size;  /* 8 or 16 */
     v128 value;
 };
 
+/* A constant within an instruction. */
+struct x64_wide {
+    u64 value;
+    const u8 *at;
+};
+
 /* Code that is moved out of line: emitted after the region's own. */
-enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_MISS,
-                     X64_COLD_CALL_MISS, X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_REQUEST, X64_COLD_HOT, X64_COLD_SIDE };
+enum x64_cold_kind { X64_COLD_LINK, X64_COLD_TRAP, X64_COLD_EVAL, X64_COLD_FLAGS, X64_COLD_CALL_MISS,
+                     X64_COLD_FAR, X64_COLD_MMU, X64_COLD_GROUP, X64_COLD_COPY, X64_COLD_HOT, X64_COLD_SIDE };
 
 struct x64_cold {
     u8 kind;
@@ -68,9 +84,10 @@ struct x64_cold {
     u8 what;
     unsigned slot;
     u8 dst;
-    const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE, X64_COLD_GROUP: the first instruction */
-    const struct ra_ins *last; /* X64_COLD_GROUP */
-    irv block_first;           /* X64_COLD_GROUP: struct x64_gen's */
+    const struct ra_ins *ins; /* X64_COLD_EVAL, X64_COLD_MMU; X64_COLD_SIDE, X64_COLD_GROUP and _COPY: the first instruction */
+    const struct ra_ins *last; /* X64_COLD_COPY */
+    irv block_first;           /* X64_COLD_COPY: struct x64_gen's */
+    u32 site;                  /* X64_COLD_GROUP: what C is told */
 };
 
 /* Machines: accesses of one block to addresses near each other, which share a look-up. */
@@ -78,13 +95,14 @@ struct x64_group {
     const struct ra_ins *first, *last; /* NULL: none at the moment */
     irv base;
     s32 low, high; /* all are in [base + low, base + high), and X64_NEAR is where the host has base + low */
-    u32 cold;      /* where they are made one by one */
+    u32 cold;      /* hot code: where they are made one by one */
 };
 
 struct x64_gen {
     struct x64_asm a;
     struct x64_group group;
     bool one_by_one; /* no groups: one is being taken apart */
+    u64 accessed;    /* the guest instruction of the last access */
     const struct host_cpu *cpu;
     const struct ra *ra;
     const struct ir_region *r;
@@ -94,10 +112,12 @@ struct x64_gen {
     u32 nfixes, fix_cap;
     struct x64_literal *literal;
     u32 nliterals, literal_cap;
+    struct x64_wide wide[4]; /* the last ones */
+    unsigned nwide;
     struct x64_cold *cold;
     u32 ncold, cold_cap;
     u8 **block_at;
-    u32 block_cap;
+    u32 block_at_cap;
     irv block_first; /* of the block being emitted */
     bool flags_live; /* a comparison was made whose jump is still to come */
     u8 *skip[2];    /* jumps over the side exit at hand; NULL: none */
@@ -153,8 +173,25 @@ bool x64_imm_fits(const struct ir_region *r, irv v, bool wide);
 
 void x64_constrain(const void *opaque, const struct ir_region *r, irv v, bool needed,
                    irv block_first, struct ra_con *con);
-/* Is there an emitter for this node at this level, or does C run it? */
-bool x64_has_emitter(const void *cpu, const struct ir_region *r, const struct ir_node *n);
+/* Is there an emitter for this node at this level, or does C run it? As struct host has it, and where it is asked for each
+ * node, most of which are plain integer operations and accesses. */
+bool x64_has(const void *cpu, const struct ir_region *r, const struct ir_node *n);
+
+static inline bool x64_is_plain(const struct ir_node *n)
+{
+    return n->op < IR_FADD && !(ir_effects[n->op] & IR_E_FP);
+}
+
+static inline bool x64_has_plain(const struct ir_node *n)
+{
+    bool half = n->op == IR_MULHU || n->op == IR_MULHS;
+    return n->op != IR_BITREV && (n->op != IR_CRC32 || n->aux & 16) && (!half || n->type != IR_I32);
+}
+
+static inline bool x64_has_emitter(const void *cpu, const struct ir_region *r, const struct ir_node *n)
+{
+    return x64_is_plain(n) ? x64_has_plain(n) : x64_has(cpu, r, n);
+}
 
 bool x64_checks_tiny(const struct ir_region *r, const struct ir_node *n);
 
@@ -166,6 +203,9 @@ void x64_emit_mem(struct x64_gen *g, const struct ra_ins *i);
  * *cold: stores from x64_mmu_stored() on, when C has done them. */
 struct x64_mem x64_mmu_find(struct x64_gen *g, const struct ra_ins *i, struct x64_mem ea, struct x64_cold **cold);
 void x64_mmu_cold(struct x64_gen *g, const struct x64_cold *c);
+void x64_group_cold(struct x64_gen *g, const struct x64_cold *c);
+/* struct host's. */
+void x64_access(struct ir_env *env);
 /* Before and after each allocated instruction: neighbouring accesses from here on become a group; the last of one has
  * been emitted. */
 void x64_group_begin(struct x64_gen *g, const struct ra_ins *i);
