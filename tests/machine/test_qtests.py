@@ -16,7 +16,8 @@ from lib import emulator, qtest, tap  # noqa: E402
 BUILD = emulator.ROOT / "scripts/build-qtests"
 # Tests of a program that are left out, and why.
 WITHOUT = {"qmp-test": ["/aarch64/qmp/oob",         # a command that waits for a file: ours are executed in turn
-                        "/aarch64/qmp/preconfig"]}  # there is no such state
+                        "/aarch64/qmp/preconfig"],  # there is no such state
+           "qmp-cmd-test": ["/aarch64/qmp/object-add-failure-modes"]}  # there is no object-add
 
 
 @unittest.skipUnless(os.environ.get("LYRE_TEST_LONG"), "one of the long suite")
@@ -44,6 +45,9 @@ class Qtests(unittest.TestCase):
 
     def test_qmp(self):
         self.passes("qmp-test", 2)
+
+    def test_queries(self):
+        self.passes("qmp-cmd-test", 24)
 
     def test_a_kernel_speaks(self):
         self.passes("boot-serial-test", 1)
