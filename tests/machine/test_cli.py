@@ -48,6 +48,10 @@ class Refusals(unittest.TestCase):
     def test_numbers(self):
         self.refused("-m 12X", "-m", "12X")
         self.refused("-m 0", "-m", "0")
+        self.refused("-m 1G,maxmem", "-m", "1G,maxmem=x")
+        self.refused("missing 'maxmem'", "-m", "1G,slots=2")
+        self.refused("at least the initial memory", "-m", "1G,slots=2,maxmem=512M")
+        self.refused("/no/such", "-M", "virt", "-nographic", "-m", "size=256M,slots=2,maxmem=1G", "-kernel", "/no/such")
         self.refused("-smp 0", "-smp", "0")
         self.refused("groups of 4 are not 3", "-smp", "3,cores=2,threads=2")
         self.refused("Invalid SMP CPUs 17", "-M", "virt", "-nographic", "-smp", "17", "-kernel", "x")
