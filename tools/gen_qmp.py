@@ -158,6 +158,8 @@ def numbered(schema):
         inner = element(kind)
         if inner:
             visit(inner)
+        if kind in order:  # a type whose members are lists of it has come here before
+            return
         order[kind] = len(order)
         t = schema.types.get(kind)
         for _, k, _ in (t.members + t.variants) if t else []:

@@ -222,8 +222,8 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
                      .max_insns = max_insns, .peek = peek, .follow = from->follow,
                      .joins = from->joins, .need = from->need, .callee = from->callee, .go_on = go_on,
                      .inlines = from->inlines, .copy_back = from->copy_back,
-                     .copy_caller = from->copy_caller, .opaque = from, .tagged = &en->tagged,
-                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = &en->invalid};
+                     .copy_caller = from->copy_caller, .opaque = from, .tagged = from->locked ? &en->tagged : NULL,
+                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = from->locked ? &en->invalid : NULL};
     c->builder.pc = pc;
     c->builder.copy = from->copy;
     ir_block_start(&c->builder);
@@ -255,15 +255,28 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at)
     return cpu->isa->call_before(&l, back);
 }
 
+/* The interpreter's code is made without the engine's lock, unless some instructions are known to need other code. */
+static bool lock_for_sites(struct engine *en, bool interpreted)
+{
+    if (!interpreted || (!atomic_load(&en->tagged.count) && !atomic_load(&en->invalid.count)))
+        return false;
+    pthread_mutex_lock(&en->lock);
+    return true;
+}
+
 static u32 lift_without(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                         const struct ir_lowering *lowering, u32 passes)
 {
-    struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu};
+    bool lock = lock_for_sites(cpu->engine, !lowering);
+    struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu,
+                           .locked = lock || lowering};
     if (at)
         from.at = *at;
     compiler_start(c, &from, pc, lowering);
     c->ir.without |= passes;
     u32 len = compiler_block(c, &from, pc, max_insns);
+    if (lock)
+        pthread_mutex_unlock(&cpu->engine->lock);
     if (len)
         log_ir(LOG_IR, "IR", &c->ir);
     return len;

@@ -57,7 +57,8 @@ static void drop_sites(struct lift_sites *sites, u64 start, u64 len)
         if (sites->pc[i] - start >= len)
             sites->pc[kept++] = sites->pc[i];
     }
-    sites->count = kept;
+    if (kept != sites->count)
+        sites->count = kept;
 }
 
 void engine_invalidate(struct engine *en, u64 start, u64 len)
@@ -372,7 +373,10 @@ static bool met_tag(struct vcpu *cpu)
     pthread_mutex_lock(&en->lock);
     bool added = add_site(en, &en->tagged, pc);
     pthread_mutex_unlock(&en->lock);
-    return added;
+    /* another thread may have met it while this one ran the code from before */
+    bool again = added || engine_cpu(cpu)->tag_at != pc;
+    engine_cpu(cpu)->tag_at = pc;
+    return again;
 }
 
 static bool handle_raise(struct vcpu *cpu, struct vcpu_exit *exit)

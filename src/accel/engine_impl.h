@@ -59,6 +59,7 @@ struct lifting {
     u32 key;
     u64 pc;            /* of the region */
     struct code_at at; /* of that: the region is made of one page */
+    bool locked;       /* the engine's lock is held */
     struct vcpu *cpu;  /* machines, without `at`: whose translations of addresses hold */
     struct compiler *compiler; /* the one at work */
     bool (*follow)(struct lift *l, u64 pc); /* struct lift's */
@@ -102,6 +103,7 @@ struct engine_cpu {
         u64 pc;
         u32 count;
     } fp_traps[64]; /* by guest instruction, direct-mapped */
+    u64 tag_at;             /* instruction that last met a tagged address */
     struct ir_interp interp;
     struct compiler *own;   /* interp and lockstep translate for themselves */
     struct mmu *mmu;        /* machines: translations, for C */

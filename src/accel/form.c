@@ -207,7 +207,7 @@ static bool form(struct former *f, u64 pc, const struct ir_lowering *lowering)
 bool hot_form(struct engine *en, struct compiler *c, const struct hot_place *at,
               const struct ir_lowering *lowering)
 {
-    struct former f = {.from = {.en = en, .model = at->model, .key = at->key, .at = at->at, .follow = follow,
+    struct former f = {.from = {.en = en, .model = at->model, .key = at->key, .at = at->at, .locked = true, .follow = follow,
                                 .joins = joins, .need = need, .callee = callee, .inlines = inlines},
                        .c = c};
     f.from.opaque = &f;

@@ -90,6 +90,12 @@ bool net_attach(struct netdev *n, const struct net_user *u)
     return true;
 }
 
+void net_detach(struct netdev *n, const void *opaque)
+{
+    if (n->user.opaque == opaque)
+        n->user = (struct net_user){0};
+}
+
 struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e)
 {
     return o->kind == NET_USER ? net_user_new(l, o, e) : net_link_new(l, o, e);

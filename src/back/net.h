@@ -64,6 +64,8 @@ void net_free(struct netdev *n); /* NULL is allowed */
 
 /* False: it has a card already. */
 bool net_attach(struct netdev *n, const struct net_user *u);
+/* The card goes. */
+void net_detach(struct netdev *n, const void *opaque);
 void net_send(struct netdev *n, const u8 *frame, size_t len);
 /* Of user-mode networking (ENOTSUP of others): a port of the host more or less, and what is connected, for people, which the
  * caller frees. */

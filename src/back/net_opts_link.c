@@ -53,6 +53,10 @@ bool net_link_word(struct net_opts *o, struct net_places *p, const char *name, c
         replace(*name == 'l' ? &o->local : &o->remote, xstrdup(value));
         return true;
     }
+    if (o->kind == NET_STREAM && !strcmp(name, "fd")) {
+        replace(&o->remote, xprintf("fd:%s", value));
+        return true;
+    }
     if (o->kind == NET_STREAM && !strcmp(name, "server")) {
         p->server = !strcmp(value, "on");
         return p->server || !strcmp(value, "off") || err_set(e, EINVAL, "Parameter 'server' expects 'on' or 'off'");

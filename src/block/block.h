@@ -104,7 +104,8 @@ bool bytes_are_zero(const u8 *p, u64 len);
 /* ---- requests ---- */
 
 enum blk_op { BLK_READ, BLK_WRITE, BLK_ZERO, BLK_DISCARD, BLK_FLUSH, BLK_STATUS,
-    BLK_PULL /* have in this layer what comes from its backing file */ };
+    BLK_PULL, /* have in this layer what comes from its backing file */
+    BLK_RESERVE /* of a file: have room for what will be written there; nothing that is read changes */ };
 
 enum blk_flags {
     BLK_FUA = 1 << 0,
@@ -182,6 +183,20 @@ struct chain_status {
     struct blk_req r;
 };
 void node_chain_status_start(struct node *n, u64 offset, u64 len, struct chain_status *c);
+
+/* Breakpoints of a `blkdebug` below the node: the request that comes after an event (of its rules' names) is held until it is let go.
+ * A breakpoint is gone when it has held one. ENOTSUP: there is no such filter. ENOENT: no such event, or no breakpoint of that tag. */
+struct break_watch {
+    void (*told)(void *opaque, const char *tag, bool held); /* a request is held now, or goes on */
+    void *opaque;
+};
+bool node_break_set(struct node *n, const char *event, const char *tag, const struct break_watch *watch, struct err *e);
+/* Let a request go that is held under this tag. */
+bool node_break_resume(struct node *n, const char *tag, struct err *e);
+/* Take away the breakpoints of a tag (NULL: all), and let go what is held there. ENOENT: none of them was yet to be reached. */
+bool node_break_remove(struct node *n, const char *tag, struct err *e);
+/* Whether a request is held under this tag. */
+bool node_break_reached(const struct node *n, const char *tag);
 
 /* What went wrong in the last request that failed at this node, for people; "" if nothing is known. */
 const char *node_error_text(const struct node *n);

@@ -308,6 +308,24 @@ static void submit_zero(struct node *n, struct blk_req *r)
     aio_submit(n->graph->aio, &op->aio);
 }
 
+static void reserve_done(struct aio_req *a)
+{
+    struct file_op *op = container_of(a, struct file_op, aio);
+    struct blk_req *r = op->r;
+    int error = (int)-a->result;
+    free(op);
+    node_done(r, error == ENOSPC || error == EDQUOT ? error : 0); /* whatever else it is, a write will show it */
+}
+
+static void submit_reserve(struct node *n, struct blk_req *r)
+{
+    struct file *s = n->state;
+    struct file_op *op = xcalloc(1, sizeof(*op));
+    op->r = r;
+    op->aio = (struct aio_req){.op = AIO_FALLOCATE, .fd = s->fd, .offset = r->offset, .len = r->len, .mode = FALLOC_FL_KEEP_SIZE, .done = reserve_done};
+    aio_submit(n->graph->aio, &op->aio);
+}
+
 static void submit_flush(struct node *n, struct blk_req *r)
 {
     struct file *s = n->state;
@@ -361,6 +379,9 @@ static void file_submit(struct node *n, struct blk_req *r)
     case BLK_ZERO:
     case BLK_DISCARD:
         submit_zero(n, r);
+        return;
+    case BLK_RESERVE:
+        submit_reserve(n, r);
         return;
     case BLK_READ:
     case BLK_WRITE:
@@ -651,6 +672,7 @@ const struct driver driver_file = {
     .close = file_close,
     .submit = file_submit,
     .copies = true,
+    .reserves = true,
     .make_writable = file_make_writable,
     .create = file_create,
     .create_options = file_options,

@@ -12,6 +12,7 @@ enum step {
     STEP_DONE,
     STEP_NEED,    /* load meta.need, then call again */
     STEP_BARRIER, /* write back all metadata, then call again */
+    STEP_ROOM,    /* have the file reserve fmt.wanted, then call again */
     STEP_FAIL,    /* the errno value is in fmt.failure */
 };
 
@@ -73,7 +74,12 @@ struct range_lock {
     struct range_lock *next;
 };
 
-enum { UNPACKED_KEPT = 4 };
+/* A range of the file. */
+struct fmt_room {
+    u64 offset, len;
+};
+
+enum { UNPACKED_KEPT = 4, ROOMS_KEPT = 16 };
 
 /* The part of a driver's state that the data path works on. */
 struct fmt {
@@ -86,6 +92,7 @@ struct fmt {
     bool encrypted;
     int failure; /* why a step failed, an errno value */
 
+    struct fmt_room wanted, rooms[ROOMS_KEPT]; /* rooms: that were reserved, the one that was asked for last first */
     struct range_lock *locks; /* in order of arrival */
     struct leaving *leaving;  /* room that is given up, that of the last call first */
     size_t nleaving;
@@ -107,6 +114,10 @@ void path_submit(struct node *n, struct blk_req *r);
  * free meanwhile. Until ops->left() says so the range must not be used for anything else. */
 void fmt_give_up(struct fmt *f, u64 offset, u64 len);
 bool fmt_is_leaving(const struct fmt *f, u64 offset);
+
+/* To be asked by a step before it changes tables in this range: a disk that is full then fails the request that needs them, and not
+ * the write-back of what others were told is written. STEP_DONE: there is room. */
+enum step fmt_have_room(struct fmt *f, u64 offset, u64 len);
 
 /* A step failed: set the error and its text for the node, and return STEP_FAIL. */
 /* Wait until all metadata is on disk. */

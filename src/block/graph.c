@@ -15,7 +15,6 @@
 enum {
     POOL_THREADS = 8,
     MAX_DEPTH = 200, /* of a backing chain; one that is longer is probably a circle */
-    PROBE_SIZE = 2048,
     MAX_NAME = 32, /* of a node */
 };
 
@@ -217,6 +216,20 @@ static bool all_taken(const struct json *options, const struct driver *drv, stru
                                                        : "Block protocol '%s' doesn't support the option '%s'", drv->name, options->first->key);
 }
 
+const struct driver *format_of(const u8 *head)
+{
+    const struct driver *best = NULL;
+    int best_score = 0;
+    for (unsigned i = 0; drivers[i]; i++) {
+        int score = drivers[i]->probe ? drivers[i]->probe(head, PROBE_SIZE) : 0;
+        if (score > best_score) {
+            best = drivers[i];
+            best_score = score;
+        }
+    }
+    return best;
+}
+
 static const struct driver *probe(struct node *file, struct err *e)
 {
     u8 head[PROBE_SIZE] = {0};
@@ -225,16 +238,7 @@ static const struct driver *probe(struct node *file, struct err *e)
         err_set(e, error, "Could not read image for determining its format: %s", strerror(error));
         return NULL;
     }
-    const struct driver *best = NULL;
-    int best_score = 0;
-    for (unsigned i = 0; drivers[i]; i++) {
-        int score = drivers[i]->probe ? drivers[i]->probe(head, sizeof(head)) : 0;
-        if (score > best_score) {
-            best = drivers[i];
-            best_score = score;
-        }
-    }
-    return best;
+    return format_of(head);
 }
 
 /* ---- names ---- */

@@ -177,7 +177,7 @@ static bool luks_amend(struct node *n, const struct json *options, bool force, s
 
 static int luks_probe(const u8 *head, size_t len)
 {
-    return len >= LUKS_HEADER && luks_magic(head) ? 100 : 0;
+    return len >= 8 && luks_magic(head) ? 100 : 0;
 }
 
 static const struct block_option create_options[] = {

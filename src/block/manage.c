@@ -241,3 +241,37 @@ bool node_uses_more(struct node *n, u64 bytes, bool *more, struct err *e)
     *more = false;
     return !n->drv->uses_more || n->drv->uses_more(n, bytes, more, e);
 }
+
+/* The node at or below `n` that has breakpoints. */
+static struct node *with_breaks(const struct node *n, struct err *e)
+{
+    while (n && !n->drv->breaks)
+        n = n->file;
+    if (!n)
+        err_set(e, ENOTSUP, "%s", strerror(ENOTSUP));
+    return (struct node *)n;
+}
+
+bool node_break_set(struct node *n, const char *event, const char *tag, const struct break_watch *watch, struct err *e)
+{
+    n = with_breaks(n, e);
+    return n && n->drv->breaks->set(n, event, tag, watch, e);
+}
+
+bool node_break_resume(struct node *n, const char *tag, struct err *e)
+{
+    n = with_breaks(n, e);
+    return n && n->drv->breaks->resume(n, tag, e);
+}
+
+bool node_break_remove(struct node *n, const char *tag, struct err *e)
+{
+    n = with_breaks(n, e);
+    return n && n->drv->breaks->remove(n, tag, e);
+}
+
+bool node_break_reached(const struct node *n, const char *tag)
+{
+    n = with_breaks(n, NULL);
+    return n && n->drv->breaks->reached(n, tag);
+}

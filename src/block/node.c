@@ -168,10 +168,12 @@ static void submit(struct node *n, struct blk_req *r)
         node_done_later(r, n->device && n->drv->kind == NODE_PROTOCOL && changes(r) ? ENOSPC : EIO);
     else if (r->offset > INT64_MAX || r->len > INT64_MAX - r->offset)
         node_done_later(r, EFBIG);
-    else if ((changes(r) || r->op == BLK_PULL) && !(n->flags & OPEN_WRITE))
+    else if ((changes(r) || r->op == BLK_PULL || r->op == BLK_RESERVE) && !(n->flags & OPEN_WRITE))
         node_done_later(r, EPERM);
     else if (r->op == BLK_PULL && n->drv->kind == NODE_PROTOCOL)
         node_done_later(r, 0); /* there is nothing behind it */
+    else if (r->op == BLK_RESERVE && !n->drv->reserves)
+        node_done_later(r, 0);
     else if (r->from && !n->drv->copies)
         node_done_later(r, ENOTSUP);
     else if ((!r->len && r->op != BLK_FLUSH) || (r->op == BLK_DISCARD && n->no_discard))

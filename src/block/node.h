@@ -14,7 +14,15 @@ enum blk_event {
     EVENT_L2_LOAD, EVENT_REFTABLE_UPDATE, EVENT_REFBLOCK_UPDATE, EVENT_FLUSH_TO_OS, EVENT_FLUSH_TO_DISK, EVENT_READ_BACKING_AIO,
     EVENT_READ_COMPRESSED, EVENT_WRITE_COMPRESSED, EVENT_COR_WRITE, EVENT_VMSTATE_LOAD, EVENT_VMSTATE_SAVE, EVENT_CLUSTER_ALLOC,
     EVENT_CLUSTER_ALLOC_BYTES, EVENT_CLUSTER_FREE, EVENT_REFBLOCK_ALLOC, EVENT_REFTABLE_GROW, EVENT_L1_GROW_ALLOC_TABLE,
-    EVENT_EMPTY_IMAGE_PREPARE, BLK_EVENTS,
+    EVENT_EMPTY_IMAGE_PREPARE, EVENT_PWRITEV, EVENT_PWRITEV_ZERO, BLK_EVENTS,
+};
+
+/* Breakpoints, as block.h has them for whole graphs. */
+struct break_ops {
+    bool (*set)(struct node *n, const char *event, const char *tag, const struct break_watch *watch, struct err *e);
+    bool (*resume)(struct node *n, const char *tag, struct err *e);
+    bool (*remove)(struct node *n, const char *tag, struct err *e);
+    bool (*reached)(const struct node *n, const char *tag);
 };
 
 struct driver {
@@ -29,8 +37,10 @@ struct driver {
     void (*submit)(struct node *n, struct blk_req *r);
     void (*cancel)(struct node *n, struct blk_req *r);
     void (*event)(struct node *n, enum blk_event event); /* NULL: of no interest */
+    const struct break_ops *breaks; /* NULL: none */
     bool (*peek)(const struct node *n, u64 offset, void *buf, u64 len); /* as node_peek(); NULL: never */
     bool copies; /* takes writes with `from` */
+    bool reserves; /* takes BLK_RESERVE, which the others have nothing to do for */
     bool fua; /* it sees to BLK_FUA itself; otherwise node_done() flushes */
 
     bool (*create)(struct block_graph *g, const char *filename, struct json *options, struct err *e);
@@ -127,6 +137,10 @@ static inline void node_event(struct node *n, enum blk_event event)
 
 extern const struct driver *const drivers[]; /* ended by NULL */
 const struct driver *driver_by_name(const char *name);
+
+/* The format that a file begins like. */
+enum { PROBE_SIZE = 512 };
+const struct driver *format_of(const u8 *head);
 
 /* Submit what is done for another request, in whole or in part: it is cancelled with that one. */
 void node_submit_part(struct node *n, struct blk_req *r, struct blk_req *whole);

@@ -119,6 +119,7 @@ static void op_end(struct op *op)
         node_done(r, error);
 }
 
+static void step_empty(struct op *op);
 static void step_release(struct op *op);
 
 static void op_fail(struct op *op, int error)
@@ -126,7 +127,7 @@ static void op_fail(struct op *op, int error)
     if (!op->error)
         op->error = error;
     if (op->has_room)
-        op->step = step_release;
+        op->step = op->error == ENOSPC ? step_empty : step_release;
     else
         op->finished = true;
 }
@@ -175,6 +176,8 @@ static void wait_done(struct meta_wait *w, int error)
     op_arrive(container_of(w, struct op, wait), error);
 }
 
+static void reserve(struct op *op);
+
 /* What a driver's function returned: true to go on, false if the op waits (and its step is called
  * again) or has failed. */
 static bool went(struct op *op, enum step s)
@@ -184,6 +187,10 @@ static bool went(struct op *op, enum step s)
         return true;
     if (s == STEP_FAIL) {
         op_fail(op, f->failure);
+        return false;
+    }
+    if (s == STEP_ROOM) {
+        reserve(op);
         return false;
     }
     op->pending++;
@@ -239,6 +246,58 @@ static void piece_submit(struct piece *p, struct node *to, enum blk_op what, u64
         p->r.done = piece_done;
     p->op->pending++;
     node_submit_part(to, &p->r, p->op->req);
+}
+
+/* ---- room for tables ---- */
+
+enum step fmt_have_room(struct fmt *f, u64 offset, u64 len)
+{
+    unsigned i = 0;
+    if (!f->node->file->drv->reserves)
+        return STEP_DONE;
+    while (i < ROOMS_KEPT && (f->rooms[i].offset != offset || f->rooms[i].len != len))
+        i++;
+    f->wanted = (struct fmt_room){offset, len};
+    if (i == ROOMS_KEPT)
+        return STEP_ROOM;
+    memmove(f->rooms + 1, f->rooms, i * sizeof(f->rooms[0]));
+    f->rooms[0] = f->wanted;
+    return STEP_DONE;
+}
+
+static void room_add(struct fmt *f, u64 offset, u64 len)
+{
+    memmove(f->rooms + 1, f->rooms, sizeof(f->rooms) - sizeof(f->rooms[0]));
+    f->rooms[0] = (struct fmt_room){offset, len};
+}
+
+static void rooms_forget(struct fmt *f)
+{
+    memset(f->rooms, 0, sizeof(f->rooms));
+}
+
+static void reserved(struct blk_req *r)
+{
+    struct piece *p = container_of(r, struct piece, r);
+    if (!r->error)
+        room_add(p->op->f, r->offset, r->len);
+    piece_free(p, r->error);
+}
+
+static void reserve(struct op *op)
+{
+    struct piece *p = xmalloc(sizeof(*p));
+    *p = (struct piece){.op = op, .r = {.flags = BLK_INTERNAL, .len = op->f->wanted.len, .done = reserved}};
+    piece_submit(p, op->f->node->file, BLK_RESERVE, op->f->wanted.offset);
+}
+
+static int reserve_now(struct fmt *f)
+{
+    struct fmt_room w = f->wanted;
+    int error = node_io(f->node->file, BLK_RESERVE, w.offset, NULL, w.len, 0);
+    if (!error)
+        room_add(f, w.offset, w.len);
+    return error;
 }
 
 /* ---- reading ---- */
@@ -441,6 +500,23 @@ static void step_release(struct op *op)
     op->f->ops->release(op->f, &op->x);
     op->has_room = false;
     op->finished = true;
+}
+
+/* A discard is a hint: whether the file could follow it makes no difference. */
+static void emptied(struct blk_req *r)
+{
+    piece_free(container_of(r, struct piece, r), 0);
+}
+
+/* What was written before the disk was full goes back to it: metadata of writes that have ended may need the room. */
+static void step_empty(struct op *op)
+{
+    op->step = step_release;
+    if (op->x.has_room || op->x.kind != EXTENT_DATA || op->x.file != op->f->node->file)
+        return;
+    struct piece *p = xmalloc(sizeof(*p));
+    *p = (struct piece){.op = op, .r = {.flags = BLK_INTERNAL, .len = op->x.len, .done = emptied}};
+    piece_submit(p, op->x.file, BLK_DISCARD, op->x.host);
 }
 
 /* The new clusters are written, or are not. */
@@ -945,6 +1021,7 @@ static void leave(struct loop_task *t)
 void fmt_give_up(struct fmt *f, u64 offset, u64 len)
 {
     struct leaving *last = f->leaving;
+    rooms_forget(f);
     bool waits = last && !last->sent; /* those that wait come first in the list */
     if (waits && last->r.offset + last->r.len == offset) {
         last->r.len += len;
@@ -1017,6 +1094,7 @@ bool fmt_run(struct fmt *f, struct fmt_job *j, struct err *e)
         enum step s = j->step(f, j);
         int error = s == STEP_NEED      ? meta_load_now(&f->meta)
                     : s == STEP_BARRIER ? meta_writeback_now(&f->meta)
+                    : s == STEP_ROOM    ? reserve_now(f)
                                         : 0;
         if (s == STEP_DONE)
             break;

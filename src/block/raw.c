@@ -1,15 +1,20 @@
 /* The raw format: guest offsets are file offsets, or lie in a window of the file. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "block/format.h"
 
 enum { SECTOR = 512 }; /* what disks are made of */
 
+extern const struct driver driver_raw;
+
 struct raw {
     struct fmt fmt;
     bool window;
+    bool guarded; /* the format was guessed */
+    u8 head[PROBE_SIZE]; /* guarded: the first bytes as they were written last */
 };
 
 static const struct format_ops raw_ops = {0}; /* everything is passed on */
@@ -32,9 +37,44 @@ static bool raw_open(struct node *n, struct json *options, u32 flags, struct err
     fmt_init(&s->fmt, n, &raw_ops);
     s->fmt.shift = offset;
     s->window = offset || size != UINT64_MAX;
+    s->guarded = n->probed && !offset;
+    int error = s->guarded ? node_io(n->file, BLK_READ, 0, s->head, PROBE_SIZE, 0) : 0;
+    if (error)
+        return err_set(e, error, "Could not read '%s': %s", n->filename, strerror(error));
     n->size = size != UINT64_MAX ? size : n->file->growable ? ALIGN_UP(there - offset, (u64)SECTOR) : there - offset;
     n->device = n->file->device;
     return true;
+}
+
+/* Whether a write may be done. What a guest writes to an image whose format was guessed must not make it another one the next time: the
+ * guest would choose which files that one names. Guests write whole sectors, so the head is theirs or ours. */
+static bool may_write(struct raw *s, const struct blk_req *r)
+{
+    bool zeros = r->op == BLK_ZERO || r->op == BLK_DISCARD;
+    if (!s->guarded || r->offset >= PROBE_SIZE || (r->op != BLK_WRITE && !zeros))
+        return true;
+    u8 head[PROBE_SIZE];
+    u64 len = MIN(r->len, PROBE_SIZE - r->offset);
+    memcpy(head, s->head, PROBE_SIZE);
+    if (zeros)
+        memset(head + r->offset, 0, len);
+    else
+        iov_to(r->iov, r->niov, 0, head + r->offset, len);
+    if (format_of(head) != &driver_raw)
+        return false;
+    memcpy(s->head, head, PROBE_SIZE);
+    return true;
+}
+
+static void raw_submit(struct node *n, struct blk_req *r)
+{
+    struct raw *s = container_of(n->fmt, struct raw, fmt);
+    if (s->guarded && r->from)
+        node_done_later(r, ENOTSUP); /* the bytes have to be seen */
+    else if (!may_write(s, r))
+        node_done_later(r, EPERM);
+    else
+        path_submit(n, r);
 }
 
 static bool raw_close(struct node *n, struct err *e)
@@ -83,7 +123,7 @@ const struct driver driver_raw = {
     .probe = raw_probe,
     .open = raw_open,
     .close = raw_close,
-    .submit = path_submit,
+    .submit = raw_submit,
     .copies = true,
     .fua = true, /* passed on */
     .create = raw_create,

@@ -2,6 +2,8 @@
 #ifndef LYRE_CPU_LIFT_H
 #define LYRE_CPU_LIFT_H
 
+#include <stdatomic.h>
+
 #include "cpu/isa.h"
 #include "jit/ir/build.h"
 
@@ -13,15 +15,17 @@
  * expected to. */
 struct lift_sites {
     u64 pc[LIFT_SITES];
-    unsigned count, limit;
+    _Atomic unsigned count; /* who holds no lock may see whether there are any, and no more */
+    unsigned limit;
 };
 
 static inline bool lift_site(const struct lift_sites *s, u64 pc)
 {
     if (!s)
         return false;
-    bool found = s->count == s->limit;
-    for (unsigned i = 0; i < s->count && !found; i++)
+    unsigned count = atomic_load_explicit(&s->count, memory_order_relaxed);
+    bool found = count == s->limit;
+    for (unsigned i = 0; i < count && !found; i++)
         found = s->pc[i] == pc;
     return found;
 }

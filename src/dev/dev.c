@@ -88,7 +88,7 @@ static void prop_put(struct dev *d, const struct dev_prop *p, u64 value)
 {
     if (p->kind == DEV_PROP_BOOL)
         *(bool *)member(d, p) = value;
-    else if (p->kind == DEV_PROP_U32)
+    else if (p->kind == DEV_PROP_U32 || p->kind == DEV_PROP_SWITCH)
         *(u32 *)member(d, p) = (u32)value;
     else if (p->kind == DEV_PROP_U64)
         *(u64 *)member(d, p) = value;
@@ -142,7 +142,7 @@ static const struct dev_prop *prop_find(struct dev *d, const char *name, struct 
 
 static bool is_number(const struct dev_prop *p)
 {
-    return p->kind == DEV_PROP_BOOL || p->kind == DEV_PROP_U32 || p->kind == DEV_PROP_U64;
+    return p->kind < DEV_PROP_STRING;
 }
 
 bool dev_set_number(struct dev *d, const char *prop, u64 value, struct err *e)
@@ -150,7 +150,7 @@ bool dev_set_number(struct dev *d, const char *prop, u64 value, struct err *e)
     const struct dev_prop *p = prop_find(d, prop, e);
     if (!p)
         return false;
-    u64 most = p->max ? p->max : p->kind == DEV_PROP_BOOL ? 1 : p->kind == DEV_PROP_U32 ? ~(u32)0 : ~0ull;
+    u64 most = p->max ? p->max : p->kind == DEV_PROP_BOOL ? 1 : p->kind == DEV_PROP_SWITCH ? DEV_AUTO : p->kind == DEV_PROP_U32 ? ~(u32)0 : ~0ull;
     if (!is_number(p) || value > most)
         return err_set(e, EINVAL, "property '%s.%s' cannot be %llu", d->class->name, prop,
                        (unsigned long long)value);
@@ -161,7 +161,12 @@ bool dev_set_number(struct dev *d, const char *prop, u64 value, struct err *e)
 static bool parse_number(const struct dev_prop *p, const char *text, u64 *value)
 {
     static const char *const words[] = {"off", "on", "no", "yes", "false", "true"};
-    for (unsigned i = 0; p->kind == DEV_PROP_BOOL && i < ARRAY_LEN(words); i++) {
+    bool switched = p->kind == DEV_PROP_BOOL || p->kind == DEV_PROP_SWITCH;
+    if (p->kind == DEV_PROP_SWITCH && !strcmp(text, "auto")) {
+        *value = DEV_AUTO;
+        return true;
+    }
+    for (unsigned i = 0; switched && i < ARRAY_LEN(words); i++) {
         if (!strcmp(text, words[i])) {
             *value = i & 1;
             return true;
@@ -170,7 +175,7 @@ static bool parse_number(const struct dev_prop *p, const char *text, u64 *value)
     char *end;
     errno = 0;
     *value = strtoull(text, &end, 0);
-    return p->kind != DEV_PROP_BOOL && !errno && end != text && !*end && *text != '-';
+    return !switched && !errno && end != text && !*end && *text != '-';
 }
 
 bool dev_set(struct dev *d, const char *prop, const char *value, struct err *e)
@@ -209,6 +214,10 @@ struct json *dev_get(struct dev *d, const char *prop)
     if (p->kind == DEV_PROP_STRING) {
         const char *text = *(char **)member(d, p);
         return json_string(text ? text : "");
+    }
+    if (p->kind == DEV_PROP_SWITCH) {
+        static const char *const names[] = {[DEV_OFF] = "off", [DEV_ON] = "on", [DEV_AUTO] = "auto"};
+        return json_string(names[*(u32 *)member(d, p)]);
     }
     u64 v = p->kind == DEV_PROP_BOOL ? *(bool *)member(d, p) : p->kind == DEV_PROP_U32 ? *(u32 *)member(d, p)
                                                                                     : *(u64 *)member(d, p);

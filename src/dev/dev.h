@@ -37,12 +37,15 @@ enum dev_prop_kind {
     DEV_PROP_BOOL,
     DEV_PROP_U32,
     DEV_PROP_U64,
+    DEV_PROP_SWITCH, /* a u32, of enum dev_switch */
     DEV_PROP_STRING, /* the device frees it */
     DEV_PROP_CHAR,   /* struct chardev *: by dev_set_link() alone, as what follows */
     DEV_PROP_BLOCK, /* struct node * of block/block.h */
     DEV_PROP_NET,   /* struct netdev * of back/net.h */
     DEV_PROP_DEV,   /* struct dev *: another part of the board */
 };
+
+enum dev_switch { DEV_OFF, DEV_ON, DEV_AUTO };
 
 struct dev_prop {
     const char *name; /* NULL ends the list */
@@ -108,6 +111,12 @@ struct dev_class {
     void *(*bus_side)(struct dev *d);
     const char *slot_for;
     bool (*plug)(struct dev *slot, struct dev *what, struct err *e);
+    /* Slots whose devices come and go while the machine runs; NULL: this one is none. On the loop's thread: a device that has
+     * just been plugged in shows itself; the guest is asked to give one up, and env->gone() is called when it has; it is taken
+     * out, while vCPUs stand still. */
+    void (*arrive)(struct dev *slot);
+    bool (*leave)(struct dev *slot, struct dev *what, struct err *e);
+    void (*unplug)(struct dev *slot, struct dev *what);
     /* It is a card with a device of this class on it, which is made with it, goes into it as into a slot, and takes the
      * properties that the card itself does not have. */
     const struct dev_class *inner;
@@ -124,6 +133,8 @@ struct dev_env {
     unsigned cpus;
     u64 ram; /* bytes */
     void (*request)(void *opaque, enum dev_request r); /* any thread */
+    /* The guest has given this device up, which was asked for or not: it will be taken out and freed. Any thread. */
+    void (*gone)(void *opaque, struct dev *d);
     /* An event of QMP, for monitors; takes `data` over. On the loop's thread. */
     void (*tell)(void *opaque, const char *event, struct json *data);
     /* Does the RTC follow the host's clock? Its value at 0 of the virtual clock, in seconds. */
@@ -151,6 +162,7 @@ struct dev {
     struct wire *out;
     struct dev_view *views; /* one for each window */
     const struct dev_watch *watch; /* NULL: nobody */
+    struct dev *slot;       /* what it is plugged into; NULL: it is a part of the board, or on a card */
     struct dev *next;       /* in its machine's list */
 };
 

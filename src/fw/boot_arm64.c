@@ -14,6 +14,7 @@
 
 enum {
     IMAGE_HEADER = 64, /* bytes */
+    OLD_OFFSET = 0x80000, /* from the start of memory, of what does not say where it is to be */
     DTB_ROOM = 4096,   /* for what is added to a tree from a file, but for the command line */
 };
 
@@ -50,7 +51,7 @@ static bool load_image(struct fw_boot *b, struct mem_space *m, const u8 *image, 
 {
     u64 offset = le64_at(image + 8), size = le64_at(image + 16), need = MAX(size, len);
     if (!size)
-        offset = 0x80000;
+        offset = OLD_OFFSET;
     else if (offset < 4096)
         offset += 2 * MIB; /* where memory starts is left to who looks for something there */
     p->start = b->ram + MIN(offset, b->ram_size);
@@ -59,6 +60,18 @@ static bool load_image(struct fw_boot *b, struct mem_space *m, const u8 *image, 
     p->end = p->start + need;
     b->entry = p->start;
     return true;
+}
+
+/* A program that says nothing of itself lies where kernels did before they could say. */
+static bool load_raw(struct fw_boot *b, struct mem_space *m, const u8 *data, size_t len, struct place *p, struct err *e)
+{
+    if (!len)
+        return err_set(e, EINVAL, "'%s' is empty", b->kernel);
+    if (len >= 2 && !memcmp(data, "MZ", 2))
+        return err_set(e, EINVAL, "'%s' is no kernel for arm64: neither Image nor ELF", b->kernel);
+    b->entry = p->start = b->ram + OLD_OFFSET;
+    p->end = p->start + len;
+    return fits(b, "the kernel", p->start, len, e) && put(m, p->start, data, len, e);
 }
 
 /* Memory that the file says nothing of is zero: it is fresh. */
@@ -86,7 +99,7 @@ static bool load_kernel(struct fw_boot *b, struct mem_space *m, struct place *p,
     else if (len >= IMAGE_HEADER && !memcmp(file + 56, "ARM\x64", 4))
         good = load_image(b, m, file, len, p, e);
     else
-        good = err_set(e, EINVAL, "'%s' is no kernel for arm64: neither Image nor ELF", b->kernel);
+        good = load_raw(b, m, file, len, p, e);
     free(file);
     return good;
 }

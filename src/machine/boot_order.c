@@ -38,7 +38,10 @@ static char *path_of(struct dev *d)
         char function[16] = "";
         if (c->devfn % 8)
             snprintf(function, sizeof(function), ",%x", c->devfn % 8);
-        return xprintf("/pci@ffffffffffffffff/%s@%x%s/%s", kind, c->devfn / 8, function, unit);
+        char port[32] = "";
+        if (c->bus->bridge)
+            snprintf(port, sizeof(port), "pci-bridge@%x/", c->bus->bridge->devfn / 8);
+        return xprintf("/pci@ffffffffffffffff/%s%s@%x%s/%s", port, kind, c->devfn / 8, function, unit);
     }
     const struct virtio *v = d->class->bus_side(d);
     u64 at = 0;
@@ -61,7 +64,7 @@ static struct candidate *collect(struct machine *m, size_t *count, struct err *e
     bool good = true;
     for (size_t i = 0; i < o->device_count && good; i++) {
         struct candidate *c = &all[*count];
-        c->dev = m->devices[i];
+        c->dev = machine_device(m, i);
         good = read_index(&o->devices[i], &c->index, e);
         if (good && c->index >= 0 && !machine_on_card(c->dev)->class->boot_unit)
             good = err_set(e, EINVAL, "Property '%s.bootindex' not found", c->dev->class->name);

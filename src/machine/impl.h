@@ -14,7 +14,14 @@ struct machine {
     struct node **drives; /* as opts->drives */
     struct netdev **netdevs; /* as opts->netdevs */
     unsigned unnamed_cards; /* network cards without an address of the user's */
-    struct dev **devices;    /* as opts->devices */
+    struct machine_plugged {
+        struct machine_device words;
+        struct dev *dev;
+        bool added;           /* while it runs: the words are ours */
+        _Atomic bool gone;    /* the guest has given it up, */
+        bool out;             /* and it is out of its slot */
+    } **plugged;              /* what users have added */
+    size_t plugged_count, plugged_cap;
     struct vclock *clock;
     struct mem_range *root, *ram, *rom; /* rom: firmware's; NULL: none */
     struct mem_space *memory;
@@ -49,9 +56,14 @@ bool machine_make_drives(struct machine *m, struct err *e);
 bool machine_free_drives(struct machine *m, struct err *e);
 /* By its id; NULL: there is none. */
 struct node *machine_find_drive(struct machine *m, const char *id, struct err *e);
+struct netdev *machine_find_netdev(struct machine *m, const char *id, struct err *e);
 bool machine_make_netdevs(struct machine *m, struct err *e);
 void machine_free_netdevs(struct machine *m);
 bool machine_make_devices(struct machine *m, struct err *e);
+/* Any thread, as dev_env.gone(); and on the loop's thread, between two turns: free what has gone. */
+void machine_device_gone(struct machine *m, struct dev *d);
+void machine_sweep(struct machine *m);
+void machine_free_devices(struct machine *m);
 /* Tell firmware which of them to start from first. */
 bool machine_add_boot_order(struct machine *m, struct err *e);
 

@@ -33,6 +33,11 @@ static void dev_request(void *opaque, enum dev_request r)
     machine_request(opaque, r == DEV_REQUEST_OFF ? MACHINE_OFF : MACHINE_GUEST_RESET);
 }
 
+static void dev_gone(void *opaque, struct dev *d)
+{
+    machine_device_gone(opaque, d);
+}
+
 static void dev_tell(void *opaque, const char *event, struct json *data)
 {
     machine_tell(opaque, event, data);
@@ -115,7 +120,7 @@ static bool make_board(struct machine *m, struct err *e)
 static void fill_env(struct machine *m)
 {
     m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop,
-                              .cpus = m->opts->cpus, .ram = m->opts->ram, .request = dev_request, .tell = dev_tell,
+                              .cpus = m->opts->cpus, .ram = m->opts->ram, .request = dev_request, .gone = dev_gone, .tell = dev_tell,
                               .epoch = m->opts->epoch, .globals = m->opts->globals,
                               .global_count = m->opts->global_count, .opaque = m};
 }
@@ -133,7 +138,7 @@ static bool make_all(struct machine *m, struct err *e)
     if (!m->graph)
         m->graph = block_graph_new(BLOCK_AIO_THREADS, e);
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
-    m->clock = m->loop ? vclock_new(m->opts->qtest, e) : NULL;
+    m->clock = m->loop ? vclock_new(m->opts->qtest && m->opts->without_cpus, e) : NULL;
     if (!m->clock || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
         !make_chardevs(m, e) ||
         !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
@@ -185,15 +190,15 @@ bool machine_free(struct machine *m, struct err *e)
     machine_free_cpus(m);
     qtest_free(m->qtest);
     bool good = machine_free_drives(m, e);
-    machine_free_netdevs(m);
     for (struct dev *d = m->setup.devs, *next; d; d = next) {
         next = d->next;
         dev_free(d);
     }
+    machine_free_devices(m);
+    machine_free_netdevs(m);
     for (size_t i = 0; m->chardevs && i < m->opts->chardev_count; i++)
         char_free(m->chardevs[i]);
     free(m->chardevs);
-    free(m->devices);
     mem_space_free(m->memory);
     mem_tree_free(m->root);
     fw_tree_free(m->setup.tree);
@@ -227,7 +232,8 @@ static bool load(struct machine *m, struct err *e)
 {
     const struct machine_opts *o = m->opts;
     bool direct = o->kernel && !m->rom; /* firmware starts kernels itself */
-    if (!o->kernel && !o->loader_count && !m->rom)
+    bool looked_at = o->stopped || o->qtest; /* who does that may put something there */
+    if (!o->kernel && !o->loader_count && !m->rom && !looked_at)
         return err_set(e, EINVAL, "which kernel? say -kernel FILE, or -bios FILE for firmware");
     struct fw_boot b = {.kernel = o->kernel, .initrd = o->initrd, .dtb = o->dtb, .append = o->append,
                         .ram = o->board->ram_at, .ram_size = o->ram};
@@ -373,6 +379,8 @@ static bool serve(struct machine *m, struct err *e)
             stop_as(m, MACHINE_SHUTDOWN);
         return true;
     }
+    if (r & MACHINE_UNPLUG)
+        machine_sweep(m);
     if (r & MACHINE_POWER_KEY) {
         press_power_key(m);
         machine_tell(m, "POWERDOWN", NULL);
@@ -423,11 +431,6 @@ struct dev *machine_dev(struct machine *m, const char *name)
 struct dev *machine_devs(struct machine *m)
 {
     return m->setup.devs;
-}
-
-struct dev *machine_device(struct machine *m, size_t i)
-{
-    return m->devices[i];
 }
 
 struct node *machine_drive(struct machine *m, size_t i)

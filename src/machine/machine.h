@@ -17,6 +17,7 @@ enum { MACHINE_SERIALS = 4 };
 struct machine_drive {
     char *id, *file, *format; /* file: NULL if the options name one; format: NULL: found out */
     struct json *options;     /* as node_open() takes them; NULL: none */
+    struct json *more;        /* members of these beside `file` and `format`; NULL: none */
     u32 flags;                /* enum open_flags */
 };
 
@@ -77,7 +78,8 @@ struct machine_opts {
     size_t global_count;
     struct engine_opts engine; /* memory is filled in */
     bool without_cpus;         /* none runs: for tests, or to look at the machine */
-    const char *qtest;         /* id of a chardev: the tests' protocol is spoken there, and steps the clock */
+    const char *qtest;         /* id of a chardev: the tests' protocol is spoken there, and, if no CPU runs, steps the clock */
+    const char *qtest_log;     /* a file that gets what is spoken; NULL: none */
     bool no_reboot;            /* a reset is the end */
     bool no_shutdown;          /* when the guest has switched itself off it stands still, and is there to be looked at */
     bool stopped;              /* it waits for machine_cont() before it begins */
@@ -97,6 +99,7 @@ enum machine_request {
     MACHINE_POWER_KEY = 1 << 3, /* ask the guest to switch itself off */
     MACHINE_QUIT = 1 << 4,      /* a monitor ends it */
     MACHINE_KILLED = 1 << 5,    /* a signal does */
+    MACHINE_UNPLUG = 1 << 6,    /* the guest has given a device up */
 };
 void machine_request(struct machine *m, enum machine_request r);
 
@@ -141,7 +144,17 @@ struct loop *machine_loop(struct machine *m);
 struct netdev *machine_netdev(struct machine *m, size_t i); /* of machine_opts.netdevs */
 struct dev *machine_dev(struct machine *m, const char *name);
 struct dev *machine_devs(struct machine *m); /* the first of all: the board's, and what users added */
-struct dev *machine_device(struct machine *m, size_t i); /* of machine_opts.devices */
+/* What users have added, as options or while it runs: the i-th as they said it, NULL behind the last; and the device. */
+const struct machine_device *machine_device_words(struct machine *m, size_t i);
+struct dev *machine_device(struct machine *m, size_t i);
+/* What they said of one of these: the value behind "name="; NULL: nothing. */
+const char *machine_device_word(const struct machine_device *d, const char *name);
+/* Add a device while the machine runs, and ask the guest to give one up: when it has, DEVICE_DELETED tells so. `words` are
+ * copied. */
+bool machine_add_device(struct machine *m, const struct machine_device *words, struct err *e);
+bool machine_ask_for_device(struct machine *m, struct dev *d, struct err *e);
+/* The device that shows this image to the guest; NULL: none. */
+struct dev *machine_node_user(struct machine *m, const struct node *n);
 /* The device on a card; of what is no card, the device itself. */
 struct dev *machine_on_card(struct dev *d);
 struct node *machine_drive(struct machine *m, size_t i); /* a root of machine_opts.drives; NULL: one above has it */

@@ -15,12 +15,22 @@ struct qtest {
     struct machine *machine;
     struct chardev *chardev;
     struct char_user user;
+    FILE *log; /* NULL: none */
+    u64 begun; /* loop_now() when the protocol began */
     char *line;
     size_t len, cap;
     struct dev *watched;
     struct dev_watch watch;
     u8 *levels; /* of the watched wires, as last told */
 };
+
+/* A line of the log: 'R' it was received, 'S' it was sent, and when. */
+static void note(struct qtest *q, char way, const char *line)
+{
+    u64 us = (loop_now() - q->begun) / 1000;
+    if (q->log)
+        fprintf(q->log, "[%c +%llu.%06llu] %s\n", way, (unsigned long long)(us / 1000000), (unsigned long long)(us % 1000000), line);
+}
 
 static void reply(struct qtest *q, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
@@ -31,6 +41,7 @@ static void reply(struct qtest *q, const char *fmt, ...)
     va_start(args, fmt);
     int n = vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
+    note(q, 'S', text);
     char_write(q->chardev, text, MIN((size_t)n, sizeof(text) - 1));
     char_write(q->chardev, "\n", 1);
 }
@@ -76,20 +87,37 @@ static void do_write_value(struct qtest *q, char **w)
     reply(q, "OK");
 }
 
-/* Copies go byte by byte where there is no memory. */
+/* Copies are made of the largest accesses that are aligned and that a device takes: a register of two bytes is read once. */
+static unsigned largest(u64 addr, u64 len)
+{
+    unsigned size = 8;
+    while (size > len || addr % size)
+        size /= 2;
+    return size;
+}
+
 static void copy_out(struct qtest *q, u64 addr, u8 *to, u64 len)
 {
-    for (u64 i = 0; i < len; i++) {
+    unsigned size;
+    for (u64 i = 0; i < len; i += size) {
         u64 v = 0;
-        mem_read(q->machine->memory, addr + i, 1, &v);
-        to[i] = (u8)v;
+        size = largest(addr + i, len - i);
+        while (mem_read(q->machine->memory, addr + i, size, &v) == MEM_ERROR && size > 1)
+            size /= 2;
+        memcpy(to + i, &v, size);
     }
 }
 
 static void copy_in(struct qtest *q, u64 addr, const u8 *from, u64 len)
 {
-    for (u64 i = 0; i < len; i++)
-        mem_write(q->machine->memory, addr + i, 1, from[i]);
+    unsigned size;
+    for (u64 i = 0; i < len; i += size) {
+        u64 v = 0;
+        size = largest(addr + i, len - i);
+        memcpy(&v, from + i, size);
+        while (mem_write(q->machine->memory, addr + i, size, v) == MEM_ERROR && size > 1)
+            size /= 2;
+    }
 }
 
 static bool span_of(struct qtest *q, char **w, u64 *addr, u64 *len)
@@ -155,8 +183,19 @@ static void do_memset(struct qtest *q, char **w)
 
 /* ---- clock ---- */
 
+/* False: CPUs run, and the clock with them. */
+static bool may_step(struct qtest *q)
+{
+    if (q->machine->opts->without_cpus)
+        return true;
+    reply(q, "FAIL the clock is stepped with -accel qtest alone");
+    return false;
+}
+
 static void do_clock_step(struct qtest *q, char **w)
 {
+    if (!may_step(q))
+        return;
     struct vclock *c = q->machine->clock;
     u64 ns, next = vclock_next(c);
     if (w[1] && !number(w[1], &ns)) {
@@ -171,6 +210,8 @@ static void do_clock_step(struct qtest *q, char **w)
 static void do_clock_set(struct qtest *q, char **w)
 {
     u64 ns;
+    if (!may_step(q))
+        return;
     if (!number(w[1], &ns)) {
         reply(q, "FAIL bad number");
         return;
@@ -280,6 +321,7 @@ static void take(struct qtest *q, u8 byte)
     }
     VEC_PUSH(q->line, q->len, q->cap) = 0;
     q->len = 0;
+    note(q, 'R', q->line);
     command(q, q->line);
 }
 
@@ -306,11 +348,19 @@ struct qtest *qtest_new(struct machine *m, struct chardev *c, struct err *e)
     struct qtest *q = xcalloc(1, sizeof(*q));
     q->machine = m;
     q->chardev = c;
+    q->begun = loop_now();
     q->user = (struct char_user){.room = qtest_room, .receive = qtest_receive, .event = qtest_event, .opaque = q};
-    if (char_attach(c, &q->user))
+    const char *log = m->opts->qtest_log;
+    q->log = log ? fopen(log, "w") : NULL;
+    if (log && !q->log)
+        err_set(e, errno, "cannot open '%s': %s", log, strerror(errno));
+    else if (char_attach(c, &q->user))
         return q;
+    else
+        err_set(e, EBUSY, "character device '%s' is in use", char_id(c));
+    if (q->log)
+        fclose(q->log);
     free(q);
-    err_set(e, EBUSY, "character device '%s' is in use", char_id(c));
     return NULL;
 }
 
@@ -321,6 +371,8 @@ void qtest_free(struct qtest *q)
     char_detach(q->chardev, &q->user);
     if (q->watched)
         q->watched->watch = NULL;
+    if (q->log)
+        fclose(q->log);
     free(q->levels);
     free(q->line);
     free(q);

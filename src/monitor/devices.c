@@ -18,14 +18,11 @@ struct dev *monitor_next(struct monitor *m, const char *subject, const struct de
 
 struct dev *monitor_user_of(struct monitor *m, const char *key, const char *value)
 {
-    const struct machine_opts *o = machine_options(m->machine);
-    size_t len = strlen(key);
-    for (size_t i = 0; i < o->device_count; i++) {
-        for (size_t k = 1; k < o->devices[i].count; k++) {
-            const char *word = o->devices[i].words[k];
-            if (!strncmp(word, key, len) && word[len] == '=' && !strcmp(word + len + 1, value))
-                return machine_device(m->machine, i);
-        }
+    const struct machine_device *words;
+    for (size_t i = 0; (words = machine_device_words(m->machine, i)); i++) {
+        const char *is = machine_device_word(words, key);
+        if (is && !strcmp(is, value))
+            return machine_device(m->machine, i);
     }
     return NULL;
 }
@@ -115,54 +112,44 @@ struct json *qmp_do_set_link(struct monitor *m, const struct json *args, struct 
 
 /* ---- hot plug ---- */
 
-/* Where a device of this class would go: slots are filled from the last on, which is the first in the machine's list. */
-static const char *next_bus(struct monitor *m, const struct dev_class *c)
+/* As -device has it: the class, then "name=value" ... */
+static struct machine_device words_of(const struct json *args)
 {
-    const struct machine_opts *o = machine_options(m->machine);
-    const char *name = NULL;
-    unsigned taken = 0;
-    for (size_t i = 0; i < o->device_count; i++)
-        taken += machine_device(m->machine, i)->class->bus == c->bus;
-    for (const struct dev *d = machine_devs(m->machine); d; d = d->next) {
-        if (d->class->slot_for && !strcmp(d->class->slot_for, c->bus)) {
-            name = d->name;
-            if (!taken--)
-                break;
-        }
+    struct machine_device d = {0};
+    size_t cap = 0;
+    VEC_PUSH(d.words, d.count, cap) = xstrdup(json_get_string(args, "driver"));
+    for (const struct json *v = args->first; v; v = v->next) {
+        if (!strcmp(v->key, "driver"))
+            continue;
+        char *text = v->kind == JSON_STRING ? xstrdup(v->string) : v->kind == JSON_BOOL ? xstrdup(v->boolean ? "on" : "off")
+                                                                                      : xprintf("%lld", (long long)v->integer);
+        VEC_PUSH(d.words, d.count, cap) = xprintf("%s=%s", v->key, text);
+        free(text);
     }
-    return name;
-}
-
-/* No bus of these machines takes a device while they run, or gives one up. */
-static void refuse(struct monitor *m, const struct dev_class *c, const char *bus, struct err *e)
-{
-    bus = bus ? bus : next_bus(m, c);
-    if (bus)
-        err_set(e, EINVAL, "Bus '%s' does not support hotplugging", bus);
-    else
-        err_set(e, ENOSPC, "No '%s' bus found for device '%s'", c->bus, c->name);
+    return d;
 }
 
 struct json *qmp_do_device_add(struct monitor *m, const struct json *args, struct err *e)
 {
     const char *driver = json_get_string(args, "driver");
     const struct dev_class *c = dev_class_find(driver, NULL);
-    if (!c)
-        err_set(e, EINVAL, "'%s' is not a valid device model name", driver);
-    else if (!c->bus)
-        err_set(e, EINVAL, "Parameter 'driver' expects a pluggable device type");
-    else
-        refuse(m, c, json_get_string(args, "bus"), e);
-    return NULL;
+    if (!c || !c->bus) {
+        err_set(e, EINVAL, c ? "Parameter 'driver' expects a pluggable device type" : "'%s' is not a valid device model name", driver);
+        return NULL;
+    }
+    struct machine_device d = words_of(args);
+    bool good = machine_add_device(m->machine, &d, e);
+    for (size_t i = 0; i < d.count; i++)
+        free(d.words[i]);
+    free(d.words);
+    return good ? json_object() : NULL;
 }
 
 struct json *qmp_do_device_del(struct monitor *m, const struct json *args, struct err *e)
 {
-    const char *id = json_get_string(args, "id");
-    struct dev *d = monitor_user_of(m, "id", id);
-    if (d)
-        refuse(m, d->class, NULL, e);
-    else
+    const char *id = json_get_string(args, "id"), *slash = strrchr(id, '/');
+    struct dev *d = monitor_user_of(m, "id", slash ? slash + 1 : id);
+    if (!d)
         err_set(e, ENODEV, "Device '%s' not found", id);
-    return NULL;
+    return d && machine_ask_for_device(m->machine, d, e) ? json_object() : NULL;
 }

@@ -81,9 +81,15 @@ bool hmp_block_resize(struct hmp_call *h, struct err *e)
 
 bool hmp_device_add(struct hmp_call *h, struct err *e)
 {
-    char *driver = xprintf("%.*s", (int)strcspn(h->args, ","), h->args);
-    struct json *args = with_string("driver", driver);
-    free(driver);
+    char *copy = xstrdup(h->args), *save = NULL, *word = strtok_r(copy, ",", &save);
+    struct json *args = with_string("driver", word ? word : "");
+    while ((word = strtok_r(NULL, ",", &save))) {
+        char *value = strchr(word, '=');
+        if (value)
+            *value++ = 0;
+        json_set_string(args, word, value ? value : "on");
+    }
+    free(copy);
     return hmp_order(h, "device_add", args, e);
 }
 

@@ -69,9 +69,10 @@ struct json *qmp_do_blockdev_del(struct monitor *m, const struct json *args, str
         err_set(e, EINVAL, "Node %s is not owned by the monitor", name);
     else if (!n)
         err_set(e, ENOENT, "Failed to find node with node-name='%s'", name);
-    else if (monitor_job_has(m, n->node))
+    bool used = n && (monitor_job_has(m, n->node) || machine_node_user(m->machine, n->node));
+    if (used)
         err_set(e, EBUSY, "Node %s is in use", name);
-    if (!n || monitor_job_has(m, n->node))
+    if (!n || used)
         return NULL;
     *at = n->next;
     bool good = node_close(n->node, e);

@@ -50,15 +50,7 @@ static const char *type_of(struct monitor *m, const struct object *o, char *text
 
 const char *monitor_dev_id(struct monitor *m, const struct dev *d)
 {
-    const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->device_count; i++) {
-        for (size_t k = 1; k < o->devices[i].count; k++) {
-            const char *word = o->devices[i].words[k];
-            if (!strncmp(word, "id=", 3) && !strcmp(word + 3, d->name))
-                return d->name;
-        }
-    }
-    return NULL;
+    return monitor_user_of(m, "id", d->name) == d ? d->name : NULL;
 }
 
 static bool child_dev(struct monitor *m, enum object_kind in, unsigned index, struct object *child)
@@ -168,7 +160,8 @@ static struct json *push_property(struct json *list, const char *name, const cha
 
 static const char *prop_type(const struct dev_prop *p)
 {
-    static const char *const types[] = {[DEV_PROP_BOOL] = "bool", [DEV_PROP_U32] = "uint32", [DEV_PROP_U64] = "uint64"};
+    static const char *const types[] = {[DEV_PROP_BOOL] = "bool", [DEV_PROP_U32] = "uint32", [DEV_PROP_U64] = "uint64",
+                                        [DEV_PROP_SWITCH] = "OnOffAuto"};
     return p->kind < ARRAY_LEN(types) ? types[p->kind] : "str";
 }
 
@@ -183,7 +176,7 @@ static void push_dev_props(struct json *list, const struct dev_class *c, bool ex
             json_set_string(j, "description", p->help);
         if (p->kind == DEV_PROP_BOOL)
             json_set_bool(j, "default-value", p->initial);
-        else if (p->kind < DEV_PROP_STRING)
+        else if (p->kind < DEV_PROP_SWITCH)
             json_set_int(j, "default-value", (s64)p->initial);
     }
     if (explained && c->inner)

@@ -1,6 +1,7 @@
 #include "monitor/qmp.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -8,9 +9,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "data/json.h"
+#include "monitor/qmp_input.h"
 #include "monitor/schema.h"
-
-enum { INPUT_MAX = 1 << 20 };
 
 struct qmp {
     struct monitor *monitor;
@@ -19,11 +19,7 @@ struct qmp {
     struct machine_listener listener;
     bool negotiated; /* the client has said what it can ... */
     bool oob;        /* ... which is to ask for commands to be executed at once */
-
-    char *input; /* an object that has begun */
-    size_t len, cap;
-    unsigned depth;
-    bool in_string, escaped, lost;
+    struct qmp_input input;
 };
 
 /* ---- out ---- */
@@ -57,8 +53,7 @@ static void greet(struct qmp *q)
 {
     struct json *j = json_object(), *qmp = json_set(j, "QMP", json_object());
     q->negotiated = q->oob = false;
-    q->len = q->depth = 0;
-    q->in_string = q->escaped = q->lost = false;
+    qmp_input_reset(&q->input);
     json_set(qmp, "version", monitor_query(q->monitor, "query-version"));
     json_push(json_set(qmp, "capabilities", json_list()), json_string("oob"));
     put(q, j);
@@ -161,30 +156,17 @@ static void run_text(struct qmp *q, const char *text)
     json_free(j);
 }
 
-/* Objects follow each other with anything white between: an object ends with the brace of its first. */
 static void take(struct qmp *q, char c)
 {
-    if (!q->depth && c != '{')
-        return;
-    q->lost |= q->len == INPUT_MAX;
-    if (!q->lost)
-        VEC_PUSH(q->input, q->len, q->cap) = c;
-    if (q->in_string) {
-        q->in_string = q->escaped || c != '"';
-        q->escaped = !q->escaped && c == '\\';
-        return;
+    char text[80];
+    switch (qmp_input_take(&q->input, c)) {
+    case QMP_INPUT_MORE: return;
+    case QMP_INPUT_VALUE: run_text(q, q->input.text); return;
+    case QMP_INPUT_LONG: send_error(q, NULL, "GenericError", "JSON token size limit exceeded"); return;
+    case QMP_INPUT_STRAY:
+        snprintf(text, sizeof(text), "JSON parse error, stray byte 0x%02x", (u8)c);
+        send_error(q, NULL, "GenericError", text);
     }
-    q->in_string = c == '"';
-    q->depth += (c == '{') - (c == '}');
-    if (q->depth)
-        return;
-    VEC_PUSH(q->input, q->len, q->cap) = 0;
-    q->len = 0;
-    if (q->lost)
-        send_error(q, NULL, "GenericError", "JSON token size limit exceeded");
-    else
-        run_text(q, q->input);
-    q->lost = false;
 }
 
 static size_t qmp_room(void *opaque)
@@ -225,6 +207,6 @@ void qmp_free(struct qmp *q)
     if (!q)
         return;
     char_detach(q->chardev, &q->user);
-    free(q->input);
+    free(q->input.text);
     free(q);
 }

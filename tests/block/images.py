@@ -61,9 +61,9 @@ class ImageTest(unittest.TestCase):
         words = [x for c in commands for x in ("-c", c)]
         return self.peers(*options, *words, image, status=status, program="qemu-io")
 
-    def same(self, *args, status=0):
+    def same(self, *args, status=0, program="qemu-img"):
         """Both print the same and end in the same way."""
-        ours, peers = self.ours(*args, status=status), self.peers(*args, status=status)
+        ours, peers = (run(*args, status=status, program=program) for run in (self.ours, self.peers))
         self.assertEqual(ours.out, peers.out)
         self.assertEqual(ours.err.splitlines()[:1], peers.err.splitlines()[:1])
         return ours

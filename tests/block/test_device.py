@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, ImageTest
+from images import AIO_MODES, LYRE, USUAL_AIO, ImageTest
 
 MIB = 1 << 20
 SIZE = 16 * MIB
@@ -117,6 +117,82 @@ class SharedBlocks(ImageTest):
                 self.peers("check", self.mount / name)
                 (self.mount / name).unlink()
             (self.mount / "b.raw").unlink()
+
+
+class FullDisk(ImageTest):
+    """A disk without room: what was said to be written is there, whatever becomes of the rest."""
+
+    def setUp(self):
+        super().setUp()
+        self.mount = self.dir / "mount"
+        self.mount.mkdir()
+        run = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", self.mount], text=True, capture_output=True)
+        if run.returncode:
+            self.skipTest(f"no file system can be mounted: {run.stderr.strip()}")
+
+    def tearDown(self):
+        subprocess.run(["umount", self.mount], check=True)
+        super().tearDown()
+
+    def make(self, *options):
+        image = self.mount / "a"
+        image.unlink(missing_ok=True)
+        self.ours("create", "-f", "qcow2", *options, image, "8G")
+        return image
+
+    def check(self, image, what):
+        """`what`: pairs of pattern and offset, 4 KiB each."""
+        self.peer_io(image, *(f"read -P {pattern} {at} 4k" for pattern, at in what))
+        self.assertIn(self.peers("check", image, status=None).status, (0, 3))
+
+    def test_tables_have_room(self):
+        for aio in AIO_MODES:
+            for options in ((), ("-o", "cluster_size=4k"), ("-o", "lazy_refcounts=on"), ("-o", "extended_l2=on")):
+                with self.subTest(aio=aio, options=options):
+                    image = self.make(*options)
+                    writes = [(i % 200 + 1, i * 7 * MIB) for i in range(1100)]
+                    run = self.our_io(image, *(f"write -P {pattern} {at} 4k" for pattern, at in writes), aio=aio, status=1)
+                    said = [x for x in run.out.splitlines() if "ops;" not in x]
+                    self.assertEqual((len(said), run.err), (len(writes), ""))
+                    self.assertEqual(set(x for x in said if not x.startswith("wrote 4096/4096 ")), {"write failed: No space left on device"})
+                    done = [w for w, x in zip(writes, said) if x.startswith("wrote")]
+                    self.assertGreater(len(done), 20)
+                    self.check(image, done)
+
+    def test_a_large_write_gives_its_room_back(self):
+        for aio in AIO_MODES:
+            image = self.make()
+            out = self.our_io(image, "write -P 1 0 1M", "write -P 2 1M 20M", "write -P 3 2G 1M", "flush", aio=aio, status=1).out
+            self.assertEqual([x for x in out.splitlines() if "ops;" not in x],
+                             ["wrote 1048576/1048576 bytes at offset 0", "write failed: No space left on device",
+                              "wrote 1048576/1048576 bytes at offset 2147483648"])
+            self.check(image, [(1, 0), (3, 2 << 30)])
+
+    def test_other_changes(self):
+        """A command that fails leaves the image as it was."""
+        for command in (("snapshot", "-c", "s"), ("resize",), ("bitmap", "--add"), ("amend", "-o", "refcount_bits=64"), ("snapshot", "-a", "one"),
+                        ("snapshot", "-d", "one"), ("compact",), ("rebase", "-b", ""), ("commit",)):
+            with self.subTest(command=command):
+                base = self.mount / "base"
+                self.ours("create", "-f", "qcow2", base, "8G")
+                self.our_io(base, "write -P 5 1G 512k")
+                image = self.make("-b", base, "-F", "qcow2")
+                self.our_io(image, "write -P 1 0 4k", "write -P 2 1M 4k")
+                self.ours("snapshot", "-c", "one", image)
+                self.our_io(image, "write -P 3 2M 4k")
+                with open(self.mount / "fill", "wb", buffering=0) as f:
+                    try:
+                        while True:
+                            f.write(bytes(4096))
+                    except OSError:
+                        pass
+                args = {"resize": (image, "64T"), "bitmap": (image, "b")}.get(command[0], (image,))
+                self._run(LYRE, ("img", *command, *args), USUAL_AIO)
+                (self.mount / "fill").unlink()
+                pairs = [(1, 0), (2, MIB), (5, 1 << 30)]
+                self.check(image, pairs if command[:2] == ("snapshot", "-a") else pairs + [(3, 2 * MIB)])
+                self.assertEqual(self.peers("check", base).status, 0)
+                base.unlink()
 
 
 if __name__ == "__main__":

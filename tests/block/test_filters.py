@@ -51,6 +51,42 @@ class Filters(ImageTest):
         self.ours("info", "blkdebug::a")
         self.our_io("driver=qcow2,file.driver=blkdebug,file.image.filename=a,file.inject-error.0.event=foo", "quit", options=OPTS, status=1)
 
+    def test_breakpoints(self):
+        """Requests are held, and go on, where the peer's do; what is written meanwhile and then is there."""
+        self.ours("create", "-f", "qcow2", "base", "4M")
+        self.our_io("base", "write -P 2 0 1M")
+        cases = [
+            ("break write_aio A", "aio_write -q 0 64k", "wait_break A", "resume A", "aio_flush", "read -P 0xcd 0 64k"),
+            ("break write_aio A", "break write_aio B", "aio_write -q 0 64k", "wait_break A", "resume A", "wait_break B", "resume B", "aio_flush"),
+            ("break cow_read A", "aio_write -q -P 3 1k 1k", "wait_break A", "aio_write -q -P 4 64k 64k", "resume A", "aio_flush", "read -P 2 0 1k"),
+            ("break cow_write A", "aio_write -q -P 3 200k 1k", "wait_break A", "write -q -P 4 2M 1k", "resume A", "aio_flush", "read -P 3 200k 1k"),
+            ("break write_aio A", "aio_write -q -P 5 0 64k", "wait_break A", "aio_write -q -P 6 32k 64k", "resume A", "aio_flush", "read -P 5 0 32k"),
+            ("break write_aio A", "aio_write -q 0 64k", "wait_break A", "break write_aio A", "remove_break A", "aio_flush", "remove_break A"),
+            ("break write_aio A", "aio_write -q 0 64k", "wait_break A", "remove_break A", "aio_flush"),
+            ("break pwritev A", "break pwritev_zero B", "remove_break A", "remove_break B", "remove_break A", "resume A"),
+            ("break nothing A", "break", "wait_break", "resume a b", "remove_break"),
+        ]
+        for commands in cases:
+            with self.subTest(commands=commands):
+                seen = []
+                for run in (self.our_io, self.peer_io):
+                    self.ours("create", "-f", "qcow2", "-b", "base", "-F", "qcow2", "a")
+                    out = run("blkdebug::a", *commands, status=None)
+                    seen.append((out.status, [x for x in out.out.splitlines() if "ops;" not in x], out.err))
+                    self.peers("check", "a")
+                self.assertEqual(seen[0], seen[1])
+        for command in ("break write_aio A", "remove_break A", "resume A"):
+            self.same("-c", command, "a", program="qemu-io", status=1)
+
+    def test_breakpoint_and_the_end(self):
+        """Where the peer would wait for ever: a request that is still held goes on when the image is closed, and nobody waits for none."""
+        for aio in AIO_MODES:
+            self.ours("create", "-f", "qcow2", "a", "4M")
+            self.our_io("blkdebug::a", "break write_aio A", "break flush_to_disk B", "aio_write -P 7 0 64k", "wait_break A", aio=aio)
+            self.our_io("a", "read -P 7 0 64k", aio=aio)
+            out = self.our_io("blkdebug::a", "break write_aio A", "wait_break A", aio=aio, status=1).out
+            self.assertEqual(out, "No request is under way that could reach breakpoint A\n")
+
     def test_sector(self):
         self.ours("create", "-f", "raw", "a", "1M")
         spec = "driver=blkdebug,image.filename=a,inject-error.0.event=none,inject-error.0.sector=10,inject-error.0.errno=5"

@@ -228,6 +228,30 @@ TEST(a_cancelled_request_is_cancelled_below)
     block_graph_free(g);
 }
 
+TEST(a_request_held_at_a_breakpoint_is_cancelled)
+{
+    struct err e;
+    struct block_graph *g = block_graph_new(BLOCK_AIO_AUTO, &e);
+    struct json *o = json_object();
+    json_set_string(o, "driver", "blkdebug");
+    json_set_string(o, "image.driver", "null-co");
+    struct node *n = node_open(g, NULL, NULL, o, OPEN_WRITE, &e);
+    CHECK(n != NULL);
+    json_free(o);
+    unsigned buf[128] = {1};
+    struct iovec iov = {buf, sizeof(buf)};
+    struct blk_req r = {.op = BLK_WRITE, .len = sizeof(buf), .iov = &iov, .niov = 1, .done = end_cancelled};
+    CHECK(node_break_set(n, "pwritev", "a", &(struct break_watch){0}, &e));
+    node_submit(n, &r);
+    CHECK(node_break_reached(n, "a"));
+    node_cancel(&r);
+    node_drain(n);
+    CHECK_EQ(buf[0], 0);
+    CHECK(!node_break_resume(n, "a", &e) && e.code == ENOENT);
+    CHECK(node_close(n, &e));
+    block_graph_free(g);
+}
+
 TEST(a_request_that_waits_for_a_server_is_cancelled)
 {
     struct err e;

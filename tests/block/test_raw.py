@@ -25,6 +25,27 @@ class Raw(ImageTest):
                     check("a", "read -P 5 64k 64k", "read -P 6 3 5", "read -P 0 128k 4k", "read -P 7 1M 1539",
                           "read -P 8 2M 64k", "read -P 9 3M 1M", "read -P 0 8 1000", options=("-f", "raw"))
 
+    def test_a_guest_makes_no_format(self):
+        """Where raw was guessed the first sector cannot become the head of another format, in one piece or in several."""
+        self.ours("create", "-f", "qcow2", "q", "1M")
+        (self.dir / "head").write_bytes((self.dir / "q").read_bytes()[:512])
+        (self.dir / "luks").write_bytes(b"LUKS\xba\xbe\0\1".ljust(512, b"\0"))
+        (self.dir / "magic").write_bytes(b"QFI\xfb")
+        cases = [("write -s head 0 512",), ("write -s head 0 64k",), ("write -s luks 0 1k",),
+                 ("write -P 7 0 512", "write -z 0 4k", "write -s head 4k 512"),
+                 ("write -P 3 7 1", "write -P 0 4 3", "write -s magic 0 4"), ("write -s magic 0 4", "write -P 3 7 1")]
+        for commands in cases:
+            with self.subTest(commands=commands):
+                seen = []
+                for run in (self.our_io, self.peer_io):
+                    (self.dir / "a").write_bytes(bytes(1 << 20))
+                    done = run("a", *commands, status=None)
+                    seen.append((done.status, [x for x in done.out.splitlines() if "ops;" not in x], done.err))
+                    self.assertIn("file format: raw\n", self.ours("info", "a").out)
+                self.assertEqual(seen[0], seen[1])
+        self.our_io("a", "write -s head 0 512", options=("-f", "raw"))
+        self.assertIn("file format: qcow2\n", self.ours("info", "a").out)
+
     def test_beyond_the_end(self):
         """A disk is whole sectors; the file need not be."""
         (self.dir / "a").write_bytes(b"\1" * 1000)

@@ -99,6 +99,67 @@ class Cards(unittest.TestCase):
             self.assertEqual(m.readl(pci.MEMORY + 0x5000), 0xffffffff)
             m.writel(pci.MEMORY + 0x5000, 1)
 
+    PORT = ["-device", "pcie-root-port,id=rp,chassis=3,slot=5,port=8", "-device", "virtio-rng-pci,bus=rp"]
+
+    def behind(self, m):
+        """A port whose bus is number 1, and the card there."""
+        port = pci.Card(m, 1)
+        port.write("l", 0x18, 0x00010100)
+        return port, pci.Card(m, 32)
+
+    @unittest.skipIf(PEER or not qtest.peer(), "it compares both")
+    def test_configuration_of_ports(self):
+        """Not compared: speeds and widths of links, the status of the slot and what is not in the first 256 bytes. We have
+        no interlock, no removal without warning, and no reset of a function alone."""
+        skipped = {0: {0x18, 0x60, 0x64, 0x68, 0x6c, 0x78, 0x7c, 0x80, 0x84}, 32: {0x44, 0x64, 0x68}}
+        with qtest.Machine(*self.PORT) as ours, qtest.Machine(*self.PORT, peer=True) as theirs:
+            both = [self.behind(m) for m in (ours, theirs)]
+            for which, slot in ((1, 32), (0, 0)):
+                for offset in range(0, 0x100, 4):
+                    seen = []
+                    for pair in both:
+                        c = pair[which]
+                        first = c.read("l", offset)
+                        c.write("l", offset, 0xffffffff if offset not in skipped[slot] else first)
+                        ones = c.read("l", offset)
+                        c.write("l", offset, first)
+                        seen.append((hex(first), hex(ones)))
+                    if offset not in skipped[slot]:
+                        self.assertEqual(*seen, f"{slot}, {offset:#x}")
+
+    def test_what_a_port_lets_through(self):
+        with qtest.Machine(*self.PORT, peer=PEER) as m:
+            port, card = self.behind(m)
+            card.place()
+            self.assertEqual(m.read("w", card.modern + 0x12), 0xffff)
+            port.write("l", 0x20, 0x10201020)  # one MiB from 0x10200000 on
+            port.write("l", 0x24, 0x00010011)  # and nothing that is prefetched
+            port.write("w", pci.COMMAND, pci.MEM | pci.MASTER)
+            self.assertEqual(m.read("w", card.modern + 0x12), 1)
+            port.write("l", 0x20, 0x10301030)
+            self.assertEqual(m.read("w", card.modern + 0x12), 0xffff)
+            port.write("l", 0x24, 0x10211021)  # prefetched memory will do as well
+            port.write("l", 0x28, 0)
+            port.write("l", 0x2c, 0)
+            self.assertEqual(m.read("w", card.modern + 0x12), 1)
+            port.write("w", 0x6c, 0x7c0)  # the slot's power is cut
+            self.assertEqual(card.read("l", 0), 0xffffffff)
+            self.assertEqual(pci.Card(m, 33).read("l", 0), 0xffffffff)
+
+    @unittest.skipIf(PEER, "its card does not answer when it is set up like this")
+    def test_interrupts_behind_a_port(self):
+        with qtest.Machine("-device", "virtio-rng-pci", *[x.replace("virtio-rng-pci", "virtio-rng-pci,vectors=0") for x in self.PORT],
+                           peer=PEER) as m:
+            port = pci.Card(m, 2)
+            port.write("l", 0x18, 0x00010100)
+            port.write("l", 0x20, 0x10301010)
+            port.write("w", pci.COMMAND, pci.MEM | pci.MASTER)
+            d = pci.Device(m, slot=32, legacy=False)
+            m.writel(GICD, 1)
+            self.assertFalse(spi_pending(m, SPI_INTX + 2))
+            d.submit(b"", 16)
+            self.assertTrue(spi_pending(m, SPI_INTX + 2))
+
     def test_bars_move(self):
         with qtest.Machine("-device", "virtio-rng-pci", peer=PEER) as m:
             c = pci.Card(m, 1)

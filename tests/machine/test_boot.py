@@ -133,7 +133,7 @@ class Boot(unittest.TestCase):
             to_the_end(self, "-dtb", path)
 
     def test_a_kernel_that_is_none(self):
-        for data, text in ((b"", "no kernel for arm64"), (b"x" * 100, "no kernel for arm64"), (b"\x1f\x8b rubbish", "damaged"),
+        for data, text in ((b"", "is empty"), (b"MZ" + b"x" * 100, "no kernel for arm64"), (b"\x1f\x8b rubbish", "damaged"),
                            (bytes(56) + b"ARM\x64" + bytes(4), None)):
             with tempfile.NamedTemporaryFile() as f:
                 f.write(data)

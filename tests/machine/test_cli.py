@@ -76,6 +76,21 @@ class Refusals(unittest.TestCase):
                      "-accel", "qtest", "-qtest", "chardev:a")
 
 
+class Starts(unittest.TestCase):
+    def test_the_first_accelerator_that_there_is(self):
+        r = run("-M", "virt", "-accel", "kvm", "-accel", "tcg", "-display", "none", "-kernel", "/no/such")
+        self.assertIn("/no/such", r.stderr)
+        self.assertIn("invalid accelerator kvm", run("-M", "virt", "-accel", "kvm", "-display", "none").stderr)
+
+    def test_log_of_device_tests(self):
+        with tempfile.NamedTemporaryFile("r") as log:
+            with qtest.Machine("-qtest-log", log.name) as m:
+                m.readl(0x9000018)
+            lines = log.read()
+        self.assertIn("] readl 0x9000018\n", lines)
+        self.assertRegex(lines, r"\[S \+[0-9]+\.[0-9]{6}\] OK 0x0*90\n")
+
+
 class Lists(unittest.TestCase):
     def test_help(self):
         for options, text in ((("-M", "help"), "virt"), (("-cpu", "help"), "cortex-a57"), (("-accel", "help"), "tcg"),

@@ -100,6 +100,15 @@ class Protocol(Case):
         self.assertEqual(q.ask("query-status", arguments={"colour": 1})["error"]["desc"], "Parameter 'colour' is unexpected")
         self.assertEqual(q.ask("query-version")["return"]["qemu"]["minor"], 2)
 
+    def test_what_is_no_value(self):
+        """Bytes that can be in no value, brackets that close too much, and what is no object: each is one error."""
+        q = self.qmp
+        q.ask("qmp_capabilities")
+        for text in ("{]\n", "{\x01\n", "{'bad \x02\n", "%p\n", "null\n", "[1]", "{'execute': [}}\n"):
+            self.assertEqual(q.raw(text)["error"]["class"], "GenericError", text)
+            self.assertEqual(q.ask("query-name", id=text)["id"], text)
+        self.assertIn("return", q.raw("{'execute': 'query-name'}"))
+
     def test_what_is_no_request(self):
         q = self.qmp
         q.ask("qmp_capabilities")

@@ -47,6 +47,11 @@ class Good(unittest.TestCase):
         self.assertNotIn("Unused", gen_qmp.emit_source(gen_qmp.parse(GOOD + "struct Unused\n    a: int\n")))
 
 
+    def test_numbers_of_types_that_lead_to_themselves(self):
+        order = gen_qmp.numbered(gen_qmp.parse("struct Tree\n    of?: [Tree]\n## It.\ncommand grow -> [Tree]\n"))
+        self.assertEqual(sorted(order.values()), list(range(len(order))))
+
+
 class Mistakes(unittest.TestCase):
     def refused(self, text, what):
         with self.assertRaises(gen_qmp.SchemaError) as caught:

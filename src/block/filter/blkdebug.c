@@ -1,6 +1,6 @@
 /* blkdebug: fails requests by rules, to see what becomes of it. A rule belongs to an event of the format
  * above (or to none: then to each request), may hold for a state only, for a kind of request, for a sector.
- * Rules come as options or from a file of sections [inject-error] and [set-state]. */
+ * Rules come as options or from a file of sections [inject-error] and [set-state]. Breakpoints hold requests (stops.h). */
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "block/filter/filter.h"
+#include "block/filter/stops.h"
 
 enum { ANY_STATE = 0, FIRST_STATE = 1, MAX_RULES = 1000 };
 
@@ -24,6 +25,7 @@ static const char *const event_names[BLK_EVENTS] = {
     [EVENT_CLUSTER_ALLOC_BYTES] = "cluster_alloc_bytes", [EVENT_CLUSTER_FREE] = "cluster_free",
     [EVENT_REFBLOCK_ALLOC] = "refblock_alloc",       [EVENT_REFTABLE_GROW] = "reftable_grow",
     [EVENT_L1_GROW_ALLOC_TABLE] = "l1_grow_alloc_table", [EVENT_EMPTY_IMAGE_PREPARE] = "empty_image_prepare",
+    [EVENT_PWRITEV] = "pwritev",     [EVENT_PWRITEV_ZERO] = "pwritev_zero",
 };
 
 struct rule {
@@ -39,6 +41,7 @@ struct blkdebug {
     struct rule *rules;
     size_t count, cap;
     int state;
+    struct stops stops;
 };
 
 static bool find_event(const char *name, enum blk_event *event, struct err *e)
@@ -187,6 +190,7 @@ static void blkdebug_event(struct node *n, enum blk_event event)
             r->armed = true;
     }
     s->state = next;
+    stops_event(&s->stops, event);
 }
 
 /* The error that a rule has for this request; 0: none. */
@@ -205,15 +209,70 @@ static int failure_of(struct blkdebug *s, const struct blk_req *q)
     return 0;
 }
 
-static void blkdebug_submit(struct node *n, struct blk_req *r)
+static void go_on(struct node *n, struct blk_req *r)
 {
-    struct blkdebug *s = n->state;
-    int error = failure_of(s, r);
+    int error = failure_of(n->state, r);
     if (error)
         node_done_later(r, error);
     else
         filter_pass(n, r, 0);
 }
+
+static void blkdebug_submit(struct node *n, struct blk_req *r)
+{
+    struct blkdebug *s = n->state;
+    if (r->op == BLK_WRITE || r->op == BLK_ZERO)
+        blkdebug_event(n, r->op == BLK_WRITE ? EVENT_PWRITEV : EVENT_PWRITEV_ZERO);
+    if (r->op == BLK_STATUS || !stops_hold(&s->stops, r))
+        go_on(n, r);
+}
+
+static void blkdebug_cancel(struct node *n, struct blk_req *r)
+{
+    struct blkdebug *s = n->state;
+    if (stops_forget(&s->stops, r))
+        node_done_later(r, ECANCELED);
+}
+
+static bool blkdebug_break(struct node *n, const char *event, const char *tag, const struct break_watch *watch, struct err *e)
+{
+    struct blkdebug *s = n->state;
+    enum blk_event which = EVENT_NONE;
+    if (!find_event(event, &which, NULL))
+        return err_set(e, ENOENT, "%s", strerror(ENOENT));
+    stops_add(&s->stops, which, tag, watch);
+    return true;
+}
+
+static bool blkdebug_resume(struct node *n, const char *tag, struct err *e)
+{
+    struct blkdebug *s = n->state;
+    struct blk_req *r;
+    if (!stops_resume(&s->stops, tag, &r))
+        return err_set(e, ENOENT, "%s", strerror(ENOENT));
+    if (r)
+        go_on(n, r);
+    return true;
+}
+
+static bool blkdebug_remove_break(struct node *n, const char *tag, struct err *e)
+{
+    struct blkdebug *s = n->state;
+    bool found = stops_remove(&s->stops, tag);
+    while (blkdebug_resume(n, tag, NULL))
+        ;
+    return found || err_set(e, ENOENT, "%s", strerror(ENOENT));
+}
+
+static bool blkdebug_reached(const struct node *n, const char *tag)
+{
+    const struct blkdebug *s = n->state;
+    return stops_reached(&s->stops, tag);
+}
+
+static const struct break_ops break_ops = {
+    .set = blkdebug_break, .resume = blkdebug_resume, .remove = blkdebug_remove_break, .reached = blkdebug_reached,
+};
 
 static bool blkdebug_open(struct node *n, struct json *options, u32 flags, struct err *e)
 {
@@ -231,8 +290,10 @@ static bool blkdebug_open(struct node *n, struct json *options, u32 flags, struc
 static bool blkdebug_close(struct node *n, struct err *e)
 {
     struct blkdebug *s = n->state;
-    if (s)
+    if (s) {
+        stops_remove(&s->stops, NULL);
         free(s->rules);
+    }
     free(s);
     return true;
 }
@@ -243,6 +304,8 @@ const struct driver driver_blkdebug = {
     .open = blkdebug_open,
     .close = blkdebug_close,
     .submit = blkdebug_submit,
+    .cancel = blkdebug_cancel,
     .event = blkdebug_event,
+    .breaks = &break_ops,
     .truncate = filter_truncate,
 };

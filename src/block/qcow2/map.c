@@ -212,9 +212,15 @@ static enum step own_table(struct qcow2 *q, u64 guest, u64 *table)
             return STEP_NEED;
     }
     u64 first, n;
-    s = clusters_alloc(q, 1, 1, &first, &n);
+    s = clusters_find(q, 1, 1, &first, &n);
+    if (s == STEP_DONE)
+        s = fmt_have_room(&q->fmt, first << q->cluster_bits, q->cluster_size);
+    u64 l1 = q->l1_offset + 8 * l1_index(q, guest);
+    if (s == STEP_DONE)
+        s = fmt_have_room(&q->fmt, ALIGN_DOWN(l1, (u64)m->block), m->block);
     if (s != STEP_DONE)
         return s;
+    clusters_take(q, first, n);
     u64 new = first << q->cluster_bits;
     for (u64 at = 0; at < q->cluster_size; at += m->block) {
         u8 *to = meta_new(m, new + at);
@@ -224,7 +230,6 @@ static enum step own_table(struct qcow2 *q, u64 guest, u64 *table)
     }
     if (*table)
         clusters_free_later(q, *table, q->cluster_size, FREED_OTHERWISE);
-    u64 l1 = q->l1_offset + 8 * l1_index(q, guest);
     put_be64(meta_get(m, l1), new | L2_COPIED);
     meta_dirty(m, l1, RANK_L1);
     *table = new;

@@ -194,6 +194,9 @@ enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *fir
 enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at);
 /* Up to `most` free clusters in a row, at least `least`. */
 enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count);
+/* The same in two steps. */
+enum step clusters_find(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count);
+void clusters_take(struct qcow2 *q, u64 first, u64 count);
 void clusters_free_later(struct qcow2 *q, u64 offset, u64 bytes, enum freed_by by);
 /* Uncount what may be uncounted. */
 enum step clusters_settle(struct qcow2 *q);

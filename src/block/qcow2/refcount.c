@@ -183,6 +183,8 @@ enum step refcount_grow_table(struct qcow2 *q, u64 cluster, u64 behind, u64 *fir
                         q->fmt.node->filename);
     node_event(q->fmt.node->file, EVENT_REFTABLE_GROW);
     enum step s = load_table(q); /* before anything changes */
+    if (s == STEP_DONE)
+        s = fmt_have_room(&q->fmt, start << q->cluster_bits, (blocks + clusters) << q->cluster_bits);
     if (s != STEP_DONE)
         return s;
     u64 table = (start + blocks) << q->cluster_bits;
@@ -215,6 +217,8 @@ enum step refcount_add_block(struct qcow2 *q, u64 cluster, u64 at)
     if (!p)
         return STEP_NEED;
     enum step s = refcount_same_block(q, at, cluster) ? STEP_DONE : refcount_get(q, at, &count);
+    if (s == STEP_DONE)
+        s = fmt_have_room(&q->fmt, at << q->cluster_bits, q->cluster_size);
     if (s != STEP_DONE)
         return s;
     new_cluster(q, at << q->cluster_bits, RANK_REFCOUNT);
@@ -263,7 +267,15 @@ static enum step free_run(struct qcow2 *q, u64 first, u64 most, u64 *n, bool *ba
     return STEP_DONE;
 }
 
-enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count)
+/* A block may have holes where nothing was counted yet. */
+static enum step have_room_to_count(struct qcow2 *q, u64 cluster)
+{
+    u64 block;
+    enum step s = find_block(q, cluster, &block);
+    return s == STEP_DONE ? fmt_have_room(&q->fmt, block, q->cluster_size) : s;
+}
+
+enum step clusters_find(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count)
 {
     u64 at = q->free_hint, n;
     node_event(q->fmt.node->file, EVENT_CLUSTER_ALLOC);
@@ -289,13 +301,26 @@ enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *
     if (overlaps_tables(q, offset, n << q->cluster_bits))
         return fmt_fail(&q->fmt, EIO, "'%s' is damaged: a cluster in use at %#llx is counted as free; run \"check -r all\"",
                         q->fmt.node->filename, (unsigned long long)offset);
-    for (u64 i = 0; i < n; i++)
-        refcount_set(q, at + i, 1);
-    if (at == q->free_hint)
-        q->free_hint = at + n;
     *first = at;
     *count = n;
-    return STEP_DONE;
+    enum step s = have_room_to_count(q, at);
+    return s == STEP_DONE ? have_room_to_count(q, at + n - 1) : s;
+}
+
+void clusters_take(struct qcow2 *q, u64 first, u64 count)
+{
+    for (u64 i = 0; i < count; i++)
+        refcount_set(q, first + i, 1);
+    if (first == q->free_hint)
+        q->free_hint = first + count;
+}
+
+enum step clusters_alloc(struct qcow2 *q, u64 least, u64 most, u64 *first, u64 *count)
+{
+    enum step s = clusters_find(q, least, most, first, count);
+    if (s == STEP_DONE)
+        clusters_take(q, *first, *count);
+    return s;
 }
 
 /* ---- freeing ---- */

@@ -41,9 +41,12 @@ static enum step store_step(struct fmt *f, struct fmt_job *j)
     struct store *t = container_of(j, struct store, job);
     struct qcow2 *q = qcow2_of(f);
     u64 first, n, count = MAX(clusters_of(q, t->len), 1u);
-    enum step s = clusters_alloc(q, count, count, &first, &n);
+    enum step s = clusters_find(q, count, count, &first, &n);
+    if (s == STEP_DONE)
+        s = fmt_have_room(f, first << q->cluster_bits, n << q->cluster_bits);
     if (s != STEP_DONE)
         return s;
+    clusters_take(q, first, n);
     t->offset = first << q->cluster_bits;
     for (u64 at = 0; at < n << q->cluster_bits; at += f->meta.block) {
         u8 *to = meta_new(&f->meta, t->offset + at);

@@ -360,9 +360,10 @@ int img_rebase(struct img *m)
         return img_fail(m, "Invalid format name: '%s'", m->backing_format);
     struct node *top = img_open(m, name, m->format, m->image_opts, OPEN_WRITE | OPEN_NO_BACKING, m->cache);
     struct node *chain = NULL, *new = NULL;
-    int status = top ? 0 : 1;
+    u32 source = OPEN_SHARE;
+    int status = top && img_cache_flags(m, m->src_cache, &source) ? 0 : 1;
     if (!status && !m->unsafe) {
-        chain = node_open(m->g, name, node_format(top), NULL, OPEN_SHARE, &m->e);
+        chain = node_open(m->g, name, node_format(top), NULL, source, &m->e);
         if (!chain)
             status = img_fail(m, "Could not open old backing file: %s", m->e.text);
         const char *slash = strrchr(name, '/');
@@ -370,7 +371,7 @@ int img_rebase(struct img *m)
                          ? xprintf("%.*s/%s", (int)(slash - name), name, backing)
                          : xstrdup(backing ? backing : "");
         if (!status && backing) {
-            new = node_open(m->g, path, m->backing_format, NULL, OPEN_SHARE, &m->e);
+            new = node_open(m->g, path, m->backing_format, NULL, source, &m->e);
             if (!new)
                 status = img_fail(m, "Could not open new backing file '%s': %s", backing, m->e.text);
         }

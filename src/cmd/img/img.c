@@ -569,6 +569,15 @@ bool img_cache_flags(struct img *m, const char *cache, u32 *flags)
     return true;
 }
 
+void img_warn_guessed(const struct node *n, const char *name)
+{
+    if (node_probed(n) && !node_read_only(n) && !strcmp(node_format(n), "raw"))
+        fprintf(stderr,
+                "WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
+                "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"
+                "         Specify the 'raw' format explicitly to remove the restrictions.\n", name);
+}
+
 struct node *img_open(struct img *m, const char *name, const char *format, bool image_opts, u32 flags,
                       const char *cache)
 {
@@ -588,11 +597,8 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
     m->open_options = NULL;
     if (!n)
         img_fail(m, "Could not open '%s': %s", name, m->e.text);
-    else if (m->qemu && (flags & OPEN_WRITE) && node_probed(n) && !strcmp(node_format(n), "raw") && !m->quiet)
-        fprintf(stderr,
-                "WARNING: Image format was not specified for '%s' and probing guessed raw.\n"
-                "         Automatically detecting the format is dangerous for raw images, write operations on block 0 will be restricted.\n"
-                "         Specify the 'raw' format explicitly to remove the restrictions.\n", name);
+    else if (m->qemu && !m->quiet)
+        img_warn_guessed(n, name);
     return n;
 }
 

@@ -54,6 +54,8 @@ bool img_json(const struct img *m);
 /* Open an operand; prints what went wrong. */
 struct node *img_open(struct img *m, const char *name, const char *format, bool image_opts, u32 flags,
                       const char *cache);
+/* Say so if an image is written to whose format was guessed as raw. */
+void img_warn_guessed(const struct node *n, const char *name);
 /* An image below an overlay that is gone when the program ends, for writes that nobody is to keep. */
 struct node *img_open_temporary(struct block_graph *g, const char *file, const char *format, struct err *e);
 /* What -l names: a snapshot by name or id, or "snapshot.id=...,snapshot.name=...". */

@@ -405,6 +405,49 @@ static int do_aio_flush(struct io *io, int argc, char **argv)
     return 0;
 }
 
+/* ---- breakpoints of blkdebug ---- */
+
+static void break_told(void *opaque, const char *tag, bool held)
+{
+    printf("blkdebug: %s request '%s'\n", held ? "Suspended" : "Resuming", tag);
+}
+
+static int do_break(struct io *io, int argc, char **argv)
+{
+    if (node_break_set(io->n, argv[1], argv[2], &(struct break_watch){.told = break_told}, &io->e))
+        return 0;
+    printf("Could not set breakpoint: %s\n", io->e.text);
+    return -io->e.code;
+}
+
+static int do_remove_break(struct io *io, int argc, char **argv)
+{
+    if (node_break_remove(io->n, argv[1], &io->e))
+        return 0;
+    printf("Could not remove breakpoint %s: %s\n", argv[1], io->e.text);
+    return -io->e.code;
+}
+
+static int do_resume(struct io *io, int argc, char **argv)
+{
+    if (node_break_resume(io->n, argv[1], &io->e))
+        return 0;
+    printf("Could not resume request: %s\n", io->e.text);
+    return -io->e.code;
+}
+
+static int do_wait_break(struct io *io, int argc, char **argv)
+{
+    while (!node_break_reached(io->n, argv[1])) {
+        if (!io->aio_pending) {
+            printf("No request is under way that could reach breakpoint %s\n", argv[1]);
+            return -ENOENT;
+        }
+        loop_turn(block_graph_loop(io->g), true);
+    }
+    return 0;
+}
+
 /* ---- the others ---- */
 
 static int do_flush(struct io *io, int argc, char **argv)
@@ -561,6 +604,8 @@ static bool open_file(struct io *io)
         io->n = img_open_temporary(io->g, io->filename, io->format, &io->e);
     else if (parsed)
         io->n = node_open(io->g, io->image_opts ? NULL : io->filename, io->format, o, io->flags, &io->e);
+    if (io->n && !io->temporary)
+        img_warn_guessed(io->n, node_filename(io->n));
     if (io->n && io->copy_on_read)
         io->n = node_open_above(io->n, "copy-on-read", NULL, io->flags, &io->e);
     json_free(o);
@@ -571,6 +616,7 @@ static bool open_file(struct io *io)
 
 static int do_close(struct io *io, int argc, char **argv)
 {
+    node_break_remove(io->n, NULL, NULL); /* what is held would never end */
     do_aio_flush(io, 0, NULL);
     bool good = node_close(io->n, &io->e);
     io->n = NULL;
@@ -723,6 +769,7 @@ static const struct io_command commands[] = {
     {"aio_read", NULL, do_aio_read, 2, -1, true, "[-Ciqv] [-P pattern] off len [len..]", "asynchronously reads a number of bytes"},
     {"aio_write", NULL, do_aio_write, 2, -1, true, "[-Cfiquz] [-P pattern] off len [len..]", "asynchronously writes a number of bytes"},
     {"alloc", NULL, do_alloc, 1, 2, true, "offset [count]", "checks if offset is allocated in the file"},
+    {"break", NULL, do_break, 2, 2, true, "event tag", "sets a breakpoint on event and tags the stopped request as tag"},
     {"close", "c", do_close, 0, 0, true, "", "close the current open file"},
     {"discard", "d", do_discard, 2, -1, true, "[-Cq] off len", "discards a number of bytes at a specified offset"},
     {"flush", "f", do_flush, 0, 0, true, "", "flush all in-core file state to disk"},
@@ -734,10 +781,13 @@ static const struct io_command commands[] = {
     {"quit", "q", do_quit, 0, 0, false, "", "exit the program"},
     {"read", "r", do_read, 2, -1, true, "[-abCqv] [-P pattern [-s off] [-l len]] off len", "reads a number of bytes at a specified offset"},
     {"readv", NULL, do_readv, 2, -1, true, "[-Cqv] [-P pattern] off len [len..]", "reads a number of bytes at a specified offset"},
+    {"remove_break", NULL, do_remove_break, 1, 1, true, "tag", "remove a breakpoint by tag"},
     {"reopen", NULL, do_reopen, 0, -1, true, "[(-r|-w)] [-c cache] [-o options]", "reopens an image with new options"},
+    {"resume", NULL, do_resume, 1, 1, true, "tag", "resumes the request tagged as tag"},
     {"sigraise", NULL, do_sigraise, 1, 1, false, "signal", "raises a signal"},
     {"sleep", NULL, do_sleep, 1, 1, false, "", "waits for the given value in milliseconds"},
     {"truncate", "t", do_truncate, 1, 3, true, "[-m prealloc_mode] off", "truncates the current file at the given offset"},
+    {"wait_break", NULL, do_wait_break, 1, 1, true, "tag", "waits for the suspension of a request"},
     {"write", "w", do_write, 2, -1, true, "[-bcCfnquz] [-P pattern | -s source_file] off len", "writes a number of bytes at a specified offset"},
     {"writev", NULL, do_writev, 2, -1, true, "[-Cfq] [-P pattern] off len [len..]", "writes a number of bytes at a specified offset"},
     {NULL},

@@ -278,6 +278,8 @@ static bool open_node(struct nbd_cmd *n)
     json_free(o);
     if (!n->node)
         return img_fail(&n->m, "Failed to blk_new_open '%s': %s", n->file, e->text) == 0;
+    if (n->m.qemu && !n->temporary)
+        img_warn_guessed(n->node, node_filename(n->node));
     if (n->snapshot && !img_load_snapshot(n->node, n->snapshot, e))
         return img_fail(&n->m, "Failed to load snapshot: %s", e->text) == 0;
     if (n->bitmap && !node_bitmap_run(n->node, n->bitmap, 0, 1, &(bool){0}))

@@ -36,6 +36,8 @@ struct boot {
     unsigned serials;
     const char *board;
     bool nographic, headless, qtest;
+    bool accelerated;    /* -accel has named a way that there is; */
+    const char *missing; /* the first that it has named and there is not */
     size_t nics;    /* devices that are cards of -nic; they are the first */
     bool networked; /* it was said what networks there are; else there is one */
     char *qtest_chardev;
@@ -185,8 +187,13 @@ static enum answer opt_accel(struct boot *b, const struct option *o, const char 
         arg += 6;
         len -= 6;
     }
-    if (!choose_engine(b, arg, len))
-        return complain(b, "invalid accelerator %s; there are: tcg, interp, lockstep, qtest", arg);
+    if (b->accelerated)
+        return GO_ON; /* of several the first that there is */
+    b->accelerated = choose_engine(b, arg, len);
+    if (!b->accelerated && !b->missing)
+        b->missing = arg;
+    if (!b->accelerated)
+        return GO_ON;
     return arg[len] && strcmp(arg + len, ",thread=multi")
                ? complain(b, "-accel %s: only thread=multi is supported", arg) : GO_ON;
 }
@@ -527,6 +534,12 @@ static enum answer opt_qtest(struct boot *b, const struct option *o, const char 
     return b->qtest_chardev ? GO_ON : FAILED;
 }
 
+static enum answer opt_qtest_log(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.qtest_log = strcmp(arg, "none") ? arg : NULL;
+    return GO_ON;
+}
+
 static enum answer add_monitor(struct boot *b, char *chardev, bool qmp)
 {
     if (!chardev || b->monitor_count == MONITORS_MAX) {
@@ -815,6 +828,7 @@ static const struct option options[] = {
     {"overcommit", "mem-lock=off", opt_granted, NULL},
     {"boot", "strict=on|off", opt_granted, NULL},
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
+    {"qtest-log", "file", opt_qtest_log, "write there what is spoken"},
     {"stress", "ms", opt_stress, "free all translated code every so many milliseconds, for tests"},
     {"d", "list", opt_log, "log what is in the list ('-d help' says what there is)"},
     {"trace", "[enable=]pattern[,events=file][,file=log]", opt_trace, "log these events ('-trace help' lists them)"},
@@ -899,8 +913,10 @@ static enum answer complete(struct boot *b)
         return list_cpus(m->board);
     if (!m->ram)
         m->ram = b->isa ? m->board->default_ram : BOOT_MEMORY;
-    if (b->qtest != (b->qtest_chardev != NULL))
-        return complain(b, "-accel qtest and -qtest go together");
+    if (b->missing && !b->accelerated)
+        return complain(b, "invalid accelerator %s; there are: tcg, interp, lockstep, qtest", b->missing);
+    if (b->qtest && !b->qtest_chardev)
+        return complain(b, "-accel qtest wants -qtest, too");
     m->qtest = b->qtest_chardev;
     m->without_cpus = b->qtest || b->dumpdtb;
     if (b->isa && m->board->max_cpus && !b->nographic && !b->headless && !b->qtest && !b->dumpdtb)

@@ -27,7 +27,7 @@ static void list_category(const char *name)
 
 void devices_list(void)
 {
-    static const char *const categories[] = {"Storage", "Network", "Input", "Misc"};
+    static const char *const categories[] = {"Controller/Bridge/Hub", "Storage", "Network", "Input", "Misc"};
     for (unsigned i = 0; i < ARRAY_LEN(categories); i++)
         list_category(categories[i]);
 }
@@ -36,6 +36,7 @@ static void list_props(const struct dev_class *c)
 {
     static const char *const kinds[] = {
         [DEV_PROP_BOOL] = "bool", [DEV_PROP_U32] = "uint32", [DEV_PROP_U64] = "uint64", [DEV_PROP_STRING] = "str",
+        [DEV_PROP_SWITCH] = "OnOffAuto",
         [DEV_PROP_CHAR] = "chardev", [DEV_PROP_BLOCK] = "drive", [DEV_PROP_NET] = "netdev", [DEV_PROP_DEV] = "device",
     };
     for (const struct dev_prop *p = c->props; p && p->name; p++) {
@@ -44,6 +45,8 @@ static void list_props(const struct dev_class *c)
         printf("  %-22s - %s", head, p->help ? p->help : "");
         if (p->kind == DEV_PROP_BOOL)
             printf(" (default: %s)", p->initial ? "on" : "off");
+        else if (p->kind == DEV_PROP_SWITCH)
+            printf(" (default: \"%s\")", p->initial == DEV_AUTO ? "auto" : p->initial ? "on" : "off");
         else if (p->kind == DEV_PROP_U32 || p->kind == DEV_PROP_U64)
             printf(" (default: %llu)", (unsigned long long)p->initial);
         printf("\n");

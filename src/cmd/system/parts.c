@@ -69,6 +69,21 @@ static bool set_place(struct drive_place *p, const char *interface)
     return false;
 }
 
+/* Words that ask for what is so anyway. */
+static bool is_granted(const char *name, const char *value)
+{
+    static const char *const granted[][2] = {
+        {"discard", "ignore"}, {"discard", "off"}, {"media", "disk"}, {"auto-read-only", "on"}, {"auto-read-only", "off"},
+        {"aio", "threads"}, {"aio", "native"}, {"aio", "io_uring"}, {"werror", "report"}, {"rerror", "report"},
+        {"detect-zeroes", "off"}, {"copy-on-read", "off"}, {"snapshot", "off"},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(granted); i++) {
+        if (!strcmp(name, granted[i][0]) && !strcmp(value, granted[i][1]))
+            return true;
+    }
+    return false;
+}
+
 static bool drive_word(struct machine_drive *d, const char *name, const char *value, struct drive_place *place, struct err *e)
 {
     bool on;
@@ -90,8 +105,10 @@ static bool drive_word(struct machine_drive *d, const char *name, const char *va
         set_flag(&d->flags, OPEN_WRITE, !on);
     } else if (!strcmp(name, "discard") && (!strcmp(value, "unmap") || !strcmp(value, "on"))) {
         d->flags &= ~(u32)OPEN_NO_DISCARD;
-    } else if (!(!strcmp(name, "discard") && (!strcmp(value, "ignore") || !strcmp(value, "off"))) &&
-               !(!strcmp(name, "media") && !strcmp(value, "disk"))) {
+    } else if (strchr(name, '.')) {
+        d->more = d->more ? d->more : json_object();
+        json_set_string(d->more, name, value);
+    } else if (!is_granted(name, value)) {
         return err_set(e, EINVAL, "%s=%s is not supported", name, value);
     }
     return true;
@@ -160,6 +177,7 @@ void drive_free(struct machine_drive *d)
     free(d->id);
     free(d->file);
     free(d->format);
+    json_free(d->more);
     json_free(d->options);
 }
 

@@ -9,6 +9,11 @@ enum { BAR_IO = 1, BAR_64 = 4, BAR_PREFETCH = 8, CAP_ID = 0, CAP_NEXT = 1 };
 /* Of the MSI-X capability, and a vector's entry in the table. */
 enum { MSIX_CONTROL = 2, MSIX_TABLE = 4, MSIX_PBA = 8, MSIX_CAP_SIZE = 12, MSIX_CAP_AT = 0x98, MSIX_ON = 0x8000,
        MSIX_MASKED = 0x4000, MSIX_RANGE = 0x1000, MSIX_PBA_AT = 0x800 };
+/* Of the Express capability (7.8). */
+enum { EXPRESS_SIZE = 0x3c, EXPRESS_FLAGS = 2, EXPRESS_DEVICE = 4, EXPRESS_VERSION = 2, EXPRESS_LINK = 0x0c,
+       EXPRESS_LINK_CONTROL = 0x10, EXPRESS_LINK_STATUS = 0x12, LINK_COMMON_CLOCK = 1 << 6,
+       LINK_EXTENDED_SYNC = 1 << 7, LINK_L0S = 1 << 10, LINK_WIDTH_1 = 1 << 4, LINK_SPEED_2_5 = 1,
+       ROLE_BASED_ERRORS = 1 << 15 };
 enum { ENTRY_LOW, ENTRY_HIGH, ENTRY_DATA, ENTRY_CONTROL, ENTRY_MASKED = 1 };
 
 u32 pci_config_get(const struct pci_card *c, unsigned at, unsigned size)
@@ -71,7 +76,7 @@ void pci_set_bar(struct pci_card *c, unsigned i, enum pci_bar_kind kind, struct 
         pci_set_writable(c, bar_at(i + 1), 4, (u32)(mask >> 32));
 }
 
-/* The address that the guest has chosen; false: none, as it is at the end, where sizes are asked for. */
+/* The address that the guest has chosen; false: none, as it is at the end, where sizes are asked for, or none that leads there. */
 static bool chosen(const struct pci_card *c, unsigned i, u64 *at)
 {
     const struct pci_bar *b = &c->bar[i];
@@ -81,7 +86,8 @@ static bool chosen(const struct pci_card *c, unsigned i, u64 *at)
         low |= (u64)pci_config_get(c, bar_at(i + 1), 4) << 32;
     u64 limit = b->kind == PCI_BAR_IO ? 0x10000 : b->kind == PCI_BAR_MEMORY ? 1ull << 32 : ~0ull;
     *at = low & ~(size - 1);
-    return command & (b->kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY) && *at && *at < limit - size;
+    return command & (b->kind == PCI_BAR_IO ? PCI_COMMAND_IO : PCI_COMMAND_MEMORY) && *at && *at < limit - size &&
+           (!c->bus || pci_bus_forwards(c->bus, b->kind, *at, size));
 }
 
 /* Have BARs be where the configuration says. */
@@ -192,24 +198,36 @@ static enum mem_result msix_write(void *opaque, u64 offset, unsigned size, u64 v
     return MEM_OK;
 }
 
-void pci_add_msix(struct pci_card *c, u32 vectors, unsigned bar)
+void pci_add_msix(struct pci_card *c, u32 vectors, unsigned bar, unsigned at)
 {
     c->vectors = vectors;
     c->msix_io = (struct mem_io){.read = msix_read, .write = msix_write, .min = 1, .max = 8, .call_min = 4, .call_max = 4};
     c->msix_range = mem_io_new("msix", MSIX_RANGE, &c->msix_io, c);
     pci_set_bar(c, bar, PCI_BAR_MEMORY, c->msix_range);
-    unsigned end = c->cap_end, at = MAX(end, (unsigned)MSIX_CAP_AT);
-    c->msix_cap = pci_add_capability(c, PCI_CAP_MSIX, end > PCI_HEADER_END ? at : end, MSIX_CAP_SIZE);
+    unsigned end = c->cap_end, usual = end > PCI_HEADER_END ? MAX(end, (unsigned)MSIX_CAP_AT) : end;
+    c->msix_cap = pci_add_capability(c, PCI_CAP_MSIX, at ? at : usual, MSIX_CAP_SIZE);
     pci_config_set(c, c->msix_cap + MSIX_CONTROL, 2, vectors - 1);
     pci_set_writable(c, c->msix_cap + MSIX_CONTROL, 2, MSIX_ON | MSIX_MASKED);
     pci_config_set(c, c->msix_cap + MSIX_TABLE, 4, bar);
     pci_config_set(c, c->msix_cap + MSIX_PBA, 4, MSIX_PBA_AT | bar);
 }
 
+/* ---- PCI Express ---- */
+
+unsigned pci_add_express(struct pci_card *c, unsigned type, unsigned at)
+{
+    at = pci_add_capability(c, PCI_CAP_EXPRESS, at, EXPRESS_SIZE);
+    pci_config_set(c, at + EXPRESS_FLAGS, 2, EXPRESS_VERSION | type << 4);
+    pci_config_set(c, at + EXPRESS_DEVICE, 4, ROLE_BASED_ERRORS);
+    pci_config_set(c, at + EXPRESS_LINK, 4, LINK_L0S | LINK_WIDTH_1 | LINK_SPEED_2_5);
+    pci_set_writable(c, at + EXPRESS_LINK_CONTROL, 2, LINK_COMMON_CLOCK | LINK_EXTENDED_SYNC); /* which do nothing */
+    pci_config_set(c, at + EXPRESS_LINK_STATUS, 2, LINK_WIDTH_1 | LINK_SPEED_2_5);
+    return at;
+}
+
 /* ---- accesses ---- */
 
-/* What follows from what the configuration space says. */
-static void configured(struct pci_card *c)
+void pci_card_configured(struct pci_card *c)
 {
     map_bars(c);
     update_intx(c);
@@ -233,8 +251,9 @@ void pci_config_write(struct pci_card *c, unsigned at, unsigned size, u32 value)
     for (unsigned i = 0; i < size; i++) {
         u8 m = c->writable[at + i], v = (u8)(value >> 8 * i);
         c->config[at + i] = (u8)((c->config[at + i] & ~m) | (v & m));
+        c->config[at + i] &= (u8)~(v & c->clears[at + i]);
     }
-    configured(c);
+    pci_card_configured(c);
     if (c->access)
         c->access(c, at, size, true);
 }
@@ -256,10 +275,5 @@ void pci_card_reset(struct pci_card *c)
         c->msix_table[v][ENTRY_CONTROL] = ENTRY_MASKED;
     memset(c->msix_pending, 0, sizeof(c->msix_pending));
     c->intx = false;
-    configured(c);
-}
-
-void pci_card_loaded(struct pci_card *c)
-{
-    configured(c);
+    pci_card_configured(c);
 }

@@ -1,20 +1,16 @@
-/* A host bridge with one bus, whose configuration space is memory (ECAM, PCI Express Base specification 7.2.2). Itself it
+/* A host bridge with its bus, and those behind ports on it, whose configuration space is memory (ECAM, PCI Express Base specification 7.2.2). Itself it
  * is the card in slot 0. Interrupts A to D of the slots are its four outputs, swizzled. */
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "dev/list.h"
 #include "dev/pci/pci.h"
 
-enum { LINES = 4, FUNCTION_SHIFT = 12, BUS_SHIFT = 20, SLOTS = 32, IO_SIZE = 0x10000 };
+enum { LINES = 4, FUNCTION_SHIFT = 12, BUS_SHIFT = 20, IO_SIZE = 0x10000 };
 enum { SPACE_IO = 0x1000000, SPACE_MEMORY = 0x2000000, SPACE_MEMORY64 = 0x3000000 }; /* as device trees have it */
 #define ECAM_SIZE (256ull << BUS_SHIFT)
 
 struct pci_host {
     struct dev dev;
     struct pci_card bridge;
-    struct pci_card *card[PCI_FUNCTIONS];
+    struct pci_bus bus;
     struct mem_range *memory, *ports, *no_memory, *no_ports; /* what answers where no card does */
     struct dev *messages; /* where they go ... */
     u64 messages_at, messages_size;
@@ -23,10 +19,26 @@ struct pci_host {
 
 /* ---- configuration ---- */
 
-/* The card of an address in the configuration space; there is one bus. */
+/* The card of an address in the configuration space. */
 static struct pci_card *addressed(struct pci_host *h, u64 offset)
 {
-    return offset >> BUS_SHIFT ? NULL : h->card[offset >> FUNCTION_SHIFT & 0xff];
+    struct pci_bus *b = pci_bus_find(&h->bus, (unsigned)(offset >> BUS_SHIFT));
+    return b && !b->cut ? b->card[offset >> FUNCTION_SHIFT & 0xff] : NULL;
+}
+
+/* A bridge has changed: what lies behind it may be seen at other places, or not at all. */
+static void reconfigure(struct pci_bus *b)
+{
+    for (unsigned i = 0; i < PCI_FUNCTIONS; i++) {
+        struct pci_card *c = b->card[i];
+        if (!c)
+            continue;
+        dev_lock(c->dev);
+        pci_card_configured(c);
+        dev_unlock(c->dev);
+        if (c->below)
+            reconfigure(c->below);
+    }
 }
 
 static u64 ecam_read(struct dev *d, u64 offset, unsigned size)
@@ -48,6 +60,8 @@ static void ecam_write(struct dev *d, u64 offset, unsigned size, u64 value)
     dev_lock(c->dev);
     pci_config_write(c, offset & ((1 << FUNCTION_SHIFT) - 1), size, (u32)value);
     dev_unlock(c->dev);
+    if (c->below)
+        reconfigure(c->below);
 }
 
 static enum mem_result nothing_read(void *opaque, u64 offset, unsigned size, u64 *value)
@@ -69,6 +83,8 @@ void pci_host_interrupt(struct dev *host, struct pci_card *c, bool level)
 {
     struct pci_host *h = (struct pci_host *)host;
     unsigned line = (c->devfn / 8 + c->config[PCI_PIN] - 1u) % LINES;
+    for (const struct pci_card *up = c->bus->bridge; up; up = up->bus->bridge)
+        line = (line + up->devfn / 8) % LINES;
     dev_lock(host);
     h->levels[line] += level ? 1 : -1u;
     dev_out(host, line, h->levels[line]);
@@ -80,7 +96,7 @@ void pci_host_message(struct dev *host, const struct pci_card *c, u64 addr, u32 
 {
     struct pci_host *h = (struct pci_host *)host;
     if (h->messages && addr - h->messages_at < h->messages_size)
-        h->messages->class->message(h->messages, c->devfn, addr - h->messages_at, data);
+        h->messages->class->message(h->messages, pci_bus_number(c->bus) << 8 | c->devfn, addr - h->messages_at, data);
     else
         mem_dma_write(host->env->memory, addr, &data, sizeof(data));
 }
@@ -144,116 +160,19 @@ void pci_host_messages(struct dev *host, struct dev *to, u64 at, u64 size)
     h->messages_size = size;
 }
 
-/* ---- plugging in ---- */
-
-static bool place(struct pci_host *h, struct pci_card *c, struct err *e)
-{
-    unsigned slot = 0, function = 0;
-    char rest;
-    if (c->rom && *c->rom)
-        return err_set(e, ENOTSUP, "romfile=%s is not supported: cards have no ROM", c->rom);
-    if (c->addr) {
-        int n = sscanf(c->addr, "%x.%x%c", &slot, &function, &rest);
-        if (n < 1 || n > 2 || slot >= SLOTS || function >= 8)
-            return err_set(e, EINVAL, "Property '%s.addr' doesn't take value '%s'", c->dev->class->name, c->addr);
-    } else {
-        while (slot < SLOTS && h->card[8 * slot])
-            slot++;
-        if (slot == SLOTS)
-            return err_set(e, ENOSPC, "PCI: no slot/function available for %s, all in use or reserved", c->dev->class->name);
-    }
-    c->devfn = 8 * slot + function;
-    const struct pci_card *there = h->card[c->devfn], *first = h->card[8 * slot];
-    if (there)
-        return err_set(e, EBUSY, "PCI: slot %u function %u not available for %s, in use by %s,id=%s", slot, function,
-                       c->dev->class->name, there->dev->class->name, there->dev->name);
-    if (function && first && !first->multifunction)
-        return err_set(e, EINVAL, "PCI: single function device can't be populated in function %x.%x", slot, function);
-    return true;
-}
-
 static bool host_plug(struct dev *d, struct dev *what, struct err *e)
 {
-    struct pci_host *h = (struct pci_host *)d;
     struct pci_card *c = what->class->bus_side(what);
-    if (!place(h, c, e))
-        return false;
-    h->card[c->devfn] = c;
-    c->host = d;
-    return true;
+    c->dev = what;
+    return pci_bus_plug(&((struct pci_host *)d)->bus, d, c, e);
 }
 
-/* ---- for monitors ---- */
-
-/* What QMP calls a class. */
-static const char *class_name(u16 class)
-{
-    static const struct {
-        u16 class;
-        const char *name;
-    } names[] = {{PCI_CLASS_SCSI, "SCSI controller"}, {PCI_CLASS_ETHERNET, "Ethernet controller"},
-                 {PCI_CLASS_HOST, "Host bridge"}};
-    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
-        if (names[i].class == class)
-            return names[i].name;
-    }
-    return NULL;
-}
-
-static struct json *show_bar(const struct pci_bar *b, unsigned i)
-{
-    struct json *j = json_object();
-    json_set_int(j, "bar", i);
-    json_set_int(j, "size", (s64)mem_range_size(b->range));
-    json_set_int(j, "address", b->mapped ? (s64)b->at : -1);
-    json_set_string(j, "type", b->kind == PCI_BAR_IO ? "io" : "memory");
-    if (b->kind != PCI_BAR_IO) {
-        json_set_bool(j, "prefetch", b->kind == PCI_BAR_MEMORY64);
-        json_set_bool(j, "mem_type_64", b->kind == PCI_BAR_MEMORY64);
-    }
-    return j;
-}
-
-/* PciDeviceInfo of QMP. */
-static struct json *show_card(const struct pci_card *c)
-{
-    struct json *j = json_object(), *class, *id, *regions;
-    u16 number = (u16)pci_config_get(c, PCI_CLASS, 2);
-    json_set_int(j, "bus", 0);
-    json_set_int(j, "slot", c->devfn / 8);
-    json_set_int(j, "function", c->devfn % 8);
-    class = json_set(j, "class_info", json_object());
-    json_set_int(class, "class", number);
-    if (class_name(number))
-        json_set_string(class, "desc", class_name(number));
-    id = json_set(j, "id", json_object());
-    json_set_int(id, "vendor", pci_config_get(c, PCI_VENDOR, 2));
-    json_set_int(id, "device", pci_config_get(c, PCI_DEVICE, 2));
-    json_set_int(id, "subsystem-vendor", pci_config_get(c, PCI_SUBVENDOR, 2));
-    json_set_int(id, "subsystem", pci_config_get(c, PCI_SUBDEVICE, 2));
-    json_set_int(j, "irq_pin", c->config[PCI_PIN]);
-    if (c->config[PCI_PIN])
-        json_set_int(j, "irq", c->config[PCI_LINE]);
-    json_set_string(j, "qdev_id", c->dev->name);
-    regions = json_set(j, "regions", json_list());
-    for (unsigned i = 0; i < PCI_BARS; i++) {
-        if (c->bar[i].kind != PCI_BAR_NONE)
-            json_push(regions, show_bar(&c->bar[i], i));
-    }
-    return j;
-}
-
-/* PciInfo; "qdev_id" is the name of the device, be it the user's or not. */
+/* PciInfo of QMP. */
 static struct json *host_show(struct dev *d)
 {
-    struct pci_host *h = (struct pci_host *)d;
-    struct json *j = json_object(), *devices;
+    struct json *j = json_object();
     json_set_int(j, "bus", 0);
-    devices = json_set(j, "devices", json_list());
-    for (unsigned i = 0; i < PCI_FUNCTIONS; i++) {
-        if (h->card[i])
-            json_push(devices, show_card(h->card[i]));
-    }
+    json_set(j, "devices", pci_bus_show(&((struct pci_host *)d)->bus));
     return j;
 }
 
@@ -265,7 +184,8 @@ static bool host_start(struct dev *d, struct err *e)
     const struct pci_identity id = {.vendor = 0x1b36, .device = 0x0008, .class = PCI_CLASS_HOST, .subvendor = 0x1af4,
                                     .subdevice = 0x1100};
     pci_card_init(&h->bridge, d, &id);
-    h->card[0] = &h->bridge;
+    h->bus.card[0] = &h->bridge;
+    h->bridge.bus = &h->bus;
     h->memory = mem_container_new("gpex_mmio_window", 0);
     h->ports = mem_container_new("gpex_ioport_window", IO_SIZE);
     h->no_memory = mem_io_new("gpex_mmio_window", 0, &nothing, NULL);

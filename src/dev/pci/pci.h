@@ -17,7 +17,7 @@
 
 #define PCI_BUS "PCI"
 
-enum { PCI_CONFIG_SIZE = 256, PCI_BARS = 6, PCI_VECTORS = 64, PCI_FUNCTIONS = 256, PCI_NO_VECTOR = 0xffff };
+enum { PCI_CONFIG_SIZE = 256, PCI_BARS = 6, PCI_SLOTS = 32, PCI_VECTORS = 64, PCI_FUNCTIONS = 256, PCI_NO_VECTOR = 0xffff };
 
 /* Registers of a header of type 0 (6.1), and their bits. */
 enum {
@@ -30,9 +30,14 @@ enum {
 
 /* Class and subclass. */
 enum { PCI_CLASS_SCSI = 0x0100, PCI_CLASS_ETHERNET = 0x0200, PCI_CLASS_HOST = 0x0600, PCI_CLASS_COMMUNICATION = 0x0780,
-       PCI_CLASS_OTHER = 0x00ff };
+       PCI_CLASS_BRIDGE = 0x0604, PCI_CLASS_OTHER = 0x00ff };
 
-enum { PCI_CAP_VENDOR = 0x09, PCI_CAP_MSIX = 0x11 };
+enum { PCI_CAP_POWER = 0x01, PCI_CAP_VENDOR = 0x09, PCI_CAP_SUBSYSTEM = 0x0d, PCI_CAP_EXPRESS = 0x10, PCI_CAP_MSIX = 0x11 };
+
+/* Of a bridge's header (PCI-to-PCI Bridge Architecture specification, 3.2). */
+enum { PCI_HEADER_BRIDGE = 1, PCI_PRIMARY = 0x18, PCI_SECONDARY = 0x19, PCI_SUBORDINATE = 0x1a, PCI_IO_BASE = 0x1c,
+       PCI_MEMORY_BASE = 0x20, PCI_PREFETCH_BASE = 0x24, PCI_PREFETCH_BASE_HIGH = 0x28, PCI_PREFETCH_LIMIT_HIGH = 0x2c,
+       PCI_BRIDGE_CONTROL = 0x3e };
 
 enum pci_bar_kind { PCI_BAR_NONE, PCI_BAR_IO, PCI_BAR_MEMORY, PCI_BAR_MEMORY64 /* prefetchable, and two BARs */ };
 
@@ -48,16 +53,30 @@ struct pci_identity {
     u8 revision;
 };
 
+struct pci_card;
+
+/* What cards are plugged into: the host bridge's, or that behind a port. */
+struct pci_bus {
+    struct pci_card *bridge; /* the card that leads to it; NULL: it is the host bridge's */
+    _Atomic bool cut;        /* nothing that is on it answers */
+    bool express;            /* a link of PCI Express, which has one device */
+    struct pci_card *card[PCI_FUNCTIONS];
+};
+
 struct pci_card {
     struct dev *dev;
     struct dev *host;     /* NULL: not plugged in */
+    struct pci_bus *bus;  /* ... into this one */
+    struct pci_bus *below; /* it is a bridge, to there; NULL: it is none */
     unsigned devfn;       /* slot * 8 + function */
     char *addr;           /* properties: "SLOT[.FUNCTION]", hexadecimal; NULL: the next that is free */
     bool multifunction;
     char *rom;            /* cards have none: it can only be empty */
 
     u8 config[PCI_CONFIG_SIZE];
-    u8 writable[PCI_CONFIG_SIZE]; /* bits that the guest can change */
+    u8 writable[PCI_CONFIG_SIZE]; /* bits that the guest can change ... */
+    u8 clears[PCI_CONFIG_SIZE];   /* ... and that it clears by writing ones */
+    void (*seated)(struct pci_card *c); /* it has just been plugged in: what depends on the bus; NULL: nothing does */
     /* Before a read and after a write by the guest, for registers that do something; NULL: none does. */
     void (*access)(struct pci_card *c, unsigned at, unsigned size, bool write);
     unsigned cap_end;             /* where the next capability goes */
@@ -77,16 +96,20 @@ struct pci_card {
 
 void pci_card_init(struct pci_card *c, struct dev *d, const struct pci_identity *id);
 void pci_card_free(struct pci_card *c);
+/* What follows from what its configuration says and from the bridges above it has changed. Under its lock. */
+void pci_card_configured(struct pci_card *c);
 /* From the card's reset and loaded functions. */
 void pci_card_reset(struct pci_card *c);
-void pci_card_loaded(struct pci_card *c);
 
 /* Addresses that the guest chooses for a range of the card, whose size is a power of two. */
 void pci_set_bar(struct pci_card *c, unsigned i, enum pci_bar_kind kind, struct mem_range *range);
 /* A capability of `len` bytes, which are zero but for its head: where it is. `at` 0: behind the others. */
 unsigned pci_add_capability(struct pci_card *c, u8 id, unsigned at, unsigned len);
-/* MSI-X (6.8.2) with its table in a BAR of its own. */
-void pci_add_msix(struct pci_card *c, u32 vectors, unsigned bar);
+/* MSI-X (6.8.2) with its table in a BAR of its own; `at` 0: the capability is where there is room. */
+void pci_add_msix(struct pci_card *c, u32 vectors, unsigned bar, unsigned at);
+/* Being one of PCI Express (PCI Express Base specification, 7.8), version 2: `type` is its kind of device or port. */
+enum { PCI_EXPRESS_ENDPOINT = 0, PCI_EXPRESS_ROOT_PORT = 4 };
+unsigned pci_add_express(struct pci_card *c, unsigned type, unsigned at);
 
 /* The rest under the card's lock. */
 u32 pci_config_get(const struct pci_card *c, unsigned at, unsigned size);
@@ -112,6 +135,19 @@ void pci_set_interrupt(struct pci_card *c, bool level);
 /* What the guest reads and writes, under the card's lock. */
 u32 pci_config_read(struct pci_card *c, unsigned at, unsigned size);
 void pci_config_write(struct pci_card *c, unsigned at, unsigned size, u32 value);
+
+/* Plug a card into a bus of a host bridge; false: its place is taken, or there is no such place. And take it out. */
+bool pci_bus_plug(struct pci_bus *b, struct dev *host, struct pci_card *c, struct err *e);
+void pci_bus_unplug(struct pci_card *c);
+/* The number that the guest has given a bus; the bus of a number, this one or one behind bridges on it, NULL: there is none. The
+ * locks of bridges are taken, that of a card on the bus may be held. */
+unsigned pci_bus_number(const struct pci_bus *b);
+struct pci_bus *pci_bus_find(struct pci_bus *b, unsigned number);
+/* Whether what leads to a bus lets accesses to such addresses through. */
+bool pci_bus_forwards(const struct pci_bus *b, enum pci_bar_kind kind, u64 at, u64 size);
+
+/* The cards of a bus as QMP shows them, a list of PciDeviceInfo; the caller frees it. */
+struct json *pci_bus_show(const struct pci_bus *b);
 
 /* The host's: a level of a card's interrupt has changed, a message, a BAR that comes or goes. */
 void pci_host_interrupt(struct dev *host, struct pci_card *c, bool level);

@@ -160,7 +160,10 @@ static bool net_start(struct dev *d, struct err *e)
 
 static void net_stop(struct dev *d)
 {
-    free(((struct virtio_net *)d)->mac_text);
+    struct virtio_net *n = (struct virtio_net *)d;
+    if (n->netdev)
+        net_detach(n->netdev, n);
+    free(n->mac_text);
 }
 
 static void *net_bus_side(struct dev *d)

@@ -16,6 +16,9 @@ enum { CFG_COMMON = 1, CFG_NOTIFY = 2, CFG_ISR = 3, CFG_DEVICE = 4, CFG_PCI = 5 
 enum { CAP_HEAD = 2, CAP_TYPE = 3, CAP_BAR = 4, CAP_OFFSET = 8, CAP_LENGTH = 12, CAP_SIZE = 16, CAP_MULTIPLIER = 16,
        CAP_DATA = 16, NOTIFY_MULTIPLIER = 4 };
 
+/* Power management (PCI Bus Power Management Interface specification, 3.2). */
+enum { POWER_SIZE = 8, POWER_VERSION = 2, POWER_STATE = 4 };
+
 /* The common structure (4.1.4.3). */
 enum {
     DEVICE_FEATURES_SEL = 0x00, DEVICE_FEATURES = 0x04, DRIVER_FEATURES_SEL = 0x08, DRIVER_FEATURES = 0x0c,
@@ -45,7 +48,8 @@ struct virtio_pci {
     struct dev dev;
     struct pci_card card;
     struct virtio *virtio;
-    bool no_old, no_modern; /* properties */
+    u32 no_old;     /* properties: an enum dev_switch, */
+    bool no_modern;
     u32 vectors;
 
     struct mem_io old_io, modern_io;
@@ -74,7 +78,7 @@ static void pci_interrupt(struct dev *d, u32 reason, unsigned queue)
     if (pci_msix_on(&p->card)) {
         pci_msix_send(&p->card, reason == VIRTIO_INT_QUEUE ? p->vector[queue] : p->config_vector);
     } else {
-        p->isr |= reason;
+        p->isr |= reason | VIRTIO_INT_QUEUE; /* the peer's sets both: drivers that know the first bit alone wake up */
         pci_set_interrupt(&p->card, true);
     }
     dev_unlock(d);
@@ -374,26 +378,41 @@ static struct pci_identity identity(const struct virtio_pci *p, const struct mod
     return id;
 }
 
-static bool pci_start(struct dev *d, struct err *e)
+/* As an endpoint of PCI Express it is without the old form, unless that was asked for, and can be switched on and off. */
+static void seat(struct pci_card *c)
 {
-    struct virtio_pci *p = of(d);
+    struct virtio_pci *p = container_of(c, struct virtio_pci, card);
+    struct dev *d = &p->dev;
     const struct model *m = models;
     while (m->kind != p->virtio->kind->id)
         m++;
-    if (p->no_old && p->no_modern)
-        return err_set(e, EINVAL, "device cannot work as neither modern nor legacy mode is enabled");
+    if (p->no_old == DEV_AUTO)
+        p->no_old = c->bus->express && !p->no_modern;
     struct pci_identity id = identity(p, m);
     u32 usual = m->vectors || m->no_messages ? m->vectors : p->virtio->queues + 1;
     u32 vectors = p->vectors != VECTORS_AUTO ? p->vectors : usual;
     pci_card_init(&p->card, d, &id);
     pci_config_set(&p->card, PCI_PIN, 1, 1);
+    if (c->bus->express) {
+        pci_add_express(c, PCI_EXPRESS_ENDPOINT, 0);
+        unsigned at = pci_add_capability(c, PCI_CAP_POWER, 0, POWER_SIZE);
+        pci_config_set(c, at + POWER_VERSION, 2, 3);
+        pci_set_writable(c, at + POWER_STATE, 2, 3);
+    }
     if (!p->no_modern)
         add_modern(p);
     if (vectors)
-        pci_add_msix(&p->card, MIN(vectors, (u32)PCI_VECTORS), BAR_MSIX);
+        pci_add_msix(&p->card, MIN(vectors, (u32)PCI_VECTORS), BAR_MSIX, 0);
     if (!p->no_old)
         add_old(p);
-    return true;
+}
+
+static bool pci_start(struct dev *d, struct err *e)
+{
+    struct virtio_pci *p = of(d);
+    p->card.seated = seat;
+    return !(p->no_old == DEV_ON && p->no_modern) ||
+           err_set(e, EINVAL, "device cannot work as neither modern nor legacy mode is enabled");
 }
 
 static void pci_stop(struct dev *d)
@@ -414,7 +433,7 @@ static void pci_reset(struct dev *d)
 
 static void pci_loaded(struct dev *d)
 {
-    pci_card_loaded(&of(d)->card);
+    pci_card_configured(&of(d)->card);
 }
 
 static void *pci_bus_side(struct dev *d)
@@ -425,7 +444,7 @@ static void *pci_bus_side(struct dev *d)
 static const struct dev_prop pci_props[] = {
     PCI_CARD_PROPS(struct virtio_pci, card),
     DEV_PROP(struct virtio_pci, "vectors", DEV_PROP_U32, vectors, VECTORS_AUTO, VECTORS_AUTO, "messages of MSI-X; 0: none"),
-    DEV_PROP(struct virtio_pci, "disable-legacy", DEV_PROP_BOOL, no_old, .help = "without what drivers before version 1 use"),
+    DEV_PROP(struct virtio_pci, "disable-legacy", DEV_PROP_SWITCH, no_old, DEV_AUTO, .help = "without what drivers before version 1 use"),
     DEV_PROP(struct virtio_pci, "disable-modern", DEV_PROP_BOOL, no_modern, .help = "without version 1"),
     {0},
 };

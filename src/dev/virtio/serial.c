@@ -321,7 +321,10 @@ static bool port_start(struct dev *d, struct err *e)
 
 static void port_stop(struct dev *d)
 {
-    free(((struct serial_port *)d)->name);
+    struct serial_port *p = (struct serial_port *)d;
+    if (p->chardev)
+        char_detach(p->chardev, &p->user);
+    free(p->name);
 }
 
 static const struct dev_prop port_props[] = {
