@@ -1016,7 +1016,8 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     return true;
 }
 
-/* One store: all of the instruction is in one line of the cache. */
+/* One store: all of the instruction is in one line of the cache. Where the word is not aligned, compilers have no atomic
+ * operation, but the host's moves do. */
 static void patch_insn(u8 *rw, u8 opcode, s32 d)
 {
     typedef u64 __attribute__((aligned(1), may_alias)) word;
@@ -1027,7 +1028,8 @@ static void patch_insn(u8 *rw, u8 opcode, s32 d)
     memcpy(bytes + back + 1, &d, sizeof(d));
     u64 value;
     memcpy(&value, bytes, sizeof(value));
-    __atomic_store_n((word *)(void *)(rw - back), value, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    *(volatile word *)(void *)(rw - back) = value;
 }
 
 static void patch(const struct host_cpu *cpu, u8 *rw, const u8 *rx, u32 at, u32 stub, const u8 *to)
