@@ -255,43 +255,54 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at)
     return cpu->isa->call_before(&l, back);
 }
 
-/* The interpreter's code is made without the engine's lock, unless some instructions are known to need other code. */
-static bool lock_for_sites(struct engine *en, bool interpreted)
+static u32 lift(struct compiler *c, struct lifting *from, u64 pc, unsigned max_insns, const struct ir_lowering *lowering,
+                u32 passes)
 {
-    if (!interpreted || (!atomic_load(&en->tagged.count) && !atomic_load(&en->invalid.count)))
-        return false;
-    pthread_mutex_lock(&en->lock);
-    return true;
-}
-
-static u32 lift_without(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
-                        const struct ir_lowering *lowering, u32 passes)
-{
-    bool lock = lock_for_sites(cpu->engine, !lowering);
-    struct lifting from = {.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu,
-                           .locked = lock || lowering};
-    if (at)
-        from.at = *at;
-    compiler_start(c, &from, pc, lowering);
+    compiler_start(c, from, pc, lowering);
     c->ir.without |= passes;
-    u32 len = compiler_block(c, &from, pc, max_insns);
-    if (lock)
-        pthread_mutex_unlock(&cpu->engine->lock);
+    u32 len = compiler_block(c, from, pc, max_insns);
     if (len)
         log_ir(LOG_IR, "IR", &c->ir);
     return len;
 }
 
+static struct lifting lifting_for(struct vcpu *cpu, bool locked)
+{
+    return (struct lifting){.en = cpu->engine, .model = cpu->model, .key = cpu->env->key, .cpu = cpu, .locked = locked};
+}
+
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                   const struct ir_lowering *lowering)
 {
-    return lift_without(c, cpu, pc, at, max_insns, lowering, 0);
+    struct lifting from = lifting_for(cpu, true);
+    if (at)
+        from.at = *at;
+    return lift(c, &from, pc, max_insns, lowering, 0);
+}
+
+/* The lock is wanted only where some instructions are known to need other code. */
+static u32 lift_unlocked(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns, u32 passes)
+{
+    struct engine *en = cpu->engine;
+    bool lock = atomic_load(&en->tagged.count) || atomic_load(&en->invalid.count);
+    struct lifting from = lifting_for(cpu, lock);
+    if (lock)
+        pthread_mutex_lock(&en->lock);
+    u32 len = lift(c, &from, pc, max_insns, NULL, passes);
+    if (lock)
+        pthread_mutex_unlock(&en->lock);
+    return len;
+}
+
+u32 compiler_lift_unlocked(struct compiler *c, struct vcpu *cpu, u64 pc)
+{
+    return lift_unlocked(c, cpu, pc, cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS, 0);
 }
 
 u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc)
 {
     u32 passes = 1u << IR_PASS_FOLD | 1u << IR_PASS_SHARE | 1u << IR_PASS_FLAGS | 1u << IR_PASS_SIDES;
-    return lift_without(c, cpu, pc, NULL, BLOCK_INSNS, NULL, passes);
+    return lift_unlocked(c, cpu, pc, BLOCK_INSNS, passes);
 }
 
 static NORETURN void broken(const char *what, const struct err *e, const struct ir_region *r)

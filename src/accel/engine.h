@@ -37,6 +37,8 @@ struct engine_opts {
     size_t (*fetch)(void *opaque, u64 addr, void *to, size_t len);
     /* Asked after engine_check_landings(): is the page of `addr` guarded? May be NULL before. */
     bool (*guarded)(void *opaque, u64 addr);
+    /* Asked by the comparison of engines: may another process write there? */
+    bool (*shared)(void *opaque, u64 addr);
     void *opaque;
 
     /* Of a machine: what physical addresses are of; guest addresses are translated by struct isa.system. Then fetch is

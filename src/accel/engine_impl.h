@@ -207,11 +207,14 @@ void compiler_init(struct compiler *c);
 void compiler_free(struct compiler *c);
 
 /* Lift the block at pc into c->ir, at most max_insns of it. Returns the bytes of guest code that it covers; 0 when
- * none could be read. at: NULL where the vCPU is to find it. lowering: the host that it is for, NULL: none. */
+ * none could be read. at: NULL where the vCPU is to find it. lowering: the host that it is for, NULL: none. The engine is locked. */
 u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct code_at *at, unsigned max_insns,
                   const struct ir_lowering *lowering);
 
-/* The same for one run in the interpreter, as quickly as possible. */
+/* The same for the interpreter, without the lock. */
+u32 compiler_lift_unlocked(struct compiler *c, struct vcpu *cpu, u64 pc);
+
+/* And for one run there, as quickly as possible. */
 u32 compiler_lift_once(struct compiler *c, struct vcpu *cpu, u64 pc);
 
 /* The stages, for who does more than one block: begin a region; append the block at pc, at most max_insns of

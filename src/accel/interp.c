@@ -74,13 +74,12 @@ void interp_region(struct vcpu *cpu, const struct ir_region *ir)
 
 void interp_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
-    struct engine *en = cpu->engine;
     struct engine_cpu *ec = engine_cpu(cpu);
     interp_prepare(cpu);
     for (;;) {
         if (atomic_load(&cpu->env->request)) {
             cpu->env->exit = IR_EXIT_REQUEST;
-        } else if (!compiler_lift(ec->own, cpu, vcpu_pc(cpu), NULL, en->opts.one_insn ? 1 : BLOCK_INSNS, NULL)) {
+        } else if (!compiler_lift_unlocked(ec->own, cpu, vcpu_pc(cpu))) {
             engine_fetch_fault(cpu, exit);
             return;
         } else {

@@ -61,7 +61,7 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
     if (k->len && k->pc == pc && k->key == cpu->env->key && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
         return k;
     k->len = 0;
-    u32 len = compiler_lift(ec->own, cpu, pc, NULL, cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS, NULL);
+    u32 len = compiler_lift_unlocked(ec->own, cpu, pc);
     if (!len)
         return NULL;
     struct ir_region spare = k->ir;

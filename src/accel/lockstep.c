@@ -293,14 +293,15 @@ static bool was_changed(const struct lockstep *ls, const struct access *read)
     return memcmp(&now, &read->value, read->bytes);
 }
 
-/* With one thread nobody else is there: a wrong store would be taken for somebody's. */
+/* With one thread nobody else is there but other processes: a wrong store would be taken for somebody's. */
 static bool met_others(const struct vcpu *cpu, const struct lockstep *ls)
 {
+    const struct engine_opts *opts = &cpu->engine->opts;
     const struct engine_cpu *ec = engine_cpu(cpu);
-    if (!ec->next && ec->prev == &cpu->engine->cpus)
-        return false;
+    bool alone = !ec->next && ec->prev == &cpu->engine->cpus;
     for (u32 i = 0; i < ls->nreads; i++) {
-        if (was_changed(ls, &ls->reads[i]))
+        const struct access *read = &ls->reads[i];
+        if ((!alone || (opts->shared && opts->shared(opts->opaque, read->addr))) && was_changed(ls, read))
             return true;
     }
     return false;
@@ -393,8 +394,7 @@ void lockstep_prepare(struct vcpu *cpu)
 static bool step(struct vcpu *cpu)
 {
     struct compiler *c = engine_cpu(cpu)->own;
-    unsigned max_insns = cpu->engine->opts.one_insn ? 1 : BLOCK_INSNS;
-    if (!compiler_lift(c, cpu, vcpu_pc(cpu), NULL, max_insns, NULL))
+    if (!compiler_lift_unlocked(c, cpu, vcpu_pc(cpu)))
         return false;
     lockstep_predict(cpu, c, 0);
     if (!jit_step(cpu))

@@ -80,6 +80,16 @@ bool space_guarded(void *opaque, u64 addr)
     return page_get(opaque, addr) & PAGE_GUARDED;
 }
 
+bool space_shared(void *opaque, u64 addr)
+{
+    struct space *sp = opaque;
+    pthread_mutex_lock(&sp->lock);
+    const struct map *m = maptab_find(&sp->tab, addr);
+    bool shared = m && m->flags & (MAP_IS_SHARED | MAP_IS_SHM);
+    pthread_mutex_unlock(&sp->lock);
+    return shared;
+}
+
 size_t space_fetch(void *opaque, u64 addr, void *to, size_t len)
 {
     struct space *sp = opaque;

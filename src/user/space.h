@@ -80,6 +80,9 @@ size_t space_fetch(void *opaque, u64 addr, void *to, size_t len);
 /* For engine_opts.guarded: may an indirect branch to addr only meet a landing pad? */
 bool space_guarded(void *opaque, u64 addr);
 
+/* For engine_opts.shared. Takes the lock. */
+bool space_shared(void *opaque, u64 addr);
+
 /* The line of code at `addr` changed: drop translations of it, also under the other addresses at
  * which the same shared memory is mapped. */
 void space_code_changed(struct space *sp, u64 addr, u64 len);

@@ -179,6 +179,7 @@ static bool start(struct process *p, struct program *prog, enum user_fail *fail,
         space_limit(&p->space, p->abi->top);
     eo.fetch = space_fetch;
     eo.guarded = space_guarded;
+    eo.shared = space_shared;
     eo.opaque = &p->space;
     *fail = USER_FAIL_SETUP;
     p->engine = engine_new(p->isa, &eo, e);
