@@ -24,7 +24,7 @@ check:
 	@scripts/run-tests --build $(BUILD)
 
 check-full:
-	@scripts/setup build check fetch fuzz || echo "check: going on without; tests that need more will skip" >&2
+	@scripts/setup build check fetch fuzz qtests || echo "check: going on without; tests that need more will skip" >&2
 	@scripts/run-tests --build $(BUILD) --full
 
 asan ubsan tsan:

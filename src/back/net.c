@@ -90,6 +90,11 @@ bool net_attach(struct netdev *n, const struct net_user *u)
     return true;
 }
 
+bool net_is_used(const struct netdev *n)
+{
+    return n->user.receive;
+}
+
 void net_detach(struct netdev *n, const void *opaque)
 {
     if (n->user.opaque == opaque)
@@ -98,7 +103,7 @@ void net_detach(struct netdev *n, const void *opaque)
 
 struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e)
 {
-    return o->kind == NET_USER ? net_user_new(l, o, e) : net_link_new(l, o, e);
+    return o->kind == NET_USER ? net_user_new(l, o, e) : o->kind == NET_HUB ? net_hub_new(l, o) : net_link_new(l, o, e);
 }
 
 void net_free(struct netdev *n)

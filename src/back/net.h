@@ -34,8 +34,9 @@ struct net_service {
 };
 
 /* USER: the guest is behind a router that is this process. TAP: frames are those of an interface of the host. STREAM:
- * they go to another program, each behind its length in four bytes, big-endian. DGRAM: each in a datagram. */
-enum net_kind { NET_USER, NET_TAP, NET_STREAM, NET_DGRAM };
+ * they go to another program, each behind its length in four bytes, big-endian. DGRAM: each in a datagram. HUB: a port of
+ * a hub, which others of its number get them from. */
+enum net_kind { NET_USER, NET_TAP, NET_STREAM, NET_DGRAM, NET_HUB };
 
 /* Strings belong to who filled this in. */
 struct net_opts {
@@ -43,6 +44,8 @@ struct net_opts {
     char *id;
     char *local, *remote; /* stream, dgram: as socket_listen() takes them; stream: one of the two. tap: local is its name */
     int fd;               /* 1 + a descriptor that is there already; 0: none */
+    u32 hub;              /* hub: its number ... */
+    char *behind;         /* ... and the id of the network behind its port; NULL: a card is */
     bool restricted; /* the guest reaches nothing but what is forwarded */
     char *hostname, *domainname, *tftp, *bootfile; /* NULL: none */
     char *net, *host, *dhcpstart, *dns;            /* addresses; NULL: 10.0.2.0/24 and .2, .15, .3 in it */
@@ -64,6 +67,8 @@ void net_free(struct netdev *n); /* NULL is allowed */
 
 /* False: it has a card already. */
 bool net_attach(struct netdev *n, const struct net_user *u);
+/* Whether it has a card, or is behind a port of a hub. */
+bool net_is_used(const struct netdev *n);
 /* The card goes. */
 void net_detach(struct netdev *n, const void *opaque);
 void net_send(struct netdev *n, const u8 *frame, size_t len);
@@ -72,6 +77,9 @@ void net_send(struct netdev *n, const u8 *frame, size_t len);
 bool net_forward_add(struct netdev *n, const struct net_forward *f, struct err *e);
 bool net_forward_remove(struct netdev *n, const struct net_forward *f, struct err *e);
 char *net_connections(struct netdev *n, struct err *e);
+/* Of a hub: a port joins the hub of another, if it has the same number; has another network behind it, false: that has a card. */
+void net_hub_join(struct netdev *n, struct netdev *other);
+bool net_hub_put_behind(struct netdev *n, struct netdev *behind);
 /* There is room again: frames that wait are received. */
 void net_accept(struct netdev *n);
 

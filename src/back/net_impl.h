@@ -27,6 +27,7 @@ void netdev_init(struct netdev *n, const struct netdev_ops *ops, struct loop *l)
 void netdev_deliver(struct netdev *n, const u8 *frame, size_t len);
 
 struct netdev *net_user_new(struct loop *l, const struct net_opts *o, struct err *e);
+struct netdev *net_hub_new(struct loop *l, const struct net_opts *o);
 struct netdev *net_link_new(struct loop *l, const struct net_opts *o, struct err *e);
 
 #endif

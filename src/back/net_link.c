@@ -166,22 +166,47 @@ static socklen_t datagram_address(const char *text, struct sockaddr_storage *to,
     return good ? sizeof(*in) : (err_set(e, EINVAL, "'%s' is no address of datagrams", text), 0);
 }
 
+/* All that send to the group's address hear each other, also on this host. `local`: the address of the interface; NULL: any. */
+static bool join_group(int fd, const struct sockaddr_in *group, const char *local, struct err *e)
+{
+    struct ip_mreq m = {.imr_multiaddr = group->sin_addr};
+    int on = 1;
+    if (local && inet_pton(AF_INET, local, &m.imr_interface) != 1)
+        return err_set(e, EINVAL, "'%s' is no address of an interface", local);
+    return (!setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) &&
+            !setsockopt(fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof(m)) &&
+            (!local || !setsockopt(fd, IPPROTO_IP, IP_MULTICAST_IF, &m.imr_interface, sizeof(m.imr_interface)))) ||
+           err_set(e, errno, "cannot join the group: %s", strerror(errno));
+}
+
+static bool is_group(const struct sockaddr_storage *a)
+{
+    return a->ss_family == AF_INET && IN_MULTICAST(ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr));
+}
+
 static bool open_dgram(struct link *l, const struct net_opts *o, struct err *e)
 {
     struct sockaddr_storage local;
-    socklen_t len = o->local ? datagram_address(o->local, &local, e) : 0;
-    if (!o->local)
-        return err_set(e, EINVAL, "dgram: local= is missing");
     l->remote_len = o->remote ? datagram_address(o->remote, &l->remote, e) : 0;
-    if (!len || (o->remote && !l->remote_len))
+    if (o->remote && !l->remote_len)
         return false;
+    bool group = l->remote_len && is_group(&l->remote);
+    if (!group && !o->local)
+        return err_set(e, EINVAL, "dgram: local= is missing");
+    socklen_t len = group ? l->remote_len : datagram_address(o->local, &local, e);
+    if (!len)
+        return false;
+    if (group)
+        local = l->remote;
     if (local.ss_family == AF_UNIX) {
         unlink(o->local + 5); /* what an earlier run has left */
         l->unlink = xstrdup(o->local + 5);
     }
     l->fd.fd = socket(local.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (l->fd.fd >= 0 && group && !join_group(l->fd.fd, (const struct sockaddr_in *)&l->remote, o->local, e))
+        return false;
     return (l->fd.fd >= 0 && !bind(l->fd.fd, (struct sockaddr *)&local, len)) ||
-           err_set(e, errno, "cannot bind %s: %s", o->local, strerror(errno));
+           err_set(e, errno, "cannot bind %s: %s", group ? o->remote : o->local, strerror(errno));
 }
 
 static bool start(struct link *l, struct err *e)

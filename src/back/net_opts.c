@@ -122,7 +122,8 @@ static bool find_kind(const char *name, enum net_kind *kind)
     static const struct {
         const char *name;
         enum net_kind kind;
-    } kinds[] = {{"user", NET_USER}, {"tap", NET_TAP}, {"stream", NET_STREAM}, {"dgram", NET_DGRAM}, {"socket", NET_STREAM}};
+    } kinds[] = {{"user", NET_USER}, {"tap", NET_TAP}, {"stream", NET_STREAM}, {"dgram", NET_DGRAM}, {"socket", NET_STREAM},
+                 {"hubport", NET_HUB}};
     for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
         if (!strcmp(name, kinds[i].name)) {
             *kind = kinds[i].kind;
@@ -138,8 +139,9 @@ bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct er
     char *copy = xstrdup(text), *save = NULL, *kind = strtok_r(copy, ",", &save);
     struct net_places places = {0};
     bool good = kind && find_kind(kind, &o->kind);
+    places.socket = kind && !strcmp(kind, "socket");
     if (!good)
-        err_set(e, EINVAL, "'%s' is not supported; there are: user, tap, stream, dgram, socket", kind ? kind : "");
+        err_set(e, EINVAL, "'%s' is not supported; there are: user, tap, stream, dgram, socket, hubport", kind ? kind : "");
     for (char *w; good && (w = strtok_r(NULL, ",", &save));) {
         char *value = strchr(w, '=');
         if (value)
@@ -152,7 +154,7 @@ bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct er
 
 void net_opts_free(struct net_opts *o)
 {
-    char *strings[] = {o->id, o->local, o->remote, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns};
+    char *strings[] = {o->id, o->local, o->remote, o->behind, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns};
     for (unsigned i = 0; i < ARRAY_LEN(strings); i++)
         free(strings[i]);
     for (unsigned i = 0; i < o->services; i++) {

@@ -12,6 +12,7 @@ struct net_place {
 struct net_places {
     struct net_place addr, local, remote;
     bool server;
+    bool socket; /* -netdev socket, which may turn out to be one of datagrams */
 };
 
 /* One option; *known: whether it is one of these. */

@@ -44,11 +44,42 @@ static bool tap_word(struct net_opts *o, const char *name, const char *value, bo
     return true;
 }
 
+static bool hub_word(struct net_opts *o, const char *name, const char *value, bool *known, struct err *e)
+{
+    char *end;
+    if (!strcmp(name, "netdev")) {
+        replace(&o->behind, xstrdup(value));
+    } else if (!strcmp(name, "hubid")) {
+        o->hub = (u32)strtoul(value, &end, 10);
+        return (end != value && !*end) || err_set(e, EINVAL, "Parameter 'hubid' expects a number");
+    } else {
+        *known = false;
+    }
+    return true;
+}
+
+/* -netdev socket with datagrams: "mcast=" to all that listen there, "udp=" to one. */
+static bool datagram_word(struct net_opts *o, const char *name, const char *value)
+{
+    bool many = !strcmp(name, "mcast"), one = !strcmp(name, "udp");
+    if (many || one) {
+        o->kind = NET_DGRAM;
+        replace(&o->remote, xstrdup(value));
+    } else if (!strcmp(name, "localaddr")) {
+        replace(&o->local, xstrdup(value));
+    }
+    return many || one || !strcmp(name, "localaddr");
+}
+
 bool net_link_word(struct net_opts *o, struct net_places *p, const char *name, const char *value, bool *known, struct err *e)
 {
     *known = true;
     if (o->kind == NET_TAP)
         return tap_word(o, name, value, known, e);
+    if (o->kind == NET_HUB)
+        return hub_word(o, name, value, known, e);
+    if (p->socket && datagram_word(o, name, value))
+        return true;
     if (o->kind == NET_STREAM && (!strcmp(name, "listen") || !strcmp(name, "connect"))) {
         replace(*name == 'l' ? &o->local : &o->remote, xstrdup(value));
         return true;
@@ -96,7 +127,7 @@ bool net_link_end(struct net_opts *o, struct net_places *p, struct err *e)
                 join(&p->remote, &o->remote, e);
     if (good && o->kind == NET_STREAM && !o->local == !o->remote)
         good = err_set(e, EINVAL, "it wants one address, to listen at or to connect to");
-    if (good && o->kind == NET_DGRAM && !o->local)
+    if (good && o->kind == NET_DGRAM && !o->local && !o->remote)
         good = err_set(e, EINVAL, "Parameter 'local' is missing");
     place_free(&p->addr);
     place_free(&p->local);

@@ -57,6 +57,8 @@ enum open_flags {
     OPEN_CHECK = 1 << 6,      /* open what is marked corrupt, too, to check or repair it */
     OPEN_NO_DISCARD = 1 << 7, /* ignore discards, unless the option `discard` says otherwise */
     OPEN_WRITE_THROUGH = 1 << 8, /* a write has ended when it is on the disk */
+    OPEN_ALONE = 1 << 9,      /* nobody else may write to it: a machine's disk, or what is copied. Formats with metadata always are */
+    OPEN_SAME_SIZE = 1 << 10, /* nobody else may resize it */
 };
 
 /* Open an image. `options` is an object as blockdev-add has it ("driver", "file", "backing" ..., nested

@@ -18,6 +18,8 @@
 struct file {
     int fd, cached;     /* cached: without O_DIRECT, for writes that are not aligned; -1: none */
     bool direct, no_flush;
+    enum file_role role;
+    bool locked;
     u32 align;          /* of O_DIRECT I/O */
     u32 sector;         /* of a device: what zeros and discards are aligned to; of a file 1 */
     struct file_op *writes; /* with O_DIRECT: those under way or waiting, in the order in which they came */
@@ -538,13 +540,22 @@ static bool file_make_writable(struct node *n, struct err *e)
     return open_cached(n, e);
 }
 
-bool file_set_lock(struct node *n, bool owner, struct err *e)
+/* Say what is done with the file, and what others may not do. */
+static bool lock(struct node *n, bool resizes, struct err *e)
 {
     const struct file *s = n->state;
     bool write = n->flags & OPEN_WRITE;
-    u32 refused = owner ? PERM_WRITE | PERM_RESIZE : 0;
-    u32 used = PERM_READ | (write ? PERM_WRITE : 0) | (write && owner ? PERM_RESIZE : 0);
-    return file_lock(s->fd, n->filename, used, refused, e);
+    u32 refused = s->role == FILE_OF_FORMAT ? PERM_WRITE | PERM_RESIZE : s->role == FILE_OF_DATA ? PERM_RESIZE : 0;
+    refused |= (n->flags & OPEN_ALONE ? PERM_WRITE : 0) | (n->flags & OPEN_SAME_SIZE ? PERM_RESIZE : 0);
+    return file_lock(s->fd, n->filename, PERM_READ | (write ? PERM_WRITE : 0) | (write && resizes ? PERM_RESIZE : 0), refused, e);
+}
+
+bool file_set_lock(struct node *n, enum file_role role, struct err *e)
+{
+    struct file *s = n->state;
+    s->role = role;
+    s->locked = lock(n, role != FILE_SHARED, e);
+    return s->locked;
 }
 
 static bool file_close(struct node *n, struct err *e)
@@ -639,7 +650,11 @@ static bool file_truncate(struct node *n, u64 size, enum prealloc p, struct err 
     struct file *s = n->state;
     if (n->device) /* it has the size that it has; what is on it may use less */
         return size <= n->size || err_set(e, EINVAL, "Cannot grow device files");
-    if (!file_grow(s->fd, n->filename, MIN(n->size, size), size, p, e))
+    bool ask = s->locked && s->role == FILE_SHARED; /* the others have it for good */
+    bool good = (!ask || lock(n, true, e)) && file_grow(s->fd, n->filename, MIN(n->size, size), size, p, e);
+    if (ask)
+        lock(n, false, NULL);
+    if (!good)
         return false;
     s->dirty = true;
     n->size = size;

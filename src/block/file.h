@@ -4,9 +4,10 @@
 
 #include "block/node.h"
 
-/* Lock the file of a protocol node: as somebody who owns its layout (a format), or who reads and writes
- * it as it is. */
-bool file_set_lock(struct node *n, bool owner, struct err *e);
+/* Who has the file: one of many that read and write it as it is, a format whose layout it has, or an image that keeps its data there. */
+enum file_role { FILE_SHARED, FILE_OF_FORMAT, FILE_OF_DATA };
+/* Lock the file of a protocol node. */
+bool file_set_lock(struct node *n, enum file_role role, struct err *e);
 
 bool file_grow(int fd, const char *filename, u64 from, u64 to, enum prealloc p, struct err *e);
 

@@ -375,25 +375,34 @@ static bool open_backing(struct node *n, struct json *options, unsigned depth, s
                      : path_beside(n->filename, n->backing_name);
     if (!group)
         group = json_object();
-    u32 flags = n->flags & ~(u32)(OPEN_WRITE | OPEN_CHECK);
+    u32 flags = n->flags & ~(u32)(OPEN_WRITE | OPEN_CHECK | OPEN_ALONE | OPEN_SAME_SIZE);
     if (good)
         n->backing = open_node(n->graph, name, n->backing_format, group, flags, depth + 1, e);
-    if (good && !n->backing)
-        good = err_prefix(e, "Could not open backing file");
+    if (good && !n->backing) /* of a long chain the reason alone is worth words */
+        good = (!e || e->code != ELOOP) && err_prefix(e, "Could not open backing file");
     free(name);
     json_free(group);
     return good;
+}
+
+static bool lock(struct node *file, enum file_role role, struct err *e)
+{
+    while (file && file->drv->kind == NODE_FILTER)
+        file = file->file;
+    bool is_file = file && (!strcmp(file->drv->name, "file") || !strcmp(file->drv->name, "host_device"));
+    return !is_file || file_set_lock(file, role, e);
+}
+
+bool node_lock_data(struct node *n, struct err *e)
+{
+    return (n->flags & OPEN_SHARE) || lock(n->data, FILE_OF_DATA, e);
 }
 
 static bool lock_file(struct node *n, struct err *e)
 {
     bool owner = n->drv->kind == NODE_FORMAT && strcmp(n->drv->name, "raw");
     bool wants = !(n->flags & OPEN_SHARE) && (owner || !(n->flags & OPEN_NO_IO));
-    struct node *file = n->file;
-    while (file && file->drv->kind == NODE_FILTER)
-        file = file->file;
-    bool is_file = file && (!strcmp(file->drv->name, "file") || !strcmp(file->drv->name, "host_device"));
-    return !wants || !is_file || file_set_lock(file, owner, e);
+    return (!wants || lock(n->file, owner ? FILE_OF_FORMAT : FILE_SHARED, e)) && node_lock_data(n, e);
 }
 
 /* A format on its protocol; takes `file` over. */

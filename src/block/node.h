@@ -161,6 +161,9 @@ struct node *node_new(struct block_graph *g, const struct driver *drv, const cha
 struct node *node_open_child(struct node *parent, const char *name, const char *filename,
                              const char *format, struct json *options, u32 flags, struct err *e);
 
+/* Take the lock of an image's external data file, which nobody else may resize and so no other image may have. */
+bool node_lock_data(struct node *n, struct err *e);
+
 void tls_creds_free(struct block_graph *g);
 /* From now on the stream's bytes are encrypted; its handshake is part of the first reads and writes. */
 struct stream;

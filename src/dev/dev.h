@@ -57,6 +57,9 @@ struct dev_prop {
 
 #define DEV_PROP(type, id, kind, member, ...) {id, kind, offsetof(type, member), __VA_ARGS__}
 
+/* What a network card is told: its cable is out, or in; that it shall have the network learn where it is. */
+enum dev_link_order { DEV_LINK_DOWN, DEV_LINK_UP, DEV_LINK_ANNOUNCE };
+
 enum dev_owner {
     DEV_OWNER_LOCK,
     DEV_OWNER_SELF, /* it sees to its threads itself */
@@ -92,8 +95,8 @@ struct dev_class {
     void (*message)(struct dev *d, u32 source, u64 offset, u32 data);
 
     /* For monitors, on the loop's thread: which of their subjects it is one of, what they show of it in QMP's form (the caller
-     * frees it), and what they tell it: a balloon the bytes that the guest is to keep, a network card whether its link is up, a disk its new
-     * size. */
+     * frees it), and what they tell it: a balloon the bytes that the guest is to keep, a network card one of enum dev_link_order, a disk
+     * its new size. */
     const char *subject; /* "pci", "blockstats", "balloon", "link"; NULL: none */
     struct json *(*show)(struct dev *d);
     void (*order)(struct dev *d, u64 value);
@@ -110,6 +113,7 @@ struct dev_class {
     const char *bus;
     void *(*bus_side)(struct dev *d);
     const char *slot_for;
+    const char *slot_name; /* what users call these slots, before their numbers; NULL: by the device's name */
     bool (*plug)(struct dev *slot, struct dev *what, struct err *e);
     /* Slots whose devices come and go while the machine runs; NULL: this one is none. On the loop's thread: a device that has
      * just been plugged in shows itself; the guest is asked to give one up, and env->gone() is called when it has; it is taken

@@ -37,6 +37,16 @@ static bool set_prop(struct machine *m, struct dev *d, const char *name, const c
     return dev_set(d, name, value, e);
 }
 
+/* A slot has its device's name. That on a card "CARD/..." is "CARD.0", and of those that boards have many of, the number is
+ * behind a name that the class has for them. */
+static bool is_slot(const struct dev *d, const char *name)
+{
+    const char *slash = strchr(d->name, '/'), *digits = d->name + strcspn(d->name, "0123456789");
+    size_t card = slash ? (size_t)(slash - d->name) : 0, stem = d->class->slot_name ? strlen(d->class->slot_name) : 0;
+    return !strcmp(d->name, name) || (card && !strncmp(d->name, name, card) && !strcmp(name + card, ".0")) ||
+           (stem && !strncmp(d->class->slot_name, name, stem) && !strcmp(name + stem, digits));
+}
+
 /* The slot that is taken first is the last one, which is where the peer's guests find it. `bus`: only one of this name;
  * NULL: any. */
 static bool plug(struct machine *m, struct dev *what, const char *bus, struct err *e)
@@ -49,7 +59,7 @@ static bool plug(struct machine *m, struct dev *what, const char *bus, struct er
     for (struct dev *tried = NULL;; tried = last) {
         last = NULL;
         for (struct dev *d = m->setup.devs; d && d != tried; d = d->next) {
-            if (d->class->slot_for && !strcmp(d->class->slot_for, kind) && (!bus || !strcmp(d->name, bus)))
+            if (d->class->slot_for && !strcmp(d->class->slot_for, kind) && (!bus || is_slot(d, bus)))
                 last = d;
         }
         if (!last)
@@ -217,16 +227,14 @@ void machine_free_devices(struct machine *m)
 /* The slot that a device of these words would go into if it is one for devices that come late; else an error. */
 static bool check_slot(struct machine *m, const struct dev_class *c, const char *bus, struct err *e)
 {
-    const char *first = NULL;
+    const struct dev *first = NULL;
     for (struct dev *d = m->setup.devs; d; d = d->next) {
-        if (!d->class->slot_for || strcmp(d->class->slot_for, c->bus) || (bus && strcmp(d->name, bus)))
+        if (!d->class->slot_for || strcmp(d->class->slot_for, c->bus) || (bus && !is_slot(d, bus)))
             continue;
-        first = d->name; /* the last in the list, as slots are filled from there */
-        if (bus && d->class->arrive)
-            return true;
+        first = d; /* the last in the list, as slots are filled from there */
     }
     if (first)
-        return err_set(e, EINVAL, "Bus '%s' does not support hotplugging", first);
+        return first->class->arrive || err_set(e, EINVAL, "Bus '%s' does not support hotplugging", first->name);
     return bus ? err_set(e, ENOENT, "Bus '%s' not found", bus)
                : err_set(e, ENOSPC, "No '%s' bus found for device '%s'", c->bus, c->name);
 }

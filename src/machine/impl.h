@@ -12,7 +12,12 @@ struct machine {
     struct block_graph *graph;
     struct loop *loop; /* the graph's */
     struct node **drives; /* as opts->drives */
-    struct netdev **netdevs; /* as opts->netdevs */
+    struct machine_network {
+        struct net_opts opts;
+        bool added;          /* while it runs: the options are ours */
+        struct netdev *netdev;
+    } **networks;
+    size_t network_count, network_cap;
     unsigned unnamed_cards; /* network cards without an address of the user's */
     struct machine_plugged {
         struct machine_device words;

@@ -418,11 +418,6 @@ struct loop *machine_loop(struct machine *m)
     return m->loop;
 }
 
-struct netdev *machine_netdev(struct machine *m, size_t i)
-{
-    return m->netdevs[i];
-}
-
 struct dev *machine_dev(struct machine *m, const char *name)
 {
     return board_dev(&m->setup, name);

@@ -141,7 +141,12 @@ s64 machine_cpu_thread(struct machine *m, unsigned index);
 const struct machine_opts *machine_options(const struct machine *m);
 struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
 struct loop *machine_loop(struct machine *m);
-struct netdev *machine_netdev(struct machine *m, size_t i); /* of machine_opts.netdevs */
+/* The networks that there are, from the options and those that have come since: the i-th, NULL behind the last. */
+const struct net_opts *machine_network(struct machine *m, size_t i);
+struct netdev *machine_netdev(struct machine *m, size_t i);
+/* One more, which takes what `o` holds over if it can be made; one less, which no card may use. */
+bool machine_add_network(struct machine *m, const struct net_opts *o, struct err *e);
+bool machine_remove_network(struct machine *m, const char *id, struct err *e);
 struct dev *machine_dev(struct machine *m, const char *name);
 struct dev *machine_devs(struct machine *m); /* the first of all: the board's, and what users added */
 /* What users have added, as options or while it runs: the i-th as they said it, NULL behind the last; and the device. */

@@ -87,9 +87,9 @@ struct json *qmp_do_query_pci(struct monitor *m, const struct json *args, struct
 
 static bool has_netdev(struct monitor *m, const char *id)
 {
-    const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->netdev_count; i++) {
-        if (!strcmp(o->netdevs[i].id, id))
+    const struct net_opts *o;
+    for (size_t i = 0; (o = machine_network(m->machine, i)); i++) {
+        if (!strcmp(o->id, id))
             return true;
     }
     return false;
@@ -103,11 +103,56 @@ struct json *qmp_do_set_link(struct monitor *m, const struct json *args, struct 
     dev = card ? machine_on_card(card) : NULL;
     bool link = dev && dev->class->subject && !strcmp(dev->class->subject, "link");
     if (link)
-        dev->class->order(dev, json_get(args, "up")->boolean);
+        dev->class->order(dev, json_get(args, "up")->boolean ? DEV_LINK_UP : DEV_LINK_DOWN);
     if (link || has_netdev(m, name))
         return json_object();
     err_set(e, ENODEV, "Device '%s' not found", name);
     return NULL;
+}
+
+static void append(char **text, const char *name, const char *value)
+{
+    char *more = xprintf("%s,%s=%s", *text, name, value ? value : "");
+    free(*text);
+    *text = more;
+}
+
+/* Members as -netdev has them: "name=value", those of objects with dots, those of lists one by one. */
+static void append_members(char **text, const char *prefix, const struct json *object)
+{
+    for (const struct json *v = object->first; v; v = v->next) {
+        char *name = xprintf("%s%s%s", prefix, *prefix ? "." : "", v->key);
+        if (v->kind == JSON_OBJECT) {
+            append_members(text, name, v);
+        } else if (v->kind == JSON_LIST) {
+            for (const struct json *x = v->first; x; x = x->next)
+                append(text, name, x->kind == JSON_OBJECT ? json_get_string(x, "str") : "");
+        } else if (strcmp(name, "type") && strcmp(name, "id")) {
+            char *value = v->kind == JSON_STRING ? xstrdup(v->string) : v->kind == JSON_BOOL ? xstrdup(v->boolean ? "on" : "off")
+                                                                                           : xprintf("%lld", (long long)v->integer);
+            append(text, name, value);
+            free(value);
+        }
+        free(name);
+    }
+}
+
+struct json *qmp_do_netdev_add(struct monitor *m, const struct json *args, struct err *e)
+{
+    char *text = xprintf("%s,id=%s", json_get_string(args, "type"), json_get_string(args, "id"));
+    struct net_opts o;
+    append_members(&text, "", args);
+    bool good = net_opts_parse(&o, text, NULL, e) && machine_add_network(m->machine, &o, e);
+    free(text);
+    if (good)
+        return json_object();
+    net_opts_free(&o);
+    return NULL;
+}
+
+struct json *qmp_do_netdev_del(struct monitor *m, const struct json *args, struct err *e)
+{
+    return machine_remove_network(m->machine, json_get_string(args, "id"), e) ? json_object() : NULL;
 }
 
 /* ---- hot plug ---- */

@@ -83,6 +83,7 @@ static bool help(struct hmp_call *h, struct err *e);
 static bool info(struct hmp_call *h, struct err *e);
 
 const struct hmp_command hmp_commands[] = {
+    {"announce_self", "[interfaces] [id]", "trigger GARP/RARP announcements", hmp_announce_self, true},
     {"balloon", "target", "request VM to change its memory allocation (in MB)", hmp_balloon},
     {"block_job_cancel", "[-f] device", "stop an active background block operation (-f: at once, if it is only ready)", hmp_job},
     {"block_job_complete", "device", "stop an active background block operation", hmp_job},
@@ -112,6 +113,8 @@ const struct hmp_command hmp_commands[] = {
     {"logfile", "filename", "output logs to 'filename'", logfile},
     {"memsave", "addr size file", "save to disk virtual memory dump starting at 'addr' of size 'size'", hmp_memsave},
     {"pmemsave", "addr size file", "save to disk physical memory dump starting at 'addr' of size 'size'", hmp_pmemsave},
+    {"netdev_add", "[user|tap|socket|stream|dgram|hubport],id=str[,prop=value][,...]", "add host network device", hmp_netdev_add},
+    {"netdev_del", "id", "remove host network device", hmp_netdev_del},
     {"print|p", "/fmt expr", "print expression value (use $reg for CPU register access)", hmp_print},
     {"quit|q", "", "quit the emulator", quit, true},
     {"set_link", "name on|off", "change the link status of a network adapter", hmp_set_link},

@@ -39,6 +39,21 @@ static struct json *with_string(const char *key, const char *value)
     return j;
 }
 
+/* "WORD,name=value,..." as on the command line: the first word is the value of `first`. */
+static struct json *with_options(const char *text, const char *first)
+{
+    char *copy = xstrdup(text), *save = NULL, *word = strtok_r(copy, ",", &save);
+    struct json *args = with_string(first, word ? word : "");
+    while ((word = strtok_r(NULL, ",", &save))) {
+        char *value = strchr(word, '=');
+        if (value)
+            *value++ = 0;
+        json_set_string(args, word, value ? value : "on");
+    }
+    free(copy);
+    return args;
+}
+
 /* ---- commands ---- */
 
 bool hmp_balloon(struct hmp_call *h, struct err *e)
@@ -81,21 +96,42 @@ bool hmp_block_resize(struct hmp_call *h, struct err *e)
 
 bool hmp_device_add(struct hmp_call *h, struct err *e)
 {
-    char *copy = xstrdup(h->args), *save = NULL, *word = strtok_r(copy, ",", &save);
-    struct json *args = with_string("driver", word ? word : "");
-    while ((word = strtok_r(NULL, ",", &save))) {
-        char *value = strchr(word, '=');
-        if (value)
-            *value++ = 0;
-        json_set_string(args, word, value ? value : "on");
-    }
-    free(copy);
-    return hmp_order(h, "device_add", args, e);
+    return hmp_order(h, "device_add", with_options(h->args, "driver"), e);
+}
+
+bool hmp_netdev_add(struct hmp_call *h, struct err *e)
+{
+    return hmp_order(h, "netdev_add", with_options(h->args, "type"), e);
+}
+
+bool hmp_netdev_del(struct hmp_call *h, struct err *e)
+{
+    return hmp_order(h, "netdev_del", with_string("id", h->args), e);
 }
 
 bool hmp_device_del(struct hmp_call *h, struct err *e)
 {
     return hmp_order(h, "device_del", with_string("id", h->args), e);
+}
+
+/* With the usual rounds, for the cards "a,b,c" or for all. */
+bool hmp_announce_self(struct hmp_call *h, struct err *e)
+{
+    static const struct {
+        const char *name;
+        s64 value;
+    } usual[] = {{"initial", 50}, {"max", 550}, {"rounds", 5}, {"step", 100}};
+    char *words[2], *copy, *save = NULL;
+    unsigned count = hmp_words(h->args, words, 2, &copy);
+    struct json *args = json_object(), *names = json_set(args, "interfaces", json_list());
+    for (unsigned i = 0; i < ARRAY_LEN(usual); i++)
+        json_set_int(args, usual[i].name, usual[i].value);
+    for (char *w = count ? strtok_r(words[0], ",", &save) : NULL; w; w = strtok_r(NULL, ",", &save))
+        json_push(names, json_string(w));
+    if (count == 2)
+        json_set_string(args, "id", words[1]);
+    free(copy);
+    return hmp_order(h, "announce-self", args, e);
 }
 
 bool hmp_set_link(struct hmp_call *h, struct err *e)

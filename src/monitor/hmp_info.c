@@ -188,7 +188,8 @@ static bool info_chardev(struct hmp_call *h, struct err *e)
 
 static void show_network(FILE *out, const char *before, const struct net_opts *n)
 {
-    static const char *const kinds[] = {[NET_USER] = "user", [NET_TAP] = "tap", [NET_STREAM] = "stream", [NET_DGRAM] = "dgram"};
+    static const char *const kinds[] = {[NET_USER] = "user", [NET_TAP] = "tap", [NET_STREAM] = "stream", [NET_DGRAM] = "dgram",
+                                        [NET_HUB] = "hubport"};
     fprintf(out, "%s%s: index=0,type=%s,", before, n->id, kinds[n->kind]);
     if (n->kind == NET_USER)
         fprintf(out, "net=%s,restrict=%s\n", n->net ? n->net : "10.0.2.0", n->restricted ? "on" : "off");
@@ -198,18 +199,18 @@ static void show_network(FILE *out, const char *before, const struct net_opts *n
 
 static bool info_network(struct hmp_call *h, struct err *e)
 {
-    const struct machine_opts *o = machine_options(h->m->machine);
-    for (size_t i = 0; i < o->netdev_count; i++) {
-        struct dev *card = monitor_user_of(h->m, "netdev", o->netdevs[i].id);
+    const struct net_opts *o;
+    for (size_t i = 0; (o = machine_network(h->m->machine, i)); i++) {
+        struct dev *card = monitor_user_of(h->m, "netdev", o->id);
         if (!card) {
-            show_network(h->out, "", &o->netdevs[i]);
+            show_network(h->out, "", o);
             continue;
         }
         struct json *mac = dev_get(card, "mac");
         const char *id = monitor_dev_id(h->m, card);
         fprintf(h->out, "%s%s: index=0,type=nic,model=%s,macaddr=%s\n", id ? id : card->class->name, id ? "" : ".0",
                 card->class->name, mac && mac->kind == JSON_STRING ? mac->string : "");
-        show_network(h->out, " \\ ", &o->netdevs[i]);
+        show_network(h->out, " \\ ", o);
         json_free(mac);
     }
     return true;

@@ -8,9 +8,9 @@
 /* The network of this id, or, if that is NULL, the first that is in user mode; NULL with a message: there is none. */
 static struct netdev *find_network(struct hmp_call *h, const char *id)
 {
-    const struct machine_opts *o = machine_options(h->m->machine);
-    for (size_t i = 0; i < o->netdev_count; i++) {
-        if (id ? !strcmp(o->netdevs[i].id, id) : o->netdevs[i].kind == NET_USER)
+    const struct net_opts *o;
+    for (size_t i = 0; (o = machine_network(h->m->machine, i)); i++) {
+        if (id ? !strcmp(o->id, id) : o->kind == NET_USER)
             return machine_netdev(h->m->machine, i);
     }
     if (id)
@@ -51,11 +51,11 @@ bool hmp_hostfwd_remove(struct hmp_call *h, struct err *e)
 
 bool hmp_info_usernet(struct hmp_call *h, struct err *e)
 {
-    const struct machine_opts *o = machine_options(h->m->machine);
-    for (size_t i = 0; i < o->netdev_count; i++) {
-        char *text = o->netdevs[i].kind == NET_USER ? net_connections(machine_netdev(h->m->machine, i), e) : NULL;
+    const struct net_opts *o;
+    for (size_t i = 0; (o = machine_network(h->m->machine, i)); i++) {
+        char *text = o->kind == NET_USER ? net_connections(machine_netdev(h->m->machine, i), e) : NULL;
         if (text)
-            fprintf(h->out, "Hub -1 (%s):\n%s", o->netdevs[i].id, text);
+            fprintf(h->out, "Hub -1 (%s):\n%s", o->id, text);
         free(text);
     }
     return true;

@@ -149,6 +149,7 @@ static void changed(struct block_job *b, void *opaque)
 
 void monitor_end(struct monitor *m)
 {
+    monitor_end_announcements(m);
     for (struct monitor_job *j; (j = m->jobs); forget(j)) {
         if (!j->job)
             continue;

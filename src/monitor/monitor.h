@@ -11,12 +11,14 @@ struct monitor_option {
     const char *params;
 };
 
+struct monitor_announcement;
 struct monitor_job;
 struct monitor_node;
 
 struct monitor {
     struct machine *machine;
     struct monitor_job *jobs;
+    struct monitor_announcement *announcements; /* that go on */
     struct monitor_node *nodes;     /* that blockdev-add has opened */
     struct throttle_limits *limits; /* what block_set_io_throttle has set, by drive; NULL: nothing */
     const char *package; /* whose version this is: "Lyrebird 0.1" */
@@ -48,6 +50,7 @@ bool monitor_job_has(struct monitor *m, const struct node *n);
 void monitor_close_nodes(struct monitor *m);
 /* The i-th of them; NULL behind the last. */
 struct node *monitor_node(struct monitor *m, size_t i);
+void monitor_end_announcements(struct monitor *m);
 /* At the end: jobs are cancelled, and what the monitor keeps is freed. */
 void monitor_end(struct monitor *m);
 

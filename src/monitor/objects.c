@@ -216,6 +216,24 @@ struct json *qmp_do_qom_get(struct monitor *m, const struct json *args, struct e
     return value;
 }
 
+/* What devices have is what they were made with. */
+struct json *qmp_do_qom_set(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct object o;
+    char type[96];
+    const char *name = json_get_string(args, "property");
+    if (!resolve(m, json_get_string(args, "path"), &o, e))
+        return NULL;
+    type_of(m, &o, type, sizeof(type));
+    struct json *is = o.kind == DEV ? dev_get(o.dev, name) : NULL;
+    if (is)
+        err_set(e, EPERM, "Attempt to set property '%s' on device '%s' (type '%s') after it was realized", name, o.dev->name, type);
+    else
+        err_set(e, EINVAL, "Property '%s.%s' not found", type, name);
+    json_free(is);
+    return NULL;
+}
+
 /* ---- types ---- */
 
 struct type_list {

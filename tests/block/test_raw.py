@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Raw images: our tools and the peer's see the same bytes, holes and texts."""
 
+import fcntl
 import os
 import random
+import re
+import struct
 import subprocess
 import sys
 import time
@@ -10,7 +13,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "lib")]
 import tap
-from images import AIO_MODES, LYRE, ImageTest
+from images import AIO_MODES, LYRE, USUAL_AIO, ImageTest
 
 
 class Raw(ImageTest):
@@ -45,6 +48,53 @@ class Raw(ImageTest):
                 self.assertEqual(seen[0], seen[1])
         self.our_io("a", "write -s head 0 512", options=("-f", "raw"))
         self.assertIn("file format: qcow2\n", self.ours("info", "a").out)
+
+    def test_locks(self):
+        """What others say by QEMU's lock bytes is respected, and said: 100 + n, permission n is in use; 200 + n, nobody else may use it."""
+        (self.dir / "a").write_bytes(bytes(1 << 20))
+        (self.dir / "b").write_bytes(bytes(1 << 20))
+        self.peers("create", "-f", "qcow2", "-o", "data_file=a", "q", "1M")
+        cases = {
+            101: [(("convert", "-f", "raw", "-O", "raw", "a", "c"), 'Failed to get shared "write" lock'), (("convert", "-U", "-f", "raw", "-O", "raw", "a", "c"), None),
+                  (("map", "-f", "raw", "a"), None), (("dd", "-U", "-f", "raw", "if=a", "of=c"), None)],
+            201: [(("resize", "-f", "raw", "a", "2M"), 'Failed to get "write" lock'), (("convert", "-n", "-f", "raw", "-O", "raw", "b", "a"), 'Failed to get "write" lock')],
+            103: [(("resize", "-f", "qcow2", "q", "2M"), 'Failed to get shared "resize" lock'), (("map", "-f", "qcow2", "q"), 'Failed to get shared "resize" lock')],
+            203: [(("resize", "-f", "raw", "a", "2M"), 'Failed to get "resize" lock'), (("resize", "-f", "qcow2", "q", "2M"), 'Failed to get "resize" lock')],
+        }
+        for byte, commands in cases.items():
+            with open(self.dir / "a", "rb") as f:
+                fcntl.fcntl(f, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+                for command, text in commands:
+                    with self.subTest(byte=byte, command=command):
+                        for run in (self.ours, self.peers):
+                            done = run(*command, status=None)
+                            self.assertEqual((done.status, (text or "") in done.err), (1 if text else 0, True), done.err)
+        self.assertEqual((self.dir / "a").stat().st_size, 1 << 20)
+
+    def test_help(self):
+        """Each command has a page, and takes the options that it names; what is wrong is said once, with a way on."""
+        commands = re.findall(r"^  (\w+) ", self._run(LYRE, ("img", "--help"), USUAL_AIO).out, re.M)
+        self.assertGreater(len(commands), 15)
+        for command in commands:
+            page = self._run(LYRE, ("img", command, "--help"), USUAL_AIO)
+            options = re.findall(r"(?<![\w.=-])(--[a-z][\w-]+|-[A-Za-z])(?![\w-])", page.out)
+            self.assertTrue(page.status == 0 and options, page.out)
+            for option in options:
+                self.assertNotIn("unrecognized option", self._run(LYRE, ("img", command, option, "x"), USUAL_AIO).err, (command, option))
+        for words, text in ((("info", "nothere"), "lyre img: Could not open 'nothere': No such file or directory\n"),
+                            (("create", "--frob"), "lyre img: unrecognized option '--frob'\nTry 'lyre img create --help' for more information\n"),
+                            (("create", "-o", "clustersize=4k", "x", "1G"),
+                             "lyre img: x: Invalid parameter 'clustersize'\nOptions of the format: -f qcow2 -o help\n")):
+            self.assertEqual(self._run(LYRE, ("img", *words), USUAL_AIO).err, text)
+
+    def test_data_file_is_the_image(self):
+        """It is not written to twice."""
+        self.ours("create", "-f", "qcow2", "-o", "data_file=a.raw", "q", "1M")
+        head = (self.dir / "q").read_bytes().replace(b"a.raw", b"q.raw")
+        (self.dir / "q.raw").write_bytes(head)
+        for run in (self.our_io, self.peer_io):
+            self.assertIn('Failed to get ', run("q.raw", "write 0 64k", status=1).err)
+        self.assertEqual((self.dir / "q.raw").read_bytes(), head)
 
     def test_beyond_the_end(self):
         """A disk is whole sectors; the file need not be."""

@@ -1,5 +1,8 @@
 """Command lines of machines: what is refused, and what is said about it."""
 
+import fcntl
+import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -45,10 +48,23 @@ class Refusals(unittest.TestCase):
     def test_numbers(self):
         self.refused("-m 12X", "-m", "12X")
         self.refused("-m 0", "-m", "0")
+        self.refused("-m 1G,maxmem", "-m", "1G,maxmem=x")
+        self.refused("missing 'maxmem'", "-m", "1G,slots=2")
+        self.refused("at least the initial memory", "-m", "1G,slots=2,maxmem=512M")
+        self.refused("/no/such", "-M", "virt", "-nographic", "-m", "size=256M,slots=2,maxmem=1G", "-kernel", "/no/such")
         self.refused("-smp 0", "-smp", "0")
         self.refused("groups of 4 are not 3", "-smp", "3,cores=2,threads=2")
         self.refused("Invalid SMP CPUs 17", "-M", "virt", "-nographic", "-smp", "17", "-kernel", "x")
         self.refused("takes up to", "-M", "virt", "-nographic", "-m", "300G", "-kernel", "x")
+
+    def test_a_disk_that_somebody_has(self):
+        """Another machine's: it lets nobody write (byte 201 of QEMU's locks), or writes (101)."""
+        with tempfile.NamedTemporaryFile() as f, open(f.name, "rb") as other:
+            f.truncate(1 << 20)
+            for byte, text in ((201, 'Failed to get "write" lock'), (101, 'Failed to get shared "write" lock')):
+                fcntl.fcntl(other, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0))
+                self.refused(text, "-M", "virt", "-nographic", "-drive", f"format=raw,file={f.name}", "-kernel", f.name)
+                fcntl.fcntl(other, fcntl.F_OFD_SETLK, struct.pack("hhqqi4x", fcntl.F_UNLCK, os.SEEK_SET, byte, 1, 0))
 
     def test_what_to_start_from(self):
         with tempfile.NamedTemporaryFile() as f:

@@ -176,7 +176,7 @@ class Refusals(unittest.TestCase):
                              ("stream,id=n,server=on,addr.type=unix", "not complete"), ("dgram,id=n", "'local' is missing"),
                              ("dgram,id=n,local.type=inet,local.host=x,local.port=1", "no address of datagrams"),
                              ("stream,id=n,colour=red", "Invalid parameter 'colour'"),
-                             ("socket,id=n,mcast=230.0.0.1:1", "Invalid parameter 'mcast'"),
+                             ("socket,id=n,mcast=230.0.0.1:1,localaddr=x", "no address of an interface"), ("hubport,id=n,hubid=x", "hubid"),
                              ("socket,id=n,connect=unix:/no/such", "/no/such"), ("user,id=n,ifname=x", "Invalid parameter 'ifname'")):
             r = run("-M", "virt", "-display", "none", "-kernel", "x", "-netdev", netdev)
             self.assertEqual(r.returncode, 1, netdev)

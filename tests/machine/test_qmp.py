@@ -138,6 +138,8 @@ class Protocol(Case):
                 ("human-monitor-command", {"command-line": "", "cpu-index": "a"},
                  "Invalid parameter type for 'cpu-index', expected: integer"),
                 ("human-monitor-command", {"command-line": "", "cpu-index": 9}, "Parameter 'cpu-index' expects a CPU number"),
+                ("qom-set", {"path": "/machine", "property": "x"}, "Parameter 'value' is missing"),
+                ("qom-set", {"path": "/machine", "property": "x", "value": 1}, "Property 'virt-7.2-machine.x' not found"),
                 ("qom-get", {"path": "/machine", "property": "x"}, "Property 'virt-7.2-machine.x' not found"),
                 ("qom-list-types", {"abstract": 1}, "Invalid parameter type for 'abstract', expected: boolean"),
                 ("query-command-line-options", {"option": "nope"}, "invalid option name: nope")):

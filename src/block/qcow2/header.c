@@ -285,7 +285,7 @@ static bool open_data_file(struct qcow2 *q, struct json *options, struct err *e)
     n->data = node_open_child(n, "data-file", path, "file", empty, n->flags & ~(u32)OPEN_CHECK, e);
     json_free(empty);
     free(path);
-    return n->data || err_prefix(e, "Could not open the external data file");
+    return n->data ? node_lock_data(n, e) : err_prefix(e, "Could not open the external data file");
 }
 
 /* What happens to the room of freed clusters. */

@@ -49,6 +49,7 @@ static int dd_copy(struct img *m, const struct dd *d, struct node *src, u64 star
     json_set_int(m->options, "size", (s64)len);
     if (img_create_file(m, format, d->out, true))
         return 1;
+    m->share = false; /* -U is about the source */
     struct node *dst = img_open(m, d->out, format, false, OPEN_WRITE, NULL);
     if (!dst)
         return 1;

@@ -122,7 +122,8 @@ int img_create_file(struct img *m, const char *format, const char *filename, boo
         if (!knows_option(format, c->key) && !strncmp(c->key, "backing_", 8))
             return img_fail(m, "%s%sBacking file not supported for file format '%s'", prefix, colon, format);
         if (!knows_option(format, c->key))
-            return img_fail(m, "%s%sInvalid parameter '%s'", prefix, colon, c->key);
+            return img_fail(m, "%s%sInvalid parameter '%s'%s%s%s", prefix, colon, c->key, m->qemu ? "" : "\nOptions of the format: -f ", m->qemu ? "" : format,
+                            m->qemu ? "" : " -o help");
         if (wants_bool(format, c->key) && !is_bool(c))
             return img_fail(m, "%s%sParameter '%s' expects 'on' or 'off'", prefix, colon, c->key);
     }

@@ -437,7 +437,7 @@ static bool open_sources(struct convert *c)
 {
     struct img *m = c->m;
     for (int i = 0; i < c->nsrc; i++) {
-        c->src[i] = img_open(m, m->files[i], m->format, m->image_opts, 0, m->src_cache);
+        c->src[i] = img_open(m, m->files[i], m->format, m->image_opts, OPEN_ALONE, m->src_cache);
         if (!c->src[i])
             return false;
         if (m->snapshot) {
@@ -529,6 +529,7 @@ static bool open_target(struct convert *c, const char *format, const char *name)
             json_set(secrets, o->key, json_copy(o));
     }
     m->open_options = secrets;
+    m->share = false; /* -U is about the source */
     c->dst = img_open(m, name, m->target_image_opts ? NULL : format, m->target_image_opts, OPEN_WRITE,
                       m->cache ? m->cache : "unsafe");
     json_free(secrets);

@@ -38,7 +38,7 @@ int img_usage(struct img *m, const char *fmt, ...)
     va_start(ap, fmt);
     message(m, fmt, ap);
     va_end(ap);
-    fprintf(stderr, "Try '%s --help' for more information\n", m->name);
+    fprintf(stderr, "Try '%s%s%s --help' for more information\n", m->name, m->qemu || !m->command ? "" : " ", m->qemu || !m->command ? "" : m->command);
     return 1;
 }
 
@@ -532,7 +532,8 @@ static int run_command(struct img *m, const struct command *c, int argc, char **
         if (code == '?' || !is_for(c, code))
             return img_usage(m, "unrecognized option '%s'", word);
         if (code == 'h') {
-            printf("usage: %s %s %s\n", m->name, c->name, c->help);
+            printf("usage: %s %s %s\n\n%s\nObjects (--object secret,id=ID,file=PATH: a passphrase) and names that are options (--image-opts): docs/img.md\n",
+                   m->name, c->name, c->help, img_help(c->name));
             return 0;
         }
         if (!take_letter(m, code, optarg))
@@ -595,8 +596,10 @@ struct node *img_open(struct img *m, const char *name, const char *format, bool 
         n = node_open(m->g, name, format, m->open_options, flags, &m->e);
     }
     m->open_options = NULL;
-    if (!n)
+    if (!n && (m->qemu || strncmp(m->e.text, "Could not open", 14)))
         img_fail(m, "Could not open '%s': %s", name, m->e.text);
+    else if (!n)
+        img_error(m);
     else if (m->qemu && !m->quiet)
         img_warn_guessed(n, name);
     return n;

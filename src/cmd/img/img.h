@@ -109,6 +109,8 @@ int img_dd(struct img *m);
 int img_bench(struct img *m);
 int img_compact(struct img *m);
 
+/* What --help says of a command: what it is for, and its options. */
+const char *img_help(const char *command);
 /* Text of `info`, for qemu-io too. */
 void img_print_specific(const struct json *j, unsigned depth);
 

@@ -263,7 +263,7 @@ static int list(struct nbd_cmd *n)
 static bool open_node(struct nbd_cmd *n)
 {
     struct err *e = &n->m.e;
-    u32 flags = (n->read_only ? 0 : OPEN_WRITE) | (n->no_discard ? OPEN_NO_DISCARD : 0);
+    u32 flags = OPEN_SAME_SIZE | (n->read_only ? 0 : OPEN_WRITE) | (n->no_discard ? OPEN_NO_DISCARD : 0);
     img_cache_flags(&n->m, n->cache, &flags);
     if (n->native && !(flags & OPEN_NO_CACHE))
         return img_fail(&n->m, "Failed to blk_new_open '%s': aio=native was specified, but it requires cache.direct=on, which was not specified.", n->file) == 0;

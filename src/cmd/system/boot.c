@@ -208,19 +208,46 @@ static enum answer opt_stress(struct boot *b, const struct option *o, const char
     return GO_ON;
 }
 
-/* A number of MiB, or with K, M, G or T. */
-static enum answer opt_memory(struct boot *b, const struct option *o, const char *arg)
+/* A number of MiB, or with K, M, G or T; false: it is none. */
+static bool parse_size(const char *text, u64 *size)
 {
     static const char units[] = "KMGT";
-    const char *text = !strncmp(arg, "size=", 5) ? arg + 5 : arg;
     char *end;
     errno = 0;
     u64 v = strtoull(text, &end, 10);
     const char *unit = *end ? strchr(units, *end & ~32) : units + 1;
     unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
-    if (errno || end == text || !v || !shift || (*end && end[1]) || v > ~0ull >> shift)
+    *size = v << shift;
+    return !errno && end != text && v && shift && !(*end && end[1]) && v <= ~0ull >> shift;
+}
+
+/* "[size=]SIZE,slots=N,maxmem=SIZE": room for memory that comes later is no more than said, as none can come. */
+static enum answer opt_memory(struct boot *b, const struct option *o, const char *arg)
+{
+    const char *at = arg;
+    u64 size = 0, most = 0, slots = 0;
+    bool good = true, first = true;
+    for (char *w; good && (w = next_word(&at)); free(w), first = false) {
+        char *end;
+        if (!strncmp(w, "slots=", 6)) {
+            slots = strtoull(w + 6, &end, 10);
+            good = end != w + 6 && !*end;
+        } else if (!strncmp(w, "maxmem=", 7)) {
+            good = parse_size(w + 7, &most);
+        } else {
+            good = (first || !strncmp(w, "size=", 5)) && parse_size(!strncmp(w, "size=", 5) ? w + 5 : w, &size);
+        }
+    }
+    if (!good)
         return complain(b, "-m %s: it wants a size, such as 512M or 2G", arg);
-    b->machine.ram = v << shift;
+    if (slots && !most)
+        return complain(b, "invalid -m option value: missing 'maxmem' option");
+    if (most && most < size)
+        return complain(b, "invalid value of maxmem: maximum memory size (0x%llx) must be at least the initial memory size (0x%llx)",
+                        (unsigned long long)most, (unsigned long long)size);
+    if (slots > 256)
+        return complain(b, "invalid value of slots: there are at most 256");
+    b->machine.ram = size ? size : b->machine.ram;
     return GO_ON;
 }
 
@@ -787,7 +814,7 @@ static const struct option options[] = {
     {"cpu", "model[,feature=on|off...]", opt_cpu, "the CPU ('-cpu help' lists them)"},
     {"accel", "name", opt_accel, "how CPUs run ('-accel help' lists the ways)"},
     {"smp", "n", opt_smp, "number of CPUs"},
-    {"m", "size", opt_memory, "memory, in MiB or with K, M, G, T"},
+    {"m", "size[,slots=n,maxmem=size]", opt_memory, "memory, in MiB or with K, M, G, T"},
     {"kernel", "file", opt_kernel, "the kernel: for arm64 an Image, perhaps compressed (gzip, zboot), or an ELF file"},
     {"initrd", "file", opt_initrd, "its initial file system"},
     {"append", "text", opt_append, "its command line"},

@@ -190,5 +190,5 @@ static const struct state_field mmio_state[] = {
 const struct dev_class dev_virtio_mmio = {
     .name = "virtio-mmio", .help = "slot for a virtio device in memory", .size = sizeof(struct virtio_mmio),
     .windows = mmio_windows, .outs = 1, .props = mmio_props, .state = mmio_state, .reset = mmio_reset,
-    .loaded = mmio_loaded, .node = mmio_node, .slot_for = "virtio-bus", .plug = mmio_plug,
+    .loaded = mmio_loaded, .node = mmio_node, .slot_for = "virtio-bus", .slot_name = "virtio-mmio-bus.", .plug = mmio_plug,
 };

@@ -17,7 +17,7 @@ enum { PORTS = VIRTIO_QUEUES / 2 - 1, CONTROL_RX = 2, CONTROL_TX = 3, QUEUE_SIZE
        NUMBER_AUTO = 0xffff, NAME_MAX_BYTES = 128 };
 
 /* Messages about ports (5.3.6.2). */
-enum { DEVICE_READY = 0, PORT_ADD = 1, PORT_READY = 3, CONSOLE_PORT = 4, PORT_OPEN = 6, PORT_NAME = 7 };
+enum { DEVICE_READY = 0, PORT_ADD = 1, PORT_REMOVE = 2, PORT_READY = 3, CONSOLE_PORT = 4, PORT_OPEN = 6, PORT_NAME = 7 };
 
 struct control {
     u32 port;
@@ -30,6 +30,8 @@ struct virtio_serial {
     u32 max_ports;
     struct serial_port *port[PORTS];
     u64 epoch; /* of the queues, when this was looked at last */
+    bool driven;     /* a driver has said that it knows of ports */
+    u64 removed;     /* a bit for each port that is gone, of which the driver is to hear */
 };
 
 struct serial_port {
@@ -40,6 +42,7 @@ struct serial_port {
     char *name;
     u32 number;
     bool host_open;
+    bool fresh; /* it has been plugged in, and nobody told */
     u32 guest_open;
     u32 to_say;       /* a bit for each event that the guest is to hear of */
     u8 held[HELD];    /* bytes that the guest has not taken yet */
@@ -103,6 +106,8 @@ static void notice_reset(struct virtio_serial *s)
     if (epoch == s->epoch)
         return;
     s->epoch = epoch;
+    s->driven = false;
+    s->removed = 0;
     for (unsigned i = 0; i < s->max_ports; i++) {
         if (s->port[i])
             s->port[i]->guest_open = s->port[i]->to_say = s->port[i]->held_bytes = 0;
@@ -156,9 +161,14 @@ static u64 put_message(struct virtio_chain *c, const struct serial_port *p, unsi
     return sizeof(m) + name;
 }
 
-/* What ports have to say, as far as there is room for it. */
+/* What ports have to say, as far as there is room for it; those that are gone first. */
 static void say(struct virtio_serial *s)
 {
+    for (struct virtio_chain *c; s->removed && (c = virtio_take(&s->virtio, CONTROL_RX)); s->removed &= s->removed - 1) {
+        struct control m = {(u32)__builtin_ctzll(s->removed), PORT_REMOVE, 1};
+        virtio_chain_write(c, 0, &m, sizeof(m));
+        virtio_put(c, sizeof(m));
+    }
     for (unsigned i = 0; i < s->max_ports; i++) {
         struct serial_port *p = s->port[i];
         struct virtio_chain *c;
@@ -176,6 +186,7 @@ static void heed(struct virtio_serial *s, const struct control *m)
 {
     struct serial_port *p = m->port < s->max_ports ? s->port[m->port] : NULL;
     if (m->event == DEVICE_READY) {
+        s->driven = m->value;
         for (unsigned i = 0; m->value && i < s->max_ports; i++) {
             if (s->port[i])
                 s->port[i]->to_say |= 1 << PORT_ADD;
@@ -272,8 +283,41 @@ static bool serial_plug(struct dev *d, struct dev *what, struct err *e)
                        "compatibility.");
     p->number = n;
     p->bus = s;
+    p->fresh = true;
     s->port[n] = p;
     return true;
+}
+
+/* ---- ports come and go ---- */
+
+static void serial_arrive(struct dev *d)
+{
+    struct virtio_serial *s = (struct virtio_serial *)d;
+    notice_reset(s);
+    for (unsigned i = 0; i < s->max_ports; i++) {
+        if (s->port[i] && s->port[i]->fresh && s->driven)
+            s->port[i]->to_say |= 1 << PORT_ADD;
+        if (s->port[i])
+            s->port[i]->fresh = false;
+    }
+    say(s);
+}
+
+/* A port is gone when that is asked for: its driver hears of it, and has no say. */
+static bool serial_leave(struct dev *d, struct dev *what, struct err *e)
+{
+    d->env->gone(d->env->opaque, what);
+    return true;
+}
+
+static void serial_unplug(struct dev *d, struct dev *what)
+{
+    struct virtio_serial *s = (struct virtio_serial *)d;
+    u32 n = ((struct serial_port *)what)->number;
+    notice_reset(s);
+    s->port[n] = NULL;
+    s->removed |= s->driven ? 1ull << n : 0;
+    say(s);
 }
 
 static void *serial_bus_side(struct dev *d)
@@ -286,12 +330,14 @@ static const struct dev_prop serial_props[] = {
     DEV_PROP(struct virtio_serial, "max_ports", DEV_PROP_U32, max_ports, PORTS, PORTS, "ports that there can be"), {0}};
 
 static const struct state_field serial_state[] = {
-    VIRTIO_STATE(struct virtio_serial, virtio), STATE(struct virtio_serial, epoch), {0}};
+    VIRTIO_STATE(struct virtio_serial, virtio), STATE(struct virtio_serial, epoch),
+    STATE_MAX(struct virtio_serial, driven, 1), STATE_MAX(struct virtio_serial, removed, (1ull << PORTS) - 1), {0}};
 
 const struct dev_class dev_virtio_serial = {
     .name = "virtio-serial-device", .help = "virtio serial ports", .size = sizeof(struct virtio_serial),
     .props = serial_props, .state = serial_state, .start = serial_start, .category = "Input", .bus = "virtio-bus",
     .bus_side = serial_bus_side, .slot_for = PORT_BUS, .plug = serial_plug,
+    .arrive = serial_arrive, .leave = serial_leave, .unplug = serial_unplug,
 };
 
 /* ---- ports ---- */
@@ -315,7 +361,9 @@ static bool port_start(struct dev *d, struct err *e)
     p->host_open = is_console(p);
     p->user = (struct char_user){.room = port_room, .receive = port_receive, .drained = port_drained, .event = port_event,
                                  .opaque = p};
-    return !p->chardev || char_attach(p->chardev, &p->user) ||
+    bool attached = p->chardev && char_attach(p->chardev, &p->user);
+    p->host_open |= attached && char_is_used(p->chardev);
+    return !p->chardev || attached ||
            err_set(e, EBUSY, "character device '%s' is in use", char_id(p->chardev));
 }
 
