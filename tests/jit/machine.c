@@ -144,6 +144,85 @@ static bool mem_cas(void *opaque, u64 addr, const v128 *expected, const v128 *de
            ir_mem_direct.cas(NULL, addr, expected, desired, old, bytes);
 }
 
+/* ---- addresses that are translated ---- */
+
+/* Out of host code that called, with the guest's state as it was before. */
+static void leave(struct ir_env *env)
+{
+    struct host_context room;
+    const void *context = host_x86_64.call_context(env, &room);
+    const u8 *pc = host_x86_64.context_pc(context);
+    const struct jit_region *r = cache_at(&running->cache, pc);
+    const struct jit_fault *f = region_fault_at(&running->cache, r, pc);
+    env->mmu.failed = true;
+    region_leave(&host_x86_64, env, f, NULL, context);
+    region_recover(&host_x86_64, &running->cpu, env, r, f, context);
+}
+
+static void fill_tlb(const struct machine *m, u64 addr)
+{
+    const u64 page = addr & ~(u64)(M_PAGE - 1), nowhere = page ^ M_PAGE;
+    enum m_access access = m->access[(addr - (u64)m->memory) / M_PAGE];
+    m->env->tlb[0][addr >> IR_PAGE_BITS & ((1u << IR_TLB_BITS) - 1)] =
+        (struct ir_tlb_entry){.read = access == M_NOTHING ? nowhere : page, .write = access == M_WRITE ? page : nowhere,
+                              .add = (u64)m->elsewhere - (u64)m->memory};
+}
+
+/* As the engine's: what is in one page host code does itself, and from then on by the TLB. */
+static bool do_access(const struct machine *m, struct ir_mmu *x, unsigned bytes)
+{
+    u8 *host = m->elsewhere + (x->addr - (u64)m->memory);
+    const bool one_page = (x->addr & (M_PAGE - 1)) + bytes <= M_PAGE;
+    if (!allowed(m, x->addr, bytes, x->what & IR_MMU_WRITE ? M_WRITE : M_READ) || (x->what & IR_MMU_GROUP && !one_page))
+        return false;
+    if (one_page)
+        fill_tlb(m, x->addr);
+    x->add = (u64)host - x->addr;
+    if (x->what & (IR_MMU_GROUP | IR_MMU_LOCKED))
+        return true;
+    if (x->what & IR_MMU_WRITE) {
+        memcpy(host, &x->value, bytes);
+    } else if (!one_page) {
+        memcpy(&x->copy, host, bytes);
+        x->add = (u64)&x->copy - x->addr;
+    }
+    return true;
+}
+
+static void access_memory(struct ir_env *env)
+{
+    struct ir_mmu *x = &env->mmu;
+    x->failed = !do_access(running, x, x->what & IR_MMU_BYTES);
+    if (x->failed)
+        leave(env);
+    if (x->failed && x->what & IR_MMU_GROUP)
+        env->exit = IR_EXIT_APART;
+}
+
+static void find_nothing(struct ir_env *env)
+{
+    env->mmu.host = 0;
+}
+
+/* The memory is twice in the address space; its own addresses are the guest's. */
+static void make_mmu(struct machine *m)
+{
+    mmap(m->memory, M_MEMORY, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    m->elsewhere = mremap(m->memory, 0, M_MEMORY, MREMAP_MAYMOVE);
+    m->env->tlb[0] = xcalloc(1u << IR_TLB_BITS, sizeof(struct ir_tlb_entry));
+    m->env->c_call[IR_CALL_MMU] = host_x86_64.access;
+    m->env->c_call[IR_CALL_POLL] = leave;
+    m->env->c_call[IR_CALL_FIND] = find_nothing;
+    m->env->mmu.access = access_memory;
+}
+
+/* Nothing is in the TLB yet, and nothing may be touched at the guest's addresses. */
+static void start_mmu(struct machine *m)
+{
+    memset(m->env->tlb[0], 0, sizeof(struct ir_tlb_entry) << IR_TLB_BITS);
+    mprotect(m->memory, M_MEMORY, PROT_NONE);
+}
+
 static void no_wait(void *opaque, u64 epoch)
 {
 }
@@ -155,7 +234,7 @@ bool machine_can(const char *level)
     return host_x86_64.detect(&cpu, level, 0, &e);
 }
 
-void machine_init(struct machine *m, const char *level, unsigned pins)
+void machine_init(struct machine *m, const char *level, unsigned pins, bool mmu)
 {
     static const void *const fns[] = {(const void *)add_helper, (const void *)read_helper,
                                      (const void *)ask_helper, (const void *)write_helper};
@@ -166,6 +245,7 @@ void machine_init(struct machine *m, const char *level, unsigned pins)
     m->cpu.slots = &m_slots;
     m->cpu.helpers = m_helpers;
     m->cpu.insn_align = 2;
+    m->cpu.mmu = mmu;
     if (!host_x86_64.detect(&m->cpu, level, pins, &e) ||
         !cache_init(&m->cache, &host_x86_64, &m->cpu, 1 << 20, &e)) {
         printf("Bail out! %s\n", e.text);
@@ -188,6 +268,8 @@ void machine_init(struct machine *m, const char *level, unsigned pins)
     u8 *around = mmap(NULL, M_MEMORY + 2 * M_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     m->memory = around + M_PAGE;
     mprotect(m->memory, M_MEMORY, PROT_READ | PROT_WRITE);
+    if (mmu)
+        make_mmu(m);
 }
 
 void machine_free(struct machine *m)
@@ -198,7 +280,10 @@ void machine_free(struct machine *m)
     ir_interp_free(&m->interp);
     host_buf_free(&m->buf);
     free(m->env->jumps);
+    free(m->env->tlb[0]);
     free(m->env);
+    if (m->elsewhere)
+        munmap(m->elsewhere, M_MEMORY);
     munmap(m->stack, 65536);
     munmap(m->memory - M_PAGE, M_MEMORY + 2 * M_PAGE);
 }
@@ -222,6 +307,7 @@ void machine_interp(struct machine *m, struct m_result *out)
 
 bool machine_jit(struct machine *m, struct m_result *out)
 {
+    m->ir.mmu = m->elsewhere != NULL;
     if (!ra_local(&m->ra, &m->ir, &m->cpu.ra, m_helpers))
         return false;
     struct err e;
@@ -237,13 +323,19 @@ bool machine_jit(struct machine *m, struct m_result *out)
     struct ir_env *env = m->env;
     env->exit_arg = env->exit_addr = env->exit_code = 0;
     running = m;
-    protect(m, true);
+    if (m->elsewhere)
+        start_mmu(m);
+    else
+        protect(m, true);
     host_x86_64.fp_setup(env);
     env->ret_sp = (u64)m->stack + 65536 - 64;
     *(const u8 **)(uintptr_t)env->ret_sp = host_x86_64.return_base(&m->cpu);
     const u8 *left = host_x86_64.enter(&m->cpu, env, region_entry(&m->cache, r));
     running = NULL;
-    protect(m, false);
+    if (m->elsewhere)
+        mprotect(m->memory, M_MEMORY, PROT_READ | PROT_WRITE);
+    else
+        protect(m, false);
     if (env->exit == HOST_EXIT_LINK) {
         m_state(m)->pc = cache_left(&m->cache, HOST_EXIT_LINK, left);
         env->exit = IR_EXIT_LOOKUP;

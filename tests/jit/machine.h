@@ -39,6 +39,7 @@ struct machine {
     enum m_access access[M_MEMORY / M_PAGE]; /* other accesses fault, in both engines */
     u8 *stack;
     u8 *memory;
+    u8 *elsewhere; /* with an MMU: where the host has the memory; NULL: at its addresses */
 };
 
 extern const struct ir_slots m_slots;
@@ -47,8 +48,9 @@ extern const struct ir_helper m_helpers[];
 /* Does this computer have the level? */
 bool machine_can(const char *level);
 
-/* level: host level, NULL for the best. Fails the test process when the machine lacks it. */
-void machine_init(struct machine *m, const char *level, unsigned pins);
+/* level: host level, NULL for the best. Fails the test process when the machine lacks it. mmu: host code translates
+ * addresses, as in machines; what is not in the TLB is done by a stand-in for the engine. */
+void machine_init(struct machine *m, const char *level, unsigned pins, bool mmu);
 void machine_free(struct machine *m);
 
 struct m_result {

@@ -468,7 +468,7 @@ static void make_machines(void)
             continue;
         snprintf(t.title[t.count], sizeof(t.title[0]), "%s, %s", levels[i / 2],
                  i & 1 ? "all pins" : "no pins");
-        machine_init(&t.m[t.count++], levels[i / 2], i & 1 ? 32 : 0);
+        machine_init(&t.m[t.count++], levels[i / 2], i & 1 ? 32 : 0, false);
     }
     ir_region_init(&t.again);
 }

@@ -471,6 +471,26 @@ static void memory_op(struct machine *m, struct pool *p)
     }
 }
 
+/* Instructions whose accesses are near each other, over a border of pages or not, which share a look-up. */
+static void neighbours(struct machine *m, struct pool *p)
+{
+    struct ir_builder *b = &m->b;
+    irv base = ir_get(b, M_X0 + (below(2) ? FAULT_BASE : 19));
+    s32 middle = (s32)below(128) - 64;
+    for (unsigned n = 2 + below(5); n; n--) {
+        unsigned size = below(5);
+        s32 disp = middle + (s32)below(96) - 48;
+        ir_insn(b, b->pc + 4);
+        if (below(2) && size == 4)
+            add_vec(m, p, ir_ld(b, IR_V128, size, base, 0, disp));
+        else if (below(2))
+            add_int(p, ir_ld(b, IR_I64, MIN(size, 3u), base, 0, disp));
+        else
+            ir_st(b, size, base, 0, disp, size == 4 ? pick(p->vecs, p->nvecs) : any_int(m, p));
+    }
+    ir_insn(b, b->pc + 4);
+}
+
 static void random_puts(struct machine *m, struct pool *p)
 {
     unsigned s = below(32);
@@ -574,6 +594,8 @@ static void random_ops(struct machine *m, struct pool *p, unsigned length, bool 
     for (unsigned i = 0; i < length; i++) {
         if (!below(3))
             ir_insn(&m->b, m->b.pc + 4);
+        if (m->elsewhere && !below(8))
+            neighbours(m, p);
         if (faults && !below(6))
             memory_op(m, p);
         else
@@ -785,7 +807,8 @@ static bool compare_once(struct machine *m, char *text, size_t size)
         saved_state.x[COUNTER] = below(8);
     for (unsigned i = 0; i < M_MEMORY; i += 8)
         *(u64 *)(void *)(saved_memory + i) = edge64();
-    for (unsigned pass = 0; pass < 2; pass++) {
+    for (unsigned pass = 0; pass < 3; pass++) {
+        m->ir.apart = pass == 2;
         *m_state(m) = saved_state;
         memcpy(m->memory, saved_memory, M_MEMORY);
         m->env->excl = (struct ir_exclusive){0};
@@ -793,6 +816,8 @@ static bool compare_once(struct machine *m, char *text, size_t size)
             machine_interp(m, &by_interp);
         else if (!machine_jit(m, &by_jit))
             return false; /* more spills than there is room: the engine would take less code */
+        else if (by_jit.exit != IR_EXIT_APART)
+            break;
     }
     /* The host names the first byte that it cannot reach, which is the page's when an access crosses
      * into it. */
@@ -830,7 +855,7 @@ static bool one_region(struct machine *m, u64 seed, unsigned length, bool faults
     return !compare_once(m, text, size);
 }
 
-static void run(const char *level, unsigned pins, bool faults)
+static void run(const char *level, unsigned pins, bool faults, bool mmu)
 {
     struct machine m;
     char text[768];
@@ -838,7 +863,7 @@ static void run(const char *level, unsigned pins, bool faults)
     unsigned n = number("LYRE_TEST_COUNT", 3000), left = 0;
     if (!machine_can(level))
         SKIP("this computer has no such level");
-    machine_init(&m, level, pins);
+    machine_init(&m, level, pins, mmu);
     for (unsigned i = 0; i < n; i++) {
         u64 seed = first + i;
         if (!one_region(&m, seed, seed % 4 == 1 ? 120 : 12, faults, text, sizeof(text))) {
@@ -859,62 +884,87 @@ static void run(const char *level, unsigned pins, bool faults)
 
 TEST(avx512_with_pins)
 {
-    run("avx512", 32, false);
+    run("avx512", 32, false, false);
 }
 
 TEST(avx512_without_pins)
 {
-    run("avx512", 0, false);
+    run("avx512", 0, false, false);
 }
 
 TEST(avx2_with_pins)
 {
-    run("avx2", 32, false);
+    run("avx2", 32, false, false);
 }
 
 TEST(avx2_without_pins)
 {
-    run("avx2", 0, false);
+    run("avx2", 0, false, false);
 }
 
 TEST(sse42_with_pins)
 {
-    run("sse4.2", 32, false);
+    run("sse4.2", 32, false, false);
 }
 
 TEST(sse42_without_pins)
 {
-    run("sse4.2", 0, false);
+    run("sse4.2", 0, false, false);
 }
 
 TEST(faults_avx512_with_pins)
 {
-    run("avx512", 32, true);
+    run("avx512", 32, true, false);
 }
 
 TEST(faults_avx512_without_pins)
 {
-    run("avx512", 0, true);
+    run("avx512", 0, true, false);
 }
 
 TEST(faults_avx2_with_pins)
 {
-    run("avx2", 32, true);
+    run("avx2", 32, true, false);
 }
 
 TEST(faults_avx2_without_pins)
 {
-    run("avx2", 0, true);
+    run("avx2", 0, true, false);
 }
 
 TEST(faults_sse42_with_pins)
 {
-    run("sse4.2", 32, true);
+    run("sse4.2", 32, true, false);
 }
 
 TEST(faults_sse42_without_pins)
 {
-    run("sse4.2", 0, true);
+    run("sse4.2", 0, true, false);
+}
+
+TEST(mmu_avx512_with_pins)
+{
+    run("avx512", 32, false, true);
+}
+
+TEST(mmu_sse42_without_pins)
+{
+    run("sse4.2", 0, false, true);
+}
+
+TEST(mmu_faults_avx512_without_pins)
+{
+    run("avx512", 0, true, true);
+}
+
+TEST(mmu_faults_avx2_with_pins)
+{
+    run("avx2", 32, true, true);
+}
+
+TEST(mmu_faults_sse42_with_pins)
+{
+    run("sse4.2", 32, true, true);
 }
 
 TEST_MAIN()

@@ -428,12 +428,13 @@ static bool backward(const struct x64_gen *g, u64 pc)
 
 static void far_jump(struct x64_gen *g, u64 pc)
 {
-    x64_mov_ri(&g->a, RAX, pc);
-    u8 *miss = x64_probe(&g->a, g->cpu);
-    x64_jmp_mem(&g->a, (struct x64_mem){RCX, RDX, 0, 8});
-    if (!g->a.overflow)
-        x64_patch(miss, g->a.p);
-    jump_thunk(g, X64_T_MISS);
+    struct x64_asm *a = &g->a;
+    const s32 entry = (s32)(ir_jump_index(pc, g->cpu->insn_align) * sizeof(struct ir_jump));
+    x64_mov_ri(a, RAX, pc);
+    x64_load(a, true, RCX, ENV_MEM(jumps));
+    x64_alu_rm(a, XALU_CMP, true, RAX, x64_at(RCX, entry + (s32)offsetof(struct ir_jump, pc)));
+    to_thunk(g, x64_jcc(a, XCC_NE, false), X64_T_MISS);
+    x64_jmp_mem(a, x64_at(RCX, entry + (s32)offsetof(struct ir_jump, host)));
 }
 
 /* A link that is its own stub: the call that leaves becomes a jump. */
