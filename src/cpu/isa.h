@@ -45,6 +45,8 @@ struct isa_flags {
     void (*end)(struct lift *l, u64 yes, u64 no);
     /* May the block end at l->pc, because another starts there? Not with flags that are about to be read. */
     bool (*may_join)(struct lift *l);
+    /* May it end there at all? Not with flags from before it that rest on registers as they were then. */
+    bool (*may_stop)(struct lift *l);
 };
 
 struct isa {

@@ -14,7 +14,8 @@ void lift_block(struct lift *l, bool (*insn)(struct lift *l))
         bool joins = n && l->joins && !l->returns_to && l->joins(l, l->pc) && (!flags || flags->may_join(l));
         if (joins)
             lift_end_flags(l, l->pc, l->pc);
-        if (joins || n == l->max_insns || !insn(l)) {
+        bool full = n >= l->max_insns && (n <= 1 || !flags || flags->may_stop(l));
+        if (joins || full || !insn(l)) {
             ir_exit(l->b, l->pc);
             l->ended = true;
             return;

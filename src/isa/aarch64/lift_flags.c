@@ -14,19 +14,46 @@
 /* What may still see the flags, from least to most. */
 enum fate { FATE_DEAD, FATE_FAULT, FATE_LIVE, FATE_READ };
 
-/* Registers that an instruction may write, as far as a look at its bits tells: a set of x0..x30. All
- * when it cannot tell. */
-static u32 written(u32 insn, const struct insn *e)
+/* Registers that an instruction may write, as far as a look at its bits tells: sets of x0..x30. All when it cannot
+ * tell. */
+struct changes {
+    u32 stepped; /* a small constant is added */
+    u32 other;
+};
+
+/* ADD, SUB (immediate) of 64 bits, unshifted, of a register to itself. */
+static bool is_step(u32 insn)
+{
+    return (insn & 0xbfc00000) == 0x91000000 && (insn & 31) == (insn >> 5 & 31);
+}
+
+/* Of what computes: does it write a vector register? Conversions, moves and copies may write a general one. */
+static bool is_of_vectors(u32 insn)
+{
+    bool converts = (insn & 0x5f200000) == 0x1e000000 || (insn & 0x5f20fc00) == 0x1e200000;
+    bool copies = (insn & 0x9fe08400) == 0x0e000400;
+    return (insn >> 25 & 7) == 7 && !converts && !copies;
+}
+
+static struct changes written(u32 insn, const struct insn *e)
 {
     u32 rd = 1u << (insn & 31), rn = 1u << (insn >> 5 & 31), rt2 = 1u << (insn >> 10 & 31);
+    bool vector = insn >> 26 & 1;
     if (!(e->effects & (INSN_LOADS | INSN_STORES)))
-        return rd;
+        return is_step(insn) ? (struct changes){.stepped = rd} : (struct changes){.other = is_of_vectors(insn) ? 0 : rd};
     if ((insn >> 27 & 7) == 5) /* pairs */
-        return (insn >> 22 & 1 ? rd | rt2 : 0) | (insn >> 23 & 1 ? rn : 0);
+        return (struct changes){insn >> 23 & 1 ? rn : 0, insn >> 22 & 1 && !vector ? rd | rt2 : 0};
     if ((insn >> 27 & 7) != 7 || (!(insn >> 24 & 1) && (insn >> 21 & 1) && (insn >> 10 & 3) != 2))
-        return ~0u; /* exclusives, atomics, structures */
+        return (struct changes){.other = ~0u}; /* exclusives, atomics, structures */
     bool writeback = !(insn >> 24 & 1) && !(insn >> 21 & 1) && (insn >> 10 & 1);
-    return rd | (writeback ? rn : 0);
+    return (struct changes){writeback ? rn : 0, vector ? 0 : rd};
+}
+
+/* Loads and stores, and what computes: nothing that C does on the state. */
+static bool is_plain(u32 insn)
+{
+    unsigned op = insn >> 25 & 15;
+    return (op & 5) == 4 || (op & 14) == 8 || (op & 7) == 5 || (op & 7) == 7;
 }
 
 /* Where a branch that depends on no flags goes; 0: nowhere that the bits say. */
@@ -46,9 +73,10 @@ static u64 branch_target(u32 insn, u64 pc)
 
 /* A look along the ways that control may go. */
 struct path {
-    u64 pc;
+    u64 pc, start; /* start: of the block */
     u32 operands; /* registers that must stay as they are */
     u32 changed;  /* those that do not */
+    u32 stepped;  /* those that constants were added to, which does no harm within one block */
     enum fate fate;
     unsigned branches; /* that may still be followed */
 };
@@ -58,9 +86,10 @@ static enum fate look_along(struct lift *l, struct path p);
 static enum fate look_past_branch(struct lift *l, struct path *p, u32 insn)
 {
     struct path taken = *p;
-    taken.pc = branch_target(insn, p->pc);
+    taken.pc = taken.start = branch_target(insn, p->pc);
     p->pc += 4;
-    if (!taken.pc || !p->branches)
+    p->start = p->pc;
+    if (!taken.pc || !p->branches || p->stepped & p->operands)
         return FATE_LIVE;
     p->branches = --taken.branches;
     enum fate fate = look_along(l, taken);
@@ -68,6 +97,12 @@ static enum fate look_past_branch(struct lift *l, struct path *p, u32 insn)
         return fate;
     enum fate other = look_along(l, *p);
     return MAX(fate, other);
+}
+
+/* Where the block that starts at p->start goes on: not behind its page, nor where each instruction is a block. */
+static bool stays_in_block(const struct lift *l, const struct path *p, u32 insn)
+{
+    return is_plain(insn) && !((p->pc ^ p->start) >> IR_PAGE_BITS) && l->max_insns > 1;
 }
 
 /* That control may be taken away between instructions does not count: whoever gets it there by chance
@@ -88,19 +123,23 @@ static enum fate look_along(struct lift *l, struct path p)
             return p.fate;
         if (e->effects & INSN_ENDS_BLOCK)
             return look_past_branch(l, &p, code[i]);
+        if (p.stepped & p.operands && !stays_in_block(l, &p, code[i]))
+            return FATE_LIVE;
         if (e->effects & (INSN_LOADS | INSN_STORES)) {
             if (p.changed & p.operands)
                 return FATE_LIVE;
             p.fate = FATE_FAULT;
         }
-        p.changed |= written(code[i], e);
+        const struct changes c = written(code[i], e);
+        p.changed |= c.other;
+        p.stepped |= c.stepped;
     }
     return FATE_LIVE;
 }
 
 static enum fate look(struct lift *l, u64 pc, u32 operands)
 {
-    return look_along(l, (struct path){.pc = pc, .operands = operands, .branches = LOOK_BRANCHES});
+    return look_along(l, (struct path){.pc = pc, .start = pc, .operands = operands, .branches = LOOK_BRANCHES});
 }
 
 /* The register that holds a value now; -1: none. */
@@ -195,12 +234,22 @@ static void end_flags(struct lift *l, u64 yes, u64 no)
                              ir_emit(l->b, IR_FL_GET, IR_I32, 0, fl, 0, 0, 0), 0, 0, 0));
 }
 
-static bool may_join(struct lift *l)
+/* Flags from before the block may rest on registers that it has added to. */
+static bool may_stop(struct lift *l)
 {
-    return get_flags(l) == A64_NZCV + 1 || look(l, l->pc, 0) != FATE_READ;
+    s64 by;
+    bool found = false;
+    for (unsigned r = 0; r <= A64_SP && !found && get_flags(l) == A64_NZCV + 1; r++)
+        found = ir_step(l->b->r, A64_X0 + r, l->b->cur[A64_X0 + r], &by);
+    return !found;
 }
 
-const struct isa_flags a64_flags = {A64_NZCV, end_flags, may_join};
+static bool may_join(struct lift *l)
+{
+    return may_stop(l) && (get_flags(l) == A64_NZCV + 1 || look(l, l->pc, 0) != FATE_READ);
+}
+
+const struct isa_flags a64_flags = {A64_NZCV, end_flags, may_join, may_stop};
 
 /* Straight code up to a plain return that leaves the link register alone. Of the hints only NOP is let in:
  * pointer authentication is among them. */
@@ -210,11 +259,12 @@ bool a64_is_small_leaf(struct lift *l, u64 pc)
     size_t n = l->peek(l, pc, code, sizeof(code)) / 4;
     for (size_t i = 0; i < n; i++) {
         const struct insn *e = a64_decode(code[i]);
+        struct changes c = e ? written(code[i], e) : (struct changes){0};
         bool hint = (code[i] & 0xfffff01f) == 0xd503201f && code[i] != 0xd503201f;
         if (code[i] == 0xd65f03c0) /* ret */
             return true;
         if (!e || !has_feature(l, e->feature) || e->effects & (INSN_TODO | INSN_ENDS_BLOCK) || hint ||
-            written(code[i], e) >> 30 & 1)
+            (c.other | c.stepped) >> 30 & 1)
             return false;
     }
     return false;

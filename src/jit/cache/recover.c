@@ -52,8 +52,13 @@ void region_recover(const struct host *host, const struct host_cpu *cpu, struct 
     const struct ir_slots *slots = cpu->slots;
     const struct recovery rc = {host, slots, env, context};
     struct jit_where w;
-    unsigned n = 0;
-    for (const u8 *p = r->where + f->where; (p = where_next(p, &w)); n++) {
+    struct ir_step step[IR_MAX_SLOTS];
+    unsigned n = 0, steps = 0;
+    for (const u8 *p = r->where + f->where; (p = where_next(p, &w));) {
+        if (w.place == RA_STEP) {
+            step[steps++] = (struct ir_step){slots->slot[w.slot].offset, (s64)w.imm};
+            continue;
+        }
         list[n].slot = w.slot;
         if (w.place == RA_IN_FL) {
             list[n].flags = (struct ir_flags){.kind = w.kind};
@@ -64,6 +69,7 @@ void region_recover(const struct host *host, const struct host_cpu *cpu, struct 
                 list[n].value.d[1] = w.imm; /* vector constants are splats */
             list[n].flags = (struct ir_flags){.kind = IR_FLK_BITS, .a = list[n].value.d[0] & 15};
         }
+        n++;
     }
     for (unsigned s = 0; s < slots->count; s++) { /* pinned slots are at home unless listed */
         unsigned class = ra_class_of_type(slots->slot[s].type);
@@ -80,6 +86,8 @@ void region_recover(const struct host *host, const struct host_cpu *cpu, struct 
         else
             ir_slot_store(slot, env, &list[i].value);
     }
+    if (steps)
+        ir_flags_step_back(env->slots, env_slot(env, slots->slot[slots->flags].offset), step, steps);
     v128 pc = {.d = {r->pc + (u64)(s64)f->pc}};
     ir_slot_store(&slots->slot[slots->pc], env, &pc);
 }

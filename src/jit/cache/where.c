@@ -1,5 +1,5 @@
 /* An entry: slot, place, and by place a register or spill number (1 byte), a slot (1), a constant
- * (8), or for flags the kind, the number of operands and their places. A list ends with slot 0xff. */
+ * (8), a step (4), or for flags the kind, the number of operands and their places. A list ends with slot 0xff. */
 #include "jit/cache/where.h"
 
 #include <string.h>
@@ -33,9 +33,12 @@ static void reserve(struct jit_bytes *b, const struct ra_state *st)
 
 static void put_place(struct jit_bytes *b, const struct ir_region *r, struct ra_loc at)
 {
+    s32 step = ra_step(at);
     put8(b, at.place);
     if (at.place == RA_IN_IMM)
         put(b, &r->node[at.index].imm, 8);
+    else if (at.place == RA_STEP)
+        put(b, &step, sizeof(step));
     else
         put8(b, at.index);
 }
@@ -88,6 +91,12 @@ static const u8 *get_place(const u8 *p, u8 *place, u16 *index, u64 *imm)
     if (*place == RA_IN_IMM) {
         memcpy(imm, p, 8);
         return p + 8;
+    }
+    if (*place == RA_STEP) {
+        s32 step;
+        memcpy(&step, p, sizeof(step));
+        *imm = (u64)(s64)step;
+        return p + sizeof(step);
     }
     *index = *p;
     return p + 1;

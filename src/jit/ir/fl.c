@@ -52,3 +52,22 @@ u32 ir_flags_eval(const u8 *slots, const struct ir_flags *f)
         return kind >> 10 & 15;
     return eval_simple(kind & 15, f->a, f->b);
 }
+
+static void add_to_slot(u8 *slots, u32 offset, u64 k)
+{
+    u64 value;
+    __builtin_memcpy(&value, slots + offset, sizeof(value));
+    value += k;
+    __builtin_memcpy(slots + offset, &value, sizeof(value));
+}
+
+void ir_flags_step_back(u8 *slots, struct ir_flags *f, const struct ir_step *step, unsigned count)
+{
+    if (!((u32)f->kind & IR_SITE))
+        return;
+    for (unsigned i = 0; i < count; i++)
+        add_to_slot(slots, step[i].offset, 0 - (u64)step[i].by);
+    *f = (struct ir_flags){.kind = IR_FLK_BITS, .a = ir_flags_eval(slots, f)};
+    for (unsigned i = 0; i < count; i++)
+        add_to_slot(slots, step[i].offset, (u64)step[i].by);
+}

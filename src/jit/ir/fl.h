@@ -28,8 +28,9 @@ static inline u32 ir_fl_select_kind(u32 kind, unsigned cond, bool wide, u32 othe
 }
 
 /* A site: flags of an operation whose operands can still be found in slots, so that one constant
- * store keeps them for a fault that most likely never comes. Whoever makes one sees to it that the
- * slots stay as they are until the flags are written again.
+ * store keeps them for a fault that most likely never comes. Whoever makes one sees to it that until the
+ * flags are written again the slots stay as they are, or constants are added to them in one block (ir_step()):
+ * a site is of the slots as they are where a block starts.
  *
  *  31   30       29..26   25..18        17..5                4..0
  *  1    b=slot   kind     slot a / 8    immediate or slot/8  how a is found
@@ -95,6 +96,15 @@ static inline u32 ir_fl_compare(u64 a, u64 b, bool wide)
         return IR_FL_C | IR_FL_V;
     return x < y ? IR_FL_N : x > y ? IR_FL_C : IR_FL_Z | IR_FL_C;
 }
+
+/* By how much a slot has moved on since a site was made of it. */
+struct ir_step {
+    u32 offset; /* of the slot */
+    s64 by;
+};
+
+/* Have the flags be bits if they are a site whose slots have changed by no more than these steps. */
+void ir_flags_step_back(u8 *slots, struct ir_flags *f, const struct ir_step *step, unsigned count);
 
 /* The four bits that a slot stands for; `slots`: the guest state around it. */
 u32 ir_flags_eval(const u8 *slots, const struct ir_flags *f);

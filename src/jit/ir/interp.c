@@ -125,6 +125,23 @@ static void commit_state(struct run *x, u32 map, u64 pc)
     set_pc(x, pc);
 }
 
+/* Flags from before the block, of slots that it has added to: in the middle of it they have to be made now. */
+static void settle_sites(struct run *x, u32 map)
+{
+    const struct ir_slots *slots = x->r->slots;
+    struct ir_put put[IR_MAX_SLOTS];
+    struct ir_step step[IR_MAX_SLOTS];
+    unsigned n = slots->flags ? ir_map_resolve(x->r, map, put) : 0, steps = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (put[i].slot == slots->flags)
+            return; /* they are of the block */
+        step[steps].offset = slots->slot[put[i].slot].offset;
+        steps += ir_step(x->r, put[i].slot, put[i].value, &step[steps].by);
+    }
+    if (steps)
+        ir_flags_step_back(x->env->slots, env_slot(x->env, slots->slot[slots->flags].offset), step, steps);
+}
+
 static void leave(struct run *x, u32 map, u64 pc, enum ir_exit why)
 {
     if (!x->gone)
@@ -152,6 +169,7 @@ static void fault(struct run *x, const struct ir_node *n, u64 addr, enum ir_acce
 {
     u32 map = ir_node_map(n);
     leave(x, map, x->r->map[map].pc, IR_EXIT_FAULT);
+    settle_sites(x, map);
     x->env->exit_addr = addr;
     x->env->exit_code = access;
 }

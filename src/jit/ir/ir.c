@@ -117,6 +117,20 @@ bool ir_recipe(const struct ir_region *r, irv v, struct ir_recipe *out)
     return ok;
 }
 
+bool ir_step(const struct ir_region *r, unsigned slot, irv v, s64 *by)
+{
+    u64 sum = 0;
+    for (; v >= IR_FIRST_NODE; v = r->node[v].a) {
+        const struct ir_node *n = &r->node[v];
+        if ((n->op != IR_ADD && n->op != IR_SUB) || n->type != IR_I64 || !ir_is_const(r, n->b))
+            return false;
+        u64 k = r->node[n->b].imm;
+        sum += n->op == IR_ADD ? k : 0 - k;
+    }
+    *by = (s64)sum;
+    return v == slot + 1 && sum;
+}
+
 void ir_region_init(struct ir_region *r)
 {
     memset(r, 0, sizeof(*r));

@@ -305,6 +305,9 @@ struct ir_recipe {
 /* False when v is none; out is then empty. */
 bool ir_recipe(const struct ir_region *r, irv v, struct ir_recipe *out);
 
+/* Is the value what the slot held where the block starts, with a constant added? */
+bool ir_step(const struct ir_region *r, unsigned slot, irv v, s64 *by);
+
 /* Helper functions of a guest, called by `helper` nodes. Arguments are env->helper_arg[], the result
  * goes to env->helper_ret. */
 struct ir_helper {

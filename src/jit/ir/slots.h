@@ -32,6 +32,7 @@ struct ir_slots {
     u16 count;
     u16 pc;         /* the slot of the program counter (IR_I64) */
     u32 size;       /* bytes of guest state, without padding for alignment */
+    u16 flags;      /* the slot of type fl whose sites may be of slots that are stepped (IR_SITE); 0: none */
 };
 
 #define IR_MAX_SLOTS 256

@@ -140,6 +140,12 @@ static bool check_listed(struct checker *c, const struct ra_where *w, irv want)
     const struct ir_region *r = c->ra->r;
     const char *name = r->slots->slot[w->slot].name;
     struct ir_recipe recipe;
+    s64 by;
+    if (w->at.place == RA_STEP) {
+        RULE(ir_step(r, w->slot, want, &by) && by == ra_step(w->at), "step %u: %s has not moved on by %d", c->at, name,
+             ra_step(w->at));
+        return true;
+    }
     if (w->at.place == RA_IN_FL) {
         RULE(w->at.index == want && ir_recipe(r, want, &recipe), "step %u: %s is not v%u", c->at,
              name, want);
@@ -161,7 +167,8 @@ static bool check_state(struct checker *c, const struct ra_state *st)
     find_state(c, st->map);
     for (u32 i = 0; i < st->count; i++) {
         const struct ra_where *w = &ra->where[st->first + i];
-        listed[w->slot / 64] |= 1ull << (w->slot & 63);
+        if (w->at.place != RA_STEP)
+            listed[w->slot / 64] |= 1ull << (w->slot & 63);
         if (!check_listed(c, w, c->state[w->slot]))
             return false;
     }

@@ -487,6 +487,24 @@ static void record_slot(struct ra *ra, unsigned s)
     VEC_PUSH(ra->where, ra->nwhere, ra->where_cap) = x;
 }
 
+/* Flags from before the block may be made of what the slot was then (IR_SITE). */
+static void record_step(struct ra *ra, unsigned s)
+{
+    const struct work *w = ra->work;
+    s64 by;
+    if (w->cur[s] < IR_FIRST_NODE || ra->r->slots->slot[s].type != IR_I64 || !ir_step(ra->r, s, w->cur[s], &by) ||
+        by >= RA_MAX_STEP || by <= -RA_MAX_STEP)
+        return;
+    VEC_PUSH(ra->where, ra->nwhere, ra->where_cap) = (struct ra_where){.slot = s, .at = loc(RA_STEP, (u32)by)};
+}
+
+static bool has_flags_from_before(const struct ra *ra)
+{
+    const struct work *w = ra->work;
+    unsigned s = ra->r->slots->flags;
+    return s && w->cur[s] == s + 1;
+}
+
 /* Which slots are not at home, and where they are, for a node that may leave in its middle. */
 static u32 record_state(struct ra *ra, u32 map)
 {
@@ -496,6 +514,8 @@ static u32 record_state(struct ra *ra, u32 map)
         for (u64 left = w->watched[i]; left; left &= left - 1)
             record_slot(ra, i * 64 + ctz64(left));
     }
+    for (u64 left = has_flags_from_before(ra) ? w->watched[0] : 0; left; left &= left - 1)
+        record_step(ra, ctz64(left));
     for (u32 left = ra->outer.mask & w->disturbed; left; left &= left - 1) {
         unsigned reg = (unsigned)__builtin_ctz(left), s = ra->outer.at[reg];
         if (w->reg_val[reg] != w->cur[s] && !ra_in_set(w->watched, s))

@@ -85,11 +85,19 @@ enum ra_place {
     RA_IN_SPILL, /* index: spill */
     RA_IN_IMM,   /* index: a constant node */
     RA_IN_FL,    /* index: an fl node, to be made from the operands of its recipe */
+    RA_STEP,     /* no place: index, a signed number, is what the block has added to the slot */
 };
 
 struct ra_loc {
     u32 place : 3, index : 29;
 };
+
+#define RA_MAX_STEP (1 << 27) /* less than that in a RA_STEP */
+
+static inline s32 ra_step(struct ra_loc at)
+{
+    return (s32)((u32)at.index << 3) >> 3;
+}
 
 struct ra_ins {
     u8 kind, dst, type;
