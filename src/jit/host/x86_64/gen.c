@@ -2,9 +2,9 @@
  * line, then the literal pool. */
 #include "jit/host/x86_64/x64.h"
 
-#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/platform/x86.h>
 
 #include "base/mem.h"
 #include "jit/ir/fl.h"
@@ -958,27 +958,19 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
 
 /* ---- the description of the host ---- */
 
-/* Leaf 7 has a bit that not every compiler knows a name for. */
-static bool has_sha(void)
-{
-    unsigned a, b, c, d;
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && b >> 29 & 1;
-}
+/* The C library has asked the processor already: each question costs a virtual machine microseconds. */
+#define HAS(name) (CPU_FEATURE_ACTIVE(name) != 0)
 
 static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struct err *e)
 {
     static const char *const names[] = {"sse4.2", "avx2", "avx512"};
     static const u8 gpr_pins[] = {RDI, RSI, R8, R9, RBX, RBP, R10, R11, R12, R13};
-    __builtin_cpu_init();
     unsigned have = X64_SSE42;
-    if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt"))
+    if (!HAS(SSE4_2) || !HAS(POPCNT))
         return err_set(e, 0, "this processor lacks SSE4.2, which lyre needs");
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") &&
-        __builtin_cpu_supports("bmi") && __builtin_cpu_supports("fma"))
+    if (HAS(AVX2) && HAS(BMI1) && HAS(BMI2) && HAS(FMA))
         have = X64_AVX2;
-    if (have == X64_AVX2 && __builtin_cpu_supports("avx512f") &&
-        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq"))
+    if (have == X64_AVX2 && HAS(AVX512F) && HAS(AVX512VL) && HAS(AVX512BW) && HAS(AVX512DQ))
         have = X64_AVX512;
     unsigned level = have;
     if (limit && strcmp(limit, "host")) {
@@ -994,13 +986,13 @@ static bool detect(struct host_cpu *cpu, const char *limit, unsigned pins, struc
     cpu->level = (u8)level;
     cpu->features[X64_F_BMI] = cpu->features[X64_F_LZCNT] = level >= X64_AVX2;
     cpu->features[X64_F_F16C] = level >= X64_AVX2;
-    cpu->features[X64_F_AES] = __builtin_cpu_supports("aes") ? 1 : 0;
-    cpu->features[X64_F_PCLMUL] = __builtin_cpu_supports("pclmul") ? 1 : 0;
-    cpu->features[X64_F_SHA] = has_sha();
+    cpu->features[X64_F_AES] = HAS(AES);
+    cpu->features[X64_F_PCLMUL] = HAS(PCLMULQDQ);
+    cpu->features[X64_F_SHA] = HAS(SHA);
     bool evex = level >= X64_AVX512;
-    cpu->features[X64_F_BITALG] = evex && __builtin_cpu_supports("avx512bitalg");
-    cpu->features[X64_F_GFNI] = evex && __builtin_cpu_supports("gfni");
-    cpu->features[X64_F_VNNI] = evex && __builtin_cpu_supports("avx512vnni");
+    cpu->features[X64_F_BITALG] = evex && HAS(AVX512_BITALG);
+    cpu->features[X64_F_GFNI] = evex && HAS(GFNI);
+    cpu->features[X64_F_VNNI] = evex && HAS(AVX512_VNNI);
     cpu->ra = (struct ra_host){
         .opaque = cpu,
         .allocatable = (0xffffu & ~(1u << RSP | 1u << X64_ENV | (cpu->mmu ? 1u << X64_NEAR : 0))) | 0x7fff0000u,
