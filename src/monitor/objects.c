@@ -200,14 +200,22 @@ struct json *qmp_do_qom_list(struct monitor *m, const struct json *args, struct 
     return list;
 }
 
+/* The object that the arguments' path names, and its type. */
+static bool named_object(struct monitor *m, const struct json *args, struct object *o, char *type, size_t size, struct err *e)
+{
+    bool found = resolve(m, json_get_string(args, "path"), o, e);
+    if (found)
+        type_of(m, o, type, size);
+    return found;
+}
+
 struct json *qmp_do_qom_get(struct monitor *m, const struct json *args, struct err *e)
 {
     struct object o;
     char type[96];
     const char *name = json_get_string(args, "property");
-    if (!resolve(m, json_get_string(args, "path"), &o, e))
+    if (!named_object(m, args, &o, type, sizeof(type), e))
         return NULL;
-    type_of(m, &o, type, sizeof(type));
     if (!strcmp(name, "type"))
         return json_string(type);
     struct json *value = o.kind == DEV ? dev_get(o.dev, name) : NULL;
@@ -222,9 +230,8 @@ struct json *qmp_do_qom_set(struct monitor *m, const struct json *args, struct e
     struct object o;
     char type[96];
     const char *name = json_get_string(args, "property");
-    if (!resolve(m, json_get_string(args, "path"), &o, e))
+    if (!named_object(m, args, &o, type, sizeof(type), e))
         return NULL;
-    type_of(m, &o, type, sizeof(type));
     struct json *is = o.kind == DEV ? dev_get(o.dev, name) : NULL;
     if (is)
         err_set(e, EPERM, "Attempt to set property '%s' on device '%s' (type '%s') after it was realized", name, o.dev->name, type);
