@@ -307,6 +307,7 @@ static void run_memory(struct run *x, const struct ir_node *n, v128 *out)
         if (addr & (n->aux - 1u)) {
             u32 map = ir_node_map(n);
             leave(x, map, x->r->map[map].pc, IR_EXIT_RAISE);
+            settle_sites(x, map);
             x->env->exit_code = IR_RAISE_UNALIGNED;
             x->env->exit_arg = addr;
         }

@@ -47,6 +47,7 @@ LOOP(countdown, "ldr x4, [x1], #8\n sub x3, x3, #1\n ldrb w5, [x1]\n subs x0, x0
 LOOP(index_of, "ldr x4, [x1, x0]\n add x0, x0, #8\n ldr x5, [x1, x0]\n cmp x0, x2")
 LOOP(not_a_step, "ldr x4, [x1], #8\n lsl x0, x0, #1\n add x0, x0, #1\n ldr x5, [x1]\n cmp x0, x2")
 LOOP(added, "ldr x4, [x1], #8\n add x0, x0, #16\n ldrb w5, [x1]\n adds x6, x0, x3")
+LOOP(unaligned, "add x0, x0, #8\n lsr x5, x0, #9\n add x6, x1, x5\n ldxr x4, [x6]\n cmp x0, x2")
 LOOP(across, "ldr x4, [x1], #8\n add x0, x0, #16\n cbz x2, 1b\n ldrb w5, [x1]\n cmp x0, x3")
 
 static void show(const char *name, void (*loop)(uint64_t, uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b,
@@ -82,6 +83,7 @@ static void all(void)
     show("index_of", index_of, 0, e - 800, 4000, 0);
     show("not_a_step", not_a_step, 3, e - 80, 0, 0);
     show("added", added, -800ul, e - 800, 0, 784);
+    show("unaligned", unaligned, 0, a, 512, 0);
     show("across", across, 0, e - 800, 1, 1600);
 }
 
@@ -89,6 +91,7 @@ int main(void)
 {
     struct sigaction sa = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
     sigaction(SIGSEGV, &sa, NULL);
+    sigaction(SIGBUS, &sa, NULL);
     area = mmap(NULL, PAGES * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     end = area + (PAGES - 1) * 4096;
     mprotect(end, 4096, PROT_NONE);
