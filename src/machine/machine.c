@@ -43,34 +43,7 @@ static void dev_tell(void *opaque, const char *event, struct json *data)
     machine_tell(opaque, event, data);
 }
 
-static void mux_quits(void *opaque)
-{
-    machine_request(opaque, MACHINE_QUIT);
-}
-
 /* ---- building ---- */
-
-struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e)
-{
-    for (size_t i = 0; i < m->opts->chardev_count; i++) {
-        if (!strcmp(m->opts->chardevs[i].id, id))
-            return m->chardevs[i];
-    }
-    err_set(e, ENOENT, "chardev \"%s\" not found", id);
-    return NULL;
-}
-
-static bool make_chardevs(struct machine *m, struct err *e)
-{
-    const struct machine_opts *o = m->opts;
-    m->chardevs = xcalloc(o->chardev_count + 1, sizeof(struct chardev *));
-    for (size_t i = 0; i < o->chardev_count; i++) {
-        m->chardevs[i] = char_new(m->loop, &o->chardevs[i], mux_quits, m, e);
-        if (!m->chardevs[i])
-            return false;
-    }
-    return true;
-}
 
 static bool make_memory(struct machine *m, struct err *e)
 {
@@ -140,8 +113,7 @@ static bool make_all(struct machine *m, struct err *e)
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
     m->clock = m->loop ? vclock_new(m->opts->qtest && m->opts->without_cpus, e) : NULL;
     if (!m->clock || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
-        !make_chardevs(m, e) ||
-        !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
+        !machine_make_chardevs(m, e) || !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
     if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e) ||
@@ -196,9 +168,9 @@ bool machine_free(struct machine *m, struct err *e)
     }
     machine_free_devices(m);
     machine_free_netdevs(m);
-    for (size_t i = 0; m->chardevs && i < m->opts->chardev_count; i++)
-        char_free(m->chardevs[i]);
-    free(m->chardevs);
+    machine_free_chardevs(m);
+    if (m->loop)
+        loop_turn(m->loop, false); /* what has been freed is let go of */
     mem_space_free(m->memory);
     mem_tree_free(m->root);
     fw_tree_free(m->setup.tree);
@@ -397,8 +369,8 @@ static bool serve(struct machine *m, struct err *e)
 bool machine_run(struct machine *m, struct err *e)
 {
     bool good = start(m, e);
-    for (size_t i = 0; good && i < m->opts->chardev_count; i++)
-        char_start(m->chardevs[i]);
+    if (good)
+        machine_start_chardevs(m);
     while (!m->over && good) {
         loop_turn(m->loop, true);
         do_work(m);

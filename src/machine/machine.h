@@ -140,6 +140,12 @@ s64 machine_cpu_thread(struct machine *m, unsigned index);
 
 const struct machine_opts *machine_options(const struct machine *m);
 struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
+/* The character devices that there are, from the options and those that have come since: the i-th, NULL behind the last. */
+const struct char_opts *machine_chardev_opts(const struct machine *m, size_t i);
+/* One more, or another end for one: they take what `o` holds over if it can be made, else NULL. One less, which nobody may use. */
+struct chardev *machine_add_chardev(struct machine *m, const struct char_opts *o, struct err *e);
+struct chardev *machine_change_chardev(struct machine *m, const struct char_opts *o, struct err *e);
+bool machine_remove_chardev(struct machine *m, const char *id, struct err *e);
 struct loop *machine_loop(struct machine *m);
 /* The networks that there are, from the options and those that have come since: the i-th, NULL behind the last. */
 const struct net_opts *machine_network(struct machine *m, size_t i);

@@ -93,7 +93,7 @@ static bool child_at(struct monitor *m, const struct object *of, unsigned index,
     static const struct object root[] = {{MACHINE, "machine"}, {CHARDEVS, "chardevs"}, {OBJECTS, "objects"}};
     static const struct object machine[] = {{PERIPHERAL, "peripheral"}, {ANONYMOUS, "peripheral-anon"},
                                             {UNATTACHED, "unattached"}};
-    const struct machine_opts *o = machine_options(m->machine);
+    const struct char_opts *chardev = machine_chardev_opts(m->machine, index);
     *child = (struct object){0};
     switch (of->kind) {
     case ROOT:
@@ -105,10 +105,10 @@ static bool child_at(struct monitor *m, const struct object *of, unsigned index,
     case UNATTACHED:
         return child_dev(m, of->kind, index, child);
     case CHARDEVS:
-        if (index >= o->chardev_count)
+        if (!chardev)
             return false;
-        *child = (struct object){CHARDEV, .chardev = &o->chardevs[index]};
-        snprintf(child->name, sizeof(child->name), "%s", o->chardevs[index].id);
+        *child = (struct object){CHARDEV, .chardev = chardev};
+        snprintf(child->name, sizeof(child->name), "%s", chardev->id);
         return true;
     default:
         return false;

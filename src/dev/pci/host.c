@@ -125,7 +125,7 @@ static void show(struct mem_range *root, u64 at, const char *name, struct mem_ra
 void pci_host_show(struct dev *host, struct mem_range *root, const struct pci_map *m)
 {
     struct pci_host *h = (struct pci_host *)host;
-    struct mem_range *ecam = mem_container_new("pcie-ecam", m->buses << BUS_SHIFT);
+    struct mem_range *ecam = mem_container_new("pcie-mmcfg-mmio", m->buses << BUS_SHIFT);
     mem_range_add(ecam, 0, 0, dev_window(host, 0));
     mem_range_add(root, m->ecam, 0, ecam);
     show(root, m->mmio, "pcie-mmio", h->memory, m->mmio, m->mmio_size);
