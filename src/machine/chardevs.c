@@ -143,7 +143,7 @@ bool machine_remove_chardev(struct machine *m, const char *id, struct err *e)
     size_t i = 0;
     while (m->chardevs[i] != c)
         i++;
-    memmove(m->chardevs + i, m->chardevs + i + 1, (--m->chardev_count - i) * sizeof(*m->chardevs));
+    VEC_REMOVE(m->chardevs, m->chardev_count, i);
     free_chardev(c);
     return true;
 }
