@@ -74,6 +74,14 @@ struct dev_place {
     u32 clock;         /* phandle of what clocks it */
 };
 
+/* What monitors may look at, and perhaps change, while it is there: qom-get and qom-set. On the loop's thread. */
+struct dev_live {
+    const char *name; /* NULL ends the list */
+    const char *type; /* as QMP calls it */
+    struct json *(*get)(struct dev *d); /* the caller frees it */
+    bool (*set)(struct dev *d, const struct json *to, struct err *e); /* NULL: it is only looked at */
+};
+
 struct dev_class {
     const char *name; /* as users know it: "pl011" */
     const char *help;
@@ -82,6 +90,7 @@ struct dev_class {
     const struct dev_window *windows;
     unsigned outs, ins; /* the most wires there can be */
     const struct dev_prop *props;
+    const struct dev_live *live;
     const struct state_field *state;
 
     bool (*start)(struct dev *d, struct err *e); /* properties are set, wires are not */

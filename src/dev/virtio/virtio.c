@@ -333,6 +333,25 @@ static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 writ
     }
 }
 
+static void chain_free(struct virtio_chain *c)
+{
+    atomic_fetch_sub(&c->v->in_flight, 1);
+    free(c->out);
+    free(c->in);
+    free(c->in_addr);
+    free(c);
+}
+
+void virtio_untake(struct virtio_chain *c)
+{
+    struct virtqueue *q = &c->v->queue[c->queue];
+    dev_lock(c->v->transport);
+    if (q->epoch == c->epoch)
+        q->next -= c->places;
+    dev_unlock(c->v->transport);
+    chain_free(c);
+}
+
 void virtio_put(struct virtio_chain *c, u64 written)
 {
     struct virtqueue q;
@@ -340,11 +359,7 @@ void virtio_put(struct virtio_chain *c, u64 written)
     tell_memory(c, written);
     if (on)
         put_used(c, &q, written);
-    atomic_fetch_sub(&c->v->in_flight, 1);
-    free(c->out);
-    free(c->in);
-    free(c->in_addr);
-    free(c);
+    chain_free(c);
 }
 
 /* ---- buffers ---- */

@@ -100,6 +100,8 @@ struct virtio_chain {
 
 /* The next chain; NULL: there is none, or the driver has broken the queue, which is logged and needs a reset. */
 struct virtio_chain *virtio_take(struct virtio *v, unsigned queue);
+/* The chain that was taken last, from this queue, is as if it had not been: it is there to be taken again. Frees it. */
+void virtio_untake(struct virtio_chain *c);
 /* Give it back with `written` bytes of what the device writes, and interrupt if the driver wants that. */
 void virtio_put(struct virtio_chain *c, u64 written);
 
