@@ -25,13 +25,14 @@ def peer():
 class Machine:
     """`with Machine(peer=False) as m: m.readl(0x9000018)`"""
 
-    def __init__(self, *options, peer=False, machine="virt", cpu="cortex-a57", serial=False, cpus=1):
+    def __init__(self, *options, peer=False, machine="virt", cpu="cortex-a57", serial=False, cpus=1, wrap=()):
         self.peer = peer
         self.dir = tempfile.TemporaryDirectory()
         self.path = Path(self.dir.name)
         listener = self._listen("qtest")
         line = self._listen("serial") if serial else None
         command = [shutil.which(PEER)] if peer else emulator.command_named(PEER)
+        command = [*wrap, *command]
         command += ["-M", machine, "-cpu", cpu, "-display", "none", "-net", "none", "-smp", str(cpus),
                     *STILL[peer], "-qtest", f"unix:{self.path}/qtest", *options]
         if line:

@@ -43,7 +43,8 @@ u64 virtio_offered(struct virtio *v)
 
 u32 virtio_offered_half(struct virtio *v, u32 half, bool old)
 {
-    return half > !old ? 0 : (u32)(virtio_offered(v) >> 32 * half);
+    u64 hidden = old ? 0 : VIRTIO_F_NOTIFY_ON_EMPTY | VIRTIO_F_ANY_LAYOUT | v->kind->old_features;
+    return half > !old ? 0 : (u32)((virtio_offered(v) & ~hidden) >> 32 * half);
 }
 
 void virtio_set_half(u64 *to, bool high, u32 value)
@@ -63,7 +64,8 @@ static void reset(struct virtio *v)
 {
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
         u64 epoch = v->queue[i].epoch + 1;
-        v->queue[i] = (struct virtqueue){.size = i < v->queues ? v->queue_size : 0, .epoch = epoch};
+        unsigned size = i >= v->queues ? 0 : v->kind->queue_size ? v->kind->queue_size(v, i) : v->queue_size;
+        v->queue[i] = (struct virtqueue){.size = size, .epoch = epoch};
     }
     v->features = 0;
     if (v->kind->reset)
