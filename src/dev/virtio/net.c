@@ -108,7 +108,7 @@ static unsigned net_config(struct virtio *v, u8 *to)
     const u16 more[] = {status, (u16)n->pairs, (u16)n->mtu};
     memcpy(to, n->mac, NET_MAC);
     memcpy(to + NET_MAC, more, sizeof(more));
-    return NET_MAC + sizeof(more);
+    return NET_MAC + (n->mtu ? 6 : n->mq ? 4 : 2); /* as much as there is a feature for */
 }
 
 /* What the control queue's number is depends on whether the driver knows of several pairs. */
