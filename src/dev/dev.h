@@ -150,8 +150,10 @@ struct dev_env {
     void (*gone)(void *opaque, struct dev *d);
     /* An event of QMP, for monitors; takes `data` over. On the loop's thread. */
     void (*tell)(void *opaque, const char *event, struct json *data);
-    /* Does the RTC follow the host's clock? Its value at 0 of the virtual clock, in seconds. */
-    s64 epoch;
+    /* What real-time clocks follow, which may be `clock`; from its seconds to what they show first, in seconds since 1970; and what
+     * of that is the time zone that they show. */
+    struct vclock *rtc;
+    s64 rtc_offset, rtc_zone;
     /* "class.property=value": what users want of all devices of a class. */
     const char *const *globals;
     size_t global_count;

@@ -10,8 +10,11 @@
 
 #include "base/mem.h"
 
+#define LOOK_AGAIN 500000000ull /* ns */
+
 struct vclock {
-    bool by_hand, running, ending;
+    enum vclock_kind kind;
+    bool running, ending, has_thread;
     _Atomic u64 base;  /* while the host's clock is added: what that is behind by; else the time */
     _Atomic bool adds; /* the host's clock is added: running, and not by hand */
     _Atomic u32 changes; /* of the two above: odd while they change, under the lock */
@@ -23,15 +26,22 @@ struct vclock {
     pthread_t thread;
 };
 
-static u64 host_now(void)
+static u64 read_clock(clockid_t id)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(id, &t);
     return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
+
+static u64 host_now(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 static u64 now(const struct vclock *c)
 {
+    if (c->kind == VCLOCK_HOST)
+        return read_clock(CLOCK_REALTIME);
     return c->adds ? host_now() + c->base : c->base;
 }
 
@@ -72,9 +82,10 @@ static void fire_first(struct vclock *c)
     pthread_cond_broadcast(&c->fired);
 }
 
+/* Not long where somebody may set the clock meanwhile. */
 static void wait_for(struct vclock *c, u64 ns)
 {
-    u64 until = host_now() + ns;
+    u64 until = host_now() + (c->kind == VCLOCK_HOST ? MIN(ns, LOOK_AGAIN) : ns);
     struct timespec t = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
     pthread_cond_timedwait(&c->changed, &c->lock, &t);
 }
@@ -106,20 +117,22 @@ static bool start_thread(struct vclock *c)
     return !failed;
 }
 
-struct vclock *vclock_new(bool by_hand, struct err *e)
+struct vclock *vclock_new(enum vclock_kind kind, struct err *e)
 {
     struct vclock *c = xcalloc(1, sizeof(*c));
     pthread_condattr_t attr;
-    c->by_hand = by_hand;
+    c->kind = kind;
+    c->adds = kind == VCLOCK_REAL;
+    c->running = kind == VCLOCK_HOST || kind == VCLOCK_REAL;
     pthread_mutex_init(&c->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&c->changed, &attr);
     pthread_cond_init(&c->fired, &attr);
     pthread_condattr_destroy(&attr);
-    if (by_hand || start_thread(c))
+    c->has_thread = kind != VCLOCK_BY_HAND && start_thread(c);
+    if (c->has_thread || kind == VCLOCK_BY_HAND)
         return c;
-    c->by_hand = true; /* no thread to join */
     vclock_free(c);
     err_set(e, EAGAIN, "cannot start a thread for the machine's clock");
     return NULL;
@@ -129,7 +142,7 @@ void vclock_free(struct vclock *c)
 {
     if (!c)
         return;
-    if (!c->by_hand) {
+    if (c->has_thread) {
         pthread_mutex_lock(&c->lock);
         c->ending = true;
         pthread_cond_signal(&c->changed);
@@ -147,7 +160,7 @@ static void set_running(struct vclock *c, bool running)
 {
     pthread_mutex_lock(&c->lock);
     u64 time = now(c);
-    bool adds = running && !c->by_hand;
+    bool adds = running && c->kind == VCLOCK_VIRTUAL;
     c->running = running;
     set_time(c, adds ? time - host_now() : time, adds);
     pthread_cond_signal(&c->changed);

@@ -27,7 +27,7 @@ struct machine {
         bool out;             /* and it is out of its slot */
     } **plugged;              /* what users have added */
     size_t plugged_count, plugged_cap;
-    struct vclock *clock;
+    struct vclock *clock, *rtc; /* rtc: may be the same */
     struct mem_range *root, *ram, *rom; /* rom: firmware's; NULL: none */
     struct mem_space *memory;
     struct machine_chardev {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "fw/fdt.h"
@@ -90,11 +91,21 @@ static bool make_board(struct machine *m, struct err *e)
     return board_make(&m->setup, &m->env, m->root, serial, MACHINE_SERIALS, e);
 }
 
+/* From the seconds of what the RTC follows to what it shows. */
+static s64 rtc_offset(const struct machine *m)
+{
+    const struct machine_opts *o = m->opts;
+    if (!o->rtc_dated && o->rtc_clock == VCLOCK_HOST)
+        return o->rtc_zone;
+    s64 first = o->rtc_dated ? o->rtc_epoch : time(NULL) + o->rtc_zone;
+    return first - (s64)(vclock_now(m->rtc) / 1000000000);
+}
+
 static void fill_env(struct machine *m)
 {
     m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop,
                               .cpus = m->opts->cpus, .ram = m->opts->ram, .request = dev_request, .gone = dev_gone, .tell = dev_tell,
-                              .epoch = m->opts->epoch, .globals = m->opts->globals,
+                              .rtc = m->rtc, .rtc_offset = rtc_offset(m), .rtc_zone = m->opts->rtc_zone, .globals = m->opts->globals,
                               .global_count = m->opts->global_count, .opaque = m};
 }
 
@@ -105,14 +116,21 @@ static bool check_cpus(const struct machine_opts *o, struct err *e)
                    o->board->name, o->board->max_cpus);
 }
 
+static bool make_clocks(struct machine *m, struct err *e)
+{
+    enum vclock_kind rtc = m->opts->rtc_clock;
+    m->clock = vclock_new(m->opts->qtest && m->opts->without_cpus ? VCLOCK_BY_HAND : VCLOCK_VIRTUAL, e);
+    m->rtc = m->clock && rtc != VCLOCK_VIRTUAL ? vclock_new(rtc, e) : m->clock;
+    return m->rtc;
+}
+
 static bool make_all(struct machine *m, struct err *e)
 {
     m->graph = block_graph_new(BLOCK_AIO_URING, e);
     if (!m->graph)
         m->graph = block_graph_new(BLOCK_AIO_THREADS, e);
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
-    m->clock = m->loop ? vclock_new(m->opts->qtest && m->opts->without_cpus, e) : NULL;
-    if (!m->clock || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
+    if (!m->loop || !make_clocks(m, e) || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
         !machine_make_chardevs(m, e) || !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
@@ -174,6 +192,8 @@ bool machine_free(struct machine *m, struct err *e)
     mem_space_free(m->memory);
     mem_tree_free(m->root);
     fw_tree_free(m->setup.tree);
+    if (m->rtc != m->clock)
+        vclock_free(m->rtc);
     vclock_free(m->clock);
     block_graph_free(m->graph);
     free(m);

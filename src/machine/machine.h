@@ -83,7 +83,9 @@ struct machine_opts {
     bool no_reboot;            /* a reset is the end */
     bool no_shutdown;          /* when the guest has switched itself off it stands still, and is there to be looked at */
     bool stopped;              /* it waits for machine_cont() before it begins */
-    s64 epoch;                 /* what the RTC shows first: seconds since 1970 */
+    enum vclock_kind rtc_clock; /* what the RTC follows */
+    bool rtc_dated;            /* it shows rtc_epoch first, in seconds since 1970; else the host's time ... */
+    s64 rtc_epoch, rtc_zone;   /* ... so many seconds ahead of UTC */
 };
 
 /* NULL on failure. `o` and what it refers to stay the caller's, and stay. */

@@ -14,7 +14,7 @@ from lib import emulator
 PEER = "qemu-system-aarch64"
 # Where each has the wires into its first CPU.
 CPU_LINES = {False: "irq_intercept_out gic", True: "irq_intercept_in /machine/unattached/device[0]"}
-STILL = {False: ["-accel", "qtest"], True: ["-accel", "tcg", "-S"]}
+STILL = {False: ["-accel", "qtest", "-rtc", "clock=vm"], True: ["-accel", "tcg", "-S"]}
 
 
 def peer():

@@ -255,6 +255,55 @@ class Taps(test_boot.Drivers):
         self.assertEqual((self.scratch / "gone").read_text(), "tap0\n")
 
 
+# Answers each question about a name with 192.0.2.7.
+RESOLVER = """import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(('127.0.0.1', 53))
+print(flush=True)
+while True:
+    q, who = s.recvfrom(512)
+    end = q.index(0, 12) + 5
+    known = q[end - 4:end - 2] == b'\\0\\1'
+    answer = b'\\xc0\\x0c\\0\\1\\0\\1\\0\\0\\0\\x3c\\0\\4' + bytes((192, 0, 2, 7)) if known else b''
+    s.sendto(q[:2] + b'\\x81\\x80\\0\\1' + bytes((0, known)) + bytes(4) + q[12:end] + answer, who)
+"""
+
+
+@unittest.skipUnless(TAPS and test_boot.distribution_kernel(), "no network namespace without root, or no linux-image-arm64")
+class Services(test_boot.Drivers):
+    """What the router in user mode does for its guest."""
+    test_reads_and_writes = test_the_network = test_cards_after_a_reset = None  # not again
+
+    def test_names_and_files(self):
+        inside = namespace(self)
+        settings = Path("/etc/netns") / inside[-1]
+        settings.mkdir(parents=True)
+        self.addCleanup(shutil.rmtree, settings)
+        (settings / "resolv.conf").write_text("nameserver 127.0.0.1\n")
+        subprocess.run([*inside, "ip", "link", "set", "lo", "up"], check=True)
+        resolver = subprocess.Popen([*inside, sys.executable, "-c", RESOLVER], stdout=subprocess.PIPE)
+        self.addCleanup(resolver.wait)
+        self.addCleanup(resolver.kill)
+        self.addCleanup(resolver.stdout.close)
+        resolver.stdout.readline()
+        files = self.scratch / "files"
+        files.mkdir()
+        data = random.Random(4).randbytes(300000)
+        (files / "kernel").write_bytes(data)
+        self.command = [*inside, *emulator.command_named(qtest.PEER)]
+        with self.guest("-netdev", f"user,id=n,tftp={files},bootfile=/kernel", "-device", "virtio-net-pci,netdev=n,romfile=") as g:
+            for command in ("ip link set eth0 up", "ip addr add 10.0.2.15/24 dev eth0"):
+                self.assertEqual(g.run(command), [])
+            self.assertIn("192.0.2.7", " ".join(g.run("busybox nslookup some.example.org 10.0.2.3")))
+            self.assertEqual(g.run("busybox tftp -g -r kernel -l /tmp/x 10.0.2.2"), [])
+            self.assertEqual(g.run("sha256sum /tmp/x"), [hashlib.sha256(data).hexdigest() + "  /tmp/x"])
+            self.assertNotEqual(g.run("busybox tftp -g -r ../secret -l /tmp/y 10.0.2.2"), [])
+            told = " ".join(g.run("udhcpc -n -q -f -i eth0 -O bootfile -s /bin/busybox 2>&1; true"))
+            self.assertIn("10.0.2.15", told)
+            g.send("poweroff -f")
+            self.assertEqual(g.end(), 0)
+
+
 @unittest.skipUnless(TAPS, "no tap without root")
 class Offers(unittest.TestCase):
     """What a card offers to its driver, by what its network and its properties say."""
