@@ -517,7 +517,10 @@ static enum answer add_netdev(struct boot *b, const char *arg, char **rest)
 {
     struct err e;
     struct net_opts *n = &VEC_PUSH(b->machine.netdevs, b->machine.netdev_count, b->netdev_cap);
-    if (!net_opts_parse(n, arg, rest, &e))
+    struct json *j = *arg == '{' && !rest ? json_parse(arg, &e) : NULL;
+    bool good = *arg == '{' && !rest ? j && net_opts_json(n, j, &e) : net_opts_parse(n, arg, rest, &e);
+    json_free(j);
+    if (!good)
         return complain(b, "-netdev %s: %s", arg, e.text);
     if (!n->id && !rest)
         return complain(b, "-netdev %s: Parameter 'id' is missing", arg);
@@ -881,7 +884,7 @@ static const struct option options[] = {
     {"no-user-config", NULL, opt_nothing, NULL},
     {"name", "text", opt_name, "the machine's name, for monitors"},
     {"uuid", "uuid", opt_uuid, "its UUID"},
-    {"object", "kind,id=ID[,...]", opt_object, "memory-backend-ram, memory-backend-memfd, memory-backend-file, secret"},
+    {"object", "kind,id=ID[,...]", opt_object, "memory-backend-ram, memory-backend-memfd, memory-backend-file, rng-random, rng-builtin, secret"},
     {"no-shutdown", NULL, opt_no_shutdown, "stay when the guest has switched itself off, for monitors to look at"},
     {"daemonize", NULL, opt_daemonize, "go on in the background when the machine is there"},
     {"pidfile", "file", opt_pidfile, "write the number of the process there"},
