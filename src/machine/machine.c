@@ -58,7 +58,7 @@ static bool make_memory(struct machine *m, struct err *e)
         return err_set(e, EINVAL, "machine '%s' takes up to %llu MiB of memory", b->name,
                        (unsigned long long)(b->max_ram >> 20));
     m->ram = m->ram ? m->ram : mem_ram_new(b->ram_id, ram, e);
-    if (!m->ram)
+    if (!m->ram || (m->opts->prealloc && !mem_range_populate(m->ram, e)))
         return false;
     mem_range_add(m->root, b->ram_at, 0, m->ram);
     return true;

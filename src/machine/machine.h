@@ -71,6 +71,7 @@ struct machine_opts {
     size_t netdev_count;
     struct json **objects;     /* -object, with "qom-type" and "id": what other options refer to */
     size_t object_count;
+    bool prealloc;             /* all of the memory is the host's from the start */
     const char *ram_object;    /* the id of a memory-backend that is the memory; NULL: none */
     struct machine_device *devices;
     size_t device_count;
