@@ -330,8 +330,8 @@ void lockstep_prepare(struct vcpu *cpu);
 void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls);
 void lockstep_compare(struct vcpu *cpu, const struct compiler *c);
 void lockstep_free(struct lockstep *ls);
-/* Of the guest code in some ranges. */
-u32 lockstep_sum(const struct engine *en, const struct jit_range *range, u32 count);
+/* Of the guest code that a region depends on. */
+u32 lockstep_sum(const struct engine *en, const struct jit_region *r);
 
 /* Lockstep now and then (sampled.c): the vCPU, at its pc, was asked to check; wait until nobody wants to be
  * alone. */
