@@ -447,7 +447,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     *r = (struct jit_region){
         .pc = ir->pc,
         .phys = phys,
-        .key = ir->key | (ir->apart ? JIT_KEY_APART : 0),
+        .key = ir->key | (ir->neighbours == IR_APART ? JIT_KEY_APART : 0),
         .off = (u32)(buf->rx - c->rx),
         .size = (u32)buf->used,
         .entry = (u16)buf->entry,

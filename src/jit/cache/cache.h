@@ -58,7 +58,7 @@ struct jit_piece {
     u16 back;  /* how far behind its region, as a reference */
 };
 
-/* In the key of regions whose accesses are apart (struct ir_region); no guest has it in its keys. */
+/* In the key of regions whose accesses are IR_APART; no guest has it in its keys. */
 #define JIT_KEY_APART (1u << 31)
 
 /* Its lists lie behind it: links, pieces, FP sites, and packed (where.c) stale slots and faults. */
@@ -74,6 +74,7 @@ struct jit_region {
     u16 nlinks, npieces, nfp_sites, nfaults;
     u16 entry, body;         /* offsets in the code: where control enters that polls, and that does not */
     u8 tier;                 /* 0: as met; 1: made for hot code */
+    _Atomic u8 left_apart;   /* how often it was left with IR_EXIT_APART; this and `tier` without a lock */
     bool dead;
 };
 
