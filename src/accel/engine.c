@@ -453,6 +453,8 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
 void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     resync(cpu);
+    if (atomic_load_explicit(&cpu->engine->hot.dozes, memory_order_relaxed))
+        hot_rouse(cpu->engine);
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         (cpu->engine->opts.memory ? interp_machine_run : interp_run)(cpu, exit);
     else if (cpu->engine->opts.memory)
