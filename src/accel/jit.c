@@ -329,11 +329,12 @@ static struct jit_region *leave(struct ir_env *env)
     const void *context = en->host->call_context(env, &room);
     const u8 *pc = en->host->context_pc(context);
     struct jit_region *r = cache_at(&en->cache, pc);
-    const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
+    struct jit_fault f;
+    region_fault_at(&en->cache, r, pc, &f);
     env->mmu.failed = true;
-    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
-    region_leave(en->host, env, f, NULL, context);
-    region_recover(en->host, &en->host_cpu, env, r, f, context);
+    engine_cpu(cpu)->polled_in_hot = f.what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
+    region_leave(en->host, env, &f, NULL, context);
+    region_recover(en->host, &en->host_cpu, env, r, &f, context);
     return r;
 }
 
@@ -372,19 +373,19 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
             engine_count_fp_trap(en, ec, region_fp_pc(&en->cache, r, pc));
         return en->host->fp_trap(cpu->env, context);
     }
-    const struct jit_fault *f = r ? region_fault_at(&en->cache, r, pc) : NULL;
-    if (!f)
+    struct jit_fault f;
+    if (!r || !region_fault_at(&en->cache, r, pc, &f))
         return false;
-    if (f->what == HOST_LEAVE_POLL && ec->polls > 1) {
+    if (f.what == HOST_LEAVE_POLL && ec->polls > 1) {
         ec->polls--;
         en->host->context_pass(context);
         return true;
     }
-    region_leave(en->host, cpu->env, f, info, context);
+    region_leave(en->host, cpu->env, &f, info, context);
     ec->fault.sig = info->si_signo;
     ec->fault.sicode = info->si_code;
-    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
-    region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
+    ec->polled_in_hot = f.what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
+    region_recover(en->host, &en->host_cpu, cpu->env, r, &f, context);
     en->host->context_abandon(&en->host_cpu, context);
     return true;
 }
