@@ -144,7 +144,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     pthread_mutex_init(&en->lock, NULL);
     pthread_mutex_init(&en->lockstep_lock, NULL);
     en->tagged.limit = MAX_TAGGED;
-    en->invalid.limit = LIFT_SITES;
+    en->invalid.limit = en->breaks.limit = LIFT_SITES;
     compiler_init(&en->compiler);
     hot_init(en);
     cold_init(en);
@@ -332,8 +332,7 @@ static void resync(struct vcpu *cpu)
         jumps_select(cpu);
 }
 
-/* Have the instruction translated again, by another recipe. False when it was known already. */
-static bool add_site(struct engine *en, struct lift_sites *sites, u64 pc)
+bool engine_add_site(struct engine *en, struct lift_sites *sites, u64 pc)
 {
     if (lift_site(sites, pc))
         return false;
@@ -356,7 +355,7 @@ void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc)
         *t = (struct fp_traps){.pc = pc};
     if (++t->count < FP_TRAPS || pthread_mutex_trylock(&en->lock))
         return;
-    add_site(en, &en->invalid, pc);
+    engine_add_site(en, &en->invalid, pc);
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -371,7 +370,7 @@ static bool met_tag(struct vcpu *cpu)
     if (!bits || !(addr >> (64 - bits)) || addr >> (63 - bits) & 1)
         return false;
     pthread_mutex_lock(&en->lock);
-    bool added = add_site(en, &en->tagged, pc);
+    bool added = engine_add_site(en, &en->tagged, pc);
     pthread_mutex_unlock(&en->lock);
     /* another thread may have met it while this one ran the code from before */
     bool again = added || engine_cpu(cpu)->tag_at != pc;

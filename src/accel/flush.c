@@ -117,11 +117,21 @@ static void code_changed(struct vcpu *cpu, u64 phys, u64 bytes)
     pthread_mutex_unlock(&en->lock);
 }
 
+/* A place stays known when the breakpoint goes: it is likely to come back, such as at the next switch of tasks. */
+static void break_at(struct vcpu *cpu, u64 pc)
+{
+    struct engine *en = cpu->engine;
+    pthread_mutex_lock(&en->lock);
+    engine_add_site(en, &en->breaks, pc);
+    pthread_mutex_unlock(&en->lock);
+}
+
 const struct vcpu_ops machine_ops = {
     .flush = flush,
     .flush_wait = flush_wait,
     .ask_flush_wait = ask_flush_wait,
     .ask_leave = vcpu_kick,
+    .break_at = break_at,
     .switch_context = switch_context,
     .code_changed = code_changed,
 };

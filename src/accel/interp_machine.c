@@ -14,6 +14,7 @@ struct kept {
     struct ir_region ir;
     u64 pc;
     u32 key, len; /* len 0: none */
+    u32 breaks;   /* engine.breaks.count when it was made */
     u8 code[FETCH_BYTES];
 };
 
@@ -58,7 +59,8 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
     struct engine_cpu *ec = engine_cpu(cpu);
     u64 pc = vcpu_pc(cpu);
     struct kept *k = place(ec->regions, pc, cpu->env->key);
-    if (k->len && k->pc == pc && k->key == cpu->env->key && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
+    u32 breaks = atomic_load(&cpu->engine->breaks.count);
+    if (k->len && k->pc == pc && k->key == cpu->env->key && k->breaks == breaks && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
         return k;
     k->len = 0;
     u32 len = compiler_lift_unlocked(ec->own, cpu, pc);
@@ -69,6 +71,7 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
     ec->own->ir = spare;
     k->pc = pc;
     k->key = cpu->env->key;
+    k->breaks = breaks;
     k->len = (u32)mmu_fetch(ec->mmu, mode, pc, k->code, len);
     return k;
 }

@@ -86,6 +86,8 @@ struct vcpu_ops {
     void (*ask_flush_wait)(struct vcpu *cpu);
     /* From a helper: leave translated code at the next poll. */
     void (*ask_leave)(struct vcpu *cpu);
+    /* From now on instructions at pc are lifted with struct lift.breaks, in all code. */
+    void (*break_at)(struct vcpu *cpu, u64 pc);
     /* struct isa_system.context changed. */
     void (*switch_context)(struct vcpu *cpu);
     /* Instructions in [phys, phys + bytes) of physical memory may have changed; 0 bytes: all of memory. All vCPUs. */

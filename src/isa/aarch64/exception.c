@@ -143,13 +143,11 @@ static u64 pstate_bits(const struct a64_model *m)
 /* PSTATE.SS becomes SPSR's only where stepping is on, and was not before (AArch64.DebugExceptionReturnSS). */
 static bool starts_step(const struct a64_state *s, u64 spsr)
 {
-    bool to_el0 = !(spsr & A64_PSTATE_EL);
-    bool on = s->mdscr_el1 & MDSCR_SS && !s->el1.os_lock &&
-              (to_el0 || (s->mdscr_el1 & MDSCR_KDE && !(spsr & A64_PSTATE_D)));
-    bool before = s->mdscr_el1 & MDSCR_SS && s->mdscr_el1 & MDSCR_KDE && !(s->pstate & A64_PSTATE_D);
-    return on && !before && spsr & A64_PSTATE_SS;
+    bool starts = a64_debug_enabled(s, spsr) && !a64_debug_enabled(s, s->pstate);
+    return s->mdscr_el1 & MDSCR_SS && starts && spsr & A64_PSTATE_SS;
 }
 
+enum { ISS_DEBUG = 0x22 }; /* IFSC, DFSC */
 enum { STEP_KNOWN = 1 << 24, STEP_EXCLUSIVE = 1 << 6 };
 
 /* What the step exception will say of the instruction that is stepped now. */
@@ -161,7 +159,18 @@ static u64 step_syndrome(struct vcpu *cpu)
 
 void a64_take_step(struct vcpu *cpu)
 {
-    a64_take(cpu, A64_EC_STEP, (u32)a64_of(cpu)->el1.stepped | 0x22);
+    a64_take(cpu, A64_EC_STEP, (u32)a64_of(cpu)->el1.stepped | ISS_DEBUG);
+}
+
+void a64_take_breakpoint(struct vcpu *cpu)
+{
+    a64_of(cpu)->el1.break_hit = 0;
+    a64_take(cpu, A64_EC_BREAKPOINT, ISS_DEBUG);
+}
+
+void a64_take_watchpoint(struct vcpu *cpu, u64 far, bool write)
+{
+    a64_take_at(cpu, A64_EC_WATCHPOINT, ISS_DEBUG | (write ? A64_ISS_WRITE : 0), far);
 }
 
 void a64_return(struct vcpu *cpu)

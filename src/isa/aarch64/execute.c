@@ -47,6 +47,8 @@ static void write_register(struct vcpu *cpu, const struct a64_register *r, u64 v
     } else {
         u64 *at = kept_at(cpu, r);
         *at = (*at & r->fixed) | (v & ~r->fixed);
+        if (r->wrote)
+            r->wrote(cpu);
     }
 }
 

@@ -114,6 +114,7 @@ const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_MACHINE_COUNTER] = {"machine_counter", a64_machine_counter, IR_HELPER_VARIES},
     [A64_HELPER_UNMASKED] = {"unmasked", a64_unmasked, IR_HELPER_VARIES},
     [A64_HELPER_SYNCHRONISE] = {"synchronise", a64_synchronise, IR_HELPER_VARIES},
+    [A64_HELPER_BREAKS] = {"breaks", a64_break_at, IR_HELPER_VARIES},
     [A64_HELPER_PAUTH] = {"pauth", a64_pauth, 0},
     [A64_HELPER_SM3PARTW1] = {"sm3partw1", a64_sm3partw1, IR_HELPER_PURE},
     [A64_HELPER_SM3PARTW2] = {"sm3partw2", a64_sm3partw2, IR_HELPER_PURE},

@@ -30,3 +30,11 @@ void a64_synchronise(struct ir_env *env)
     c->unsynchronised = false;
     cpu->ops->ask_flush_wait(cpu);
 }
+
+/* The argument is a pc. The result is even unless it has a breakpoint; then the raise that follows is one of that. */
+void a64_break_at(struct ir_env *env)
+{
+    struct a64_state *s = a64_state(env);
+    s->el1.break_hit = a64_breaks(s, env->helper_arg[0].d[0]);
+    env->helper_ret.d[0] = s->el1.break_hit;
+}

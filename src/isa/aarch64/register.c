@@ -105,6 +105,7 @@ static u64 read_ctr(struct vcpu *cpu)
 static void write_oslar(struct vcpu *cpu, u64 v)
 {
     a64_of(cpu)->el1.os_lock = v & 1;
+    a64_debug_changed(cpu);
 }
 
 static u64 read_oslsr(struct vcpu *cpu)
@@ -316,10 +317,9 @@ bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write)
 #define PAUTH(name, k)                                                                             \
     {A64_REG_AP##name##KEYLO_EL1, A64_RW1, KEY_FEATURE, .at = offsetof(struct a64_state, pauth_key[A64_KEY_##k][0])},  \
     {A64_REG_AP##name##KEYHI_EL1, A64_RW1, KEY_FEATURE, .at = offsetof(struct a64_state, pauth_key[A64_KEY_##k][1])}
-#define BREAK(n)                                                                                   \
-    {A64_REG_DBGBVR##n##_EL1, A64_RW1, AT(el1.dbgbvr[n])}, {A64_REG_DBGBCR##n##_EL1, A64_RW1, AT(el1.dbgbcr[n])}
-#define WATCH(n)                                                                                   \
-    {A64_REG_DBGWVR##n##_EL1, A64_RW1, AT(el1.dbgwvr[n]), .fixed = 3}, {A64_REG_DBGWCR##n##_EL1, A64_RW1, AT(el1.dbgwcr[n])}
+#define DEBUG(name, member) A64_REG_##name, A64_RW1, AT(member), .wrote = a64_debug_changed
+#define BREAK(n) {DEBUG(DBGBVR##n##_EL1, el1.dbgbvr[n])}, {DEBUG(DBGBCR##n##_EL1, el1.dbgbcr[n])}
+#define WATCH(n) {DEBUG(DBGWVR##n##_EL1, el1.dbgwvr[n]), .fixed = 3}, {DEBUG(DBGWCR##n##_EL1, el1.dbgwcr[n])}
 /* Limited ordering regions: there are none. */
 #define LOR(name) {A64_REG_##name, A64_RW1, .feature = A64_FEAT_LOR, .read = read_zero, .write = write_nothing}
 #define GATED(name, how, door) A64_REG_##name, how, .gate = A64_GATE_##door
@@ -329,7 +329,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_OSDTRRX_EL1, A64_RW1, AT(el1.osdtrrx)},
     BREAK(0), WATCH(0), BREAK(1), WATCH(1),
     {A64_REG_MDCCINT_EL1, A64_RW1, AT(el1.mdccint)},
-    {A64_REG_MDSCR_EL1, A64_RW1, AT(mdscr_el1)},
+    {DEBUG(MDSCR_EL1, mdscr_el1)},
     BREAK(2), WATCH(2),
     {A64_REG_OSDTRTX_EL1, A64_RW1, AT(el1.osdtrtx)},
     BREAK(3), WATCH(3), BREAK(4), BREAK(5),
@@ -337,7 +337,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_MDRAR_EL1, A64_R1, .read = read_zero},
     {A64_REG_OSLAR_EL1, A64_W1, .write = write_oslar},
     {A64_REG_OSLSR_EL1, A64_R1, .read = read_oslsr},
-    {A64_REG_OSDLR_EL1, A64_RW1, AT(el1.osdlr), .fixed = ~1ull},
+    {DEBUG(OSDLR_EL1, el1.osdlr), .fixed = ~1ull},
     {A64_REG_DBGPRCR_EL1, A64_RW1, .read = read_zero, .write = write_nothing},
     {A64_REG_DBGCLAIMSET_EL1, A64_RW1, .read = read_claimset, .write = write_claimset},
     {A64_REG_DBGCLAIMCLR_EL1, A64_RW1, AT(el1.dbgclaim), .write = write_claimclr},
@@ -385,7 +385,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_VBAR_EL1, A64_RW1, SLOT(VBAR_EL1), .fixed = 0x7ff},
     {A64_REG_RVBAR_EL1, A64_R1, .read = read_zero},
     {A64_REG_ISR_EL1, A64_R1, .read = read_isr},
-    {A64_REG_CONTEXTIDR_EL1, A64_RW1, SLOT(CONTEXTIDR_EL1)},
+    {A64_REG_CONTEXTIDR_EL1, A64_RW1, SLOT(CONTEXTIDR_EL1), .wrote = a64_debug_changed},
     {A64_REG_TPIDR_EL1, A64_RW1, SLOT(TPIDR_EL1)},
     {A64_REG_CNTKCTL_EL1, A64_RW1, AT(cntkctl_el1)},
     {A64_REG_CCSIDR_EL1, A64_R1, .read = read_ccsidr},

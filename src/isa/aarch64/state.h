@@ -33,6 +33,7 @@ struct a64_el1 {
     u64 cntfrq;        /* what the guest is told; the highest level may write it */
     u64 cntp_ctl, cntp_cval, cntv_ctl, cntv_cval;
     u64 stepped;       /* the ISS of the step exception to come, as far as it is about the instruction */
+    u64 break_hit;     /* the UNALIGNED that is raised now stands for a breakpoint */
 };
 
 struct a64_state {
@@ -106,6 +107,8 @@ enum {
 #define A64_KEY_PAUTH_LSB 12        /* a bit for each address key that is enabled */
 #define A64_KEY_PAUTH    (15u << A64_KEY_PAUTH_LSB)
 #define A64_KEY_SP0      (1u << 16) /* EL1 uses the stack pointer of EL0 */
+#define A64_KEY_KDE      (1u << 17) /* PSTATE.D decides whether EL1 has breakpoints and watchpoints */
+#define A64_KEY_BREAKS   (1u << 18) /* any instruction may meet a breakpoint: one without an address */
 
 /* PSTATE but the flags; a program may change SSBS and DIT. */
 #define A64_PSTATE_SP    1u /* the stack pointer is that of the level; else SP_EL0 */

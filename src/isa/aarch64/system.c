@@ -17,11 +17,9 @@ static bool traps_fp(const struct a64_state *s)
     return !(fpen & 1) || (fpen == 1 && !a64_at_el1(s));
 }
 
-/* Software step exceptions are not masked where the CPU is. */
 static bool steps(const struct a64_state *s)
 {
-    return s->mdscr_el1 & MDSCR_SS && !s->el1.os_lock &&
-           (!a64_at_el1(s) || (s->mdscr_el1 & MDSCR_KDE && !(s->pstate & A64_PSTATE_D)));
+    return s->mdscr_el1 & MDSCR_SS && a64_debug_enabled(s, s->pstate);
 }
 
 static u32 key_if(bool condition, u32 bit)
@@ -42,6 +40,7 @@ u32 a64_machine_key(const struct a64_state *s)
            key_if(el1 || c & SCTLR_DZE, A64_KEY_ZVA) |
            key_if(el1 || a64_gate_open(s, A64_GATE_COUNTER_V, false), A64_KEY_COUNTER) |
            key_if(steps(s), A64_KEY_STEP) | key_if(el1 && !(s->pstate & A64_PSTATE_SP), A64_KEY_SP0) |
+           key_if(s->mdscr_el1 & MDSCR_KDE, A64_KEY_KDE) | key_if(a64_breaks_anywhere(s), A64_KEY_BREAKS) |
            key_if(pauth, pauth << A64_KEY_PAUTH_LSB);
 }
 
@@ -77,6 +76,7 @@ static void reset(struct vcpu *cpu, unsigned index)
         .pmcr = (s->model.midr >> 24) << 24 | (s->model.midr >> 4 & 0xff) << 16,
     };
     a64_timers_reset(c);
+    a64_debug_changed(cpu);
     cpu->ops->flush(cpu, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL}, false);
 }
 
@@ -131,6 +131,10 @@ static void unaligned(struct vcpu *cpu, u64 addr)
 {
     const struct a64_state *s = a64_of(cpu);
     u32 insn = a64_insn_at_pc(cpu);
+    if (s->el1.break_hit) {
+        a64_take_breakpoint(cpu);
+        return;
+    }
     if (cpu->env->key & A64_KEY_STEP && addr == 1) { /* a64_lift_prepare() */
         a64_take_step(cpu);
         return;
@@ -145,7 +149,8 @@ static void unaligned(struct vcpu *cpu, u64 addr)
     a64_take_data_abort(cpu, &f, write ? A64_ISS_WRITE : 0);
 }
 
-/* ESR_EL1.WnR. An atomic instruction both reads and writes: it counts as a write where a read would not have faulted. */
+/* ESR_EL1.WnR. An atomic instruction both reads and writes: it counts as a write where a read would not have faulted,
+ * or been caught. */
 static bool counts_as_write(struct vcpu *cpu, const struct vcpu_exit *x)
 {
     const u16 both = INSN_LOADS | INSN_STORES;
@@ -154,6 +159,8 @@ static bool counts_as_write(struct vcpu *cpu, const struct vcpu_exit *x)
     struct isa_fault f;
     if (x->access != IR_ACCESS_WRITE || !e || (e->effects & both) != both || e->id == A64_SYS)
         return x->access == IR_ACCESS_WRITE;
+    if (x->fault == ISA_FAULT_WATCHED)
+        return !a64_caught(cpu, x->addr, 1, 1u << IR_ACCESS_READ, mode(cpu->env->key), &f);
     return a64_translate(cpu, x->addr, IR_ACCESS_READ, mode(cpu->env->key), &page, &f);
 }
 
@@ -165,6 +172,8 @@ static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
         s->pc = a64_plain_pc(s, s->pc);
     else if (x->access == IR_ACCESS_EXEC)
         a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(&f), f.addr);
+    else if (x->fault == ISA_FAULT_WATCHED)
+        a64_take_watchpoint(cpu, f.addr, counts_as_write(cpu, x));
     else
         a64_take_data_abort(cpu, &f, counts_as_write(cpu, x) ? A64_ISS_WRITE : 0);
 }
@@ -212,6 +221,8 @@ const struct isa_system a64_system = {
     .free = free_system,
     .start = start,
     .translate = a64_translate,
+    .watches = a64_watches,
+    .caught = a64_caught,
     .context = a64_context,
     .exit = handle_exit,
     .interrupt = a64_take_interrupt,

@@ -28,6 +28,10 @@ struct a64_cpu {
         struct a64_cpu *of;
         enum a64_timer_id id;
     } timer[A64_TIMERS];
+    struct a64_watch {
+        u64 first, bytes; /* a power of two, and a multiple of it; 0 bytes: off */
+    } watch[A64_WATCHPOINTS];
+    bool watches;        /* one of them is on */
     bool unsynchronised; /* other CPUs were asked to flush translations, and no DSB waited for them yet */
 };
 
@@ -64,6 +68,7 @@ static inline bool a64_at_el1(const struct a64_state *s)
 #define MDSCR_SS    (1ull << 0)
 #define MDSCR_TDCC  (1ull << 12)
 #define MDSCR_KDE   (1ull << 13)
+#define MDSCR_MDE   (1ull << 15)
 #define TCR_A1      (1ull << 22)
 #define TCR_AS      (1ull << 36)
 
@@ -106,6 +111,8 @@ void a64_take_undefined(struct vcpu *cpu);
 bool a64_take_interrupt(struct vcpu *cpu);
 /* The instruction that was to be stepped has been. */
 void a64_take_step(struct vcpu *cpu);
+void a64_take_breakpoint(struct vcpu *cpu);
+void a64_take_watchpoint(struct vcpu *cpu, u64 far, bool write);
 void a64_return(struct vcpu *cpu);
 /* PSTATE.SP or the level changes. */
 void a64_select_sp(struct a64_state *s, u64 pstate);
@@ -113,6 +120,20 @@ void a64_select_sp(struct a64_state *s, u64 pstate);
 void a64_show(struct vcpu *cpu, FILE *to);
 /* DFSC or IFSC of a fault. */
 u32 a64_fault_status(const struct isa_fault *f);
+
+/* ---- self-hosted debug (debug.c) ---- */
+
+/* Are debug exceptions, but those of BRK, enabled where PSTATE is this? */
+bool a64_debug_enabled(const struct a64_state *s, u64 pstate);
+/* A register of it was written, or of what enables it. */
+void a64_debug_changed(struct vcpu *cpu);
+/* Has the instruction at pc, which is about to run, a breakpoint? */
+bool a64_breaks(const struct a64_state *s, u64 pc);
+/* May any have, wherever it is? */
+bool a64_breaks_anywhere(const struct a64_state *s);
+/* struct isa_system */
+bool a64_watches(const struct vcpu *cpu, u64 addr, u64 bytes);
+bool a64_caught(struct vcpu *cpu, u64 addr, unsigned bytes, unsigned accesses, unsigned mode, struct isa_fault *fault);
 
 /* ---- translation (walk.c) ---- */
 
@@ -152,6 +173,7 @@ struct a64_register {
     u64 fixed;     /* bits that writes leave alone */
     u64 (*read)(struct vcpu *cpu);           /* NULL: as kept */
     void (*write)(struct vcpu *cpu, u64 v);  /* NULL: keep it */
+    void (*wrote)(struct vcpu *cpu);         /* NULL, or what follows from keeping it */
     bool constant; /* an ID register: a64_machine_id() */
 };
 
