@@ -9,9 +9,9 @@ MESON_OPTIONS ?=
 export PYTHONDONTWRITEBYTECODE = 1
 NINJA = ninja -C $(BUILD)
 
-# The programs alone where they exist, so that editing src/ does not wait for tests to compile.
+# The programs and their modules alone where they exist, so that editing src/ does not wait for tests to compile.
 all: $(BUILD)/build.ninja
-	@targets=$$($(NINJA) -t targets all | sed -n 's/^\(lyre\|lyre-static\):.*/\1/p'); \
+	@targets=$$($(NINJA) -t targets all | sed -n 's/^\(lyre\|lyre-static\|lyre-[a-z]*\.so\):.*/\1/p'); \
 	$(NINJA) --quiet $${targets:-all}
 
 $(BUILD)/build.ninja:

@@ -390,7 +390,8 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     return r;
 }
 
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at, bool apart)
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at,
+                                    enum ir_neighbours neighbours)
 {
     struct compiler *c = &en->compiler;
     unsigned max_insns = en->opts.one_insn ? 1 : BLOCK_INSNS;
@@ -400,11 +401,11 @@ struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc,
         u32 len = compiler_lift(c, cpu, pc, at, max_insns, &lowering);
         if (!len)
             return NULL;
-        c->ir.apart = apart;
+        c->ir.neighbours = neighbours;
         compiler_verify(c, en);
         if (!compiler_allocate(c, en))
             continue;
-        struct jit_region *r = compiler_install(c, en);
+        struct jit_region *r = neighbours == IR_SHARE_OR_COPY ? hot_install(en, c, 0) : compiler_install(c, en);
         if (!r)
             continue;
         en->stat_guest_insns += c->ir.insns;

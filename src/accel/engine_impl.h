@@ -99,6 +99,7 @@ struct engine_cpu {
     bool no_jumps;          /* env->jumps is empty; not of machines */
     u8 watched;             /* say so often more where polls are */
     u32 polls;              /* the poll to leave at, the next one being 1; 0: the next, too */
+    u64 often_apart;        /* the guest address of a region that was left so often with IR_EXIT_APART; 0: none */
     struct fp_traps {
         u64 pc;
         u32 count;
@@ -229,8 +230,10 @@ u64 compiler_call_before(struct vcpu *cpu, u64 back, u64 pc, struct code_at at);
 bool compiler_allocate(struct compiler *c, const struct engine *en);
 struct jit_region *compiler_install(struct compiler *c, struct engine *en);
 
-/* A region for pc, its accesses apart or not; NULL when its code cannot be read. Called with the lock held. */
-struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at, bool apart);
+/* A region for pc; NULL when its code cannot be read. IR_SHARE_OR_COPY: it takes the place of one that has IR_SHARE. Called
+ * with the lock held. */
+struct jit_region *engine_translate(struct engine *en, struct vcpu *cpu, u64 pc, const struct code_at *at,
+                                    enum ir_neighbours neighbours);
 /* Where the code at pc is, for the vCPU as it is now. False: it cannot be fetched. *global: in all contexts. */
 bool engine_find_code(struct vcpu *cpu, u64 pc, struct code_at *at, bool *global);
 
@@ -299,6 +302,8 @@ void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 /* Machines: out of the code that called for an access or at a poll, with the guest's state as it was before;
  * env->c_call[IR_CALL_POLL]. */
 void jit_leave(struct ir_env *env);
+/* The same of accesses that share a look-up: they are made one by one. */
+void jit_leave_apart(struct ir_env *env);
 /* env->c_call[IR_CALL_FIND]. */
 void jit_find(struct ir_env *env);
 /* Of a machine's exit by a fault: say more of it. */

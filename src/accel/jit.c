@@ -15,6 +15,7 @@
 
 #define STACK_SIZE  65536
 #define STACK_GUARD 4096
+#define OFTEN_APART 16 /* times that a region leaves with IR_EXIT_APART before it gets copies */
 
 /* ---- prediction stack ---- */
 
@@ -150,6 +151,19 @@ static const u8 *enter_and_unlock(struct engine *en, struct engine_cpu *ec, cons
     return entry;
 }
 
+/* The region that was left apart so often is made again, with copies, which cost less than to leave. `at`: of pc. */
+static void give_copies(struct engine *en, struct engine_cpu *ec, u64 pc, const struct code_at *at)
+{
+    const u64 often = ec->often_apart;
+    const struct code_at its = {at->phys + (often - pc), at->page};
+    ec->often_apart = 0;
+    if ((often ^ pc) >> IR_PAGE_BITS) /* another region was left since */
+        return;
+    const struct jit_region *r = cache_find(&en->cache, often, ec->vcpu->env->key, its.phys);
+    if (r && !r->tier && r->left_apart >= OFTEN_APART)
+        engine_translate(en, ec->vcpu, often, &its, IR_SHARE_OR_COPY);
+}
+
 /* The same as find_entry() for code whose accesses are apart, this time. */
 static const u8 *find_apart(struct engine *en, struct engine_cpu *ec, u64 pc)
 {
@@ -159,9 +173,11 @@ static const u8 *find_apart(struct engine *en, struct engine_cpu *ec, u64 pc)
         return NULL;
     engine_count(ec->vcpu, EVENT_APART);
     lock_when_allowed(en, ec);
+    if (ec->often_apart)
+        give_copies(en, ec, pc, &at);
     struct jit_region *r = cache_find(&en->cache, pc, ec->vcpu->env->key | JIT_KEY_APART, at.phys);
     if (!r)
-        r = engine_translate(en, ec->vcpu, pc, &at, true);
+        r = engine_translate(en, ec->vcpu, pc, &at, IR_APART);
     return enter_and_unlock(en, ec, r);
 }
 
@@ -182,7 +198,7 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     u64 epoch = atomic_load(&ec->seen);
     struct jit_region *r = cache_find(&en->cache, pc, env->key, at.phys);
     if (!r)
-        r = engine_translate(en, ec->vcpu, pc, &at, false);
+        r = engine_translate(en, ec->vcpu, pc, &at, IR_SHARE);
     if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1)) {
         struct jit_region *from = cache_at(&en->cache, stub);
         struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
@@ -305,19 +321,36 @@ void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
 
 /* ---- faults ---- */
 
-void jit_leave(struct ir_env *env)
+static struct jit_region *leave(struct ir_env *env)
 {
     struct vcpu *cpu = env->cpu;
     struct engine *en = cpu->engine;
     struct host_context room;
     const void *context = en->host->call_context(env, &room);
     const u8 *pc = en->host->context_pc(context);
-    const struct jit_region *r = cache_at(&en->cache, pc);
+    struct jit_region *r = cache_at(&en->cache, pc);
     const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
     env->mmu.failed = true;
     engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
     region_leave(en->host, env, f, NULL, context);
     region_recover(en->host, &en->host_cpu, env, r, f, context);
+    return r;
+}
+
+void jit_leave(struct ir_env *env)
+{
+    leave(env);
+}
+
+void jit_leave_apart(struct ir_env *env)
+{
+    struct jit_region *r = leave(env);
+    u8 times = atomic_load_explicit(&r->left_apart, memory_order_relaxed);
+    env->exit = IR_EXIT_APART;
+    if (times < OFTEN_APART)
+        atomic_store_explicit(&r->left_apart, times + 1, memory_order_relaxed);
+    else if (!r->tier)
+        engine_cpu(env->cpu)->often_apart = r->pc;
 }
 
 bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)

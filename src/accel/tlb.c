@@ -231,9 +231,7 @@ void tlb_access(struct ir_env *env)
     engine_count(cpu, EVENT_ACCESS);
     x->failed = !(group ? find_group : do_access)(cpu, mode, bytes);
     if (x->failed)
-        jit_leave(env);
-    if (x->failed && group)
-        env->exit = IR_EXIT_APART;
+        (group ? jit_leave_apart : jit_leave)(env);
     if (x->what & IR_MMU_ORDERED)
         atomic_thread_fence(memory_order_seq_cst);
 }

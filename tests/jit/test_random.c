@@ -807,8 +807,9 @@ static bool compare_once(struct machine *m, char *text, size_t size)
         saved_state.x[COUNTER] = below(8);
     for (unsigned i = 0; i < M_MEMORY; i += 8)
         *(u64 *)(void *)(saved_memory + i) = edge64();
+    const enum ir_neighbours share = below(4) ? IR_SHARE : IR_SHARE_OR_COPY;
     for (unsigned pass = 0; pass < 3; pass++) {
-        m->ir.apart = pass == 2;
+        m->ir.neighbours = pass == 2 ? IR_APART : share;
         *m_state(m) = saved_state;
         memcpy(m->memory, saved_memory, M_MEMORY);
         m->env->excl = (struct ir_exclusive){0};

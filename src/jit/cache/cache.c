@@ -321,7 +321,7 @@ struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const str
     const struct ir_region *ir = ra->r;
     struct jit_region *r = make_region(&c->segment[c->current].records, buf, nranges, count_pages(range, nranges));
     r->pc = ir->pc;
-    r->key = ir->key | (ir->apart ? JIT_KEY_APART : 0);
+    r->key = ir->key | (ir->neighbours == IR_APART ? JIT_KEY_APART : 0);
     r->phys = phys;
     r->insns = ir->insns;
     r->off = (u32)(buf->rx - c->rx);

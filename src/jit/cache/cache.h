@@ -55,7 +55,7 @@ struct jit_page_ref {
     struct jit_page_ref *next, **prev;
 };
 
-/* In the key of regions whose accesses are apart (struct ir_region); no guest has it in its keys. */
+/* In the key of regions whose accesses are IR_APART; no guest has it in its keys. */
 #define JIT_KEY_APART (1u << 31)
 
 struct jit_region {
@@ -67,6 +67,7 @@ struct jit_region {
     u32 insns;
     u32 sum;                 /* of the guest's bytes, for lockstep */
     u8 tier;                 /* 0: as met; 1: made for hot code */
+    _Atomic u8 left_apart;   /* how often it was left with IR_EXIT_APART; this and `tier` without a lock */
     u32 off, size;           /* in code memory */
     u32 entry, body;         /* offsets from there: where control enters that polls, and that does not */
     u32 nlinks, nfaults, nfp_sites;

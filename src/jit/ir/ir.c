@@ -144,7 +144,8 @@ void ir_region_start(struct ir_region *r, const struct ir_slots *slots, u64 pc)
     r->pc = pc;
     r->key = 0;
     r->insns = 0;
-    r->soft_fp = r->tiny = r->by_state = r->apart = false;
+    r->soft_fp = r->tiny = r->by_state = false;
+    r->neighbours = IR_SHARE;
     r->mmu = 0;
     r->count = IR_FIRST_NODE;
     r->nblocks = r->nedges = r->nargs = r->nputs = 0;

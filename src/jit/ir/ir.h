@@ -151,6 +151,10 @@ struct ir_insn {
     u32 offset; /* of its address, from the region's */
 };
 
+/* Machines: accesses near each other share a look-up of their address, which may fail where each alone would not. Then
+ * code leaves with IR_EXIT_APART, or (as by_state regions always do) makes them one by one in a copy; or none share. */
+enum ir_neighbours { IR_SHARE, IR_SHARE_OR_COPY, IR_APART };
+
 struct ir_region {
     const struct ir_slots *slots;
     u64 pc;
@@ -158,7 +162,7 @@ struct ir_region {
     bool by_state; /* blocks hand state on through slots alone: an exit to a block's pc goes there, and entry
                     * values are those at the start of the block */
     u8 mmu;       /* 0: addresses are the host's; else 1 + the mode that they are translated in */
-    bool apart;   /* each access looks its address up for itself */
+    u8 neighbours; /* enum ir_neighbours */
     bool tiny;    /* underflow is exact: results that round up to the least normal number count */
     bool soft_fp; /* the host's unit cannot do what the guest's mode asks: C computes */
     u32 without;  /* bit p: pass p is left out */

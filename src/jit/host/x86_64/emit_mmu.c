@@ -115,11 +115,16 @@ static u64 insn_of(const struct x64_gen *g, const struct ra_ins *i)
     return g->r->map[g->ra->state[i->state - 1].map].pc;
 }
 
+static bool has_copies(const struct x64_gen *g)
+{
+    return g->r->by_state || g->r->neighbours == IR_SHARE_OR_COPY;
+}
+
 /* If the span is not in one page of memory hot code makes the same accesses one by one, in a copy of the instructions; other
  * code leaves, as such a copy is seldom needed, and begins the guest's instruction again: there is no access of it before. */
 static struct x64_cold *add_cold(struct x64_gen *g, const struct x64_group *group)
 {
-    struct x64_cold *c = x64_cold_add(g, g->r->by_state ? X64_COLD_COPY : X64_COLD_GROUP);
+    struct x64_cold *c = x64_cold_add(g, has_copies(g) ? X64_COLD_COPY : X64_COLD_GROUP);
     c->ins = group->first;
     c->last = group->last;
     c->block_first = g->block_first;
@@ -132,7 +137,7 @@ void x64_group_begin(struct x64_gen *g, const struct ra_ins *i)
     struct x64_group group;
     bool write;
     if (g->one_by_one || g->group.first || i->kind != RA_OP || !may_share(x64_node(g, i)) ||
-        (!g->r->by_state && insn_of(g, i) == g->accessed) || !gather(g, i, &group, &write))
+        (!has_copies(g) && insn_of(g, i) == g->accessed) || !gather(g, i, &group, &write))
         return;
     const struct ir_node *n = x64_node(g, i);
     const s32 span = group.high - group.low;
@@ -153,7 +158,7 @@ void x64_group_end(struct x64_gen *g, const struct ra_ins *i)
 {
     if (g->group.last != i)
         return;
-    if (g->r->by_state)
+    if (has_copies(g))
         g->cold[g->group.cold].back = g->a.p;
     g->group = (struct x64_group){0};
 }

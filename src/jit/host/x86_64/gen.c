@@ -928,7 +928,7 @@ static bool emit(const struct host_cpu *cpu, const struct ra *ra, struct host_bu
         .a = {.p = buf->rw, .start = buf->rw, .end = buf->rw + buf->size,
               .level = (enum x64_level)cpu->level},
         .cpu = cpu, .ra = ra, .r = ra->r, .buf = buf, .rx_minus_rw = buf->rx - buf->rw,
-        .block_first = ra->r->block[0].first, .one_by_one = ra->r->apart, .accessed = ~0ull,
+        .block_first = ra->r->block[0].first, .one_by_one = ra->r->neighbours == IR_APART, .accessed = ~0ull,
     };
     u32 edges = 0;
     take_lists(&g, buf);
