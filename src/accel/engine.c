@@ -418,6 +418,10 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
             hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
         }
         engine_cpu(cpu)->polled_in_hot = false;
+        if (atomic_load(&env->request) & REQUEST_LANDINGS) {
+            atomic_fetch_and(&env->request, ~(u32)REQUEST_LANDINGS);
+            engine_check_landings(cpu->engine);
+        }
         if (atomic_load(&env->request) & REQUEST_CHECK) {
             sampled_check(cpu);
             return engine_exit(cpu, exit);

@@ -20,6 +20,7 @@ enum {
     REQUEST_CHECK = 8,  /* run some regions in lockstep: sampled_check() */
     REQUEST_PAUSE = 16, /* another vCPU wants to be alone: sampled_wait() */
     REQUEST_TLB = 32,   /* machines: flush_service() */
+    REQUEST_LANDINGS = 64, /* machines: engine_check_landings(), as there are guarded pages */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */

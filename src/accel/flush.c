@@ -126,11 +126,25 @@ static void break_at(struct vcpu *cpu, u64 pc)
     pthread_mutex_unlock(&en->lock);
 }
 
+static bool lands(const struct vcpu *cpu)
+{
+    return atomic_load(&cpu->engine->guards);
+}
+
+static bool guarded(struct vcpu *cpu, u64 pc)
+{
+    struct mmu_page p;
+    unsigned mode = cpu->isa->system->mode(cpu->env->key);
+    return mmu_page(engine_cpu(cpu)->mmu, mode, pc, IR_ACCESS_EXEC, &p) && p.guarded;
+}
+
 const struct vcpu_ops machine_ops = {
     .flush = flush,
     .flush_wait = flush_wait,
     .ask_flush_wait = ask_flush_wait,
     .ask_leave = vcpu_kick,
+    .lands = lands,
+    .guarded = guarded,
     .break_at = break_at,
     .switch_context = switch_context,
     .code_changed = code_changed,

@@ -14,7 +14,7 @@ struct kept {
     struct ir_region ir;
     u64 pc;
     u32 key, len; /* len 0: none */
-    u32 breaks;   /* engine.breaks.count when it was made */
+    u32 known;    /* known() when it was made */
     u8 code[FETCH_BYTES];
 };
 
@@ -53,14 +53,20 @@ static struct kept *place(struct kept_regions *r, u64 pc, u32 key)
     return *at;
 }
 
+/* What lifting depends on and is never taken back. */
+static u32 known(const struct engine *en)
+{
+    return atomic_load(&en->breaks.count) << 1 | atomic_load(&en->guards);
+}
+
 /* The region at the vCPU's pc; NULL: it cannot be fetched. */
 static const struct kept *region(struct vcpu *cpu, unsigned mode)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
     u64 pc = vcpu_pc(cpu);
     struct kept *k = place(ec->regions, pc, cpu->env->key);
-    u32 breaks = atomic_load(&cpu->engine->breaks.count);
-    if (k->len && k->pc == pc && k->key == cpu->env->key && k->breaks == breaks && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
+    const u32 now = known(cpu->engine);
+    if (k->len && k->pc == pc && k->key == cpu->env->key && k->known == now && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
         return k;
     k->len = 0;
     u32 len = compiler_lift_unlocked(ec->own, cpu, pc);
@@ -71,7 +77,7 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
     ec->own->ir = spare;
     k->pc = pc;
     k->key = cpu->env->key;
-    k->breaks = breaks;
+    k->known = now;
     k->len = (u32)mmu_fetch(ec->mmu, mode, pc, k->code, len);
     return k;
 }

@@ -1,5 +1,6 @@
 #include "accel/mmu.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +24,7 @@ struct entry {
     bool global, device;
     bool host_writable;
     bool watched; /* struct isa_system.caught wants to see accesses */
+    bool guarded;
 };
 
 struct port {
@@ -96,6 +98,13 @@ static bool fail(struct mmu *m, u64 addr, enum isa_fault_kind kind)
     return false;
 }
 
+/* The first guarded page with code: whoever translates from now on knows, and what was translated before goes soon. */
+static void note_guarded(struct vcpu *cpu)
+{
+    if (!atomic_exchange(&cpu->engine->guards, true))
+        atomic_fetch_or(&cpu->env->request, REQUEST_LANDINGS);
+}
+
 static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum ir_access access)
 {
     struct vcpu *cpu = m->cpu;
@@ -117,7 +126,10 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
         .device = p.device,
         .host_writable = writable,
         .watched = cpu->isa->system->watches(cpu, virt, PAGE),
+        .guarded = p.guarded,
     };
+    if (p.guarded && access == IR_ACCESS_EXEC)
+        note_guarded(cpu);
     return true;
 }
 
@@ -268,7 +280,8 @@ bool mmu_page(struct mmu *m, unsigned mode, u64 addr, enum ir_access access, str
 {
     const struct entry *t = find(m, mode, addr, access);
     if (t)
-        *out = (struct mmu_page){t->host, t->phys, t->rights, t->global, t->device, t->host_writable, t->watched};
+        *out = (struct mmu_page){t->host, t->phys, t->rights, t->global, t->device, t->host_writable, t->watched,
+                                 t->guarded};
     return t != NULL;
 }
 

@@ -26,6 +26,7 @@ struct mmu_page {
     bool global, device;
     bool writable; /* host memory may be written */
     bool watched;  /* the guest wants to know of some accesses: struct ir_mem has them checked */
+    bool guarded;  /* indirect branches land on landing pads only */
 };
 
 /* The page of an access that is known to be in one; false: it faults. */

@@ -96,6 +96,13 @@ void a64_take_data_abort(struct vcpu *cpu, const struct isa_fault *f, u32 iss)
     a64_take_at(cpu, A64_EC_DATA_ABORT, a64_fault_status(f) | iss, f->addr);
 }
 
+/* At the pc. */
+void a64_take_insn_abort(struct vcpu *cpu, const struct isa_fault *f)
+{
+    a64_settle_pc(cpu);
+    a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(f), a64_of(cpu)->pc);
+}
+
 void a64_take_undefined(struct vcpu *cpu)
 {
     a64_take(cpu, A64_EC_UNKNOWN, 0);
@@ -119,6 +126,7 @@ bool a64_take_interrupt(struct vcpu *cpu)
             continue;
         if (kinds[i].line == CPU_LINE_ERROR)
             s->esr_el1 = (u32)A64_EC_ERROR << 26 | ISS_IL;
+        a64_settle_pc(cpu);
         enter(cpu, kinds[i].offset);
         return true;
     }
@@ -173,7 +181,7 @@ void a64_take_watchpoint(struct vcpu *cpu, u64 far, bool write)
     a64_take_at(cpu, A64_EC_WATCHPOINT, ISS_DEBUG | (write ? A64_ISS_WRITE : 0), far);
 }
 
-void a64_return(struct vcpu *cpu)
+void a64_return(struct vcpu *cpu, u64 to)
 {
     struct a64_state *s = a64_of(cpu);
     u64 spsr = s->spsr_el1, p = spsr & pstate_bits(&s->model);
@@ -185,7 +193,8 @@ void a64_return(struct vcpu *cpu)
         p |= A64_PSTATE_SS;
     s->nzcv = (struct ir_flags){.kind = IR_FLK_BITS, .a = p >> 28 & 15};
     a64_select_sp(s, p);
-    s->pc = s->elr_el1;
+    s->pc = to;
     s->el1.stepped = p & A64_PSTATE_SS ? step_syndrome(cpu) : 0;
     cpu->env->excl.size = 0;
+    a64_check_return(cpu, spsr >> A64_PSTATE_BTYPE_LSB & 3);
 }

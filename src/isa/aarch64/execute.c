@@ -215,7 +215,11 @@ enum isa_next a64_execute(struct vcpu *cpu, u32 insn)
     case A64_SMC:
         return call(cpu, CPU_CONDUIT_SMC);
     case A64_ERET:
-        a64_return(cpu);
+        a64_return(cpu, s->elr_el1);
+        break;
+    case A64_ERETAA:
+    case A64_ERETAB:
+        a64_return(cpu, s->el1.return_to);
         break;
     case A64_DAIFSET:
     case A64_DAIFCLR:

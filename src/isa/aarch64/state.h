@@ -33,6 +33,7 @@ struct a64_el1 {
     u64 cntfrq;        /* what the guest is told; the highest level may write it */
     u64 cntp_ctl, cntp_cval, cntv_ctl, cntv_cval;
     u64 stepped;       /* the ISS of the step exception to come, as far as it is about the instruction */
+    u64 return_to;     /* where ERETAA or ERETAB at hand goes */
     u64 break_hit;     /* the UNALIGNED that is raised now stands for a breakpoint */
 };
 
@@ -108,6 +109,7 @@ enum {
 #define A64_KEY_PAUTH    (15u << A64_KEY_PAUTH_LSB)
 #define A64_KEY_SP0      (1u << 16) /* EL1 uses the stack pointer of EL0 */
 #define A64_KEY_KDE      (1u << 17) /* PSTATE.D decides whether EL1 has breakpoints and watchpoints */
+#define A64_KEY_BT       (1u << 20) /* SCTLR_EL1.BT0 or BT1: what signs a return address is no target of jumps */
 #define A64_KEY_BREAKS   (1u << 18) /* any instruction may meet a breakpoint: one without an address */
 
 /* PSTATE but the flags; a program may change SSBS and DIT. */
@@ -119,6 +121,8 @@ enum {
 #define A64_PSTATE_A     (1u << 8)
 #define A64_PSTATE_D     (1u << 9)
 #define A64_PSTATE_DAIF  (15u << 6)
+#define A64_PSTATE_BTYPE (3u << A64_PSTATE_BTYPE_LSB)
+#define A64_PSTATE_BTYPE_LSB 10 /* in SPSR; else it is in the low bits of the pc */
 #define A64_PSTATE_SSBS  (1u << 12)
 #define A64_PSTATE_IL    (1u << 20)
 #define A64_PSTATE_SS    (1u << 21)

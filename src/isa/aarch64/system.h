@@ -63,6 +63,8 @@ static inline bool a64_at_el1(const struct a64_state *s)
 #define SCTLR_ENDA  (1ull << 27)
 #define SCTLR_ENIB  (1ull << 30)
 #define SCTLR_ENIA  (1ull << 31)
+#define SCTLR_BT0   (1ull << 35)
+#define SCTLR_BT1   (1ull << 36)
 #define SCTLR_DSSBS (1ull << 44)
 #define SCTLR_EPAN  (1ull << 57)
 #define MDSCR_SS    (1ull << 0)
@@ -106,6 +108,7 @@ void a64_take(struct vcpu *cpu, enum a64_class class, u32 iss);
 /* The same with FAR_EL1. */
 void a64_take_at(struct vcpu *cpu, enum a64_class class, u32 iss, u64 far);
 void a64_take_data_abort(struct vcpu *cpu, const struct isa_fault *f, u32 iss);
+void a64_take_insn_abort(struct vcpu *cpu, const struct isa_fault *f);
 /* The instruction is undefined. */
 void a64_take_undefined(struct vcpu *cpu);
 bool a64_take_interrupt(struct vcpu *cpu);
@@ -113,7 +116,8 @@ bool a64_take_interrupt(struct vcpu *cpu);
 void a64_take_step(struct vcpu *cpu);
 void a64_take_breakpoint(struct vcpu *cpu);
 void a64_take_watchpoint(struct vcpu *cpu, u64 far, bool write);
-void a64_return(struct vcpu *cpu);
+/* To an address with the PSTATE that SPSR_EL1 has. */
+void a64_return(struct vcpu *cpu, u64 to);
 /* PSTATE.SP or the level changes. */
 void a64_select_sp(struct a64_state *s, u64 pstate);
 /* struct isa.show */
@@ -134,6 +138,19 @@ bool a64_breaks_anywhere(const struct a64_state *s);
 /* struct isa_system */
 bool a64_watches(const struct vcpu *cpu, u64 addr, u64 bytes);
 bool a64_caught(struct vcpu *cpu, u64 addr, unsigned bytes, unsigned accesses, unsigned mode, struct isa_fault *fault);
+
+/* ---- landing pads (landing.c) ---- */
+
+/* May the branch whose type is in the low bits of pc land there? */
+bool a64_lands(struct vcpu *cpu, u64 pc);
+/* The type from there to PSTATE.BTYPE, for an exception that is about to be taken. */
+void a64_settle_pc(struct vcpu *cpu);
+/* The branch that led to the pc may not land there. */
+void a64_take_landing(struct vcpu *cpu);
+/* The same if a return to the pc with this PSTATE.BTYPE may not. */
+void a64_check_return(struct vcpu *cpu, unsigned type);
+/* The branch at pc goes to an address that is not aligned. */
+void a64_take_misaligned_branch(struct vcpu *cpu, u32 insn, u64 to);
 
 /* ---- translation (walk.c) ---- */
 
@@ -186,7 +203,8 @@ const struct a64_register *a64_register(const struct a64_model *m, u32 key);
 /* May EL0 access it, as far as the gate goes? */
 bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write);
 
-/* The word at the pc; 0 if it cannot be fetched. */
+/* The word at an address, or at the pc; 0 if it cannot be fetched. */
+u32 a64_insn_at(struct vcpu *cpu, u64 pc);
 u32 a64_insn_at_pc(struct vcpu *cpu);
 
 /* MRS and MSR, and every other instruction that is left to C. */

@@ -23,13 +23,13 @@ static u64 flat[512] __attribute__((aligned(4096)));
 static u64 middle[512] __attribute__((aligned(4096))), leaves[512] __attribute__((aligned(4096)));
 static u64 memory[PAGES][WORDS] __attribute__((aligned(4096)));
 
-static void fill(void)
+static inline void fill(void)
 {
     for (u64 i = 0; i < PAGES * WORDS; i++)
         memory[i / WORDS][i % WORDS] = i * 0x9e3779b97f4a7c15ul;
 }
 
-static u64 sum(void)
+static inline u64 sum(void)
 {
     u64 s = 0;
     for (u64 i = 0; i < PAGES * WORDS; i++)
