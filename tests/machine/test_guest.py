@@ -46,10 +46,11 @@ def run(name, *options):
 
 @unittest.skipUnless(KERNEL and KERNEL.exists(), MISSING or "no debian-installer-12-netboot-arm64; scripts/fetch-debian gets it")
 class Guest(unittest.TestCase):
-    def test_debug_registers(self):
+    def test_debug_and_perf(self):
         for options in (("-cpu", "cortex-a57"), ("-cpu", "cortex-a76", "-smp", "2")):
             self.assertEqual(run("debug", *options), ["hbreak: 6 slots, 1000 stops", "watch: 4 slots, 250 stops",
-                                                      "perf mem: 250 writes"])
+                                                      "perf mem: 250 writes", "perf cycles: some",
+                                                      "perf samples: many"])
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ static void enter(struct vcpu *cpu, unsigned offset)
     a64_select_sp(s, handler_pstate(s));
     s->pc = (s->vbar_el1 & ~0x7ffull) + from + offset;
     cpu->env->excl.size = 0;
+    a64_monitors_level(cpu);
 }
 
 /* Classes that have one number for a lower level, and the next for the same one. */
@@ -196,5 +197,6 @@ void a64_return(struct vcpu *cpu, u64 to)
     s->pc = to;
     s->el1.stepped = p & A64_PSTATE_SS ? step_syndrome(cpu) : 0;
     cpu->env->excl.size = 0;
+    a64_monitors_level(cpu);
     a64_check_return(cpu, spsr >> A64_PSTATE_BTYPE_LSB & 3);
 }

@@ -20,6 +20,9 @@ enum { A64_KEY_IA, A64_KEY_IB, A64_KEY_DA, A64_KEY_DB, A64_KEY_GA, A64_PAUTH_KEY
 
 enum { A64_BREAKPOINTS = 6, A64_WATCHPOINTS = 4 };
 
+/* Of the performance monitors: those that count events, and all with the cycle counter behind them. */
+enum { A64_EVENTS = 6, A64_CYCLES = A64_EVENTS, A64_COUNTERS };
+
 /* What else EL1 has in a machine; C alone reads and writes it. */
 struct a64_el1 {
     u64 machine; /* 1: EL1 is there; 0: a program's CPU, where it is Linux */
@@ -28,8 +31,8 @@ struct a64_el1 {
     u64 actlr, afsr0, afsr1, amair, csselr, disr;
     u64 mdccint, osdtrrx, osdtrtx, oseccr, os_lock, osdlr, dbgclaim;
     u64 dbgbvr[A64_BREAKPOINTS], dbgbcr[A64_BREAKPOINTS], dbgwvr[A64_WATCHPOINTS], dbgwcr[A64_WATCHPOINTS];
-    u64 pmcr, pmcnten, pminten, pmovs, pmselr, pmuserenr, pmccfiltr;
-    u64 pmccntr;       /* the cycle counter; while it counts, what it is ahead of the clock by */
+    u64 pmcr, pmcnten, pminten, pmovs, pmselr, pmuserenr;
+    u64 pmcount[A64_COUNTERS], pmtype[A64_COUNTERS]; /* the events' and then the cycle counter, when they last stood */
     u64 cntfrq;        /* what the guest is told; the highest level may write it */
     u64 cntp_ctl, cntp_cval, cntv_ctl, cntv_cval;
     u64 stepped;       /* the ISS of the step exception to come, as far as it is about the instruction */

@@ -60,6 +60,7 @@ static void reset(struct vcpu *cpu, unsigned index)
         c = cpu->system = xcalloc(1, sizeof(*c));
         c->cpu = cpu;
         a64_timers_init(c);
+        a64_monitors_init(c);
     }
     c->unsynchronised = false;
     struct a64_state *s = a64_of(cpu);
@@ -74,9 +75,10 @@ static void reset(struct vcpu *cpu, unsigned index)
         .mpidr = 1ull << 31 | (u64)(index / 16) << 8 | index % 16,
         .os_lock = 1,
         .cntfrq = A64_CNTFRQ,
-        .pmcr = (s->model.midr >> 24) << 24 | (s->model.midr >> 4 & 0xff) << 16,
+        .pmcr = a64_pmcr(&s->model),
     };
     a64_timers_reset(c);
+    a64_monitors_reset(c);
     a64_debug_changed(cpu);
     cpu->ops->flush(cpu, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL}, false);
 }
@@ -85,6 +87,7 @@ static void free_system(struct vcpu *cpu)
 {
     if (!cpu->system)
         return;
+    a64_monitors_free(cpu->system);
     a64_timers_free(cpu->system);
     free(cpu->system);
     cpu->system = NULL;

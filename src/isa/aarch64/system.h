@@ -22,12 +22,19 @@ enum a64_timer_id { A64_TIMER_PHYSICAL, A64_TIMER_VIRTUAL, A64_TIMERS };
 /* struct vcpu.system */
 struct a64_cpu {
     struct vcpu *cpu;
-    pthread_mutex_t lock; /* of the timers' registers against their alarms */
+    pthread_mutex_t lock; /* of the registers of timers and monitors against their alarms */
     struct a64_timer {
         struct vtimer alarm;
         struct a64_cpu *of;
         enum a64_timer_id id;
     } timer[A64_TIMERS];
+    struct a64_monitors { /* under the lock, too */
+        struct vtimer alarm; /* when a counter overflows */
+        struct a64_cpu *of;
+        u32 running;    /* a bit for each counter that counts time */
+        u64 since;      /* from when on */
+        bool by_level;  /* what runs depends on the level */
+    } monitors;
     struct a64_watch {
         u64 first, bytes; /* a power of two, and a multiple of it; 0 bytes: off */
     } watch[A64_WATCHPOINTS];
@@ -176,7 +183,7 @@ enum {
 /* What EL0 needs besides, or else the access traps to EL1. */
 enum a64_gate {
     A64_GATE_NONE, A64_GATE_MASKS, A64_GATE_CTR, A64_GATE_COUNTER_P, A64_GATE_COUNTER_V, A64_GATE_FREQUENCY,
-    A64_GATE_TIMER_P, A64_GATE_TIMER_V, A64_GATE_PMU, A64_GATE_PMU_CYCLES, A64_GATE_PMU_SW, A64_GATE_PMU_READ,
+    A64_GATE_TIMER_P, A64_GATE_TIMER_V, A64_GATE_PMU, A64_GATE_PMU_CYCLES, A64_GATE_PMU_SW, A64_GATE_PMU_READ, A64_GATE_PMU_SELECT,
     A64_GATE_DEBUG, A64_GATES,
 };
 
@@ -218,11 +225,12 @@ u64 a64_general(const struct a64_state *s, unsigned reg);
 /* Value of an ID register of EL1 in a machine: what the CPU has and lyre does. False: it is none (id.c). */
 bool a64_machine_id(const struct a64_model *m, u32 key, u64 *value);
 u64 a64_cache_size(const struct a64_model *m, u64 selected);
+/* PMCR_EL0 at reset. */
+u64 a64_pmcr(const struct a64_model *m);
 
 /* ---- timers and counters (timer.c) ---- */
 
 u64 a64_counter(const struct vcpu *cpu);
-u64 a64_cycles(const struct vcpu *cpu);
 u64 a64_timer_ctl(struct vcpu *cpu, enum a64_timer_id id);
 u64 a64_timer_tval(struct vcpu *cpu, enum a64_timer_id id);
 void a64_timer_set_ctl(struct vcpu *cpu, enum a64_timer_id id, u64 v);
@@ -231,6 +239,27 @@ void a64_timer_set_tval(struct vcpu *cpu, enum a64_timer_id id, u64 v);
 void a64_timers_init(struct a64_cpu *c);
 void a64_timers_free(struct a64_cpu *c);
 void a64_timers_reset(struct a64_cpu *c);
+
+/* ---- performance monitors (monitors.c) ---- */
+
+/* Counters are numbered as in registers: events from 0 on, cycles 31. Numbers that there are not read as 0. */
+u64 a64_count(struct vcpu *cpu, unsigned number);
+void a64_set_count(struct vcpu *cpu, unsigned number, u64 v);
+u64 a64_count_type(const struct vcpu *cpu, unsigned number);
+void a64_set_count_type(struct vcpu *cpu, unsigned number, u64 v);
+void a64_set_pmcr(struct vcpu *cpu, u64 v);
+/* The bits that a register, one of a pair to set and to clear, is to have from now on. */
+void a64_set_counting(struct vcpu *cpu, u64 v);
+void a64_set_count_interrupts(struct vcpu *cpu, u64 v);
+void a64_set_overflows(struct vcpu *cpu, u64 v);
+u64 a64_overflows(struct vcpu *cpu);
+/* PMSWINC_EL0 */
+void a64_count_software(struct vcpu *cpu, u64 v);
+/* The level changed. */
+void a64_monitors_level(struct vcpu *cpu);
+void a64_monitors_init(struct a64_cpu *c);
+void a64_monitors_free(struct a64_cpu *c);
+void a64_monitors_reset(struct a64_cpu *c);
 
 /* ---- power (psci.c) ---- */
 

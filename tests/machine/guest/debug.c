@@ -1,7 +1,8 @@
-/* The first program of a machine: what Linux makes of the CPU's debug registers, as debuggers (ptrace) and perf ask for it.
- * Prints a line for each thing that was found, and switches the machine off. */
+/* The first program of a machine: what Linux makes of the CPU's debug registers and performance monitors, as debuggers
+ * (ptrace) and perf ask for it. Prints a line for each thing that was found, and switches the machine off. */
 #define _GNU_SOURCE
 #include <elf.h>
+#include <fcntl.h>
 #include <linux/hw_breakpoint.h>
 #include <linux/perf_event.h>
 #include <signal.h>
@@ -9,11 +10,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/reboot.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { TIMES = 1000 };
@@ -123,11 +127,55 @@ static void count_writes(void)
     printf("perf mem: %llu writes\n", (unsigned long long)count(open_event(&a)));
 }
 
+static volatile sig_atomic_t overflows;
+
+static void overflowed(int sig)
+{
+    overflows++;
+}
+
+/* Run for so many milliseconds of CPU time. */
+static void spend(long ms)
+{
+    struct timespec t;
+    do {
+        for (int i = 0; i < TIMES; i++)
+            visit(i);
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    } while (t.tv_sec * 1000 + t.tv_nsec / 1000000 < ms);
+}
+
+static void count_cycles(void)
+{
+    struct perf_event_attr a = {.type = PERF_TYPE_HARDWARE, .config = PERF_COUNT_HW_CPU_CYCLES, .exclude_kernel = 1};
+    printf("perf cycles: %s\n", count(open_event(&a)) > TIMES ? "some" : "none");
+}
+
+/* A signal for each million cycles. */
+static void sample_cycles(void)
+{
+    struct perf_event_attr a = {.type = PERF_TYPE_HARDWARE, .config = PERF_COUNT_HW_CPU_CYCLES, .exclude_kernel = 1,
+                                .sample_period = 1000000, .wakeup_events = 1, .disabled = 1};
+    int fd = open_event(&a);
+    mmap(NULL, 9 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    signal(SIGIO, overflowed);
+    fcntl(fd, F_SETOWN, getpid());
+    fcntl(fd, F_SETFL, O_ASYNC);
+    ioctl(fd, PERF_EVENT_IOC_ENABLE, 0);
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    spend(t.tv_sec * 1000 + t.tv_nsec / 1000000 + 100);
+    close(fd);
+    printf("perf samples: %s\n", overflows >= 10 ? "many" : "few");
+}
+
 int main(void)
 {
     trace("hbreak", NT_ARM_HW_BREAK, (void *)visit, ON_RUN);
     trace("watch", NT_ARM_HW_WATCH, &words[1], ON_WRITE);
     count_writes();
+    count_cycles();
+    sample_cycles();
     printf("end\n");
     fflush(stdout);
     reboot(RB_POWER_OFF);
