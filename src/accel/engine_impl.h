@@ -20,6 +20,7 @@ enum {
     REQUEST_CHECK = 8,  /* run some regions in lockstep: sampled_check() */
     REQUEST_PAUSE = 16, /* another vCPU wants to be alone: sampled_wait() */
     REQUEST_TLB = 32,   /* machines: flush_service() */
+    REQUEST_LANDINGS = 64, /* machines: engine_check_landings(), as there are guarded pages */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
@@ -169,7 +170,7 @@ struct engine {
     struct jit_cache cache;
     struct compiler compiler;
     struct engine_cpu *cpus;
-    struct lift_sites tagged, invalid;
+    struct lift_sites tagged, invalid, breaks;
     struct cold cold;
     struct hot hot;
     u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
@@ -329,6 +330,10 @@ void jit_run_region(struct vcpu *cpu, const struct jit_region *r);
 /* What the engine does with an exit from IR code. True: go on running; false: `exit` is filled. */
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
 void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
+
+/* Have the instruction translated again, by another recipe. False when it was known already. Called with the lock
+ * held. */
+bool engine_add_site(struct engine *en, struct lift_sites *sites, u64 pc);
 
 /* An FP operation of the guest instruction at pc raised `invalid`. */
 void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc);
