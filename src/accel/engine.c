@@ -179,6 +179,9 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     if (opts->kind == ENGINE_LOCKSTEP)
         en->turn = turn_new();
     en->cache.passed = passed_safepoints;
+    en->listener.clean = flush_clean;
+    if (opts->memory)
+        mem_space_listen(opts->memory, &en->listener);
     en->cache.opaque = en;
     start_stress(en);
     sampled_start(en);
@@ -189,6 +192,8 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
 void engine_free(struct engine *en)
 {
     atomic_store(&en->stop, true);
+    if (en->opts.memory)
+        mem_space_ignore(en->opts.memory, &en->listener);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
     sampled_stop(en);

@@ -11,6 +11,7 @@
 #include "jit/cache/cache.h"
 #include "jit/host/disas.h"
 #include "jit/ir/interp.h"
+#include "mem/mem.h"
 
 /* Bits of ir_env.request. */
 enum {
@@ -170,6 +171,7 @@ struct engine {
     struct jit_cache cache;
     struct compiler compiler;
     struct engine_cpu *cpus;
+    struct mem_listener listener; /* machines */
     struct lift_sites tagged, invalid, breaks;
     struct cold cold;
     struct hot hot;
@@ -317,6 +319,8 @@ void interp_machine_free(struct engine_cpu *ec);
 
 /* Machines: the vCPU is out of guest code, and does what others asked for (flush.c). */
 void flush_service(struct vcpu *cpu);
+/* As struct mem_listener.clean: vCPUs have nothing left of what they might write. */
+void flush_clean(struct mem_listener *l);
 extern const struct vcpu_ops machine_ops;
 void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
 
