@@ -34,16 +34,23 @@ void engine_ask_flush(struct engine *en)
         atomic_fetch_or(&ec->vcpu->env->request, REQUEST_FLUSH);
 }
 
+static bool is_past(const struct engine_cpu *ec, u64 epoch)
+{
+    return !atomic_load(&ec->in_code) || atomic_load(&ec->seen) >= epoch;
+}
+
 /* Every other vCPU is out of generated code or has entered it after `epoch`. The caller's own is out
  * of it and flushes before it goes back. */
-static void wait_for_safepoints(void *opaque, u64 epoch)
+static bool passed_safepoints(void *opaque, u64 epoch, bool wait)
 {
     struct engine *en = opaque;
+    bool passed = true;
     engine_ask_flush(en);
-    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
-        while (atomic_load(&ec->in_code) && atomic_load(&ec->seen) < epoch)
+    for (struct engine_cpu *ec = en->cpus; ec && passed; ec = ec->next) {
+        while (!(passed = is_past(ec, epoch)) && wait)
             sched_yield();
     }
+    return passed;
 }
 
 /* What is known about instructions does not hold for others at their place. A full list means all
@@ -144,7 +151,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     pthread_mutex_init(&en->lock, NULL);
     pthread_mutex_init(&en->lockstep_lock, NULL);
     en->tagged.limit = MAX_TAGGED;
-    en->invalid.limit = LIFT_SITES;
+    en->invalid.limit = en->breaks.limit = LIFT_SITES;
     compiler_init(&en->compiler);
     hot_init(en);
     cold_init(en);
@@ -171,10 +178,10 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     }
     if (opts->kind == ENGINE_LOCKSTEP)
         en->turn = turn_new();
+    en->cache.passed = passed_safepoints;
     en->listener.clean = flush_clean;
     if (opts->memory)
         mem_space_listen(opts->memory, &en->listener);
-    en->cache.wait = wait_for_safepoints;
     en->cache.opaque = en;
     start_stress(en);
     sampled_start(en);
@@ -337,8 +344,7 @@ static void resync(struct vcpu *cpu)
         jumps_select(cpu);
 }
 
-/* Have the instruction translated again, by another recipe. False when it was known already. */
-static bool add_site(struct engine *en, struct lift_sites *sites, u64 pc)
+bool engine_add_site(struct engine *en, struct lift_sites *sites, u64 pc)
 {
     if (lift_site(sites, pc))
         return false;
@@ -361,7 +367,7 @@ void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc)
         *t = (struct fp_traps){.pc = pc};
     if (++t->count < FP_TRAPS || pthread_mutex_trylock(&en->lock))
         return;
-    add_site(en, &en->invalid, pc);
+    engine_add_site(en, &en->invalid, pc);
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -376,7 +382,7 @@ static bool met_tag(struct vcpu *cpu)
     if (!bits || !(addr >> (64 - bits)) || addr >> (63 - bits) & 1)
         return false;
     pthread_mutex_lock(&en->lock);
-    bool added = add_site(en, &en->tagged, pc);
+    bool added = engine_add_site(en, &en->tagged, pc);
     pthread_mutex_unlock(&en->lock);
     /* another thread may have met it while this one ran the code from before */
     bool again = added || engine_cpu(cpu)->tag_at != pc;
@@ -424,6 +430,10 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
             hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
         }
         engine_cpu(cpu)->polled_in_hot = false;
+        if (atomic_load(&env->request) & REQUEST_LANDINGS) {
+            atomic_fetch_and(&env->request, ~(u32)REQUEST_LANDINGS);
+            engine_check_landings(cpu->engine);
+        }
         if (atomic_load(&env->request) & REQUEST_CHECK) {
             sampled_check(cpu);
             return engine_exit(cpu, exit);
@@ -451,6 +461,8 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
 void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     resync(cpu);
+    if (atomic_load_explicit(&cpu->engine->hot.dozes, memory_order_relaxed))
+        hot_rouse(cpu->engine);
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         (cpu->engine->opts.memory ? interp_machine_run : interp_run)(cpu, exit);
     else if (cpu->engine->opts.memory)

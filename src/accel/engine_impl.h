@@ -21,6 +21,7 @@ enum {
     REQUEST_CHECK = 8,  /* run some regions in lockstep: sampled_check() */
     REQUEST_PAUSE = 16, /* another vCPU wants to be alone: sampled_wait() */
     REQUEST_TLB = 32,   /* machines: flush_service() */
+    REQUEST_LANDINGS = 64, /* machines: engine_check_landings(), as there are guarded pages */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
@@ -150,7 +151,9 @@ struct hot {
     int pid;              /* of the process that the thread belongs to */
     bool running;
     _Atomic bool stop;
-    pthread_cond_t wake;  /* for `stop`, with the engine's lock */
+    pthread_cond_t wake;  /* for `stop` and `dozes`, with the engine's lock */
+    _Atomic bool dozes;   /* the thread sleeps long, as no vCPU ran ... */
+    _Atomic u32 runs;     /* ... and so often they were entered since */
     pthread_mutex_t stopping; /* one at a time */
     unsigned stopped;         /* by so many threads at the moment */
     pthread_mutex_t busy; /* the compiler is in use; taken before the engine's lock */
@@ -169,7 +172,7 @@ struct engine {
     struct compiler compiler;
     struct engine_cpu *cpus;
     struct mem_listener listener; /* machines */
-    struct lift_sites tagged, invalid;
+    struct lift_sites tagged, invalid, breaks;
     struct cold cold;
     struct hot hot;
     u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
@@ -273,6 +276,8 @@ struct jit_region *hot_install(struct engine *en, struct compiler *c, unsigned t
 void hot_entry(struct vcpu *cpu);
 /* The vCPU left at a poll, at its pc; in_hot: out of a hot region. */
 void hot_sample(struct vcpu *cpu, bool in_hot);
+/* A vCPU is about to run while the thread dozes. */
+void hot_rouse(struct engine *en);
 void hot_start(struct engine *en);
 void hot_init(struct engine *en);
 void hot_free(struct engine *en);
@@ -330,6 +335,10 @@ void jit_run_region(struct vcpu *cpu, const struct jit_region *r);
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
 void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
 
+/* Have the instruction translated again, by another recipe. False when it was known already. Called with the lock
+ * held. */
+bool engine_add_site(struct engine *en, struct lift_sites *sites, u64 pc);
+
 /* An FP operation of the guest instruction at pc raised `invalid`. */
 void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc);
 
@@ -339,8 +348,8 @@ void lockstep_prepare(struct vcpu *cpu);
 void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls);
 void lockstep_compare(struct vcpu *cpu, const struct compiler *c);
 void lockstep_free(struct lockstep *ls);
-/* Of the guest code in some ranges. */
-u32 lockstep_sum(const struct engine *en, const struct jit_range *range, u32 count);
+/* Of the guest code that a region depends on. */
+u32 lockstep_sum(const struct engine *en, const struct jit_region *r);
 
 /* Lockstep now and then (sampled.c): the vCPU, at its pc, was asked to check; wait until nobody wants to be
  * alone. */

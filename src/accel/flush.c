@@ -127,11 +127,35 @@ static void code_changed(struct vcpu *cpu, u64 phys, u64 bytes)
     pthread_mutex_unlock(&en->lock);
 }
 
+/* A place stays known when the breakpoint goes: it is likely to come back, such as at the next switch of tasks. */
+static void break_at(struct vcpu *cpu, u64 pc)
+{
+    struct engine *en = cpu->engine;
+    pthread_mutex_lock(&en->lock);
+    engine_add_site(en, &en->breaks, pc);
+    pthread_mutex_unlock(&en->lock);
+}
+
+static bool lands(const struct vcpu *cpu)
+{
+    return atomic_load(&cpu->engine->guards);
+}
+
+static bool guarded(struct vcpu *cpu, u64 pc)
+{
+    struct mmu_page p;
+    unsigned mode = cpu->isa->system->mode(cpu->env->key);
+    return mmu_page(engine_cpu(cpu)->mmu, mode, pc, IR_ACCESS_EXEC, &p) && p.guarded;
+}
+
 const struct vcpu_ops machine_ops = {
     .flush = flush,
     .flush_wait = flush_wait,
     .ask_flush_wait = ask_flush_wait,
     .ask_leave = vcpu_kick,
+    .lands = lands,
+    .guarded = guarded,
+    .break_at = break_at,
     .switch_context = switch_context,
     .code_changed = code_changed,
 };

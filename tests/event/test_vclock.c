@@ -63,6 +63,33 @@ static void pause_ms(long ms)
     nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000}, NULL);
 }
 
+static void wait_for(const struct alarm *a, unsigned times)
+{
+    for (unsigned i = 0; i < 5000 && a->fired < times; i++)
+        pause_ms(1);
+    CHECK_EQ(a->fired, times);
+}
+
+/* The thread sleeps until a time that is changed meanwhile. */
+TEST(timers_are_set_on_a_running_clock)
+{
+    struct err e;
+    struct vclock *c = vclock_new(VCLOCK_VIRTUAL, &e);
+    struct alarm late = {{fire}, c}, early = {{fire}, c};
+    vclock_start(c);
+    pause_ms(2);
+    vtimer_set(c, &late.timer, 3600ull * 1000000000);
+    pause_ms(2);
+    vtimer_set(c, &early.timer, vclock_now(c) + 1000000);
+    wait_for(&early, 1);
+    vtimer_set(c, &early.timer, 7200ull * 1000000000);
+    CHECK_EQ(late.fired, 0);
+    vtimer_set(c, &late.timer, 1); /* has passed */
+    wait_for(&late, 1);
+    CHECK_EQ(early.fired, 1);
+    vclock_free(c);
+}
+
 TEST(time_stands_while_the_clock_is_stopped)
 {
     struct err e;
@@ -73,8 +100,7 @@ TEST(time_stands_while_the_clock_is_stopped)
     CHECK_EQ(vclock_now(c), 0);
     CHECK_EQ(a.fired, 0);
     vclock_start(c);
-    for (unsigned i = 0; i < 5000 && !a.fired; i++)
-        pause_ms(1);
+    wait_for(&a, 1);
     vclock_stop(c);
     CHECK_EQ(a.fired, 1);
     CHECK(a.at >= 1000000);
@@ -101,9 +127,7 @@ TEST(clocks_of_the_host)
         u64 host = (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
         CHECK(first <= host && host <= vclock_now(c));
         vtimer_set(c, &a.timer, vclock_now(c) + 2000000);
-        for (unsigned n = 0; n < 2000 && !a.fired; n++)
-            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-        CHECK_EQ(a.fired, 1);
+        wait_for(&a, 1);
         CHECK(a.at >= a.timer.when);
         vclock_free(c);
     }

@@ -220,7 +220,7 @@ static enum outcome finish(struct walk *w, u64 addr, struct isa_page *page)
         .rights = (u8)rights,
         .global = !(desc & DESC_NG),
         .device = !(memory_attr(w->s, desc) & 0xf0),
-        .guarded = desc & DESC_GUARDED,
+        .guarded = desc & DESC_GUARDED && a64_has(&w->s->model, A64_FEAT_BTI),
     };
     return FOUND;
 }
