@@ -140,30 +140,25 @@ static enum answer refuse_accelerator(struct boot *b, const char *names)
 
 static enum answer set_machine_word(struct boot *b, char *word, bool first)
 {
+    struct machine_opts *m = &b->machine;
+    const struct {
+        const char *name;
+        const char **to;
+    } texts[] = {{"type=", &b->board}, {"dumpdtb=", &b->dumpdtb}, {"memory-backend=", &m->ram_object}, {"kernel=", &m->kernel},
+                 {"initrd=", &m->initrd}, {"append=", &m->append}, {"dtb=", &m->dtb}, {"firmware=", &m->bios},
+                 {"pflash0=", &m->flash[0]}, {"pflash1=", &m->flash[1]}};
+    for (unsigned i = 0; i < ARRAY_LEN(texts); i++) {
+        if (!strncmp(word, texts[i].name, strlen(texts[i].name))) {
+            *texts[i].to = word + strlen(texts[i].name);
+            return GO_ON;
+        }
+    }
     if (first && !strchr(word, '='))
         b->board = word;
-    else if (!strncmp(word, "type=", 5))
-        b->board = word + 5;
-    else if (!strncmp(word, "dumpdtb=", 8))
-        b->dumpdtb = word + 8;
-    else if (!strncmp(word, "memory-backend=", 15))
-        b->machine.ram_object = word + 15;
-    else if (!strncmp(word, "kernel=", 7))
-        b->machine.kernel = word + 7;
-    else if (!strncmp(word, "initrd=", 7))
-        b->machine.initrd = word + 7;
-    else if (!strncmp(word, "append=", 7))
-        b->machine.append = word + 7;
-    else if (!strncmp(word, "dtb=", 4))
-        b->machine.dtb = word + 4;
-    else if (!strncmp(word, "firmware=", 9))
-        b->machine.bios = word + 9;
-    else if (!strncmp(word, "pflash0=", 8) || !strncmp(word, "pflash1=", 8))
-        b->machine.flash[word[6] - '0'] = word + 8;
     else if (!strncmp(word, "accel=", 6))
         return choose_of(b, word + 6) ? GO_ON : refuse_accelerator(b, word + 6);
     else
-        VEC_PUSH(b->machine.board_options, b->machine.board_option_count, b->board_option_cap) = word;
+        VEC_PUSH(m->board_options, m->board_option_count, b->board_option_cap) = word;
     return GO_ON;
 }
 
