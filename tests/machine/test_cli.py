@@ -56,7 +56,7 @@ class Refusals(unittest.TestCase):
         """Options that command lines of others have; the machine is made, and ends for want of a kernel."""
         for options in (["-boot", "menu=on,order=c,splash-time=1"], ["-boot", "d"], ["-sandbox", "off"], ["-watchdog-action", "pause"],
                         ["-action", "reboot=shutdown,shutdown=pause,panic=none"], ["-M", "virt,acpi=off,iommu=none,mem-merge=off"],
-                        ["-accel", "tcg,thread=multi,tb-size=64"], ["-mem-prealloc"], ["-msg", "guest-name=on"],
+                        ["-accel", "tcg,thread=multi,tb-size=64"], ["-mem-prealloc"], ["-msg", "guest-name=on"], ["-name", "vm,process=machine"],
                         ["-global", "driver=virtio-blk-pci,property=queue-size,value=128"], ["-net", "nic,model=virtio", "-net", "user"]):
             self.refused("which kernel?", "-M", "virt", "-display", "none", *options)
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -751,6 +752,8 @@ static enum answer opt_name(struct boot *b, const struct option *o, const char *
         VEC_PUSH(b->words, b->word_count, b->word_cap) = w;
         if (!strncmp(w, "guest=", 6) || !strchr(w, '='))
             b->machine.name = strncmp(w, "guest=", 6) ? w : w + 6;
+        else if (!strncmp(w, "process=", 8))
+            prctl(PR_SET_NAME, w + 8);
         else
             known = !strncmp(w, "debug-threads=", 14);
         if (!known)
