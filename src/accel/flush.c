@@ -148,7 +148,18 @@ static bool guarded(struct vcpu *cpu, u64 pc)
     return mmu_page(engine_cpu(cpu)->mmu, mode, pc, IR_ACCESS_EXEC, &p) && p.guarded;
 }
 
+static bool reach(struct vcpu *cpu, u64 addr, unsigned access, u64 *phys)
+{
+    struct mmu_page p;
+    unsigned mode = cpu->isa->system->mode(cpu->env->key);
+    if (!mmu_page(engine_cpu(cpu)->mmu, mode, addr, access, &p))
+        return false;
+    *phys = p.phys + (addr & ((1u << IR_PAGE_BITS) - 1));
+    return true;
+}
+
 const struct vcpu_ops machine_ops = {
+    .reach = reach,
     .flush = flush,
     .flush_wait = flush_wait,
     .ask_flush_wait = ask_flush_wait,

@@ -88,6 +88,8 @@ struct vcpu_ops {
     void (*ask_leave)(struct vcpu *cpu);
     /* Do the low bits of the pc say which branch led there (struct lift.guarded)? */
     bool (*lands)(const struct vcpu *cpu);
+    /* Where the byte at addr is, in the mode of the key that holds; false: the access (enum ir_access) may fault. */
+    bool (*reach)(struct vcpu *cpu, u64 addr, unsigned access, u64 *phys);
     /* Is the page of code at pc guarded, in the mode of the key that holds? */
     bool (*guarded)(struct vcpu *cpu, u64 pc);
     /* From now on instructions at pc are lifted with struct lift.breaks, in all code. */

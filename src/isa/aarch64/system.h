@@ -220,6 +220,8 @@ void a64_execute_move(struct vcpu *cpu, u32 insn);
 
 /* SYS: caches, TLB, address translation (maintain.c). */
 void a64_execute_sys(struct vcpu *cpu, u32 insn);
+/* Caches are coherent: is all of the SYS instruction that its address may fault? op: op1, CRn, CRm, op2. */
+bool a64_only_reaches(const struct a64_model *m, u32 op);
 u64 a64_general(const struct a64_state *s, unsigned reg);
 
 /* Value of an ID register of EL1 in a machine: what the CPU has and lyre does. False: it is none (id.c). */
