@@ -382,10 +382,12 @@ struct jit_region *compiler_install(struct compiler *c, struct engine *en)
     log_ir(LOG_IR_OPT, "IR after optimisation", &c->ir);
     if (log_on(LOG_OUT_ASM))
         log_host_code(c, en);
+    mutate(en, ENGINE_CODE, &c->buf);
     struct jit_region *r = cache_add(&en->cache, &c->ra, &c->buf, c->range, c->nranges, c->at.phys);
+    if (!r)
+        return NULL;
     if (en->turn || en->opts.lockstep_ms)
-        r->sum = lockstep_sum(en, r->range, r->nranges);
-    mutate(en, ENGINE_CODE, r);
+        r->sum = lockstep_sum(en, r);
     perf_region(&en->perf, en->cache.rx + r->off, c->buf.rw, r->size, r->pc, c->ir.by_state);
     return r;
 }

@@ -34,16 +34,23 @@ void engine_ask_flush(struct engine *en)
         atomic_fetch_or(&ec->vcpu->env->request, REQUEST_FLUSH);
 }
 
+static bool is_past(const struct engine_cpu *ec, u64 epoch)
+{
+    return !atomic_load(&ec->in_code) || atomic_load(&ec->seen) >= epoch;
+}
+
 /* Every other vCPU is out of generated code or has entered it after `epoch`. The caller's own is out
  * of it and flushes before it goes back. */
-static void wait_for_safepoints(void *opaque, u64 epoch)
+static bool passed_safepoints(void *opaque, u64 epoch, bool wait)
 {
     struct engine *en = opaque;
+    bool passed = true;
     engine_ask_flush(en);
-    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
-        while (atomic_load(&ec->in_code) && atomic_load(&ec->seen) < epoch)
+    for (struct engine_cpu *ec = en->cpus; ec && passed; ec = ec->next) {
+        while (!(passed = is_past(ec, epoch)) && wait)
             sched_yield();
     }
+    return passed;
 }
 
 /* What is known about instructions does not hold for others at their place. A full list means all
@@ -171,7 +178,10 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     }
     if (opts->kind == ENGINE_LOCKSTEP)
         en->turn = turn_new();
-    en->cache.wait = wait_for_safepoints;
+    en->cache.passed = passed_safepoints;
+    en->listener.clean = flush_clean;
+    if (opts->memory)
+        mem_space_listen(opts->memory, &en->listener);
     en->cache.opaque = en;
     start_stress(en);
     sampled_start(en);
@@ -182,6 +192,8 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
 void engine_free(struct engine *en)
 {
     atomic_store(&en->stop, true);
+    if (en->opts.memory)
+        mem_space_ignore(en->opts.memory, &en->listener);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
     sampled_stop(en);
@@ -449,6 +461,8 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
 void vcpu_run(struct vcpu *cpu, struct vcpu_exit *exit)
 {
     resync(cpu);
+    if (atomic_load_explicit(&cpu->engine->hot.dozes, memory_order_relaxed))
+        hot_rouse(cpu->engine);
     if (cpu->engine->opts.kind == ENGINE_INTERP)
         (cpu->engine->opts.memory ? interp_machine_run : interp_run)(cpu, exit);
     else if (cpu->engine->opts.memory)

@@ -12,7 +12,7 @@
 enum engine_kind { ENGINE_JIT, ENGINE_INTERP, ENGINE_LOCKSTEP };
 
 /* Where a planted bug comes in; the product of the stage is a struct ir_region, a struct ra, or a
- * struct jit_region. */
+ * struct host_buf. */
 enum engine_stage { ENGINE_IR, ENGINE_ALLOCATION, ENGINE_CODE };
 
 #define ENGINE_HOT_AFTER 4000 /* a good value for hot_after */

@@ -11,6 +11,7 @@
 #include "jit/cache/cache.h"
 #include "jit/host/disas.h"
 #include "jit/ir/interp.h"
+#include "mem/mem.h"
 
 /* Bits of ir_env.request. */
 enum {
@@ -150,7 +151,9 @@ struct hot {
     int pid;              /* of the process that the thread belongs to */
     bool running;
     _Atomic bool stop;
-    pthread_cond_t wake;  /* for `stop`, with the engine's lock */
+    pthread_cond_t wake;  /* for `stop` and `dozes`, with the engine's lock */
+    _Atomic bool dozes;   /* the thread sleeps long, as no vCPU ran ... */
+    _Atomic u32 runs;     /* ... and so often they were entered since */
     pthread_mutex_t stopping; /* one at a time */
     unsigned stopped;         /* by so many threads at the moment */
     pthread_mutex_t busy; /* the compiler is in use; taken before the engine's lock */
@@ -168,6 +171,7 @@ struct engine {
     struct jit_cache cache;
     struct compiler compiler;
     struct engine_cpu *cpus;
+    struct mem_listener listener; /* machines */
     struct lift_sites tagged, invalid, breaks;
     struct cold cold;
     struct hot hot;
@@ -272,6 +276,8 @@ struct jit_region *hot_install(struct engine *en, struct compiler *c, unsigned t
 void hot_entry(struct vcpu *cpu);
 /* The vCPU left at a poll, at its pc; in_hot: out of a hot region. */
 void hot_sample(struct vcpu *cpu, bool in_hot);
+/* A vCPU is about to run while the thread dozes. */
+void hot_rouse(struct engine *en);
 void hot_start(struct engine *en);
 void hot_init(struct engine *en);
 void hot_free(struct engine *en);
@@ -313,6 +319,8 @@ void interp_machine_free(struct engine_cpu *ec);
 
 /* Machines: the vCPU is out of guest code, and does what others asked for (flush.c). */
 void flush_service(struct vcpu *cpu);
+/* As struct mem_listener.clean: vCPUs have nothing left of what they might write. */
+void flush_clean(struct mem_listener *l);
 extern const struct vcpu_ops machine_ops;
 void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
 
@@ -340,8 +348,8 @@ void lockstep_prepare(struct vcpu *cpu);
 void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls);
 void lockstep_compare(struct vcpu *cpu, const struct compiler *c);
 void lockstep_free(struct lockstep *ls);
-/* Of the guest code in some ranges. */
-u32 lockstep_sum(const struct engine *en, const struct jit_range *range, u32 count);
+/* Of the guest code that a region depends on. */
+u32 lockstep_sum(const struct engine *en, const struct jit_region *r);
 
 /* Lockstep now and then (sampled.c): the vCPU, at its pc, was asked to check; wait until nobody wants to be
  * alone. */

@@ -8,9 +8,8 @@
 #include "accel/tlb.h"
 
 /* Others forget all: what for is not worth a queue. */
-static void ask_others(struct vcpu *cpu)
+static void ask_others(struct engine *en, const struct vcpu *cpu)
 {
-    struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
     for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
         if (ec->vcpu == cpu)
@@ -62,7 +61,7 @@ static void flush(struct vcpu *cpu, const struct vcpu_flush *f, bool all_cpus)
 {
     forget(cpu, f);
     if (all_cpus)
-        ask_others(cpu);
+        ask_others(cpu->engine, cpu);
 }
 
 /* One that is not in guest code does what it was asked for before it goes back there. */
@@ -80,6 +79,17 @@ static void flush_wait(struct vcpu *cpu)
             flush_service(cpu);
             sched_yield();
         }
+    }
+}
+
+void flush_clean(struct mem_listener *l)
+{
+    struct engine *en = container_of(l, struct engine, listener);
+    ask_others(en, NULL);
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        u32 asked = atomic_load(&ec->flush_asked);
+        while (is_behind(ec, asked))
+            sched_yield();
     }
 }
 

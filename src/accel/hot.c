@@ -30,7 +30,8 @@
 #define FIRST_NAP   8000000  /* ns: many programs are over by then */
 #define SHORT_NAP   1000000  /* ns between samples, when there is something to find */
 #define LONG_NAP    8000000
-#define IDLE_NAP    128000000 /* when no vCPU runs */
+#define IDLE_NAP    1000000000 /* when no vCPU runs, */
+#define IDLE_RUNS   64       /* unless they have been entered so often meanwhile */
 #define EARLY       50       /* samples */
 #define WATCHED     6        /* polls in a row that calls are looked for at */
 #define MAX_CALLERS 8        /* regions that are made again for one call */
@@ -359,18 +360,34 @@ static u64 next_nap(const struct hot *h, u64 nap, bool running, bool cold)
 {
     if (!running)
         return MIN(nap * 2, (u64)IDLE_NAP);
+    nap = MIN(nap, (u64)LONG_NAP);
     if (h->samples[0] + h->samples[1] < EARLY || log_on(LOG_PROFILE))
         return SHORT_NAP;
     return cold ? MAX(nap / 4, (u64)SHORT_NAP) : MIN(nap + nap / 4, (u64)LONG_NAP);
 }
 
-/* Called with the lock held, which is free meanwhile; hot_stop() ends it. */
+/* Called with the lock held, which is free meanwhile; hot_stop() ends it, and hot_rouse() a long one. */
 static void take_nap(struct engine *en, u64 nap)
 {
+    struct hot *h = &en->hot;
     u64 end = nanoseconds(CLOCK_MONOTONIC) + nap;
     struct timespec t = {(time_t)(end / 1000000000), (long)(end % 1000000000)};
-    while (!atomic_load(&en->hot.stop) && !pthread_cond_timedwait(&en->hot.wake, &en->lock, &t))
+    const bool dozes = nap == IDLE_NAP;
+    atomic_store(&h->runs, 0);
+    atomic_store(&h->dozes, dozes);
+    while (!atomic_load(&h->stop) && atomic_load(&h->dozes) == dozes && !pthread_cond_timedwait(&h->wake, &en->lock, &t))
         ;
+    atomic_store(&h->dozes, false);
+}
+
+void hot_rouse(struct engine *en)
+{
+    if (atomic_fetch_add(&en->hot.runs, 1) != IDLE_RUNS)
+        return;
+    pthread_mutex_lock(&en->lock);
+    atomic_store(&en->hot.dozes, false);
+    pthread_cond_signal(&en->hot.wake);
+    pthread_mutex_unlock(&en->lock);
 }
 
 static void *hot_thread(void *opaque)

@@ -181,6 +181,15 @@ static const u8 *find_apart(struct engine *en, struct engine_cpu *ec, u64 pc)
     return enter_and_unlock(en, ec, r);
 }
 
+/* Of a machine's code both ends are in one page, and that may have moved since it was left. */
+static void make_link(struct engine *en, const u8 *stub, struct jit_region *to)
+{
+    struct jit_region *from = cache_at(&en->cache, stub);
+    struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
+    if (link && (!en->opts.memory || to->phys == from->phys + (to->pc - from->pc)))
+        cache_link(&en->cache, link, to);
+}
+
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
  * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
@@ -199,12 +208,8 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     struct jit_region *r = cache_find(&en->cache, pc, env->key, at.phys);
     if (!r)
         r = engine_translate(en, ec->vcpu, pc, &at, IR_SHARE);
-    if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1)) {
-        struct jit_region *from = cache_at(&en->cache, stub);
-        struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
-        if (link)
-            cache_link(&en->cache, link, r);
-    }
+    if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1))
+        make_link(en, stub, r);
     const u8 *entry = enter_and_unlock(en, ec, r);
     const u8 *body = entry && ec->watched ? region_body(&en->cache, r) : entry;
     if (entry && en->opts.kind == ENGINE_JIT) { /* in lockstep all exits leave */
@@ -329,11 +334,12 @@ static struct jit_region *leave(struct ir_env *env)
     const void *context = en->host->call_context(env, &room);
     const u8 *pc = en->host->context_pc(context);
     struct jit_region *r = cache_at(&en->cache, pc);
-    const struct jit_fault *f = region_fault_at(&en->cache, r, pc);
+    struct jit_fault f;
+    region_fault_at(&en->cache, r, pc, &f);
     env->mmu.failed = true;
-    engine_cpu(cpu)->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
-    region_leave(en->host, env, f, NULL, context);
-    region_recover(en->host, &en->host_cpu, env, r, f, context);
+    engine_cpu(cpu)->polled_in_hot = f.what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
+    region_leave(en->host, env, &f, NULL, context);
+    region_recover(en->host, &en->host_cpu, env, r, &f, context);
     return r;
 }
 
@@ -372,19 +378,19 @@ bool engine_host_signal(struct vcpu *cpu, int sig, void *siginfo, void *context)
             engine_count_fp_trap(en, ec, region_fp_pc(&en->cache, r, pc));
         return en->host->fp_trap(cpu->env, context);
     }
-    const struct jit_fault *f = r ? region_fault_at(&en->cache, r, pc) : NULL;
-    if (!f)
+    struct jit_fault f;
+    if (!r || !region_fault_at(&en->cache, r, pc, &f))
         return false;
-    if (f->what == HOST_LEAVE_POLL && ec->polls > 1) {
+    if (f.what == HOST_LEAVE_POLL && ec->polls > 1) {
         ec->polls--;
         en->host->context_pass(context);
         return true;
     }
-    region_leave(en->host, cpu->env, f, info, context);
+    region_leave(en->host, cpu->env, &f, info, context);
     ec->fault.sig = info->si_signo;
     ec->fault.sicode = info->si_code;
-    ec->polled_in_hot = f->what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
-    region_recover(en->host, &en->host_cpu, cpu->env, r, f, context);
+    ec->polled_in_hot = f.what == HOST_LEAVE_POLL && __atomic_load_n(&r->tier, __ATOMIC_RELAXED);
+    region_recover(en->host, &en->host_cpu, cpu->env, r, &f, context);
     en->host->context_abandon(&en->host_cpu, context);
     return true;
 }

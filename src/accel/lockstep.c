@@ -307,14 +307,14 @@ static bool met_others(const struct vcpu *cpu, const struct lockstep *ls)
     return false;
 }
 
-u32 lockstep_sum(const struct engine *en, const struct jit_range *range, u32 count)
+u32 lockstep_sum(const struct engine *en, const struct jit_region *r)
 {
-    u32 sum = count;
-    for (u32 r = 0; r < count; r++) {
-        for (u32 at = 0; at < range[r].len; at += FETCH_BYTES) {
+    u32 sum = r->npieces;
+    for (const struct jit_piece *p = region_pieces(r); p < region_pieces(r) + r->npieces; p++) {
+        for (u32 at = 0; at < p->len; at += FETCH_BYTES) {
             u8 code[FETCH_BYTES];
-            size_t len = MIN(range[r].len - at, (u32)sizeof(code));
-            len = en->opts.fetch(en->opts.opaque, range[r].start + at, code, len);
+            size_t len = MIN(p->len - at, (u32)sizeof(code));
+            len = en->opts.fetch(en->opts.opaque, p->start + at, code, len);
             for (size_t i = 0; i < len; i++)
                 sum = sum * 31 + code[i];
         }
@@ -328,7 +328,7 @@ static bool is_stale(const struct vcpu *cpu, u64 pc, u32 key)
     struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
     const struct jit_region *r = cache_find(&en->cache, pc, key, 0);
-    bool stale = !r || r->sum != lockstep_sum(en, r->range, r->nranges); /* gone: somebody wrote there just now */
+    bool stale = !r || r->sum != lockstep_sum(en, r); /* gone: somebody wrote there just now */
     pthread_mutex_unlock(&en->lock);
     return stale;
 }

@@ -181,7 +181,7 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
     if (!cpu->isa->system->translate(cpu, addr, access, mode, &p, &m->fault))
         return false;
     u64 virt = addr & ~(PAGE - 1), phys = p.phys + (virt & (p.bytes - 1));
-    u8 *host = mem_host(cpu->memory, phys, &len, &writable);
+    u8 *host = (access == IR_ACCESS_WRITE ? mem_host_write : mem_host)(cpu->memory, phys, &len, &writable);
     *t = (struct entry){
         .virt = virt,
         .phys = phys,
@@ -201,11 +201,17 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
     return true;
 }
 
+/* Memory whose log has to hear of a write before the first is made. */
+static bool is_clean(const struct entry *t, enum ir_access access)
+{
+    return access == IR_ACCESS_WRITE && t->host && !t->host_writable;
+}
+
 /* The page of addr, or NULL with the fault. */
 static struct entry *find(struct mmu *m, unsigned mode, u64 addr, enum ir_access access)
 {
     struct entry *t = &m->entry[mode][addr >> PAGE_BITS & (ENTRIES - 1)];
-    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1 && holds(m, t))
+    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1 && holds(m, t) && !is_clean(t, access))
         return t;
     return fill(m, t, mode, addr, access) ? t : NULL;
 }

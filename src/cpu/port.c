@@ -29,10 +29,11 @@ void cpu_port_kick(struct cpu_port *port)
     atomic_store(&port->kicked, true);
     vcpu_kick(port->cpu);
     pthread_mutex_lock(&port->lock);
-    if (port->waits)
-        pthread_cond_signal(&port->wake);
+    bool waits = port->waits;
     port->waits = false;
     pthread_mutex_unlock(&port->lock);
+    if (waits)
+        pthread_cond_signal(&port->wake); /* it does not have to wait for the lock */
 }
 
 void cpu_port_line(struct cpu_port *port, unsigned line, bool level)

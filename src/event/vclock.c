@@ -6,32 +6,44 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 
 struct vclock {
-    bool by_hand, running, ending;
+    enum vclock_kind kind;
+    bool running, ending, has_thread;
     _Atomic u64 base;  /* while the host's clock is added: what that is behind by; else the time */
     _Atomic bool adds; /* the host's clock is added: running, and not by hand */
     _Atomic u32 changes; /* of the two above: odd while they change, under the lock */
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* the first timer, or whether the clock runs */
     pthread_cond_t fired;   /* a timer's function has returned */
     struct vtimer *first, *firing;
     pthread_t firing_on; /* while firing is not NULL */
     pthread_t thread;
+    int alarm;    /* timerfd that the thread waits for; -1: by hand */
+    bool waits;   /* it does */
+    u64 alarm_at; /* by the host's clock; 0: it is not set */
 };
+
+static u64 read_clock(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
 
 static u64 host_now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 static u64 now(const struct vclock *c)
 {
+    if (c->kind == VCLOCK_HOST)
+        return read_clock(CLOCK_REALTIME);
     return c->adds ? host_now() + c->base : c->base;
 }
 
@@ -72,11 +84,39 @@ static void fire_first(struct vclock *c)
     pthread_cond_broadcast(&c->fired);
 }
 
-static void wait_for(struct vclock *c, u64 ns)
+/* When the thread has something to do, by the host's clock; 0: never. */
+static u64 due(const struct vclock *c)
 {
-    u64 until = host_now() + ns;
-    struct timespec t = {(time_t)(until / 1000000000), (long)(until % 1000000000)};
-    pthread_cond_timedwait(&c->changed, &c->lock, &t);
+    if (c->ending)
+        return 1;
+    return c->running && c->first ? MAX(c->first->when - c->base, (u64)1) : 0;
+}
+
+/* Have the thread, if it waits, wake up in time and not before: guests set timers more often than they fire, and the
+ * kernel's timer is set without the thread. A clock that people set wakes it when they do. */
+static void set_alarm(struct vclock *c)
+{
+    const int flags = TFD_TIMER_ABSTIME | (c->kind == VCLOCK_HOST ? TFD_TIMER_CANCEL_ON_SET : 0);
+    u64 at = due(c);
+    if (!c->waits || at == c->alarm_at)
+        return;
+    struct itimerspec t = {.it_value = {(time_t)(at / 1000000000), (long)(at % 1000000000)}};
+    while (timerfd_settime(c->alarm, flags, &t, NULL) && errno == ECANCELED)
+        ;
+    c->alarm_at = at;
+}
+
+static void wait_for_alarm(struct vclock *c)
+{
+    u64 times;
+    c->waits = true;
+    set_alarm(c);
+    pthread_mutex_unlock(&c->lock);
+    while (read(c->alarm, &times, sizeof(times)) < 0 && errno == EINTR)
+        ;
+    pthread_mutex_lock(&c->lock);
+    c->waits = false;
+    c->alarm_at = 0; /* or it is set again */
 }
 
 static void *run(void *opaque)
@@ -84,13 +124,10 @@ static void *run(void *opaque)
     struct vclock *c = opaque;
     pthread_mutex_lock(&c->lock);
     while (!c->ending) {
-        u64 time = now(c);
-        if (!c->running || !c->first)
-            pthread_cond_wait(&c->changed, &c->lock);
-        else if (c->first->when > time)
-            wait_for(c, c->first->when - time);
-        else
+        if (c->running && c->first && c->first->when <= now(c))
             fire_first(c);
+        else
+            wait_for_alarm(c);
     }
     pthread_mutex_unlock(&c->lock);
     return NULL;
@@ -99,6 +136,9 @@ static void *run(void *opaque)
 static bool start_thread(struct vclock *c)
 {
     sigset_t all, old;
+    c->alarm = timerfd_create(c->kind == VCLOCK_HOST ? CLOCK_REALTIME : CLOCK_MONOTONIC, TFD_CLOEXEC);
+    if (c->alarm < 0)
+        return false;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     int failed = pthread_create(&c->thread, NULL, run, c);
@@ -106,20 +146,18 @@ static bool start_thread(struct vclock *c)
     return !failed;
 }
 
-struct vclock *vclock_new(bool by_hand, struct err *e)
+struct vclock *vclock_new(enum vclock_kind kind, struct err *e)
 {
     struct vclock *c = xcalloc(1, sizeof(*c));
-    pthread_condattr_t attr;
-    c->by_hand = by_hand;
+    c->kind = kind;
+    c->adds = kind == VCLOCK_REAL;
+    c->running = kind == VCLOCK_HOST || kind == VCLOCK_REAL;
+    c->alarm = -1;
     pthread_mutex_init(&c->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->changed, &attr);
-    pthread_cond_init(&c->fired, &attr);
-    pthread_condattr_destroy(&attr);
-    if (by_hand || start_thread(c))
+    pthread_cond_init(&c->fired, NULL);
+    c->has_thread = kind != VCLOCK_BY_HAND && start_thread(c);
+    if (c->has_thread || kind == VCLOCK_BY_HAND)
         return c;
-    c->by_hand = true; /* no thread to join */
     vclock_free(c);
     err_set(e, EAGAIN, "cannot start a thread for the machine's clock");
     return NULL;
@@ -129,14 +167,15 @@ void vclock_free(struct vclock *c)
 {
     if (!c)
         return;
-    if (!c->by_hand) {
+    if (c->has_thread) {
         pthread_mutex_lock(&c->lock);
         c->ending = true;
-        pthread_cond_signal(&c->changed);
+        set_alarm(c);
         pthread_mutex_unlock(&c->lock);
         pthread_join(c->thread, NULL);
     }
-    pthread_cond_destroy(&c->changed);
+    if (c->alarm >= 0)
+        close(c->alarm);
     pthread_cond_destroy(&c->fired);
     pthread_mutex_destroy(&c->lock);
     free(c);
@@ -147,10 +186,10 @@ static void set_running(struct vclock *c, bool running)
 {
     pthread_mutex_lock(&c->lock);
     u64 time = now(c);
-    bool adds = running && !c->by_hand;
+    bool adds = running && c->kind == VCLOCK_VIRTUAL;
     c->running = running;
     set_time(c, adds ? time - host_now() : time, adds);
-    pthread_cond_signal(&c->changed);
+    set_alarm(c);
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -187,8 +226,7 @@ void vtimer_set(struct vclock *c, struct vtimer *t, u64 when)
     *at = t;
     if (t->next)
         t->next->prev = &t->next;
-    if (c->first == t)
-        pthread_cond_signal(&c->changed);
+    set_alarm(c);
     pthread_mutex_unlock(&c->lock);
 }
 

@@ -337,18 +337,18 @@ static void map_of_next(void *product)
     }
 }
 
-static void fault_pc(void *product)
+static void map_pc_of_entry(void *product)
 {
-    struct jit_region *r = product;
-    for (u32 i = 0; i < r->nfaults; i++)
-        r->fault[i].pc += 4;
+    struct ra *ra = product;
+    for (u32 i = 0; i < ra->nstates; i++)
+        ra->state[i].map = 0;
 }
 
 static void fault_kind(void *product)
 {
-    struct jit_region *r = product;
-    for (u32 i = 0; i < r->nfaults; i++)
-        r->fault[i].write = !r->fault[i].write;
+    struct host_buf *buf = product;
+    for (u32 i = 0; i < buf->nfaults; i++)
+        buf->fault[i].write = !buf->fault[i].write;
 }
 
 static const struct planted {
@@ -382,7 +382,7 @@ static const struct planted {
     {"exit map: a recipe exchanged", ENGINE_ALLOCATION, map_recipe},
     {"exit map: an entry missing", ENGINE_ALLOCATION, map_entry_missing},
     {"exit map: of the next access", ENGINE_ALLOCATION, map_of_next},
-    {"exit map: wrong pc", ENGINE_CODE, fault_pc},
+    {"exit map: wrong pc", ENGINE_ALLOCATION, map_pc_of_entry},
     {"exit map: a read taken for a write", ENGINE_CODE, fault_kind},
 };
 

@@ -42,8 +42,9 @@ static size_t peek(struct lift *l, u64 pc, void *to, size_t len)
     return len;
 }
 
-static void no_wait(void *opaque, u64 epoch)
+static bool passed(void *opaque, u64 epoch, bool wait)
 {
+    return true;
 }
 
 static void spend(enum stage stage, u64 *since)
@@ -119,7 +120,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: translate GUEST LEVEL ELF [TIMES [BYTES]]; %s\n", e.text);
         return 1;
     }
-    t.cache.wait = no_wait;
+    t.cache.passed = passed;
     unsigned times = argc > 4 ? (unsigned)atoi(argv[4]) : 3;
     if (argc > 5)
         size = MIN(size, strtoull(argv[5], NULL, 0));

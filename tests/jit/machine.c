@@ -76,11 +76,11 @@ static bool recover(struct machine *m, const siginfo_t *info, void *context)
     if (info->si_signo == SIGFPE)
         return host_x86_64.fp_trap(m->env, context);
     const struct jit_region *r = cache_at(&m->cache, pc);
-    const struct jit_fault *f = r ? region_fault_at(&m->cache, r, pc) : NULL;
-    if (!f)
+    struct jit_fault f;
+    if (!r || !region_fault_at(&m->cache, r, pc, &f))
         return false;
-    region_leave(&host_x86_64, m->env, f, info, context);
-    region_recover(&host_x86_64, &m->cpu, m->env, r, f, context);
+    region_leave(&host_x86_64, m->env, &f, info, context);
+    region_recover(&host_x86_64, &m->cpu, m->env, r, &f, context);
     host_x86_64.context_abandon(&m->cpu, context);
     return true;
 }
@@ -153,10 +153,11 @@ static void leave(struct ir_env *env)
     const void *context = host_x86_64.call_context(env, &room);
     const u8 *pc = host_x86_64.context_pc(context);
     const struct jit_region *r = cache_at(&running->cache, pc);
-    const struct jit_fault *f = region_fault_at(&running->cache, r, pc);
+    struct jit_fault f;
+    region_fault_at(&running->cache, r, pc, &f);
     env->mmu.failed = true;
-    region_leave(&host_x86_64, env, f, NULL, context);
-    region_recover(&host_x86_64, &running->cpu, env, r, f, context);
+    region_leave(&host_x86_64, env, &f, NULL, context);
+    region_recover(&host_x86_64, &running->cpu, env, r, &f, context);
 }
 
 static void fill_tlb(const struct machine *m, u64 addr)
@@ -223,8 +224,9 @@ static void start_mmu(struct machine *m)
     mprotect(m->memory, M_MEMORY, PROT_NONE);
 }
 
-static void no_wait(void *opaque, u64 epoch)
+static bool passed(void *opaque, u64 epoch, bool wait)
 {
+    return true;
 }
 
 bool machine_can(const char *level)
@@ -252,7 +254,7 @@ void machine_init(struct machine *m, const char *level, unsigned pins, bool mmu)
         exit(1);
     }
     install_signals();
-    m->cache.wait = no_wait;
+    m->cache.passed = passed;
     size_t size = ALIGN_UP(sizeof(struct ir_env) + sizeof(struct m_state), (size_t)64);
     m->env = aligned_alloc(64, size);
     memset(m->env, 0, size);

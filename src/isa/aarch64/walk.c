@@ -105,7 +105,7 @@ static u64 *table_entry(struct walk *w, u64 at, bool write)
 {
     u64 len;
     bool writable;
-    u64 *p = mem_host(w->cpu->memory, at, &len, &writable);
+    u64 *p = (write ? mem_host_write : mem_host)(w->cpu->memory, at, &len, &writable);
     return p && len >= sizeof(*p) && (writable || !write) ? p : NULL;
 }
 

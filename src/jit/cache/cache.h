@@ -4,36 +4,38 @@
  * ring of segments. Regions are appended to the current segment; when it is full the next one is
  * emptied, so the oldest code goes first and the cost of making room is bounded by a segment. A
  * region that is invalidated stays where it is until its segment's turn comes, so code that another
- * thread is still running stays whole; before a segment is written again, `wait` makes sure that
+ * thread is still running stays whole; before a segment is written again, or its memory given back, `passed` makes sure that
  * every thread has passed a safepoint since it was emptied.
  *
  * Nothing here locks: the engine calls all of it under its translation lock. */
 #ifndef LYRE_JIT_CACHE_CACHE_H
 #define LYRE_JIT_CACHE_CACHE_H
 
-#include "base/arena.h"
 #include "base/err.h"
 #include "jit/host/host.h"
 
-struct jit_region;
+/* What is known of regions is small, and there are many of them. It lies in one range of memory, and a reference is how far
+ * from its start, in units of 8 bytes. 0: none. */
+typedef u32 jit_ref;
+#define JIT_REF_BYTES 8
 
 struct jit_link {
-    u64 pc;                  /* guest address that it leads to */
-    u32 at, stub;            /* offsets from the region's code */
+    s32 pc;         /* guest address that it leads to, relative to the region's */
+    u16 at, stub;   /* offsets from the region's code */
+    u16 back;       /* how far behind its region, as a reference */
     bool polls;
-    struct jit_region *from, *to;
-    struct jit_link *next, **prev; /* among the links that lead to `to` */
+    jit_ref to;     /* the region that it leads to; 0: its stub */
+    jit_ref next, prev; /* among the links that lead to `to` */
 };
 
+/* Where code may leave in its middle; unpacked. */
 struct jit_fault {
-    u32 start;
-    u16 len;
     u8 what; /* enum host_leave */
     bool write;
     u8 base, index, scale;
     s32 disp;
-    s32 pc;     /* guest address, relative to the region's */
-    u32 where;  /* offset of its list of stale slots in region->where */
+    s32 pc;          /* guest address, relative to the region's */
+    const u8 *where; /* the list of stale slots: where_next() */
 };
 
 /* Code up to `end` may raise an FP exception for the guest instruction at pc, relative to the region's. */
@@ -48,54 +50,51 @@ struct jit_range {
     u32 len;
 };
 
-/* A place in a region's index of guest pages. */
-struct jit_page_ref {
-    struct jit_region *region;
-    u64 number; /* of the page */
-    struct jit_page_ref *next, **prev;
+/* A piece of it in one page, in the list of that page. */
+struct jit_piece {
+    u64 start;
+    jit_ref next, prev;
+    u16 len;
+    u16 back;  /* how far behind its region, as a reference */
 };
 
 /* In the key of regions whose accesses are IR_APART; no guest has it in its keys. */
 #define JIT_KEY_APART (1u << 31)
 
+/* Its lists lie behind it: links, pieces, FP sites, and packed (where.c) stale slots and faults. */
 struct jit_region {
     u64 pc;
-    u32 key;
     u64 phys;                /* machines: the physical address of pc; else 0 */
-    struct jit_range *range;
-    u32 nranges, npages;
-    u32 insns;
+    u32 key;
     u32 sum;                 /* of the guest's bytes, for lockstep */
+    u32 off, size;           /* in code memory */
+    jit_ref hash_next;
+    jit_ref incoming;        /* links that lead here */
+    u32 faults;              /* offset in the packed lists, of which the first are those of stale slots */
+    u16 nlinks, npieces, nfp_sites, nfaults;
+    u16 entry, body;         /* offsets in the code: where control enters that polls, and that does not */
     u8 tier;                 /* 0: as met; 1: made for hot code */
     _Atomic u8 left_apart;   /* how often it was left with IR_EXIT_APART; this and `tier` without a lock */
-    u32 off, size;           /* in code memory */
-    u32 entry, body;         /* offsets from there: where control enters that polls, and that does not */
-    u32 nlinks, nfaults, nfp_sites;
-    struct jit_link *link;
-    struct jit_fault *fault;
-    struct jit_fp_site *fp_site;
-    u8 *where;
-    struct jit_link *incoming;
-    struct jit_region *hash_next, **hash_prev;
-    struct jit_page_ref *page;
     bool dead;
 };
 
-#define JIT_SEGMENTS   32
-#define JIT_HASH_BITS  17
-#define JIT_PAGE_BITS  12
-#define JIT_MAX_CODE   65536 /* host bytes of one region, at most */
-#define JIT_GRANULE    1024
-#define JIT_MIN_CODE   32    /* and at least: an entry that polls, an exit */
+#define JIT_SEGMENTS    32
+#define JIT_HASH_BITS   17
+#define JIT_PAGE_BITS   12
+#define JIT_MAX_CODE    65536 /* host bytes of one region, at most */
+#define JIT_GRANULE     1024
+#define JIT_MIN_CODE    32    /* and at least: an entry that polls, an exit */
+#define JIT_MAX_RECORD  (256 << 10) /* bytes of what is known of one region, at most */
 
 /* Handlers of host signals look regions up without a lock: the array never moves, and an entry is there before
  * it counts. */
 struct jit_segment {
-    struct jit_region **region; /* in address order; this array and the next are parts of one for all segments */
+    jit_ref *region; /* in address order; this array and the next are parts of one for all segments */
     u32 *first; /* by granule: the region that its first byte is in, or the next */
     _Atomic u32 count;
-    u64 epoch; /* when it was emptied */
-    struct arena records; /* the regions */
+    size_t used, records_used; /* bytes of code and of what is known of regions */
+    bool emptied; /* all its regions are dead; since `epoch` */
+    u64 epoch;
 };
 
 /* Lists of places in the making. */
@@ -112,17 +111,19 @@ struct jit_cache {
     const u8 *rx;
     size_t size, segment_size, thunk_size;
     unsigned current;
-    size_t used; /* in the current segment */
     struct jit_segment segment[JIT_SEGMENTS];
-    struct jit_region **hash; /* 1 << JIT_HASH_BITS lists */
-    struct jit_page_ref *pages[1 << JIT_PAGE_BITS];
-    struct jit_bytes bytes;
+    u8 *records;   /* what is known of regions, a part for each segment */
+    size_t records_size; /* of a segment's part */
+    jit_ref *hash; /* 1 << JIT_HASH_BITS lists */
+    jit_ref *pages; /* 1 << JIT_PAGE_BITS lists of pieces */
+    struct jit_bytes lists, faults;
     u64 epoch;   /* counts removals of code */
     u64 changes; /* counts what was said about changed guest code, and flushes */
     u64 stat_regions, stat_bytes, stat_evicted, stat_invalidated;
 
-    /* Wait until every thread has passed a safepoint after `epoch`. */
-    void (*wait)(void *opaque, u64 epoch);
+    /* Ask threads to pass a safepoint: have all passed one after `epoch`, and forgotten what led to code that was gone
+     * then? wait: until they have. */
+    bool (*passed)(void *opaque, u64 epoch, bool wait);
     void *opaque;
 };
 
@@ -152,7 +153,8 @@ unsigned cache_regions_over(const struct jit_cache *c, u64 addr, unsigned tier, 
  * changed. */
 void cache_room(struct jit_cache *c, struct host_buf *buf);
 
-/* Keep what was emitted into buf; it depends on the guest code in `range`. */
+/* Keep what was emitted into buf; it depends on the guest code in `range`. NULL when more is to be known of it than there is
+ * room for. */
 struct jit_region *cache_add(struct jit_cache *c, const struct ra *ra, const struct host_buf *buf,
                              const struct jit_range *range, u32 nranges, u64 phys);
 
@@ -170,8 +172,12 @@ void cache_flush(struct jit_cache *c);
 /* The region that the host address lies in, dead ones included while their memory is whole. */
 struct jit_region *cache_at(const struct jit_cache *c, const u8 *rx);
 struct jit_link *region_link_at(const struct jit_cache *c, struct jit_region *r, const u8 *stub);
-const struct jit_fault *region_fault_at(const struct jit_cache *c, const struct jit_region *r,
-                                        const u8 *pc);
+
+/* How control leaves at that host address; false: it does not. */
+bool region_fault_at(const struct jit_cache *c, const struct jit_region *r, const u8 *pc, struct jit_fault *out);
+
+/* The guest code that it depends on, r->npieces of them, in the order in which cache_add() was told. */
+const struct jit_piece *region_pieces(const struct jit_region *r);
 
 /* The guest instruction whose floating point trapped at host address pc. */
 u64 region_fp_pc(const struct jit_cache *c, const struct jit_region *r, const u8 *pc);
@@ -191,7 +197,7 @@ static inline const u8 *region_body(const struct jit_cache *c, const struct jit_
     return c->rx + r->off + r->body;
 }
 
-/* Where a slot that is not at home is, decoded from region->where one after the other. */
+/* Where a slot that is not at home is, unpacked from a list one after the other. */
 struct jit_where {
     u8 slot;
     u8 place;   /* enum ra_place */

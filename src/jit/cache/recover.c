@@ -54,7 +54,7 @@ void region_recover(const struct host *host, const struct host_cpu *cpu, struct 
     struct jit_where w;
     struct ir_step step[IR_MAX_SLOTS];
     unsigned n = 0, steps = 0;
-    for (const u8 *p = r->where + f->where; (p = where_next(p, &w));) {
+    for (const u8 *p = f->where; (p = where_next(p, &w));) {
         if (w.place == RA_STEP) {
             step[steps++] = (struct ir_step){slots->slot[w.slot].offset, (s64)w.imm};
             continue;

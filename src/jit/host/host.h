@@ -11,7 +11,7 @@
 struct host_link {
     u32 at;     /* offset of the patchable displacement */
     u32 stub;   /* offset of the code that it leads to while not linked; or which it replaces */
-    u64 pc;
+    u64 pc;     /* less than 2 GiB from the region's */
     bool polls; /* must go to the target's polling entry: calls and backward jumps */
 };
 

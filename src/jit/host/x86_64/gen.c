@@ -362,10 +362,12 @@ struct x64_cold *x64_cold_eval(struct x64_gen *g, const struct ra_ins *i)
     return c;
 }
 
-/* Where a page of a machine leads may change while the code stays: ways to another one ask the inline look-up. */
+/* Where a page of a machine leads may change while the code stays: ways to another one ask the inline look-up, and so do
+ * those that are too far away for struct host_link. */
 static bool is_far(const struct x64_gen *g, u64 pc)
 {
-    return g->r->mmu && (pc ^ g->r->pc) >> IR_PAGE_BITS;
+    s64 away = (s64)(pc - g->r->pc);
+    return (g->r->mmu && (pc ^ g->r->pc) >> IR_PAGE_BITS) || away != (s32)away;
 }
 
 /* What leaves hot code often is found by polls. */
