@@ -112,15 +112,21 @@ static int open_event(struct perf_event_attr *a, pid_t pid, int cpu)
     return fd;
 }
 
-static uint64_t count(int fd)
+/* What it has counted, at its end. */
+static uint64_t end_event(int fd)
 {
     uint64_t n = 0;
-    for (int i = 0; i < TIMES; i++)
-        visit(i);
     if (read(fd, &n, sizeof(n)) != sizeof(n))
         perror("read");
     close(fd);
     return n;
+}
+
+static uint64_t count(int fd)
+{
+    for (int i = 0; i < TIMES; i++)
+        visit(i);
+    return end_event(fd);
 }
 
 static void count_writes(void)
@@ -152,7 +158,6 @@ static uint64_t count_in_kernel(const char *symbol, int times)
                                 .bp_len = HW_BREAKPOINT_LEN_4, .exclude_user = 1};
     int fd = open_event(&a, -1, 0);
     cpu_set_t first;
-    uint64_t n = 0;
     CPU_ZERO(&first);
     CPU_SET(0, &first);
     sched_setaffinity(0, sizeof(first), &first);
@@ -163,10 +168,7 @@ static uint64_t count_in_kernel(const char *symbol, int times)
             perror("/proc/version");
         close(version);
     }
-    if (read(fd, &n, sizeof(n)) != sizeof(n))
-        perror("read");
-    close(fd);
-    return n;
+    return end_event(fd);
 }
 
 static void break_kernel(void)
