@@ -76,6 +76,11 @@ struct vcpu_flush {
     unsigned context; /* what struct isa_system.context gave */
 };
 
+static inline bool vcpu_flush_is_range(const struct vcpu_flush *f)
+{
+    return f->scope == VCPU_FLUSH_RANGE || f->scope == VCPU_FLUSH_RANGE_ALL;
+}
+
 /* Called on the vCPU's thread, out of translated code but for what helpers call. */
 struct vcpu_ops {
     /* Forget translations of addresses, on this vCPU at once. all_cpus: also on the others, which do it before they run

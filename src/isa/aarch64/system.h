@@ -33,7 +33,8 @@ struct a64_cpu {
         struct a64_cpu *of;
         u32 running;    /* a bit for each counter that counts time */
         u64 since;      /* from when on */
-        bool by_level;  /* what runs depends on the level */
+        bool el1;       /* the level that they count at */
+        _Atomic bool by_level; /* what runs depends on it; the vCPU may ask without the lock */
     } monitors;
     struct a64_watch {
         u64 first, bytes; /* a power of two, and a multiple of it; 0 bytes: off */
