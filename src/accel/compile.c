@@ -223,7 +223,8 @@ u32 compiler_block(struct compiler *c, struct lifting *from, u64 pc, unsigned ma
                      .joins = from->joins, .need = from->need, .callee = from->callee, .go_on = go_on,
                      .inlines = from->inlines, .copy_back = from->copy_back,
                      .copy_caller = from->copy_caller, .opaque = from, .tagged = from->locked ? &en->tagged : NULL,
-                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = from->locked ? &en->invalid : NULL};
+                     .guarded = atomic_load(&en->guards) ? guarded : NULL, .invalid = from->locked ? &en->invalid : NULL,
+                     .breaks = from->locked ? &en->breaks : NULL};
     c->builder.pc = pc;
     c->builder.copy = from->copy;
     ir_block_start(&c->builder);
@@ -284,7 +285,7 @@ u32 compiler_lift(struct compiler *c, struct vcpu *cpu, u64 pc, const struct cod
 static u32 lift_unlocked(struct compiler *c, struct vcpu *cpu, u64 pc, unsigned max_insns, u32 passes)
 {
     struct engine *en = cpu->engine;
-    bool lock = atomic_load(&en->tagged.count) || atomic_load(&en->invalid.count);
+    bool lock = atomic_load(&en->tagged.count) || atomic_load(&en->invalid.count) || atomic_load(&en->breaks.count);
     struct lifting from = lifting_for(cpu, lock);
     if (lock)
         pthread_mutex_lock(&en->lock);

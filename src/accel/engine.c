@@ -151,7 +151,7 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     pthread_mutex_init(&en->lock, NULL);
     pthread_mutex_init(&en->lockstep_lock, NULL);
     en->tagged.limit = MAX_TAGGED;
-    en->invalid.limit = LIFT_SITES;
+    en->invalid.limit = en->breaks.limit = LIFT_SITES;
     compiler_init(&en->compiler);
     hot_init(en);
     cold_init(en);
@@ -179,6 +179,9 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
     if (opts->kind == ENGINE_LOCKSTEP)
         en->turn = turn_new();
     en->cache.passed = passed_safepoints;
+    en->listener.clean = flush_clean;
+    if (opts->memory)
+        mem_space_listen(opts->memory, &en->listener);
     en->cache.opaque = en;
     start_stress(en);
     sampled_start(en);
@@ -189,6 +192,8 @@ struct engine *engine_new(const struct isa *isa, const struct engine_opts *opts,
 void engine_free(struct engine *en)
 {
     atomic_store(&en->stop, true);
+    if (en->opts.memory)
+        mem_space_ignore(en->opts.memory, &en->listener);
     if (en->stress_on)
         pthread_join(en->stress_thread, NULL);
     sampled_stop(en);
@@ -339,8 +344,7 @@ static void resync(struct vcpu *cpu)
         jumps_select(cpu);
 }
 
-/* Have the instruction translated again, by another recipe. False when it was known already. */
-static bool add_site(struct engine *en, struct lift_sites *sites, u64 pc)
+bool engine_add_site(struct engine *en, struct lift_sites *sites, u64 pc)
 {
     if (lift_site(sites, pc))
         return false;
@@ -363,7 +367,7 @@ void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc)
         *t = (struct fp_traps){.pc = pc};
     if (++t->count < FP_TRAPS || pthread_mutex_trylock(&en->lock))
         return;
-    add_site(en, &en->invalid, pc);
+    engine_add_site(en, &en->invalid, pc);
     pthread_mutex_unlock(&en->lock);
 }
 
@@ -378,7 +382,7 @@ static bool met_tag(struct vcpu *cpu)
     if (!bits || !(addr >> (64 - bits)) || addr >> (63 - bits) & 1)
         return false;
     pthread_mutex_lock(&en->lock);
-    bool added = add_site(en, &en->tagged, pc);
+    bool added = engine_add_site(en, &en->tagged, pc);
     pthread_mutex_unlock(&en->lock);
     /* another thread may have met it while this one ran the code from before */
     bool again = added || engine_cpu(cpu)->tag_at != pc;
@@ -426,6 +430,10 @@ bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit)
             hot_sample(cpu, engine_cpu(cpu)->polled_in_hot);
         }
         engine_cpu(cpu)->polled_in_hot = false;
+        if (atomic_load(&env->request) & REQUEST_LANDINGS) {
+            atomic_fetch_and(&env->request, ~(u32)REQUEST_LANDINGS);
+            engine_check_landings(cpu->engine);
+        }
         if (atomic_load(&env->request) & REQUEST_CHECK) {
             sampled_check(cpu);
             return engine_exit(cpu, exit);

@@ -11,6 +11,7 @@
 #include "jit/cache/cache.h"
 #include "jit/host/disas.h"
 #include "jit/ir/interp.h"
+#include "mem/mem.h"
 
 /* Bits of ir_env.request. */
 enum {
@@ -20,6 +21,7 @@ enum {
     REQUEST_CHECK = 8,  /* run some regions in lockstep: sampled_check() */
     REQUEST_PAUSE = 16, /* another vCPU wants to be alone: sampled_wait() */
     REQUEST_TLB = 32,   /* machines: flush_service() */
+    REQUEST_LANDINGS = 64, /* machines: engine_check_landings(), as there are guarded pages */
 };
 
 #define PAGE_BYTES  4096 /* the host's: what one mapping is made of, and where a fault begins */
@@ -169,7 +171,8 @@ struct engine {
     struct jit_cache cache;
     struct compiler compiler;
     struct engine_cpu *cpus;
-    struct lift_sites tagged, invalid;
+    struct mem_listener listener; /* machines */
+    struct lift_sites tagged, invalid, breaks;
     struct cold cold;
     struct hot hot;
     u32 threshold;        /* entries after which code is hot, if they are counted; or 0 */
@@ -317,6 +320,8 @@ void interp_machine_free(struct engine_cpu *ec);
 
 /* Machines: the vCPU is out of guest code, and does what others asked for (flush.c). */
 void flush_service(struct vcpu *cpu);
+/* As struct mem_listener.clean: vCPUs have nothing left of what they might write. */
+void flush_clean(struct mem_listener *l);
 extern const struct vcpu_ops machine_ops;
 void lockstep_run(struct vcpu *cpu, struct vcpu_exit *exit);
 
@@ -330,6 +335,10 @@ void jit_run_region(struct vcpu *cpu, const struct jit_region *r);
 /* What the engine does with an exit from IR code. True: go on running; false: `exit` is filled. */
 bool engine_exit(struct vcpu *cpu, struct vcpu_exit *exit);
 void engine_fetch_fault(struct vcpu *cpu, struct vcpu_exit *exit);
+
+/* Have the instruction translated again, by another recipe. False when it was known already. Called with the lock
+ * held. */
+bool engine_add_site(struct engine *en, struct lift_sites *sites, u64 pc);
 
 /* An FP operation of the guest instruction at pc raised `invalid`. */
 void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc);

@@ -8,9 +8,8 @@
 #include "accel/tlb.h"
 
 /* Others forget all: what for is not worth a queue. */
-static void ask_others(struct vcpu *cpu)
+static void ask_others(struct engine *en, const struct vcpu *cpu)
 {
-    struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
     for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
         if (ec->vcpu == cpu)
@@ -59,7 +58,7 @@ static void flush(struct vcpu *cpu, const struct vcpu_flush *f, bool all_cpus)
 {
     forget(cpu, f);
     if (all_cpus)
-        ask_others(cpu);
+        ask_others(cpu->engine, cpu);
 }
 
 /* One that is not in guest code does what it was asked for before it goes back there. */
@@ -77,6 +76,17 @@ static void flush_wait(struct vcpu *cpu)
             flush_service(cpu);
             sched_yield();
         }
+    }
+}
+
+void flush_clean(struct mem_listener *l)
+{
+    struct engine *en = container_of(l, struct engine, listener);
+    ask_others(en, NULL);
+    for (struct engine_cpu *ec = en->cpus; ec; ec = ec->next) {
+        u32 asked = atomic_load(&ec->flush_asked);
+        while (is_behind(ec, asked))
+            sched_yield();
     }
 }
 
@@ -117,11 +127,35 @@ static void code_changed(struct vcpu *cpu, u64 phys, u64 bytes)
     pthread_mutex_unlock(&en->lock);
 }
 
+/* A place stays known when the breakpoint goes: it is likely to come back, such as at the next switch of tasks. */
+static void break_at(struct vcpu *cpu, u64 pc)
+{
+    struct engine *en = cpu->engine;
+    pthread_mutex_lock(&en->lock);
+    engine_add_site(en, &en->breaks, pc);
+    pthread_mutex_unlock(&en->lock);
+}
+
+static bool lands(const struct vcpu *cpu)
+{
+    return atomic_load(&cpu->engine->guards);
+}
+
+static bool guarded(struct vcpu *cpu, u64 pc)
+{
+    struct mmu_page p;
+    unsigned mode = cpu->isa->system->mode(cpu->env->key);
+    return mmu_page(engine_cpu(cpu)->mmu, mode, pc, IR_ACCESS_EXEC, &p) && p.guarded;
+}
+
 const struct vcpu_ops machine_ops = {
     .flush = flush,
     .flush_wait = flush_wait,
     .ask_flush_wait = ask_flush_wait,
     .ask_leave = vcpu_kick,
+    .lands = lands,
+    .guarded = guarded,
+    .break_at = break_at,
     .switch_context = switch_context,
     .code_changed = code_changed,
 };

@@ -14,6 +14,7 @@ struct kept {
     struct ir_region ir;
     u64 pc;
     u32 key, len; /* len 0: none */
+    u32 known;    /* known() when it was made */
     u8 code[FETCH_BYTES];
 };
 
@@ -52,13 +53,20 @@ static struct kept *place(struct kept_regions *r, u64 pc, u32 key)
     return *at;
 }
 
+/* What lifting depends on and is never taken back. */
+static u32 known(const struct engine *en)
+{
+    return atomic_load(&en->breaks.count) << 1 | atomic_load(&en->guards);
+}
+
 /* The region at the vCPU's pc; NULL: it cannot be fetched. */
 static const struct kept *region(struct vcpu *cpu, unsigned mode)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
     u64 pc = vcpu_pc(cpu);
     struct kept *k = place(ec->regions, pc, cpu->env->key);
-    if (k->len && k->pc == pc && k->key == cpu->env->key && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
+    const u32 now = known(cpu->engine);
+    if (k->len && k->pc == pc && k->key == cpu->env->key && k->known == now && mmu_same_code(ec->mmu, mode, pc, k->code, k->len))
         return k;
     k->len = 0;
     u32 len = compiler_lift_unlocked(ec->own, cpu, pc);
@@ -69,6 +77,7 @@ static const struct kept *region(struct vcpu *cpu, unsigned mode)
     ec->own->ir = spare;
     k->pc = pc;
     k->key = cpu->env->key;
+    k->known = now;
     k->len = (u32)mmu_fetch(ec->mmu, mode, pc, k->code, len);
     return k;
 }

@@ -181,6 +181,15 @@ static const u8 *find_apart(struct engine *en, struct engine_cpu *ec, u64 pc)
     return enter_and_unlock(en, ec, r);
 }
 
+/* Of a machine's code both ends are in one page, and that may have moved since it was left. */
+static void make_link(struct engine *en, const u8 *stub, struct jit_region *to)
+{
+    struct jit_region *from = cache_at(&en->cache, stub);
+    struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
+    if (link && (!en->opts.memory || to->phys == from->phys + (to->pc - from->pc)))
+        cache_link(&en->cache, link, to);
+}
+
 /* The entry for pc, with in_code set, behind its poll if the vCPU is being watched; NULL when the code cannot be read.
  * `stub`: the exit that led here, to be linked. */
 static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, const u8 *stub)
@@ -199,12 +208,8 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     struct jit_region *r = cache_find(&en->cache, pc, env->key, at.phys);
     if (!r)
         r = engine_translate(en, ec->vcpu, pc, &at, en->opts.kind == ENGINE_JIT ? IR_SHARE : IR_SHARE_OR_COPY);
-    if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1)) {
-        struct jit_region *from = cache_at(&en->cache, stub);
-        struct jit_link *link = from ? region_link_at(&en->cache, from, stub) : NULL;
-        if (link)
-            cache_link(&en->cache, link, r);
-    }
+    if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1))
+        make_link(en, stub, r);
     const u8 *entry = enter_and_unlock(en, ec, r);
     const u8 *body = entry && ec->watched ? region_body(&en->cache, r) : entry;
     if (!entry || en->opts.kind != ENGINE_JIT)

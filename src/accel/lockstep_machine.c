@@ -29,7 +29,7 @@ static u64 host_of(const struct port *p, u64 addr, unsigned bytes, enum ir_acces
     struct mmu_page page;
     if (!mmu_page(engine_cpu(p->of->cpu)->mmu, p->mode, addr, access, &page))
         return 0;
-    bool memory = page.host && !(page.device && addr & (bytes - 1)) && (access == IR_ACCESS_READ || page.writable);
+    bool memory = page.host && !page.watched && !(page.device && addr & (bytes - 1)) && (access == IR_ACCESS_READ || page.writable);
     p->of->gave_up |= !memory;
     return memory ? (u64)(uintptr_t)page.host + (addr & (PAGE - 1)) : 0;
 }

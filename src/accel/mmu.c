@@ -1,5 +1,6 @@
 #include "accel/mmu.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +23,8 @@ struct entry {
     u8 rights;    /* 1 << enum ir_access */
     bool global, device;
     bool host_writable;
+    bool watched; /* struct isa_system.caught wants to see accesses */
+    bool guarded;
 };
 
 struct port {
@@ -95,6 +98,13 @@ static bool fail(struct mmu *m, u64 addr, enum isa_fault_kind kind)
     return false;
 }
 
+/* The first guarded page with code: whoever translates from now on knows, and what was translated before goes soon. */
+static void note_guarded(struct vcpu *cpu)
+{
+    if (!atomic_exchange(&cpu->engine->guards, true))
+        atomic_fetch_or(&cpu->env->request, REQUEST_LANDINGS);
+}
+
 static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum ir_access access)
 {
     struct vcpu *cpu = m->cpu;
@@ -105,7 +115,7 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
     if (!cpu->isa->system->translate(cpu, addr, access, mode, &p, &m->fault))
         return false;
     u64 virt = addr & ~(PAGE - 1), phys = p.phys + (virt & (p.bytes - 1));
-    u8 *host = mem_host(cpu->memory, phys, &len, &writable);
+    u8 *host = (access == IR_ACCESS_WRITE ? mem_host_write : mem_host)(cpu->memory, phys, &len, &writable);
     *t = (struct entry){
         .virt = virt,
         .phys = phys,
@@ -115,17 +125,35 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
         .global = p.global,
         .device = p.device,
         .host_writable = writable,
+        .watched = cpu->isa->system->watches(cpu, virt, PAGE),
+        .guarded = p.guarded,
     };
+    if (p.guarded && access == IR_ACCESS_EXEC)
+        note_guarded(cpu);
     return true;
+}
+
+/* Memory whose log has to hear of a write before the first is made. */
+static bool is_clean(const struct entry *t, enum ir_access access)
+{
+    return access == IR_ACCESS_WRITE && t->host && !t->host_writable;
 }
 
 /* The page of addr, or NULL with the fault. */
 static struct entry *find(struct mmu *m, unsigned mode, u64 addr, enum ir_access access)
 {
     struct entry *t = &m->entry[mode][addr >> PAGE_BITS & (ENTRIES - 1)];
-    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1 && holds(m, t))
+    if (t->virt == (addr & ~(PAGE - 1)) && t->rights >> access & 1 && holds(m, t) && !is_clean(t, access))
         return t;
     return fill(m, t, mode, addr, access) ? t : NULL;
+}
+
+enum { READS = 1 << IR_ACCESS_READ, WRITES = 1 << IR_ACCESS_WRITE };
+
+/* The fault is there. */
+static bool caught(struct mmu *m, const struct entry *t, unsigned mode, u64 addr, unsigned bytes, unsigned accesses)
+{
+    return t->watched && m->cpu->isa->system->caught(m->cpu, addr, bytes, accesses, mode, &m->fault);
 }
 
 static bool answered(struct mmu *m, u64 addr, enum mem_result r)
@@ -202,6 +230,8 @@ static bool access_two_pages(struct mmu *m, unsigned mode, u64 addr, void *data,
         return false;
     if (high->device)
         return fail(m, second, ISA_FAULT_UNALIGNED);
+    if (caught(m, low.watched ? &low : high, mode, addr, bytes, 1u << access))
+        return false;
     for (unsigned i = 0; i < bytes; i++) {
         const struct entry *at = addr + i < second ? &low : high;
         if (!access_page(m, at, addr + i, (u8 *)data + i, 1, write))
@@ -220,6 +250,8 @@ static bool access(struct port *p, u64 addr, void *data, unsigned bytes, bool wr
         return false;
     if (t->device && addr & (bytes - 1))
         return fail(m, addr, ISA_FAULT_UNALIGNED);
+    if (caught(m, t, p->mode, addr, bytes, write ? WRITES : READS))
+        return false;
     return access_page(m, t, addr, data, bytes, write);
 }
 
@@ -242,6 +274,8 @@ static bool cas(void *opaque, u64 addr, const v128 *expected, const v128 *desire
     const struct entry *t = find(p->mmu, p->mode, addr, IR_ACCESS_WRITE);
     if (!t)
         return false;
+    if (caught(p->mmu, t, p->mode, addr, bytes, READS | WRITES))
+        return false;
     if (!t->host || !t->host_writable)
         return fail(p->mmu, addr, ISA_FAULT_UNSUPPORTED);
     u64 host = (u64)(uintptr_t)(t->host + (addr & (PAGE - 1)));
@@ -252,13 +286,21 @@ bool mmu_page(struct mmu *m, unsigned mode, u64 addr, enum ir_access access, str
 {
     const struct entry *t = find(m, mode, addr, access);
     if (t)
-        *out = (struct mmu_page){t->host, t->phys, t->rights, t->global, t->device, t->host_writable};
+        *out = (struct mmu_page){t->host, t->phys, t->rights, t->global, t->device, t->host_writable, t->watched,
+                                 t->guarded};
     return t != NULL;
 }
 
-bool mmu_refuse_atomic(struct mmu *m, unsigned mode, u64 addr)
+bool mmu_catches_atomic(struct mmu *m, unsigned mode, u64 addr, unsigned bytes)
 {
-    return find(m, mode, addr, IR_ACCESS_WRITE) && fail(m, addr, ISA_FAULT_UNSUPPORTED);
+    const struct entry *t = find(m, mode, addr, IR_ACCESS_WRITE);
+    return t && caught(m, t, mode, addr, bytes, READS | WRITES);
+}
+
+bool mmu_refuse_atomic(struct mmu *m, unsigned mode, u64 addr, unsigned bytes)
+{
+    const struct entry *t = find(m, mode, addr, IR_ACCESS_WRITE);
+    return t && !caught(m, t, mode, addr, bytes, READS | WRITES) && fail(m, addr, ISA_FAULT_UNSUPPORTED);
 }
 
 struct mmu *mmu_new(struct vcpu *cpu)

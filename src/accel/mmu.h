@@ -25,13 +25,17 @@ struct mmu_page {
     u8 rights; /* a bit 1 << enum ir_access each */
     bool global, device;
     bool writable; /* host memory may be written */
+    bool watched;  /* the guest wants to know of some accesses: struct ir_mem has them checked */
+    bool guarded;  /* indirect branches land on landing pads only */
 };
 
 /* The page of an access that is known to be in one; false: it faults. */
 bool mmu_page(struct mmu *m, unsigned mode, u64 addr, enum ir_access access, struct mmu_page *out);
 
-/* An atomic access to what is no memory: false, and the fault is there. */
-bool mmu_refuse_atomic(struct mmu *m, unsigned mode, u64 addr);
+/* An atomic access: does the guest want to know of it? Then the fault is there. */
+bool mmu_catches_atomic(struct mmu *m, unsigned mode, u64 addr, unsigned bytes);
+/* One to what is no memory, or that is caught: false, and the fault is there. */
+bool mmu_refuse_atomic(struct mmu *m, unsigned mode, u64 addr, unsigned bytes);
 
 /* Copy instructions: returns how many of `len` bytes could be read before a fault. */
 size_t mmu_fetch(struct mmu *m, unsigned mode, u64 addr, void *to, size_t len);

@@ -173,16 +173,25 @@ static void fill(struct vcpu *cpu, unsigned mode, u64 addr, const struct mmu_pag
     set_entry(tlb_of(cpu)->now, mode, i, &entry);
 }
 
-/* In one page of memory: compiled code may do it, this time, and the next if the guest takes it for memory, too. */
+/* Is the access one that the guest may want to know of? C makes it, but atomic ones if they are let through. */
+static bool is_kept(struct vcpu *cpu, const struct mmu_page *p, unsigned mode, unsigned bytes)
+{
+    const struct ir_mmu *x = &cpu->env->mmu;
+    return p->watched &&
+           (!(x->what & IR_MMU_LOCKED) || mmu_catches_atomic(engine_cpu(cpu)->mmu, mode, x->addr, bytes));
+}
+
+/* In one page of memory: compiled code may do it, this time, and the next if the guest takes it for memory, too, and
+ * does not watch it. */
 static bool find_host(struct vcpu *cpu, unsigned mode, unsigned bytes, bool write)
 {
     struct ir_mmu *x = &cpu->env->mmu;
     struct mmu_page p;
     if ((x->addr & (PAGE - 1)) + bytes > PAGE ||
         !mmu_page(engine_cpu(cpu)->mmu, mode, x->addr, write ? IR_ACCESS_WRITE : IR_ACCESS_READ, &p) || !p.host ||
-        (p.device && x->addr & (bytes - 1)) || (write && !p.writable))
+        (p.device && x->addr & (bytes - 1)) || (write && !p.writable) || is_kept(cpu, &p, mode, bytes))
         return false;
-    if (!p.device)
+    if (!p.device && !p.watched)
         fill(cpu, mode, x->addr, &p);
     x->add = (u64)(uintptr_t)p.host - (x->addr & ~(PAGE - 1));
     return true;
@@ -204,7 +213,7 @@ static bool do_access(struct vcpu *cpu, unsigned mode, unsigned bytes)
     const struct ir_mem *m = mmu_mem(mmu, mode);
     bool found = find_host(cpu, mode, bytes, x->what & IR_MMU_WRITE);
     if (x->what & IR_MMU_LOCKED)
-        return found || mmu_refuse_atomic(mmu, mode, x->addr);
+        return found || mmu_refuse_atomic(mmu, mode, x->addr, bytes);
     if (x->what & IR_MMU_WRITE)
         return m->store(m->opaque, x->addr, &x->value, bytes);
     if (found)

@@ -34,6 +34,9 @@ struct chardev {
     u32 in_events;
     struct loop_task task; /* posted by other threads */
     struct loop_timer again; /* a connection that is gone is tried again */
+    struct socket_attempt *attempt; /* NULL: none is under way */
+    bool complained;         /* of one that failed, and none has succeeded since */
+    bool freed;              /* as soon as its task has run */
     struct telnet telnet;
     int log; /* a file; -1: none */
 
@@ -65,7 +68,7 @@ static void enqueue(struct chardev *c, const void *data, size_t len)
 {
     if (c->len + len > QUEUE_MAX) {
         if (!c->lost)
-            log_warn("chardev %s: nobody reads; output is lost", c->id);
+            log_warn("chardev %s: nobody reads; output is lost\n", c->id);
         c->lost = true;
         return;
     }
@@ -335,13 +338,24 @@ static void turn(struct chardev *c)
     }
 }
 
+static void destroy(struct chardev *c)
+{
+    pthread_mutex_destroy(&c->lock);
+    free(c->queue);
+    free(c->id);
+    free(c);
+}
+
 static void run(struct loop_task *t)
 {
     struct chardev *c = container_of(t, struct chardev, task);
     pthread_mutex_lock(&c->lock);
     c->posted = false; /* here alone: a task must not be posted again while it waits */
     pthread_mutex_unlock(&c->lock);
-    turn(c);
+    if (c->freed)
+        destroy(c);
+    else
+        turn(c);
 }
 
 static void in_ready(struct loop_fd *f, u32 events)
@@ -368,16 +382,31 @@ static void connected(struct chardev *c, int fd)
     watch_in(c, false);
 }
 
-static void connect_again(struct loop_timer *t)
+static void attempted(void *opaque, int fd, const struct err *e)
 {
-    struct chardev *c = container_of(t, struct chardev, again);
-    int fd = socket_connect(c->opts->path, NULL);
+    struct chardev *c = opaque;
+    c->attempt = NULL;
     if (fd < 0) {
+        if (!c->complained)
+            log_warn("Unable to connect character device %s: %s\n", c->id, e->text);
+        c->complained = true;
         try_again(c);
         return;
     }
+    c->complained = false;
     fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
     connected(c, fd);
+}
+
+/* A host that does not answer must not keep the loop. */
+static void attempt(struct chardev *c)
+{
+    c->attempt = socket_connect_later(c->loop, c->opts->path, attempted, c);
+}
+
+static void connect_again(struct loop_timer *t)
+{
+    attempt(container_of(t, struct chardev, again));
 }
 
 static void accept_ready(struct loop_fd *f, u32 events)
@@ -403,29 +432,63 @@ static bool open_log(const struct char_opts *o, int *fd, struct err *e)
     return *fd >= 0 || err_set(e, errno, "Unable to open logfile %s: %s", o->log, strerror(errno));
 }
 
+/* What an end is: a file, a terminal, a socket. */
+struct end {
+    struct char_host host;
+    int log;
+};
+
+static bool open_end(struct end *end, const struct char_opts *o, struct err *e)
+{
+    if (!open_log(o, &end->log, e))
+        return false;
+    if (char_host_open(&end->host, o, e))
+        return true;
+    if (end->log >= 0)
+        close(end->log);
+    return false;
+}
+
+static void take_end(struct chardev *c, const struct end *end, const struct char_opts *o)
+{
+    c->host = end->host;
+    c->log = end->log;
+    c->opts = o;
+    c->listen = (struct loop_fd){end->host.listen, accept_ready};
+}
+
+/* What is left is written if there is a reader within so many milliseconds, and nothing comes any more. */
+static void leave_end(struct chardev *c, int drain_ms)
+{
+    if (c->in_watched)
+        loop_fd_remove(c->loop, &c->in);
+    c->in_watched = c->in_asks = false;
+    watch_out(c, false);
+    if (c->started && c->host.listen >= 0)
+        loop_fd_remove(c->loop, &c->listen);
+    flush(c, drain_ms);
+    loop_timer_cancel(c->loop, &c->again);
+    socket_give_up(c->attempt);
+    c->attempt = NULL;
+    char_host_end(&c->host);
+    if (c->log >= 0)
+        close(c->log);
+}
+
 struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)(void *opaque), void *opaque,
                          struct err *e)
 {
-    struct char_host host;
-    int log;
-    if (!open_log(o, &log, e))
+    struct end end;
+    if (!open_end(&end, o, e))
         return NULL;
-    if (!char_host_open(&host, o, e) && !o->reconnect) {
-        if (log >= 0)
-            close(log);
-        return NULL;
-    }
     struct chardev *c = xcalloc(1, sizeof(*c));
     c->loop = l;
-    c->host = host;
-    c->log = log;
+    take_end(c, &end, o);
     c->task.run = run;
     c->again.fire = connect_again;
     c->in.ready = in_ready;
     c->out.ready = out_ready;
-    c->listen = (struct loop_fd){host.listen, accept_ready};
     c->mux = o->mux;
-    c->opts = o;
     c->id = xstrdup(o->id ? o->id : "serial");
     c->quit = quit;
     c->opaque = opaque;
@@ -433,22 +496,44 @@ struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)
     return c;
 }
 
+static bool is_open(const struct chardev *c)
+{
+    return c->host.in >= 0 || c->host.out >= 0;
+}
+
+bool char_change(struct chardev *c, const struct char_opts *o, struct err *e)
+{
+    struct end end;
+    if (c->mux || o->mux)
+        return err_set(e, EBUSY, "Mux device hotswap not supported yet");
+    if (!open_end(&end, o, e))
+        return false;
+    bool was_open = is_open(c);
+    if (c->host.unlink && end.host.unlink && !strcmp(c->host.unlink, end.host.unlink)) {
+        free(c->host.unlink); /* the file is the new one's */
+        c->host.unlink = NULL;
+    }
+    pthread_mutex_lock(&c->lock); /* other threads write */
+    leave_end(c, 0);
+    take_end(c, &end, o);
+    c->head = c->len = 0;
+    pthread_mutex_unlock(&c->lock);
+    c->complained = false;
+    if (was_open)
+        tell(c, CHAR_CLOSED);
+    if (c->started)
+        char_start(c);
+    return true;
+}
+
 void char_free(struct chardev *c)
 {
     if (!c)
         return;
-    if (c->in_watched)
-        loop_fd_remove(c->loop, &c->in);
-    watch_out(c, false);
-    flush(c, DRAIN_MS);
-    loop_timer_cancel(c->loop, &c->again);
-    char_host_end(&c->host);
-    if (c->log >= 0)
-        close(c->log);
-    pthread_mutex_destroy(&c->lock);
-    free(c->queue);
-    free(c->id);
-    free(c);
+    leave_end(c, DRAIN_MS);
+    c->freed = true;
+    if (!c->posted)
+        destroy(c);
 }
 
 const char *char_id(const struct chardev *c)
@@ -456,9 +541,14 @@ const char *char_id(const struct chardev *c)
     return c->id;
 }
 
-static bool is_open(const struct chardev *c)
+bool char_is_attached(const struct chardev *c)
 {
-    return c->host.in >= 0 || c->host.out >= 0;
+    return c->users;
+}
+
+void char_break(struct chardev *c)
+{
+    tell(c, CHAR_BREAK);
 }
 
 bool char_is_used(const struct chardev *c)
@@ -472,16 +562,23 @@ static char *describe_socket(const struct chardev *c)
     bool local = !strncmp(o->path, "unix:", 5), open = is_open(c);
     if (local && open && !o->server)
         return xstrdup("unix:"); /* the peer's end has no name */
-    return xprintf("%s%s%s%s", open ? "" : "disconnected:", local ? "" : "tcp:", o->path, o->server ? ",server=on" : "");
+    return xprintf("%s%s%s%s", open ? "" : "disconnected:", local ? "" : o->telnet ? "telnet:" : "tcp:", o->path, o->server ? ",server=on" : "");
+}
+
+char *char_pty(const struct chardev *c)
+{
+    char name[64];
+    return c->opts->kind == CHAR_PTY && !ptsname_r(c->host.in, name, sizeof(name)) ? xstrdup(name) : NULL;
 }
 
 char *char_describe(const struct chardev *c)
 {
-    char name[64];
     if (c->mux)
         return xstrdup("mux");
-    if (c->opts->kind == CHAR_PTY && !ptsname_r(c->host.in, name, sizeof(name)))
-        return xprintf("pty:%s", name);
+    char *pty = char_pty(c), *text = pty ? xprintf("pty:%s", pty) : NULL;
+    free(pty);
+    if (text)
+        return text;
     return c->opts->kind == CHAR_SOCKET ? describe_socket(c) : xstrdup(char_kind_name(c->opts->kind));
 }
 
@@ -496,6 +593,8 @@ bool char_attach(struct chardev *c, struct char_user *u)
     u->next = NULL;
     if (!c->focus)
         c->focus = u;
+    if (c->started) /* there is room now */
+        char_accept(c);
     return true;
 }
 
@@ -520,8 +619,9 @@ void char_start(struct chardev *c)
     c->started = true;
     if (c->host.listen >= 0)
         loop_fd_add(c->loop, &c->listen, EPOLLIN, NULL);
-    if (c->host.in >= 0 || c->host.out >= 0)
+    if (is_open(c))
         opened(c);
-    try_again(c);
+    else if (c->opts->reconnect)
+        attempt(c);
     watch_in(c, false);
 }

@@ -3,6 +3,7 @@
 #define LYRE_BACK_CHAR_H
 
 #include "base/err.h"
+#include "data/json.h"
 #include "event/loop.h"
 
 struct chardev;
@@ -40,18 +41,28 @@ struct char_opts {
  * "telnet:HOST:PORT,...": what -serial takes; and "socket,id=ID,path=PATH,...": what -chardev takes. */
 bool char_opts_serial(struct char_opts *o, const char *text, struct err *e);
 bool char_opts_chardev(struct char_opts *o, const char *text, struct err *e);
+/* A ChardevBackend of QMP whose form has been checked: {"type": "socket", "data": {"addr": ...}}. */
+bool char_opts_json(struct char_opts *o, const char *id, const struct json *backend, struct err *e);
 void char_opts_free(struct char_opts *o);
 
 /* NULL on failure. `quit` is called on the loop's thread when the user of a mux asks for the end. */
 struct chardev *char_new(struct loop *l, const struct char_opts *o, void (*quit)(void *opaque), void *opaque,
                          struct err *e);
-/* Writes what is left, and gives the terminal back. NULL is allowed. */
+/* Another end in the place of the one that it has, for the same users; `o` stays the caller's, and stays. False: nothing has
+ * changed. On the loop's thread. */
+bool char_change(struct chardev *c, const struct char_opts *o, struct err *e);
+/* Writes what is left, and gives the terminal back. No user may be left that calls it. NULL is allowed. */
 void char_free(struct chardev *c);
 
 const char *char_id(const struct chardev *c);
 /* What it is connected to, as monitors show it: "pty:/dev/pts/3", "unix:/run/x,server=on". The caller frees it. */
 char *char_describe(const struct chardev *c);
 bool char_is_used(const struct chardev *c); /* somebody is attached, and connected */
+bool char_is_attached(const struct chardev *c);
+/* The path of a pty, which the caller frees; NULL: it is none. */
+char *char_pty(const struct chardev *c);
+/* As if a break had come. */
+void char_break(struct chardev *c);
 /* The kinds: their names, by number; NULL behind the last. */
 const char *char_kind_name(unsigned kind);
 

@@ -70,6 +70,8 @@ static bool open_pty(struct char_host *h, const char *id, struct err *e)
 static bool open_socket(struct char_host *h, const struct char_opts *o, struct err *e)
 {
     if (!o->server) {
+        if (o->reconnect)
+            return true; /* when it is started, and without waiting */
         h->in = h->out = socket_connect(o->path, e);
     } else {
         if (!strncmp(o->path, "unix:", 5)) {

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "back/char.h"
+#include "back/char_opts.h"
 #include "base/mem.h"
 
 static const struct {
@@ -29,6 +29,17 @@ const char *char_kind_name(unsigned kind)
     return NULL;
 }
 
+bool char_kind_find(const char *name, enum char_kind *kind)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!strcmp(name, kinds[i].name)) {
+            *kind = kinds[i].kind;
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool parse_switch(const char *name, const char *value, bool *to, struct err *e)
 {
     if (!strcmp(value, "on") || !strcmp(value, "yes"))
@@ -46,15 +57,22 @@ static void replace(char **to, char *by)
     *to = by;
 }
 
-/* A descriptor that was handed to this process. */
-static bool parse_fd(struct char_opts *o, const char *value, struct err *e)
+char *char_opts_fd(const char *text, struct err *e)
 {
     char *end;
-    long fd = strtol(value, &end, 10);
-    if (end == value || *end || fd < 0 || fcntl((int)fd, F_GETFD) < 0)
-        return err_set(e, EBADF, "there is no file descriptor '%s'", value);
-    replace(&o->path, xprintf("fd:%ld", fd));
-    return true;
+    long fd = strtol(text, &end, 10);
+    if (end != text && !*end && fd >= 0 && fcntl((int)fd, F_GETFD) >= 0)
+        return xprintf("fd:%ld", fd);
+    err_set(e, EBADF, "File descriptor named '%s' has not been found", text);
+    return NULL;
+}
+
+static bool parse_fd(struct char_opts *o, const char *value, struct err *e)
+{
+    char *path = char_opts_fd(value, e);
+    if (path)
+        replace(&o->path, path);
+    return path;
 }
 
 static bool parse_seconds(const char *value, u32 *to, struct err *e)
@@ -62,7 +80,7 @@ static bool parse_seconds(const char *value, u32 *to, struct err *e)
     char *end;
     unsigned long v = strtoul(value, &end, 10);
     *to = (u32)v;
-    return (end != value && !*end && *value != '-' && v <= 86400) ||
+    return (end != value && !*end && *value != '-' && v <= CHAR_RECONNECT_MAX) ||
            err_set(e, EINVAL, "Parameter 'reconnect' expects a number of seconds");
 }
 
@@ -113,7 +131,7 @@ static bool parse_rest(struct char_opts *o, char *rest, struct err *e)
     return true;
 }
 
-static bool complete(const struct char_opts *o, struct err *e)
+bool char_opts_check(const struct char_opts *o, struct err *e)
 {
     for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
         if (kinds[i].kind == o->kind && kinds[i].path && !o->path)
@@ -131,17 +149,11 @@ bool char_opts_chardev(struct char_opts *o, const char *text, struct err *e)
     if (rest)
         *rest++ = 0;
     const char *kind = !strncmp(copy, "backend=", 8) ? copy + 8 : copy;
-    bool good = false;
-    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
-        if (!strcmp(kind, kinds[i].name)) {
-            o->kind = kinds[i].kind;
-            good = true;
-        }
-    }
+    bool good = char_kind_find(kind, &o->kind);
     if (!good)
         err_set(e, EINVAL, "'%s' is not a valid char driver name", kind);
     else
-        good = parse_rest(o, rest, e) && complete(o, e);
+        good = parse_rest(o, rest, e) && char_opts_check(o, e);
     if (good && !o->id)
         good = err_set(e, EINVAL, "chardev: no id specified");
     free(copy);
@@ -180,7 +192,7 @@ bool char_opts_serial(struct char_opts *o, const char *text, struct err *e)
     if (rest)
         *rest++ = 0;
     o->path = xstrdup(copy);
-    bool good = parse_rest(o, rest, e) && complete(o, e);
+    bool good = parse_rest(o, rest, e) && char_opts_check(o, e);
     free(copy);
     return good;
 }

@@ -90,6 +90,38 @@ bool net_attach(struct netdev *n, const struct net_user *u)
     return true;
 }
 
+struct netdev *net_queue(struct netdev *n, unsigned i)
+{
+    while (n && i--)
+        n = n->next_queue;
+    return n;
+}
+
+void net_enable(struct netdev *n, bool on)
+{
+    if (on == !n->disabled)
+        return;
+    n->disabled = !on;
+    if (n->ops->enable)
+        n->ops->enable(n, on);
+}
+
+u32 net_abilities(const struct netdev *n)
+{
+    return n->abilities;
+}
+
+void net_use_headers(struct netdev *n)
+{
+    n->headers = n->abilities & NET_HEADERS;
+}
+
+void net_set_offloads(struct netdev *n, u32 takes)
+{
+    if (n->headers)
+        n->ops->set_offloads(n, takes);
+}
+
 bool net_is_used(const struct netdev *n)
 {
     return n->user.receive;
@@ -97,19 +129,30 @@ bool net_is_used(const struct netdev *n)
 
 void net_detach(struct netdev *n, const void *opaque)
 {
-    if (n->user.opaque == opaque)
-        n->user = (struct net_user){0};
+    if (n->user.opaque != opaque)
+        return;
+    net_set_offloads(n, 0);
+    n->user = (struct net_user){0};
+    n->headers = false;
+    while (n->first) /* they are of another form than the next user may want */
+        drop_first(n);
 }
 
 struct netdev *net_new(struct loop *l, const struct net_opts *o, struct err *e)
 {
-    return o->kind == NET_USER ? net_user_new(l, o, e) : o->kind == NET_HUB ? net_hub_new(l, o) : net_link_new(l, o, e);
+    switch (o->kind) {
+    case NET_USER: return net_user_new(l, o, e);
+    case NET_HUB: return net_hub_new(l, o);
+    case NET_TAP: return net_tap_new(l, o, e);
+    default: return net_link_new(l, o, e);
+    }
 }
 
 void net_free(struct netdev *n)
 {
     if (!n)
         return;
+    net_free(n->next_queue);
     n->ops->free(n);
     while (n->first)
         drop_first(n);

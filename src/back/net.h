@@ -16,7 +16,19 @@ struct net_user {
     void *opaque;
 };
 
-enum { NET_FORWARDS = 32, NET_SERVICES = 8, NET_FRAME_MAX = 65536 };
+enum { NET_FORWARDS = 32, NET_SERVICES = 8, NET_QUEUES = 16, NET_FRAME_MAX = 65536 + 64 };
+
+/* Before each frame of a network with NET_HEADERS, once net_use_headers() was called: what is left to do to it (struct
+ * virtio_net_hdr of linux/virtio_net.h, without the count of buffers). */
+struct net_header {
+    u8 flags, gso_type;
+    u16 header_len, gso_size, csum_start, csum_offset;
+};
+
+/* What a network can do: take and give frames with a header; and with such as are UDP fragments to be. */
+enum { NET_HEADERS = 1, NET_UFO = 2 };
+/* What its user does: complete checksums, and take TCP segments (with ECN) and UDP fragments that were not cut. */
+enum { NET_TAKES_CSUM = 1, NET_TAKES_TSO4 = 2, NET_TAKES_TSO6 = 4, NET_TAKES_ECN = 8, NET_TAKES_UFO = 16 };
 
 /* A port of the host that leads into the guest. */
 struct net_forward {
@@ -43,7 +55,11 @@ struct net_opts {
     enum net_kind kind;
     char *id;
     char *local, *remote; /* stream, dgram: as socket_listen() takes them; stream: one of the two. tap: local is its name */
-    int fd;               /* 1 + a descriptor that is there already; 0: none */
+    int fd[NET_QUEUES];   /* 1 + a descriptor that is there already; 0: none */
+    unsigned queues;      /* tap: how many; 0: one */
+    bool no_headers;      /* tap: checksums and segments are the guest's alone */
+    char *script, *downscript; /* tap: programs to run with the interface's name when it is there and when it goes; NULL: none */
+    char *bridge, *helper; /* tap: the bridge that a program is to connect it to, and that program; NULL: neither */
     u32 hub;              /* hub: its number ... */
     char *behind;         /* ... and the id of the network behind its port; NULL: a card is */
     bool restricted; /* the guest reaches nothing but what is forwarded */
@@ -72,6 +88,14 @@ bool net_is_used(const struct netdev *n);
 /* The card goes. */
 void net_detach(struct netdev *n, const void *opaque);
 void net_send(struct netdev *n, const u8 *frame, size_t len);
+/* Networks may have several queues, each with a user of its own: the i-th, 0 being the network itself; NULL behind the last. */
+struct netdev *net_queue(struct netdev *n, unsigned i);
+/* Frames go through a queue, or do not. */
+void net_enable(struct netdev *n, bool on);
+u32 net_abilities(const struct netdev *n);
+/* Of those with NET_HEADERS: frames have headers from now on; what the user does (NET_TAKES_*). */
+void net_use_headers(struct netdev *n);
+void net_set_offloads(struct netdev *n, u32 takes);
 /* Of user-mode networking (ENOTSUP of others): a port of the host more or less, and what is connected, for people, which the
  * caller frees. */
 bool net_forward_add(struct netdev *n, const struct net_forward *f, struct err *e);

@@ -12,6 +12,8 @@ struct netdev_ops {
     void (*free)(struct netdev *n);   /* all but the struct itself */
     bool (*forward)(struct netdev *n, const struct net_forward *f, bool add, struct err *e); /* NULL: it has no ports */
     char *(*connections)(struct netdev *n); /* NULL: it knows of none */
+    void (*enable)(struct netdev *n, bool on);         /* NULL: as what follows, of networks without headers */
+    void (*set_offloads)(struct netdev *n, u32 takes);
 };
 
 struct netdev {
@@ -20,6 +22,9 @@ struct netdev {
     struct net_user user;
     struct net_frame *first, **last; /* that wait for the card */
     unsigned frames;
+    u32 abilities;
+    bool headers, disabled;
+    struct netdev *next_queue; /* NULL: this is the last */
 };
 
 void netdev_init(struct netdev *n, const struct netdev_ops *ops, struct loop *l);
@@ -28,6 +33,7 @@ void netdev_deliver(struct netdev *n, const u8 *frame, size_t len);
 
 struct netdev *net_user_new(struct loop *l, const struct net_opts *o, struct err *e);
 struct netdev *net_hub_new(struct loop *l, const struct net_opts *o);
+struct netdev *net_tap_new(struct loop *l, const struct net_opts *o, struct err *e);
 struct netdev *net_link_new(struct loop *l, const struct net_opts *o, struct err *e);
 
 #endif

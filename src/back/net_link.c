@@ -1,13 +1,10 @@
-/* Networks that are a descriptor: an interface of the host (tap), a connection to another program (stream), datagrams. */
+/* Networks that are a descriptor: a connection to another program (stream), datagrams. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/if.h>
-#include <linux/if_tun.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -63,10 +60,7 @@ static void link_send(struct netdev *n, const u8 *frame, size_t len)
     struct link *l = (struct link *)n;
     if (l->fd.fd < 0)
         return;
-    if (l->kind == NET_TAP) {
-        ssize_t done = write(l->fd.fd, frame, len);
-        (void)done; /* lost, as on a wire */
-    } else if (l->kind == NET_DGRAM) {
+    if (l->kind == NET_DGRAM) {
         if (l->remote_len)
             sendto(l->fd.fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL, (struct sockaddr *)&l->remote, l->remote_len);
     } else if (l->out_len + LENGTH + len <= OUT_MAX) {
@@ -130,19 +124,6 @@ static void link_ready(struct loop_fd *f, u32 events)
 }
 
 /* ---- making them ---- */
-
-static bool open_tap(struct link *l, const struct net_opts *o, struct err *e)
-{
-    struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI};
-    if (o->local && strlen(o->local) >= IFNAMSIZ)
-        return err_set(e, EINVAL, "'%s' is no name of an interface", o->local);
-    if (o->local)
-        memcpy(request.ifr_name, o->local, strlen(o->local));
-    l->fd.fd = o->fd ? o->fd - 1 : open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-    if (l->fd.fd < 0 || (!o->fd && ioctl(l->fd.fd, TUNSETIFF, &request)))
-        return err_set(e, errno, "could not configure /dev/net/tun (%s): %s", o->local ? o->local : "", strerror(errno));
-    return true;
-}
 
 /* "unix:PATH" or "ADDRESS:PORT" of IPv4. */
 static socklen_t datagram_address(const char *text, struct sockaddr_storage *to, struct err *e)
@@ -272,7 +253,7 @@ struct netdev *net_link_new(struct loop *loop, const struct net_opts *o, struct 
     l->fd = (struct loop_fd){-1, link_ready};
     l->listen = (struct loop_fd){-1, connected};
     l->in = xmalloc(IN_MAX);
-    bool good = o->kind == NET_TAP ? open_tap(l, o, e) : o->kind == NET_DGRAM ? open_dgram(l, o, e) : open_stream(l, o, e);
+    bool good = o->kind == NET_DGRAM ? open_dgram(l, o, e) : open_stream(l, o, e);
     if (good && (l->fd.fd < 0 || start(l, e)))
         return &l->net;
     net_free(&l->net);

@@ -123,7 +123,7 @@ static bool find_kind(const char *name, enum net_kind *kind)
         const char *name;
         enum net_kind kind;
     } kinds[] = {{"user", NET_USER}, {"tap", NET_TAP}, {"stream", NET_STREAM}, {"dgram", NET_DGRAM}, {"socket", NET_STREAM},
-                 {"hubport", NET_HUB}};
+                 {"hubport", NET_HUB}, {"bridge", NET_TAP}};
     for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
         if (!strcmp(name, kinds[i].name)) {
             *kind = kinds[i].kind;
@@ -140,8 +140,10 @@ bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct er
     struct net_places places = {0};
     bool good = kind && find_kind(kind, &o->kind);
     places.socket = kind && !strcmp(kind, "socket");
+    if (kind && !strcmp(kind, "bridge"))
+        o->bridge = xstrdup(NET_BRIDGE);
     if (!good)
-        err_set(e, EINVAL, "'%s' is not supported; there are: user, tap, stream, dgram, socket, hubport", kind ? kind : "");
+        err_set(e, EINVAL, "'%s' is not supported; there are: user, tap, bridge, stream, dgram, socket, hubport", kind ? kind : "");
     for (char *w; good && (w = strtok_r(NULL, ",", &save));) {
         char *value = strchr(w, '=');
         if (value)
@@ -154,7 +156,8 @@ bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct er
 
 void net_opts_free(struct net_opts *o)
 {
-    char *strings[] = {o->id, o->local, o->remote, o->behind, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns};
+    char *strings[] = {o->id, o->local, o->remote, o->behind, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns,
+                       o->script, o->downscript, o->bridge, o->helper};
     for (unsigned i = 0; i < ARRAY_LEN(strings); i++)
         free(strings[i]);
     for (unsigned i = 0; i < o->services; i++) {

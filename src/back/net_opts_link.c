@@ -28,22 +28,6 @@ static bool place_word(struct net_place *p, const char *name, const char *value)
     return false;
 }
 
-static bool tap_word(struct net_opts *o, const char *name, const char *value, bool *known, struct err *e)
-{
-    char *end;
-    if (!strcmp(name, "ifname")) {
-        replace(&o->local, xstrdup(value));
-    } else if (!strcmp(name, "fd")) {
-        o->fd = (int)strtol(value, &end, 10) + 1;
-        return (end != value && !*end && o->fd > 0) || err_set(e, EINVAL, "'%s' is no descriptor", value);
-    } else if (!strcmp(name, "script") || !strcmp(name, "downscript")) {
-        return !strcmp(value, "no") || err_set(e, ENOTSUP, "%s=%s is not supported, only no", name, value);
-    } else {
-        *known = false;
-    }
-    return true;
-}
-
 static bool hub_word(struct net_opts *o, const char *name, const char *value, bool *known, struct err *e)
 {
     char *end;
@@ -75,7 +59,7 @@ bool net_link_word(struct net_opts *o, struct net_places *p, const char *name, c
 {
     *known = true;
     if (o->kind == NET_TAP)
-        return tap_word(o, name, value, known, e);
+        return net_tap_word(o, name, value, known, e);
     if (o->kind == NET_HUB)
         return hub_word(o, name, value, known, e);
     if (p->socket && datagram_word(o, name, value))
@@ -127,6 +111,7 @@ bool net_link_end(struct net_opts *o, struct net_places *p, struct err *e)
                 join(&p->remote, &o->remote, e);
     if (good && o->kind == NET_STREAM && !o->local == !o->remote)
         good = err_set(e, EINVAL, "it wants one address, to listen at or to connect to");
+    good = good && (o->kind != NET_TAP || net_tap_end(o, e));
     if (good && o->kind == NET_DGRAM && !o->local && !o->remote)
         good = err_set(e, EINVAL, "Parameter 'local' is missing");
     place_free(&p->addr);

@@ -23,6 +23,10 @@ char *xprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
         &(items)[(count)++];                                                                       \
     }))
 
+/* Take the element `at` out of such an array; those behind it move up. */
+#define VEC_REMOVE(items, count, at)                                                               \
+    __builtin_memmove((items) + (at), (items) + (at) + 1, (--(count) - (at)) * sizeof(*(items)))
+
 /* A stack that is given up with frames on it, which AddressSanitizer would take for live ones when the
  * memory is used again. */
 static inline void stack_abandon(void *stack, size_t size)

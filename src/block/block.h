@@ -78,6 +78,8 @@ struct node *node_find(const struct block_graph *g, const char *name);
 struct node *node_next_named(const struct block_graph *g, const struct node *before);
 const char *node_name(const struct node *n); /* NULL: none */
 
+/* Whether others may write to its file, beside OPEN_ALONE: of who is given an image that is open. False: somebody does. */
+bool node_set_alone(struct node *n, bool alone, struct err *e);
 /* Drop a reference. The last one writes back what is dirty and closes; false: something was lost. */
 bool node_close(struct node *n, struct err *e);
 

@@ -558,6 +558,20 @@ bool file_set_lock(struct node *n, enum file_role role, struct err *e)
     return s->locked;
 }
 
+bool file_set_alone(struct node *n, bool alone, struct err *e)
+{
+    struct file *s = n->state;
+    const u32 before = n->flags;
+    n->flags = alone ? before | OPEN_ALONE : before & ~(u32)OPEN_ALONE;
+    if (lock(n, s->role != FILE_SHARED, e)) {
+        s->locked = true;
+        return true;
+    }
+    n->flags = before;
+    lock(n, s->role != FILE_SHARED, NULL);
+    return false;
+}
+
 static bool file_close(struct node *n, struct err *e)
 {
     struct file *s = n->state;

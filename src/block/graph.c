@@ -385,12 +385,24 @@ static bool open_backing(struct node *n, struct json *options, unsigned depth, s
     return good;
 }
 
+static bool is_file(const struct node *n)
+{
+    return n && (!strcmp(n->drv->name, "file") || !strcmp(n->drv->name, "host_device"));
+}
+
 static bool lock(struct node *file, enum file_role role, struct err *e)
 {
     while (file && file->drv->kind == NODE_FILTER)
         file = file->file;
-    bool is_file = file && (!strcmp(file->drv->name, "file") || !strcmp(file->drv->name, "host_device"));
-    return !is_file || file_set_lock(file, role, e);
+    return !is_file(file) || file_set_lock(file, role, e);
+}
+
+bool node_set_alone(struct node *n, bool alone, struct err *e)
+{
+    struct node *file = n;
+    while (file->file)
+        file = file->file;
+    return n->flags & OPEN_SHARE || !is_file(file) || file_set_alone(file, alone, e);
 }
 
 bool node_lock_data(struct node *n, struct err *e)

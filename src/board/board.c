@@ -108,7 +108,7 @@ bool board_make(struct board_setup *s, const struct dev_env *env, struct mem_ran
             last = &d->next;
             if (!configure(s, p, d, serial, serials, e) || !dev_start(d, e))
                 return false;
-            for (unsigned w = 0; dev_window(d, w); w++)
+            for (unsigned w = 0; !p->placed_by_map && dev_window(d, w); w++)
                 mem_range_add(root, p->at[w] + i * p->step, 0, dev_window(d, w));
         }
         if (!c)

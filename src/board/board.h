@@ -15,6 +15,7 @@ enum { BOARD_WINDOWS = 4, BOARD_NO_SERIAL = 0, BOARD_FLASHES = 2 };
 struct board_part {
     const char *name, *class;
     u64 at[BOARD_WINDOWS];    /* of its windows; the last is followed by 0 */
+    bool placed_by_map;       /* the hook `map` puts its windows somewhere */
     unsigned serial;          /* its line is the so manieth that the user gave; BOARD_NO_SERIAL: none */
     bool wired;               /* its output 0 is an interrupt: */
     u32 irq[3];               /* cells that say so in the device tree ... */

@@ -53,6 +53,8 @@ static void hot_branch(struct lift *l, irv cond, u64 yes)
     bool known = l->joins(l, yes);
     l->ended = true;
     if (!l->follow(l, yes) || yes > l->pc) {
+        if (yes <= l->pc) /* another way may make the region have a block there after all, and close a loop */
+            ir_poll(l->b);
         l->ended = !hot_exit_if(l, cond, true, yes, false);
         return;
     }

@@ -50,6 +50,7 @@ struct lift {
     /* NULL: none. */
     const struct lift_sites *tagged;  /* their accesses met a tagged address */
     const struct lift_sites *invalid; /* floating point that raised `invalid` again and again */
+    const struct lift_sites *breaks;  /* machines: some vCPU had a breakpoint there: ask whether this one has */
 
     /* Look at guest code elsewhere: copies what can be read of `len` bytes at pc to `to` and returns
      * how much. The region then depends on those bytes, too. At most LIFT_PEEKS looks succeed. */

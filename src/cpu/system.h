@@ -22,6 +22,7 @@ enum isa_fault_kind {
     ISA_FAULT_BUS,         /* nothing answers, or something refuses */
     ISA_FAULT_UNALIGNED,   /* in memory that takes no such access */
     ISA_FAULT_UNSUPPORTED, /* an exclusive or atomic access to such memory */
+    ISA_FAULT_WATCHED,     /* the guest wants to know of the access: struct isa_system.caught */
     ISA_FAULT_PC,          /* of fetches: struct isa_system.exit puts the pc right, and it goes on */
 };
 
@@ -71,6 +72,14 @@ struct isa_system {
      * A page may have fewer rights than its entry would give once it is written: then it is asked for again. */
     bool (*translate)(struct vcpu *cpu, u64 addr, enum ir_access access, unsigned mode, struct isa_page *page,
                       struct isa_fault *fault);
+
+    /* Does the guest watch something in [addr, addr + bytes), a power of two and a multiple of it? Engines ask when
+     * they look a page up, and again after a flush of it. */
+    bool (*watches)(const struct vcpu *cpu, u64 addr, u64 bytes);
+
+    /* Of a page where it does: is this access, which would not fault, one to be caught before it is made? Then *fault
+     * says where. accesses: a bit 1 << enum ir_access for each thing that it does. */
+    bool (*caught)(struct vcpu *cpu, u64 addr, unsigned bytes, unsigned accesses, unsigned mode, struct isa_fault *fault);
 
     /* The identifier that entries which are not global belong to from now on. */
     unsigned (*context)(const struct vcpu *cpu);

@@ -86,6 +86,12 @@ struct vcpu_ops {
     void (*ask_flush_wait)(struct vcpu *cpu);
     /* From a helper: leave translated code at the next poll. */
     void (*ask_leave)(struct vcpu *cpu);
+    /* Do the low bits of the pc say which branch led there (struct lift.guarded)? */
+    bool (*lands)(const struct vcpu *cpu);
+    /* Is the page of code at pc guarded, in the mode of the key that holds? */
+    bool (*guarded)(struct vcpu *cpu, u64 pc);
+    /* From now on instructions at pc are lifted with struct lift.breaks, in all code. */
+    void (*break_at)(struct vcpu *cpu, u64 pc);
     /* struct isa_system.context changed. */
     void (*switch_context)(struct vcpu *cpu);
     /* Instructions in [phys, phys + bytes) of physical memory may have changed; 0 bytes: all of memory. All vCPUs. */

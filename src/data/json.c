@@ -113,6 +113,11 @@ void json_set_owned(struct json *object, const char *key, char *v)
     free(v);
 }
 
+void json_set_u64(struct json *object, const char *key, u64 v)
+{
+    json_set(object, key, json_int((s64)v))->large = v > INT64_MAX;
+}
+
 void json_set_int(struct json *object, const char *key, s64 v)
 {
     json_set(object, key, json_int(v));
@@ -434,7 +439,7 @@ static void put_value(struct printer *p, const struct json *j, unsigned depth)
         put(p, j->boolean ? "true" : "false");
         break;
     case JSON_INT:
-        put(p, "%lld", (long long)j->integer);
+        put(p, j->large ? "%llu" : "%lld", (long long)j->integer);
         break;
     case JSON_REAL:
         put(p, isfinite(j->real) ? "%.17g" : "0", j->real);

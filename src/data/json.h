@@ -10,7 +10,8 @@ enum json_kind { JSON_NULL, JSON_BOOL, JSON_INT, JSON_REAL, JSON_STRING, JSON_LI
 
 struct json {
     enum json_kind kind;
-    char *key; /* in an object */
+    bool large; /* JSON_INT: one from 2^63 on, and `integer` is that less 2^64; they are written, and read as JSON_REAL */
+    char *key;  /* in an object */
     union {
         bool boolean;
         s64 integer;
@@ -38,6 +39,7 @@ void json_push(struct json *list, struct json *value);
 void json_set_string(struct json *object, const char *key, const char *v);
 void json_set_owned(struct json *object, const char *key, char *v); /* frees it */
 void json_set_int(struct json *object, const char *key, s64 v);
+void json_set_u64(struct json *object, const char *key, u64 v);
 void json_set_bool(struct json *object, const char *key, bool v);
 void json_set_null(struct json *object, const char *key);
 

@@ -74,6 +74,14 @@ struct dev_place {
     u32 clock;         /* phandle of what clocks it */
 };
 
+/* What monitors may look at, and perhaps change, while it is there: qom-get and qom-set. On the loop's thread. */
+struct dev_live {
+    const char *name; /* NULL ends the list */
+    const char *type; /* as QMP calls it */
+    struct json *(*get)(struct dev *d); /* the caller frees it */
+    bool (*set)(struct dev *d, const struct json *to, struct err *e); /* NULL: it is only looked at */
+};
+
 struct dev_class {
     const char *name; /* as users know it: "pl011" */
     const char *help;
@@ -82,6 +90,7 @@ struct dev_class {
     const struct dev_window *windows;
     unsigned outs, ins; /* the most wires there can be */
     const struct dev_prop *props;
+    const struct dev_live *live;
     const struct state_field *state;
 
     bool (*start)(struct dev *d, struct err *e); /* properties are set, wires are not */
@@ -141,8 +150,10 @@ struct dev_env {
     void (*gone)(void *opaque, struct dev *d);
     /* An event of QMP, for monitors; takes `data` over. On the loop's thread. */
     void (*tell)(void *opaque, const char *event, struct json *data);
-    /* Does the RTC follow the host's clock? Its value at 0 of the virtual clock, in seconds. */
-    s64 epoch;
+    /* What real-time clocks follow, which may be `clock`; from its seconds to what they show first, in seconds since 1970; and what
+     * of that is the time zone that they show. */
+    struct vclock *rtc;
+    s64 rtc_offset, rtc_zone;
     /* "class.property=value": what users want of all devices of a class. */
     const char *const *globals;
     size_t global_count;

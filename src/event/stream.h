@@ -54,4 +54,11 @@ bool stream_attach(struct stream *s, struct loop *l, void *opaque, struct err *e
 int socket_connect(const char *address, struct err *e);
 int socket_listen(const char *address, struct err *e);
 
+/* The same as socket_connect() without waiting: `done` is called on the loop with the socket, which is then its own, or with -1 and
+ * the error. Until then it can be given up, after which nobody is called. NULL is allowed there. */
+struct socket_attempt;
+struct socket_attempt *socket_connect_later(struct loop *l, const char *address,
+                                            void (*done)(void *opaque, int fd, const struct err *e), void *opaque);
+void socket_give_up(struct socket_attempt *a);
+
 #endif

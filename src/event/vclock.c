@@ -13,7 +13,8 @@
 #include "base/mem.h"
 
 struct vclock {
-    bool by_hand, running, ending;
+    enum vclock_kind kind;
+    bool running, ending, has_thread;
     _Atomic u64 base;  /* while the host's clock is added: what that is behind by; else the time */
     _Atomic bool adds; /* the host's clock is added: running, and not by hand */
     _Atomic u32 changes; /* of the two above: odd while they change, under the lock */
@@ -24,18 +25,25 @@ struct vclock {
     pthread_t thread;
     int alarm;    /* timerfd that the thread waits for; -1: by hand */
     bool waits;   /* it does */
-    u64 alarm_at; /* of the host's clock; 0: it is not set */
+    u64 alarm_at; /* by the host's clock; 0: it is not set */
 };
+
+static u64 read_clock(clockid_t id)
+{
+    struct timespec t;
+    clock_gettime(id, &t);
+    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+}
 
 static u64 host_now(void)
 {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+    return read_clock(CLOCK_MONOTONIC);
 }
 
 static u64 now(const struct vclock *c)
 {
+    if (c->kind == VCLOCK_HOST)
+        return read_clock(CLOCK_REALTIME);
     return c->adds ? host_now() + c->base : c->base;
 }
 
@@ -85,14 +93,16 @@ static u64 due(const struct vclock *c)
 }
 
 /* Have the thread, if it waits, wake up in time and not before: guests set timers more often than they fire, and the
- * kernel's timer is set without the thread. */
+ * kernel's timer is set without the thread. A clock that people set wakes it when they do. */
 static void set_alarm(struct vclock *c)
 {
+    const int flags = TFD_TIMER_ABSTIME | (c->kind == VCLOCK_HOST ? TFD_TIMER_CANCEL_ON_SET : 0);
     u64 at = due(c);
     if (!c->waits || at == c->alarm_at)
         return;
     struct itimerspec t = {.it_value = {(time_t)(at / 1000000000), (long)(at % 1000000000)}};
-    timerfd_settime(c->alarm, TFD_TIMER_ABSTIME, &t, NULL);
+    while (timerfd_settime(c->alarm, flags, &t, NULL) && errno == ECANCELED)
+        ;
     c->alarm_at = at;
 }
 
@@ -126,7 +136,7 @@ static void *run(void *opaque)
 static bool start_thread(struct vclock *c)
 {
     sigset_t all, old;
-    c->alarm = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    c->alarm = timerfd_create(c->kind == VCLOCK_HOST ? CLOCK_REALTIME : CLOCK_MONOTONIC, TFD_CLOEXEC);
     if (c->alarm < 0)
         return false;
     sigfillset(&all);
@@ -136,16 +146,18 @@ static bool start_thread(struct vclock *c)
     return !failed;
 }
 
-struct vclock *vclock_new(bool by_hand, struct err *e)
+struct vclock *vclock_new(enum vclock_kind kind, struct err *e)
 {
     struct vclock *c = xcalloc(1, sizeof(*c));
-    c->by_hand = by_hand;
+    c->kind = kind;
+    c->adds = kind == VCLOCK_REAL;
+    c->running = kind == VCLOCK_HOST || kind == VCLOCK_REAL;
     c->alarm = -1;
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->fired, NULL);
-    if (by_hand || start_thread(c))
+    c->has_thread = kind != VCLOCK_BY_HAND && start_thread(c);
+    if (c->has_thread || kind == VCLOCK_BY_HAND)
         return c;
-    c->by_hand = true; /* no thread to join */
     vclock_free(c);
     err_set(e, EAGAIN, "cannot start a thread for the machine's clock");
     return NULL;
@@ -155,7 +167,7 @@ void vclock_free(struct vclock *c)
 {
     if (!c)
         return;
-    if (!c->by_hand) {
+    if (c->has_thread) {
         pthread_mutex_lock(&c->lock);
         c->ending = true;
         set_alarm(c);
@@ -174,7 +186,7 @@ static void set_running(struct vclock *c, bool running)
 {
     pthread_mutex_lock(&c->lock);
     u64 time = now(c);
-    bool adds = running && !c->by_hand;
+    bool adds = running && c->kind == VCLOCK_VIRTUAL;
     c->running = running;
     set_time(c, adds ? time - host_now() : time, adds);
     set_alarm(c);

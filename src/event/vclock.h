@@ -1,6 +1,6 @@
-/* A virtual clock: nanoseconds of a machine's time, which stands while the machine does. Timers run on a thread of
- * the clock's own, or, when the clock is stepped by hand (tests), on the thread that steps it. All functions may be
- * called from any thread. */
+/* The clocks of a machine: its virtual time, which stands while the machine does, and, behind the same interface, times of
+ * the host that do not. All are in nanoseconds. Timers run on a thread of the clock's own, or, when the clock is stepped by
+ * hand (tests), on the thread that steps it. All functions may be called from any thread. */
 #ifndef LYRE_EVENT_VCLOCK_H
 #define LYRE_EVENT_VCLOCK_H
 
@@ -16,12 +16,15 @@ struct vtimer {
     struct vtimer *next, **prev; /* of those that are set, in order; prev is NULL when it is not */
 };
 
-/* Stopped at 0. by_hand: time passes by vclock_step() alone. */
-struct vclock *vclock_new(bool by_hand, struct err *e);
+/* Virtual: stopped at 0. By hand: time passes by vclock_step() alone. Those of the host always run: its clock since 1970,
+ * which people set, and its time since some moment, which nobody does. */
+enum vclock_kind { VCLOCK_VIRTUAL, VCLOCK_BY_HAND, VCLOCK_HOST, VCLOCK_REAL };
+struct vclock *vclock_new(enum vclock_kind kind, struct err *e);
 void vclock_free(struct vclock *c);
 
 u64 vclock_now(struct vclock *c);
 
+/* Of virtual ones. */
 void vclock_start(struct vclock *c);
 void vclock_stop(struct vclock *c);
 

@@ -89,32 +89,30 @@ static bool load_elf(struct fw_boot *b, struct mem_space *m, const u8 *data, siz
 
 static bool load_kernel(struct fw_boot *b, struct mem_space *m, struct place *p, struct err *e)
 {
-    size_t len;
-    u8 *file = fw_file_expand(b->kernel, b->ram_size, &len, e);
-    if (!file)
+    struct fw_file f;
+    if (!fw_file_open_expanded(&f, b->kernel, b->ram_size, e))
         return false;
     bool good;
-    if (elf_magic(file, len))
-        good = load_elf(b, m, file, len, p, e);
-    else if (len >= IMAGE_HEADER && !memcmp(file + 56, "ARM\x64", 4))
-        good = load_image(b, m, file, len, p, e);
+    if (elf_magic(f.data, f.len))
+        good = load_elf(b, m, f.data, f.len, p, e);
+    else if (f.len >= IMAGE_HEADER && !memcmp(f.data + 56, "ARM\x64", 4))
+        good = load_image(b, m, f.data, f.len, p, e);
     else
-        good = load_raw(b, m, file, len, p, e);
-    free(file);
+        good = load_raw(b, m, f.data, f.len, p, e);
+    fw_file_close(&f);
     return good;
 }
 
 /* As high as 128 MiB or half of the memory, behind the kernel: that leaves room to both sides. */
 static bool load_initrd(struct fw_boot *b, struct mem_space *m, struct place kernel, struct place *p, struct err *e)
 {
-    size_t len;
-    u8 *file = fw_file_read(b->initrd, &len, e);
-    if (!file)
+    struct fw_file f;
+    if (!fw_file_open(&f, b->initrd, e))
         return false;
     p->start = MAX(b->ram + MIN(b->ram_size / 2, 128 * MIB), ALIGN_UP(kernel.end, 4096));
-    p->end = p->start + len;
-    bool good = fits(b, "the initial file system", p->start, len, e) && put(m, p->start, file, len, e);
-    free(file);
+    p->end = p->start + f.len;
+    bool good = fits(b, "the initial file system", p->start, f.len, e) && put(m, p->start, f.data, f.len, e);
+    fw_file_close(&f);
     return good;
 }
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -35,16 +36,54 @@ static u8 *read_all(int fd, size_t guess, size_t *len)
     }
 }
 
-u8 *fw_file_read(const char *path, size_t *len, struct err *e)
+/* False where it is not to be mapped. */
+static bool map(struct fw_file *f, int fd, const struct stat *st)
+{
+    if (!S_ISREG(st->st_mode) || !st->st_size)
+        return false;
+    void *data = mmap(NULL, (size_t)st->st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED)
+        return false;
+    *f = (struct fw_file){data, (size_t)st->st_size, true};
+    return true;
+}
+
+static bool load(struct fw_file *f, const char *path, bool mapped, struct err *e)
 {
     struct stat st = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC);
-    u8 *data = fd >= 0 && !fstat(fd, &st) ? read_all(fd, (size_t)st.st_size, len) : NULL;
-    if (!data)
+    bool there = fd >= 0 && !fstat(fd, &st);
+    *f = (struct fw_file){0};
+    if (there && !(mapped && map(f, fd, &st)))
+        f->data = read_all(fd, (size_t)st.st_size, &f->len);
+    if (!f->data)
         err_set(e, errno, "could not load '%s': %s", path, strerror(errno));
     if (fd >= 0)
         close(fd);
-    return data;
+    return f->data;
+}
+
+u8 *fw_file_read(const char *path, size_t *len, struct err *e)
+{
+    struct fw_file f;
+    if (!load(&f, path, false, e))
+        return NULL;
+    *len = f.len;
+    return f.data;
+}
+
+bool fw_file_open(struct fw_file *f, const char *path, struct err *e)
+{
+    return load(f, path, true, e);
+}
+
+void fw_file_close(struct fw_file *f)
+{
+    if (f->mapped)
+        munmap(f->data, f->len);
+    else
+        free(f->data);
+    *f = (struct fw_file){0};
 }
 
 /* NULL when it is damaged or larger than `most`. */
@@ -104,21 +143,28 @@ static bool find_payload(const char *path, const u8 *data, size_t len, size_t *a
                    (const char *)data + ZBOOT_METHOD);
 }
 
-u8 *fw_file_expand(const char *path, size_t most, size_t *len, struct err *e)
+/* What is in the file takes its place. */
+static bool expand_file(struct fw_file *f, const char *path, size_t most, struct err *e)
 {
-    u8 *data = fw_file_read(path, len, e);
-    size_t at, size;
-    if (!data)
-        return NULL;
-    if (!find_payload(path, data, *len, &at, &size, e)) {
-        free(data);
-        return NULL;
-    }
-    if (!is_gzip(data + at, size))
-        return data;
-    u8 *plain = expand(data + at, size, most, len);
+    size_t at, size, len;
+    if (!find_payload(path, f->data, f->len, &at, &size, e))
+        return false;
+    if (!is_gzip(f->data + at, size))
+        return true;
+    u8 *plain = expand(f->data + at, size, most, &len);
     if (!plain)
-        err_set(e, EINVAL, "'%s' is damaged, or larger than the machine's memory when expanded", path);
-    free(data);
-    return plain;
+        return err_set(e, EINVAL, "'%s' is damaged, or larger than the machine's memory when expanded", path);
+    fw_file_close(f);
+    *f = (struct fw_file){.data = plain, .len = len};
+    return true;
+}
+
+bool fw_file_open_expanded(struct fw_file *f, const char *path, size_t most, struct err *e)
+{
+    if (!fw_file_open(f, path, e))
+        return false;
+    bool good = expand_file(f, path, most, e);
+    if (!good)
+        fw_file_close(f);
+    return good;
 }

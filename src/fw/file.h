@@ -8,8 +8,18 @@
 /* The whole of a file; the caller frees it. NULL on failure. */
 u8 *fw_file_read(const char *path, size_t *len, struct err *e);
 
+/* One that is large: ordinary files are mapped, which saves a copy of them. */
+struct fw_file {
+    u8 *data;
+    size_t len;
+    bool mapped;
+};
+
+/* Until fw_file_close(). */
+bool fw_file_open(struct fw_file *f, const char *path, struct err *e);
 /* The same, expanded to at most `most` bytes if it is a gzip file, or a kernel that expands itself under EFI (zboot:
  * Linux, drivers/firmware/efi/libstub/Makefile.zboot) and is compressed so. */
-u8 *fw_file_expand(const char *path, size_t most, size_t *len, struct err *e);
+bool fw_file_open_expanded(struct fw_file *f, const char *path, size_t most, struct err *e);
+void fw_file_close(struct fw_file *f);
 
 #endif

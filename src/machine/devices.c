@@ -18,14 +18,39 @@ static const struct dev_prop *find_prop(const struct dev_class *c, const char *n
     return NULL;
 }
 
+/* A device's image is its own while it has it: drives are from the start, what a monitor has opened becomes so. */
+static bool claim(struct machine *m, struct node *n, bool on, struct err *e)
+{
+    for (size_t i = 0; i < m->opts->drive_count; i++) {
+        if (m->drives[i] == n)
+            return true;
+    }
+    return node_set_alone(n, on, e);
+}
+
+static bool give_image(struct machine *m, struct dev *d, const char *prop, const char *name, struct err *e)
+{
+    struct node *n = machine_find_drive(m, name, e);
+    if (n && machine_node_user(m, n))
+        return err_set(e, EBUSY, "Drive '%s' is already in use by another device", name);
+    return n && claim(m, n, true, e) && dev_set_link(d, prop, DEV_PROP_BLOCK, n, e);
+}
+
+static void take_images(struct machine *m, struct dev *d)
+{
+    for (const struct dev_prop *p = d->class->props; p && p->name; p++) {
+        struct node *n = p->kind == DEV_PROP_BLOCK ? *(struct node **)((u8 *)d + p->offset) : NULL;
+        if (n)
+            claim(m, n, false, NULL);
+    }
+}
+
 /* One "name=value" of -device; what names something else is looked up. */
 static bool set_prop(struct machine *m, struct dev *d, const char *name, const char *value, struct err *e)
 {
     const struct dev_prop *p = find_prop(d->class, name);
-    if (p && p->kind == DEV_PROP_BLOCK) {
-        struct node *n = machine_find_drive(m, value, e);
-        return n && dev_set_link(d, name, DEV_PROP_BLOCK, n, e);
-    }
+    if (p && p->kind == DEV_PROP_BLOCK)
+        return give_image(m, d, name, value, e);
     if (p && p->kind == DEV_PROP_CHAR) {
         struct chardev *c = machine_chardev(m, value, e);
         return c && dev_set_link(d, name, DEV_PROP_CHAR, c, e);
@@ -140,6 +165,7 @@ static void take_out_of_list(struct machine *m, struct dev *d)
 static void discard(struct machine *m, struct dev *d)
 {
     struct dev *inner = d->class->inner ? d->next : NULL;
+    take_images(m, inner ? inner : d);
     take_out_of_list(m, d);
     dev_free(d);
     if (inner) {

@@ -155,7 +155,7 @@ bool machine_remove_network(struct machine *m, const char *id, struct err *e)
     size_t i = 0;
     while (m->networks[i] != n)
         i++;
-    memmove(m->networks + i, m->networks + i + 1, (--m->network_count - i) * sizeof(*m->networks));
+    VEC_REMOVE(m->networks, m->network_count, i);
     free_network(n);
     return true;
 }

@@ -27,10 +27,15 @@ struct machine {
         bool out;             /* and it is out of its slot */
     } **plugged;              /* what users have added */
     size_t plugged_count, plugged_cap;
-    struct vclock *clock;
+    struct vclock *clock, *rtc; /* rtc: may be the same */
     struct mem_range *root, *ram, *rom; /* rom: firmware's; NULL: none */
     struct mem_space *memory;
-    struct chardev **chardevs; /* as opts->chardevs */
+    struct machine_chardev {
+        const struct char_opts *opts;
+        struct char_opts *own; /* the same, if it has come while the machine runs; else NULL */
+        struct chardev *dev;
+    } **chardevs;
+    size_t chardev_count, chardev_cap;
     struct dev_env env;
     struct board_setup setup;
     struct cpu_port *ports[64];
@@ -62,6 +67,9 @@ bool machine_free_drives(struct machine *m, struct err *e);
 /* By its id; NULL: there is none. */
 struct node *machine_find_drive(struct machine *m, const char *id, struct err *e);
 struct netdev *machine_find_netdev(struct machine *m, const char *id, struct err *e);
+bool machine_make_chardevs(struct machine *m, struct err *e);
+void machine_start_chardevs(struct machine *m); /* they begin to receive */
+void machine_free_chardevs(struct machine *m);
 bool machine_make_netdevs(struct machine *m, struct err *e);
 void machine_free_netdevs(struct machine *m);
 bool machine_make_devices(struct machine *m, struct err *e);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "fw/fdt.h"
@@ -43,34 +44,7 @@ static void dev_tell(void *opaque, const char *event, struct json *data)
     machine_tell(opaque, event, data);
 }
 
-static void mux_quits(void *opaque)
-{
-    machine_request(opaque, MACHINE_QUIT);
-}
-
 /* ---- building ---- */
-
-struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e)
-{
-    for (size_t i = 0; i < m->opts->chardev_count; i++) {
-        if (!strcmp(m->opts->chardevs[i].id, id))
-            return m->chardevs[i];
-    }
-    err_set(e, ENOENT, "chardev \"%s\" not found", id);
-    return NULL;
-}
-
-static bool make_chardevs(struct machine *m, struct err *e)
-{
-    const struct machine_opts *o = m->opts;
-    m->chardevs = xcalloc(o->chardev_count + 1, sizeof(struct chardev *));
-    for (size_t i = 0; i < o->chardev_count; i++) {
-        m->chardevs[i] = char_new(m->loop, &o->chardevs[i], mux_quits, m, e);
-        if (!m->chardevs[i])
-            return false;
-    }
-    return true;
-}
 
 static bool make_memory(struct machine *m, struct err *e)
 {
@@ -117,11 +91,21 @@ static bool make_board(struct machine *m, struct err *e)
     return board_make(&m->setup, &m->env, m->root, serial, MACHINE_SERIALS, e);
 }
 
+/* From the seconds of what the RTC follows to what it shows. */
+static s64 rtc_offset(const struct machine *m)
+{
+    const struct machine_opts *o = m->opts;
+    if (!o->rtc_dated && o->rtc_clock == VCLOCK_HOST)
+        return o->rtc_zone;
+    s64 first = o->rtc_dated ? o->rtc_epoch : time(NULL) + o->rtc_zone;
+    return first - (s64)(vclock_now(m->rtc) / 1000000000);
+}
+
 static void fill_env(struct machine *m)
 {
     m->env = (struct dev_env){.memory = m->memory, .clock = m->clock, .loop = m->loop,
                               .cpus = m->opts->cpus, .ram = m->opts->ram, .request = dev_request, .gone = dev_gone, .tell = dev_tell,
-                              .epoch = m->opts->epoch, .globals = m->opts->globals,
+                              .rtc = m->rtc, .rtc_offset = rtc_offset(m), .rtc_zone = m->opts->rtc_zone, .globals = m->opts->globals,
                               .global_count = m->opts->global_count, .opaque = m};
 }
 
@@ -132,16 +116,22 @@ static bool check_cpus(const struct machine_opts *o, struct err *e)
                    o->board->name, o->board->max_cpus);
 }
 
+static bool make_clocks(struct machine *m, struct err *e)
+{
+    enum vclock_kind rtc = m->opts->rtc_clock;
+    m->clock = vclock_new(m->opts->qtest && m->opts->without_cpus ? VCLOCK_BY_HAND : VCLOCK_VIRTUAL, e);
+    m->rtc = m->clock && rtc != VCLOCK_VIRTUAL ? vclock_new(rtc, e) : m->clock;
+    return m->rtc;
+}
+
 static bool make_all(struct machine *m, struct err *e)
 {
     m->graph = block_graph_new(BLOCK_AIO_URING, e);
     if (!m->graph)
         m->graph = block_graph_new(BLOCK_AIO_THREADS, e);
     m->loop = m->graph ? block_graph_loop(m->graph) : NULL;
-    m->clock = m->loop ? vclock_new(m->opts->qtest && m->opts->without_cpus, e) : NULL;
-    if (!m->clock || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
-        !make_chardevs(m, e) ||
-        !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
+    if (!m->loop || !make_clocks(m, e) || !check_cpus(m->opts, e) || !machine_make_objects(m, e) || !make_memory(m, e) ||
+        !machine_make_chardevs(m, e) || !machine_make_drives(m, e) || !machine_make_netdevs(m, e))
         return false;
     fill_env(m);
     if (!machine_make_firmware(m, e) || !make_board(m, e) || !machine_fill_fw_cfg(m, e) || !machine_make_devices(m, e) ||
@@ -196,12 +186,14 @@ bool machine_free(struct machine *m, struct err *e)
     }
     machine_free_devices(m);
     machine_free_netdevs(m);
-    for (size_t i = 0; m->chardevs && i < m->opts->chardev_count; i++)
-        char_free(m->chardevs[i]);
-    free(m->chardevs);
+    machine_free_chardevs(m);
+    if (m->loop)
+        loop_turn(m->loop, false); /* what has been freed is let go of */
     mem_space_free(m->memory);
     mem_tree_free(m->root);
     fw_tree_free(m->setup.tree);
+    if (m->rtc != m->clock)
+        vclock_free(m->rtc);
     vclock_free(m->clock);
     block_graph_free(m->graph);
     free(m);
@@ -397,8 +389,8 @@ static bool serve(struct machine *m, struct err *e)
 bool machine_run(struct machine *m, struct err *e)
 {
     bool good = start(m, e);
-    for (size_t i = 0; good && i < m->opts->chardev_count; i++)
-        char_start(m->chardevs[i]);
+    if (good)
+        machine_start_chardevs(m);
     while (!m->over && good) {
         loop_turn(m->loop, true);
         do_work(m);

@@ -83,7 +83,9 @@ struct machine_opts {
     bool no_reboot;            /* a reset is the end */
     bool no_shutdown;          /* when the guest has switched itself off it stands still, and is there to be looked at */
     bool stopped;              /* it waits for machine_cont() before it begins */
-    s64 epoch;                 /* what the RTC shows first: seconds since 1970 */
+    enum vclock_kind rtc_clock; /* what the RTC follows */
+    bool rtc_dated;            /* it shows rtc_epoch first, in seconds since 1970; else the host's time ... */
+    s64 rtc_epoch, rtc_zone;   /* ... so many seconds ahead of UTC */
 };
 
 /* NULL on failure. `o` and what it refers to stay the caller's, and stay. */
@@ -140,6 +142,12 @@ s64 machine_cpu_thread(struct machine *m, unsigned index);
 
 const struct machine_opts *machine_options(const struct machine *m);
 struct chardev *machine_chardev(struct machine *m, const char *id, struct err *e);
+/* The character devices that there are, from the options and those that have come since: the i-th, NULL behind the last. */
+const struct char_opts *machine_chardev_opts(const struct machine *m, size_t i);
+/* One more, or another end for one: they take what `o` holds over if it can be made, else NULL. One less, which nobody may use. */
+struct chardev *machine_add_chardev(struct machine *m, const struct char_opts *o, struct err *e);
+struct chardev *machine_change_chardev(struct machine *m, const struct char_opts *o, struct err *e);
+bool machine_remove_chardev(struct machine *m, const char *id, struct err *e);
 struct loop *machine_loop(struct machine *m);
 /* The networks that there are, from the options and those that have come since: the i-th, NULL behind the last. */
 const struct net_opts *machine_network(struct machine *m, size_t i);

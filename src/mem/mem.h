@@ -32,8 +32,10 @@ enum mem_result {
 
 /* Host memory of the RAM or ROM behind `addr`; *len: how many bytes follow, at least 1. NULL for a
  * device's window, for nothing, and for memory that no vCPU may access without a call. Valid until the
- * listeners hear of a change. */
+ * listeners hear of a change. *writable: it may be written, until they hear that pages are clean. */
 void *mem_host(struct mem_space *s, u64 addr, u64 *len, bool *writable);
+/* The same for who is about to write: a logged page becomes dirty, and is writable then. */
+void *mem_host_write(struct mem_space *s, u64 addr, u64 *len, bool *writable);
 
 /* One access of 1, 2, 4 or 8 bytes as a little-endian CPU makes it. A device sees it exactly once, in
  * pieces if it takes no such size. */
@@ -59,11 +61,49 @@ struct mem_listener {
     void (*changed)(struct mem_listener *l); /* a new view holds */
     /* memory was written, but not by a vCPU through mem_host() */
     void (*written)(struct mem_listener *l, u64 addr, u64 len);
+    /* pages that were dirty, or not logged, are clean: when this returns nobody writes without having asked mem_host_write() again */
+    void (*clean)(struct mem_listener *l);
     struct mem_listener *next;
 };
 
-/* Before threads use the space. */
+/* Before threads use the space, and when they do not any more. */
 void mem_space_listen(struct mem_space *s, struct mem_listener *l);
+void mem_space_ignore(struct mem_space *s, struct mem_listener *l);
+
+/* ---- for displays and migration: which pages of RAM were written; one thread, which is no vCPU's ---- */
+
+/* Each client has a log of its own, which begins clean. Writes of vCPUs and of devices are in it, but not what the client itself
+ * writes through mem_range_host(). What is written while pages are taken is in that answer or in the next, and who reads a page
+ * after it was taken sees all that had been written until then:
+ *
+ *      mem_log_start(s, vram, MEM_LOG_DISPLAY);
+ *      copy all of it
+ *      while (...)
+ *          if (mem_log_take(s, vram, MEM_LOG_DISPLAY, 0, size, pages))
+ *              copy the pages for which mem_log_has(pages, i)
+ *      mem_log_stop(s, vram, MEM_LOG_DISPLAY);
+ *
+ * A logged range costs vCPUs a call at the first write to each page that is clean, and the taking of any page their TLBs. */
+enum mem_log { MEM_LOG_DISPLAY, MEM_LOG_MIGRATION, MEM_LOGS };
+
+#define MEM_LOG_PAGE 4096ull
+
+static inline size_t mem_log_words(u64 len)
+{
+    return (len + 64 * MEM_LOG_PAGE - 1) / (64 * MEM_LOG_PAGE);
+}
+
+static inline bool mem_log_has(const u64 *pages, u64 page)
+{
+    return pages[page / 64] >> page % 64 & 1;
+}
+
+/* Of a RAM range; nothing where the log is on already, or is off. */
+void mem_log_start(struct mem_space *s, struct mem_range *r, enum mem_log log);
+void mem_log_stop(struct mem_space *s, struct mem_range *r, enum mem_log log);
+/* How many pages of [offset, offset + len) were written since they were last taken: they are clean from now on. The i-th page behind
+ * `offset`, which is a multiple of MEM_LOG_PAGE, is bit i of pages[], which has mem_log_words(len). */
+u64 mem_log_take(struct mem_space *s, struct mem_range *r, enum mem_log log, u64 offset, u64 len, u64 *pages);
 
 /* ---- for boards and buses: the tree; one thread ---- */
 
@@ -119,6 +159,7 @@ void mem_space_reclaim(struct mem_space *s);
 struct mem_piece {
     u64 start, last;
     const char *name;
+    struct mem_range *range;
     u64 offset; /* of `start` in the range */
     bool ram, writable;
 };

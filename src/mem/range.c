@@ -128,6 +128,8 @@ void mem_range_free(struct mem_range *r)
         munmap(r->host, r->last + 1);
     if (r->fd >= 0)
         close(r->fd);
+    for (unsigned i = 0; i < MEM_LOGS; i++)
+        free(r->dirty[i]);
     free(r->name);
     free(r);
 }

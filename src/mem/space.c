@@ -28,6 +28,15 @@ void mem_space_listen(struct mem_space *s, struct mem_listener *l)
     s->listeners = l;
 }
 
+void mem_space_ignore(struct mem_space *s, struct mem_listener *l)
+{
+    struct mem_listener **at = &s->listeners;
+    while (*at && *at != l)
+        at = &(*at)->next;
+    if (*at)
+        *at = l->next;
+}
+
 void mem_space_update(struct mem_space *s)
 {
     struct mem_view *v = mem_view_new(s->root);
@@ -51,7 +60,7 @@ bool mem_space_piece(struct mem_space *s, unsigned i, struct mem_piece *p)
     if (i >= v->count)
         return false;
     const struct mem_flat *f = &v->flat[i];
-    *p = (struct mem_piece){.start = f->start, .last = f->last, .name = f->range->name, .offset = f->offset,
+    *p = (struct mem_piece){.start = f->start, .last = f->last, .name = f->range->name, .range = f->range, .offset = f->offset,
                             .ram = f->range->host != NULL, .writable = f->range->kind == MEM_RAM};
     return true;
 }
@@ -61,18 +70,51 @@ static u8 *host_at(const struct mem_flat *f, u64 addr)
     return f->range->host + f->offset + (addr - f->start);
 }
 
+/* What is known of a logged page holds up to its end: *len becomes shorter. */
+static bool to_be_noted(const struct mem_flat *f, u64 addr, u64 *len)
+{
+    u64 offset = f->offset + (addr - f->start);
+    *len = MIN(*len, MEM_LOG_PAGE - offset % MEM_LOG_PAGE);
+    return mem_log_is_clean(f->range, offset);
+}
+
+/* In the logs that are on. */
+static void note_write(struct mem_space *s, u64 addr, u64 len)
+{
+    if (likely(!atomic_load(&s->logs)))
+        return;
+    for (u64 n; len; addr += n, len -= n) {
+        const struct mem_flat *f = mem_view_find(mem_view_now(s), addr);
+        if (!f)
+            return;
+        n = MIN(len - 1, f->last - addr) + 1;
+        if (atomic_load(&f->range->logged))
+            mem_log_note(f->range, f->offset + (addr - f->start), n);
+    }
+}
+
 void *mem_host(struct mem_space *s, u64 addr, u64 *len, bool *writable)
 {
     const struct mem_flat *f = mem_view_find(mem_view_now(s), addr);
     if (!f || !f->range->host)
         return NULL;
     *len = f->last - addr + 1;
-    *writable = f->range->kind == MEM_RAM;
+    *writable = f->range->kind == MEM_RAM && !(atomic_load(&f->range->logged) && to_be_noted(f, addr, len));
     return host_at(f, addr);
+}
+
+void *mem_host_write(struct mem_space *s, u64 addr, u64 *len, bool *writable)
+{
+    void *host = mem_host(s, addr, len, writable);
+    if (!host || *writable)
+        return host;
+    note_write(s, addr, 1);
+    return mem_host(s, addr, len, writable);
 }
 
 static void tell_written(struct mem_space *s, u64 addr, u64 len)
 {
+    note_write(s, addr, len);
     for (struct mem_listener *l = s->listeners; l; l = l->next) {
         if (l->written)
             l->written(l, addr, len);

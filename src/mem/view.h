@@ -2,6 +2,8 @@
 #ifndef LYRE_MEM_VIEW_H
 #define LYRE_MEM_VIEW_H
 
+#include <stdatomic.h>
+
 #include "mem/mem.h"
 
 enum mem_kind { MEM_CONTAINER, MEM_RAM, MEM_ROM, MEM_IO, MEM_ALIAS };
@@ -19,6 +21,8 @@ struct mem_range {
 
     u8 *host; /* RAM, ROM */
     int fd;
+    _Atomic u32 logged;            /* a bit for each enum mem_log that is on; */
+    _Atomic u64 *dirty[MEM_LOGS];  /* bits of pages, once it has been on: for others may be looking */
     bool drops; /* ROM: writes */
     const struct mem_io *io; /* IO */
     void *opaque;
@@ -44,6 +48,7 @@ struct mem_space {
     struct mem_range *root;
     struct mem_view *view; /* atomic; owned, with the retired ones behind it */
     struct mem_listener *listeners;
+    _Atomic u32 logs; /* that are on, of all ranges */
 };
 
 struct mem_view *mem_view_new(struct mem_range *root);
@@ -51,6 +56,10 @@ struct mem_view *mem_view_new(struct mem_range *root);
 void mem_view_free(struct mem_view *v);
 /* What is at `addr`, or NULL. */
 const struct mem_flat *mem_view_find(const struct mem_view *v, u64 addr);
+
+/* Of a logged range: whether some log has still to hear of a write to the page at `offset`; and that some bytes are written. */
+bool mem_log_is_clean(const struct mem_range *r, u64 offset);
+void mem_log_note(const struct mem_range *r, u64 offset, u64 len);
 
 static inline const struct mem_view *mem_view_now(const struct mem_space *s)
 {

@@ -12,16 +12,65 @@
 struct json *qmp_do_query_chardev(struct monitor *m, const struct json *args, struct err *e)
 {
     struct json *list = json_list();
-    const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->chardev_count; i++) {
-        struct chardev *c = machine_chardev(m->machine, o->chardevs[i].id, NULL);
+    const struct char_opts *o;
+    for (size_t i = 0; (o = machine_chardev_opts(m->machine, i)); i++) {
+        struct chardev *c = machine_chardev(m->machine, o->id, NULL);
         struct json *j = json_object();
-        json_set_string(j, "label", o->chardevs[i].id);
+        json_set_string(j, "label", o->id);
         json_set_owned(j, "filename", char_describe(c));
         json_set_bool(j, "frontend-open", char_is_used(c));
         json_push(list, j);
     }
     return list;
+}
+
+/* Where a pty is. Takes `o` over if there is a device; `why` begins the message if there is none. */
+static struct json *made(struct chardev *c, struct char_opts *o, const char *why, struct err *e)
+{
+    if (!c) {
+        if (why)
+            err_prefix(e, "%s '%s'", why, o->id);
+        char_opts_free(o);
+        return NULL;
+    }
+    struct json *j = json_object();
+    char *pty = char_pty(c);
+    if (pty)
+        json_set_owned(j, "pty", pty);
+    return j;
+}
+
+struct json *qmp_do_chardev_add(struct monitor *m, const struct json *args, struct err *e)
+{
+    const char *id = json_get_string(args, "id");
+    struct char_opts o;
+    bool there = machine_chardev(m->machine, id, NULL);
+    bool good = char_opts_json(&o, id, json_get(args, "backend"), e);
+    return made(good ? machine_add_chardev(m->machine, &o, e) : NULL, &o, there ? NULL : "Failed to add chardev", e);
+}
+
+struct json *qmp_do_chardev_change(struct monitor *m, const struct json *args, struct err *e)
+{
+    struct char_opts o;
+    bool good = char_opts_json(&o, json_get_string(args, "id"), json_get(args, "backend"), e);
+    return made(good ? machine_change_chardev(m->machine, &o, e) : NULL, &o, NULL, e);
+}
+
+struct json *qmp_do_chardev_remove(struct monitor *m, const struct json *args, struct err *e)
+{
+    return machine_remove_chardev(m->machine, json_get_string(args, "id"), e) ? json_object() : NULL;
+}
+
+struct json *qmp_do_chardev_send_break(struct monitor *m, const struct json *args, struct err *e)
+{
+    const char *id = json_get_string(args, "id");
+    struct chardev *c = machine_chardev(m->machine, id, NULL);
+    if (!c) {
+        err_set(e, ENOENT, "Chardev '%s' not found", id);
+        return NULL;
+    }
+    char_break(c);
+    return json_object();
 }
 
 /* ---- memory ---- */

@@ -84,9 +84,9 @@ static struct json *drive_info(struct monitor *m, size_t i)
 }
 
 /* The device that a drive is in, as "qdev" has it, which the caller frees; NULL: none. */
-static char *user_of(struct monitor *m, const struct machine_drive *d)
+static char *user_of(struct monitor *m, const char *drive)
 {
-    struct dev *dev = monitor_user_of(m, "drive", d->id);
+    struct dev *dev = monitor_user_of(m, "drive", drive);
     if (!dev)
         return NULL;
     bool card = dev->class->inner;
@@ -96,27 +96,39 @@ static char *user_of(struct monitor *m, const struct machine_drive *d)
     return text;
 }
 
+/* BlockInfo of a device (NULL: none) and what is in it; takes both over. */
+static struct json *block_info(const char *name, char *user, struct json *inserted)
+{
+    struct json *j = json_object();
+    json_set_string(j, "device", name);
+    if (user)
+        json_set_owned(j, "qdev", user);
+    json_set_string(j, "type", "unknown");
+    json_set_bool(j, "removable", false);
+    json_set_bool(j, "locked", false);
+    json_set(j, "inserted", inserted);
+    json_set_string(j, "io-status", "ok");
+    return j;
+}
+
+/* Images that nobody shows to the guest are left out. */
 struct json *qmp_do_query_block(struct monitor *m, const struct json *args, struct err *e)
 {
     struct json *list = json_list();
+    struct node *n;
     const struct machine_opts *o = machine_options(m->machine);
     for (size_t i = 0; i < o->drive_count; i++) {
         const struct machine_drive *d = &o->drives[i];
-        char *user = user_of(m, d);
-        if (!machine_drive(m->machine, i) || (d->options && !user)) {
+        char *user = user_of(m, d->id);
+        if (machine_drive(m->machine, i) && (!d->options || user))
+            json_push(list, block_info(d->options ? "" : d->id, user, drive_info(m, i)));
+        else
             free(user);
-            continue; /* an image that nobody shows to the guest */
-        }
-        struct json *j = json_object();
-        json_set_string(j, "device", d->options ? "" : d->id);
+    }
+    for (size_t i = 0; (n = monitor_node(m, i)); i++) {
+        char *user = user_of(m, node_name(n));
         if (user)
-            json_set_owned(j, "qdev", user);
-        json_set_string(j, "type", "unknown");
-        json_set_bool(j, "removable", false);
-        json_set_bool(j, "locked", false);
-        json_set(j, "inserted", drive_info(m, i));
-        json_set_string(j, "io-status", "ok");
-        json_push(list, j);
+            json_push(list, block_info("", user, medium_info(n, node_name(n), 0, NULL)));
     }
     return list;
 }
@@ -134,23 +146,29 @@ struct json *qmp_do_query_named_block_nodes(struct monitor *m, const struct json
     return list;
 }
 
+static void push_stats(struct monitor *m, struct json *list, const char *drive, bool named)
+{
+    struct dev *card = monitor_user_of(m, "drive", drive), *dev = card ? machine_on_card(card) : NULL;
+    if (!dev || !dev->class->show)
+        return;
+    struct json *j = json_object();
+    json_set_string(j, "device", named ? "" : drive);
+    if (named)
+        json_set_string(j, "node-name", drive);
+    json_set_owned(j, "qdev", user_of(m, drive));
+    json_set(j, "stats", dev->class->show(dev));
+    json_push(list, j);
+}
+
 struct json *qmp_do_query_blockstats(struct monitor *m, const struct json *args, struct err *e)
 {
     struct json *list = json_list();
+    struct node *n;
     const struct machine_opts *o = machine_options(m->machine);
-    for (size_t i = 0; i < o->drive_count; i++) {
-        const struct machine_drive *d = &o->drives[i];
-        struct dev *card = monitor_user_of(m, "drive", d->id), *dev = card ? machine_on_card(card) : NULL;
-        if (!dev || !dev->class->show)
-            continue;
-        struct json *j = json_object();
-        json_set_string(j, "device", d->options ? "" : d->id);
-        if (d->options)
-            json_set_string(j, "node-name", d->id);
-        json_set_owned(j, "qdev", user_of(m, d));
-        json_set(j, "stats", dev->class->show(dev));
-        json_push(list, j);
-    }
+    for (size_t i = 0; i < o->drive_count; i++)
+        push_stats(m, list, o->drives[i].id, o->drives[i].options);
+    for (size_t i = 0; (n = monitor_node(m, i)); i++)
+        push_stats(m, list, node_name(n), true);
     return list;
 }
 

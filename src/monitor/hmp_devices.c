@@ -109,6 +109,50 @@ bool hmp_netdev_del(struct hmp_call *h, struct err *e)
     return hmp_order(h, "netdev_del", with_string("id", h->args), e);
 }
 
+typedef struct chardev *machine_chardev_fn(struct machine *m, const struct char_opts *o, struct err *e);
+
+/* What has been made of a text goes to the machine, or is freed. */
+static bool give_chardev(struct hmp_call *h, bool parsed, struct char_opts *o, machine_chardev_fn *to, struct err *e)
+{
+    if (parsed && to(h->m->machine, o, e))
+        return true;
+    char_opts_free(o);
+    fprintf(h->out, "Error: %s\n", e->text);
+    return true;
+}
+
+bool hmp_chardev_add(struct hmp_call *h, struct err *e)
+{
+    struct char_opts o;
+    bool parsed = char_opts_chardev(&o, h->args, e);
+    return give_chardev(h, parsed, &o, machine_add_chardev, e);
+}
+
+bool hmp_chardev_change(struct hmp_call *h, struct err *e)
+{
+    struct char_opts o;
+    char *words[2], *copy;
+    if (hmp_words(h->args, words, 2, &copy) != 2) {
+        free(copy);
+        return err_set(e, EINVAL, "it wants an id and a character device");
+    }
+    char *text = xprintf("%s,id=%s", words[1], words[0]);
+    bool parsed = char_opts_chardev(&o, text, e);
+    free(text);
+    free(copy);
+    return give_chardev(h, parsed, &o, machine_change_chardev, e);
+}
+
+bool hmp_chardev_remove(struct hmp_call *h, struct err *e)
+{
+    return hmp_order(h, "chardev-remove", with_string("id", h->args), e);
+}
+
+bool hmp_chardev_send_break(struct hmp_call *h, struct err *e)
+{
+    return hmp_order(h, "chardev-send-break", with_string("id", h->args), e);
+}
+
 bool hmp_device_del(struct hmp_call *h, struct err *e)
 {
     return hmp_order(h, "device_del", with_string("id", h->args), e);

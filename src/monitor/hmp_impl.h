@@ -50,6 +50,10 @@ bool hmp_info_trace_events(struct hmp_call *h, struct err *e);
 
 bool hmp_balloon(struct hmp_call *h, struct err *e);
 bool hmp_block_resize(struct hmp_call *h, struct err *e);
+bool hmp_chardev_add(struct hmp_call *h, struct err *e);
+bool hmp_chardev_change(struct hmp_call *h, struct err *e);
+bool hmp_chardev_remove(struct hmp_call *h, struct err *e);
+bool hmp_chardev_send_break(struct hmp_call *h, struct err *e);
 bool hmp_device_add(struct hmp_call *h, struct err *e);
 bool hmp_device_del(struct hmp_call *h, struct err *e);
 bool hmp_announce_self(struct hmp_call *h, struct err *e);

@@ -93,7 +93,7 @@ static bool child_at(struct monitor *m, const struct object *of, unsigned index,
     static const struct object root[] = {{MACHINE, "machine"}, {CHARDEVS, "chardevs"}, {OBJECTS, "objects"}};
     static const struct object machine[] = {{PERIPHERAL, "peripheral"}, {ANONYMOUS, "peripheral-anon"},
                                             {UNATTACHED, "unattached"}};
-    const struct machine_opts *o = machine_options(m->machine);
+    const struct char_opts *chardev = machine_chardev_opts(m->machine, index);
     *child = (struct object){0};
     switch (of->kind) {
     case ROOT:
@@ -105,10 +105,10 @@ static bool child_at(struct monitor *m, const struct object *of, unsigned index,
     case UNATTACHED:
         return child_dev(m, of->kind, index, child);
     case CHARDEVS:
-        if (index >= o->chardev_count)
+        if (!chardev)
             return false;
-        *child = (struct object){CHARDEV, .chardev = &o->chardevs[index]};
-        snprintf(child->name, sizeof(child->name), "%s", o->chardevs[index].id);
+        *child = (struct object){CHARDEV, .chardev = chardev};
+        snprintf(child->name, sizeof(child->name), "%s", chardev->id);
         return true;
     default:
         return false;
@@ -183,6 +183,29 @@ static void push_dev_props(struct json *list, const struct dev_class *c, bool ex
         push_dev_props(list, c->inner, true);
 }
 
+/* Of the i-th live property of a device, or of what is on its card, the device that has it; NULL: there are fewer. */
+static struct dev *live_at(struct dev *d, unsigned i, const struct dev_live **live)
+{
+    struct dev *of[] = {d, machine_on_card(d)};
+    for (unsigned k = 0; k < 1u + (of[0] != of[1]); k++) {
+        for (*live = of[k]->class->live; *live && (*live)->name; (*live)++) {
+            if (!i--)
+                return of[k];
+        }
+    }
+    return NULL;
+}
+
+static struct dev *live_named(struct dev *d, const char *name, const struct dev_live **live)
+{
+    struct dev *of;
+    for (unsigned i = 0; (of = live_at(d, i, live)); i++) {
+        if (!strcmp((*live)->name, name))
+            return of;
+    }
+    return NULL;
+}
+
 struct json *qmp_do_qom_list(struct monitor *m, const struct json *args, struct err *e)
 {
     struct object o, child;
@@ -195,8 +218,12 @@ struct json *qmp_do_qom_list(struct monitor *m, const struct json *args, struct 
         snprintf(text, sizeof(text), "child<%s>", type_of(m, &child, type, sizeof(type)));
         push_property(list, child.name, text);
     }
-    if (o.kind == DEV)
-        push_dev_props(list, o.dev->class, false);
+    if (o.kind != DEV)
+        return list;
+    push_dev_props(list, o.dev->class, false);
+    const struct dev_live *live;
+    for (unsigned i = 0; live_at(o.dev, i, &live); i++)
+        push_property(list, live->name, live->type);
     return list;
 }
 
@@ -218,13 +245,17 @@ struct json *qmp_do_qom_get(struct monitor *m, const struct json *args, struct e
         return NULL;
     if (!strcmp(name, "type"))
         return json_string(type);
+    const struct dev_live *live;
+    struct dev *of = o.kind == DEV ? live_named(o.dev, name, &live) : NULL;
+    if (of)
+        return live->get(of);
     struct json *value = o.kind == DEV ? dev_get(o.dev, name) : NULL;
     if (!value)
         err_set(e, EINVAL, "Property '%s.%s' not found", type, name);
     return value;
 }
 
-/* What devices have is what they were made with. */
+/* Beside live properties what devices have is what they were made with. */
 struct json *qmp_do_qom_set(struct monitor *m, const struct json *args, struct err *e)
 {
     struct object o;
@@ -232,8 +263,14 @@ struct json *qmp_do_qom_set(struct monitor *m, const struct json *args, struct e
     const char *name = json_get_string(args, "property");
     if (!named_object(m, args, &o, type, sizeof(type), e))
         return NULL;
+    const struct dev_live *live;
+    struct dev *of = o.kind == DEV ? live_named(o.dev, name, &live) : NULL;
+    if (of && live->set)
+        return live->set(of, json_get(args, "value"), e) ? json_object() : NULL;
     struct json *is = o.kind == DEV ? dev_get(o.dev, name) : NULL;
-    if (is)
+    if (of)
+        err_set(e, EPERM, "Property '%s.%s' is not writable", of->class->name, name);
+    else if (is)
         err_set(e, EPERM, "Attempt to set property '%s' on device '%s' (type '%s') after it was realized", name, o.dev->name, type);
     else
         err_set(e, EINVAL, "Property '%s.%s' not found", type, name);

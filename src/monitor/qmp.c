@@ -59,6 +59,17 @@ static void greet(struct qmp *q)
     put(q, j);
 }
 
+/* A device says which it is by its name, clients know it by its path. */
+static struct json *event_data(struct qmp *q, const struct json *data)
+{
+    struct json *copy = json_copy(data);
+    const char *name = json_get_string(copy, "qom-path");
+    const struct dev *d = name ? machine_dev(q->monitor->machine, name) : NULL;
+    if (d)
+        json_set_owned(copy, "qom-path", monitor_dev_path(q->monitor, d));
+    return copy;
+}
+
 static void event(struct machine_listener *l, const char *name, const struct json *data)
 {
     struct qmp *q = container_of(l, struct qmp, listener);
@@ -71,7 +82,7 @@ static void event(struct machine_listener *l, const char *name, const struct jso
     json_set_int(stamp, "microseconds", t.tv_nsec / 1000);
     json_set_string(j, "event", name);
     if (data)
-        json_set(j, "data", json_copy(data));
+        json_set(j, "data", event_data(q, data));
     put(q, j);
 }
 

@@ -4,10 +4,14 @@
 A writer writes numbered blocks, flushes, and says so; it is killed at a random moment. Its seed is printed;
 LYRE_TEST_SEED repeats it as far as a process can be repeated."""
 
+import fcntl
 import os
 import random
+import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -77,6 +81,39 @@ class Kill(ImageTest):
         rng = random.Random(seed)
         for i in range(ROUNDS):
             self.one(rng, KINDS[i % len(KINDS)], AIO_MODES[i // len(KINDS) % len(AIO_MODES)])
+
+
+class Locks(ImageTest):
+    """Locks of files that the kernel has still open for a process that is gone. Here an open file is on its way through a socket."""
+    F_OFD_SETLK, WRITE_REFUSED = 37, 201
+
+    def leave_lock(self, path):
+        """The socket that keeps the file open."""
+        near, far = socket.socketpair()
+        self.addCleanup(near.close)
+        self.addCleanup(far.close)
+        with open(path, "rb") as file:
+            fcntl.fcntl(file, self.F_OFD_SETLK, struct.pack("hhxxxxqqixxxx", fcntl.F_RDLCK, 0, self.WRITE_REFUSED, 1, 0))
+            socket.send_fds(near, [b"x"], [file.fileno()])
+        return far
+
+    def grow(self, status):
+        return self.ours("resize", "-q", "-f", "raw", "a", "2M", status=status)
+
+    def test_what_ends_soon_is_waited_for(self):
+        self.ours("create", "-q", "-f", "raw", "a", "1M")
+        keeper = self.leave_lock(self.dir / "a")
+        timer = threading.Timer(0.3, keeper.close)
+        timer.start()
+        self.addCleanup(timer.join)
+        self.grow(0)
+
+    def test_but_not_for_ever(self):
+        self.ours("create", "-q", "-f", "raw", "a", "1M")
+        self.leave_lock(self.dir / "a")
+        text = self.grow(1).err
+        self.assertIn('Failed to get "write" lock', text)
+        self.assertNotIn("in use by process", text)
 
 
 if __name__ == "__main__":

@@ -127,8 +127,8 @@ static void ended(struct dev *d)
 TEST(save_load_save)
 {
     struct err e = {0};
-    struct vclock *clock = vclock_new(true, &e);
-    struct dev_env env = {.clock = clock};
+    struct vclock *clock = vclock_new(VCLOCK_BY_HAND, &e);
+    struct dev_env env = {.clock = clock, .rtc = clock};
     for (unsigned i = 0; dev_class_at(i); i++) {
         struct dev *d = started(dev_class_at(i), &env);
         for (unsigned round = 0; round < 10; round++) {
@@ -147,8 +147,8 @@ TEST(save_load_save)
 TEST(a_reset_forgets)
 {
     struct err e = {0};
-    struct vclock *clock = vclock_new(true, &e);
-    struct dev_env env = {.clock = clock};
+    struct vclock *clock = vclock_new(VCLOCK_BY_HAND, &e);
+    struct dev_env env = {.clock = clock, .rtc = clock};
     for (unsigned i = 0; dev_class_at(i); i++) {
         struct dev *d = started(dev_class_at(i), &env);
         struct json *fresh = dev_save(d);

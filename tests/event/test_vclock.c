@@ -25,7 +25,7 @@ static void fire(struct vtimer *t)
 
 TEST(steps_run_timers_in_order)
 {
-    struct vclock *c = vclock_new(true, NULL);
+    struct vclock *c = vclock_new(VCLOCK_BY_HAND, NULL);
     struct alarm a = {{fire}, c, .again = 5}, b = {{fire}, c}, gone = {{fire}, c};
     vtimer_set(c, &b.timer, 30);
     vtimer_set(c, &a.timer, 10);
@@ -47,7 +47,7 @@ TEST(steps_run_timers_in_order)
 
 TEST(a_timer_that_is_set_moves)
 {
-    struct vclock *c = vclock_new(true, NULL);
+    struct vclock *c = vclock_new(VCLOCK_BY_HAND, NULL);
     struct alarm a = {{fire}, c};
     vtimer_set(c, &a.timer, 10);
     vtimer_set(c, &a.timer, 50);
@@ -74,7 +74,7 @@ static void wait_for(const struct alarm *a, unsigned times)
 TEST(timers_are_set_on_a_running_clock)
 {
     struct err e;
-    struct vclock *c = vclock_new(false, &e);
+    struct vclock *c = vclock_new(VCLOCK_VIRTUAL, &e);
     struct alarm late = {{fire}, c}, early = {{fire}, c};
     vclock_start(c);
     pause_ms(2);
@@ -93,7 +93,7 @@ TEST(timers_are_set_on_a_running_clock)
 TEST(time_stands_while_the_clock_is_stopped)
 {
     struct err e;
-    struct vclock *c = vclock_new(false, &e);
+    struct vclock *c = vclock_new(VCLOCK_VIRTUAL, &e);
     struct alarm a = {{fire}, c};
     vtimer_set(c, &a.timer, 1000000);
     pause_ms(5);
@@ -108,6 +108,29 @@ TEST(time_stands_while_the_clock_is_stopped)
     pause_ms(2);
     CHECK_EQ(vclock_now(c), now);
     vclock_free(c);
+}
+
+/* Those of the host agree with it, are not stopped, and fire. */
+TEST(clocks_of_the_host)
+{
+    static const struct {
+        enum vclock_kind kind;
+        clockid_t id;
+    } kinds[] = {{VCLOCK_HOST, CLOCK_REALTIME}, {VCLOCK_REAL, CLOCK_MONOTONIC}};
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct timespec t;
+        struct err e;
+        struct vclock *c = vclock_new(kinds[i].kind, &e);
+        struct alarm a = {{fire}, c};
+        u64 first = vclock_now(c);
+        clock_gettime(kinds[i].id, &t);
+        u64 host = (u64)t.tv_sec * 1000000000 + (u64)t.tv_nsec;
+        CHECK(first <= host && host <= vclock_now(c));
+        vtimer_set(c, &a.timer, vclock_now(c) + 2000000);
+        wait_for(&a, 1);
+        CHECK(a.at >= a.timer.when);
+        vclock_free(c);
+    }
 }
 
 TEST_MAIN()

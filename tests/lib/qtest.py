@@ -14,7 +14,7 @@ from lib import emulator
 PEER = "qemu-system-aarch64"
 # Where each has the wires into its first CPU.
 CPU_LINES = {False: "irq_intercept_out gic", True: "irq_intercept_in /machine/unattached/device[0]"}
-STILL = {False: ["-accel", "qtest"], True: ["-accel", "tcg", "-S"]}
+STILL = {False: ["-accel", "qtest", "-rtc", "clock=vm"], True: ["-accel", "tcg", "-S"]}
 
 
 def peer():
@@ -25,13 +25,14 @@ def peer():
 class Machine:
     """`with Machine(peer=False) as m: m.readl(0x9000018)`"""
 
-    def __init__(self, *options, peer=False, machine="virt", cpu="cortex-a57", serial=False, cpus=1):
+    def __init__(self, *options, peer=False, machine="virt", cpu="cortex-a57", serial=False, cpus=1, wrap=()):
         self.peer = peer
         self.dir = tempfile.TemporaryDirectory()
         self.path = Path(self.dir.name)
         listener = self._listen("qtest")
         line = self._listen("serial") if serial else None
         command = [shutil.which(PEER)] if peer else emulator.command_named(PEER)
+        command = [*wrap, *command]
         command += ["-M", machine, "-cpu", cpu, "-display", "none", "-net", "none", "-smp", str(cpus),
                     *STILL[peer], "-qtest", f"unix:{self.path}/qtest", *options]
         if line:

@@ -10,7 +10,9 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import test_qmp  # noqa: E402
 from lib import emulator, qtest, tap  # noqa: E402
 
 DR, FR = 0x9000000, 0x9000018
@@ -26,11 +28,8 @@ def soon(get, tries=200):
     raise TimeoutError("nothing has come")
 
 
-class Char(unittest.TestCase):
-    def setUp(self):
-        scratch = tempfile.TemporaryDirectory()
-        self.addCleanup(scratch.cleanup)
-        self.path = Path(scratch.name)
+class Lines:
+    """Bytes through the first UART."""
 
     def send(self, m, data):
         for c in data:
@@ -52,6 +51,13 @@ class Char(unittest.TestCase):
         self.assertEqual(soon(read), b"A")
         os.write(fd_out, b"Q")
         self.assertEqual(self.received(m), "Q")
+
+
+class Char(unittest.TestCase, Lines):
+    def setUp(self):
+        scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(scratch.cleanup)
+        self.path = Path(scratch.name)
 
     def test_pty(self):
         with qtest.Machine("-serial", "pty") as m:
@@ -112,8 +118,27 @@ class Char(unittest.TestCase):
                     server.settimeout(30)
                     s, _ = server.accept()
                     with s:
+                        s.send(b"x")  # when it has arrived the line is connected
+                        self.assertEqual(self.received(m), "x")
                         self.both_ways(m, s.fileno(), s.fileno())
                 (self.path / "s").unlink()
+
+    def test_who_does_not_answer_keeps_nobody(self):
+        """A listener whose queue is full, so that connect() waits: the machine goes on, and ends."""
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(f"{self.path}/s")
+            server.listen(0)
+            first = socket.socket(socket.AF_UNIX)
+            self.addCleanup(first.close)
+            first.connect(f"{self.path}/s")
+            with qtest.Machine("-chardev", f"socket,id=s,path={self.path}/s,reconnect=1", "-serial", "chardev:s") as m:
+                for _ in range(3):
+                    m.ask("endianness")
+                server.accept()[0].close()  # now there is a place in the queue
+                s, _ = server.accept()
+                with s:
+                    s.send(b"x")
+                    self.assertEqual(self.received(m), "x")
 
     def test_telnet(self):
         with socket.socket() as probe:
@@ -146,6 +171,93 @@ class Char(unittest.TestCase):
         with qtest.Machine(serial=True) as m:
             self.send(m, data)
             self.assertEqual(m.received(len(data)), data)
+
+
+class Changing(test_qmp.Case, Lines):
+    """Character devices that come, go and change while the machine runs."""
+
+    def machine(self, *options):
+        m = qtest.Machine("-qmp", f"unix:{self.path}", *options)
+        self.addCleanup(m.__exit__)
+        self.qmp = self.client()
+        self.qmp.ask("qmp_capabilities")
+        return m
+
+    def order(self, command, **arguments):
+        answer = self.qmp.ask(command, arguments=arguments)
+        return answer["return"] if "return" in answer else answer["error"]["desc"]
+
+    def labels(self):
+        return {c["label"]: c["filename"] for c in self.qmp.ask("query-chardev")["return"]}
+
+    def listener_at(self, path):
+        s = socket.socket(socket.AF_UNIX)
+        self.addCleanup(s.close)
+        s.bind(path)
+        s.listen(1)
+        s.settimeout(30)
+        return s
+
+    def unix(self, path, **more):
+        return {"type": "socket", "data": {"addr": {"type": "unix", "data": {"path": path}}, **more}}
+
+    def test_they_come_and_go(self):
+        self.machine()
+        for kind, data in (("null", {}), ("file", {"out": f"{self.path}.f"}), ("pty", {}),
+                           ("socket", self.unix(f"{self.path}.s", wait=False)["data"]),
+                           ("socket", {"addr": {"type": "inet", "data": {"host": "127.0.0.1", "port": "0"}}})):
+            made = self.order("chardev-add", id="c", backend={"type": kind, "data": data})
+            self.assertEqual(self.labels()["c"].startswith("pty:" + made["pty"] if kind == "pty" else ""), True)
+            self.assertIn("already exists", self.order("chardev-add", id="c", backend={"type": "null", "data": {}}))
+            self.assertEqual(self.order("chardev-remove", id="c"), {})
+            self.assertNotIn("c", self.labels())
+        self.assertIn("not found", self.order("chardev-remove", id="c"))
+        self.assertFalse(Path(f"{self.path}.s").exists())
+        for backend, text in ((self.unix(f"{self.path}.none", server=False), "Failed to connect"),
+                              ({"type": "file", "data": {"out": "/no/such/file"}}, "Failed to add chardev 'c'"),
+                              (self.unix(f"{self.path}.s", reconnect=1), "'reconnect' option is incompatible"),
+                              ({"type": "mux", "data": {"chardev": "x"}}, "does not accept value 'mux'")):
+            self.assertIn(text, self.order("chardev-add", id="c", backend=backend))
+        self.assertNotIn("c", self.labels())
+
+    def test_another_end(self):
+        m = self.machine("-serial", f"unix:{self.path}.1,server=on,wait=off")
+        first = socket.socket(socket.AF_UNIX)
+        self.addCleanup(first.close)
+        first.connect(f"{self.path}.1")
+        first.send(b"x")
+        self.assertEqual(self.received(m), "x")
+        second = self.listener_at(f"{self.path}.2")
+        self.assertEqual(self.order("chardev-remove", id="serial0"), "Chardev 'serial0' is busy")
+        self.assertIn("cannot open", self.order("chardev-change", id="serial0", backend={"type": "file", "data": {"out": "/no/x"}}))
+        self.both_ways(m, first.fileno(), first.fileno())  # nothing has changed
+        self.assertEqual(self.order("chardev-change", id="serial0", backend=self.unix(f"{self.path}.2", server=False)), {})
+        s, _ = second.accept()
+        self.addCleanup(s.close)
+        first.settimeout(30)
+        self.assertEqual(first.recv(1), b"")
+        self.both_ways(m, s.fileno(), s.fileno())
+        self.assertEqual(self.labels()["serial0"], "unix:")
+
+    def test_a_port_of_a_device_that_came_later(self):
+        """It was there without a user, and what has waited arrives when it has one."""
+        self.machine("-device", "virtio-serial-pci")
+        self.order("chardev-add", id="c", backend=self.unix(f"{self.path}.s", wait=False))
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(f"{self.path}.s")
+            self.assertEqual(self.order("device_add", driver="virtserialport", chardev="c", id="p"), {})
+            soon(lambda: [c for c in self.qmp.ask("query-chardev")["return"] if c["label"] == "c" and c["frontend-open"]])
+            self.assertEqual(self.order("chardev-remove", id="c"), "Chardev 'c' is busy")
+
+    def test_by_people(self):
+        self.machine()
+        monitor = lambda line: self.order("human-monitor-command", **{"command-line": line})  # noqa: E731
+        self.assertEqual(monitor(f"chardev-add file,id=c,path={self.path}.f"), "")
+        self.assertEqual(monitor("chardev-change c null"), "")
+        self.assertEqual(self.labels()["c"], "null")
+        self.assertEqual(monitor("chardev-send-break c"), "")
+        self.assertEqual(monitor("chardev-remove c"), "")
+        self.assertIn("Error: Chardev 'c' not found", monitor("chardev-remove c"))
 
 
 if __name__ == "__main__":

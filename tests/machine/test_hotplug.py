@@ -3,6 +3,7 @@
 import hashlib
 import os
 import socket
+import subprocess
 import sys
 import time
 import unittest
@@ -80,12 +81,25 @@ class Guests(test_boot.Drivers):
                 self.assertEqual(g.run("sha256sum /dev/vda"), [digest])
                 self.assertIn("Duplicate", self.fails("device_add", driver="virtio-rng-pci", id="late", bus="rq"))
                 self.assertIn("in use", self.fails("blockdev-del", **{"node-name": "image"}))
+                self.assertIn("in use", self.fails("device_add", driver="virtio-blk-pci", id="too", bus="rq", drive="image"))
+                self.assertEqual([(d["qdev"], d["inserted"]["node-name"]) for d in self.ask("query-block")],
+                                 [("/machine/peripheral/late/virtio-backend", "image")])
+                self.assertGreaterEqual(self.ask("query-blockstats")[0]["stats"]["rd_bytes"], 1 << 20)
+                self.assertIn("Failed to get \"write\" lock", self.write_to_it())
                 self.take_out("late")
                 self.wait_for(g, "cat /sys/block/vda/size", ["cat: can't open '/sys/block/vda/size': No such file or directory"])
                 self.assertIn("not found", self.fails("device_del", id="late"))
+                self.assertEqual(self.write_to_it(), "")
+                self.assertEqual(self.ask("query-block"), [])
                 self.ask("blockdev-del", **{"node-name": "image"})
             g.send("poweroff -f")
             self.assertEqual(g.end(), 0)
+
+    def write_to_it(self):
+        """What another program is told that writes to the disk's file."""
+        run = subprocess.run([*emulator.command_named("qemu-img"), "resize", "-q", "-f", "raw", self.scratch / "disk", "1M"],
+                             capture_output=True, text=True, timeout=60)
+        return run.stderr
 
     def test_a_disk_that_is_read_while_it_goes(self):
         with self.start() as g:

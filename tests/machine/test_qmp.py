@@ -242,6 +242,22 @@ class Devices(Case):
             {"bar": 4, "type": "memory", "size": 16384, "address": -1, "prefetch": True, "mem_type_64": True}])
         self.assertEqual((cards[1]["qdev_id"], cards[0]["regions"], "irq" in cards[0]), ("", [], False))
 
+    def test_what_the_guest_tells(self):
+        """Live properties; without a driver nothing has been told."""
+        def order(command, **arguments):
+            answer = self.qmp.ask(command, arguments={"path": "/machine/peripheral/balloon", **arguments})
+            return answer["return"] if "return" in answer else answer["error"]["desc"]
+        told = order("qom-get", property="guest-stats")
+        self.assertEqual((told["last-update"], set(told["stats"].values()), len(told["stats"])), (0, {2**64 - 1}, 10))
+        interval = {"property": "guest-stats-polling-interval"}
+        self.assertIn((interval["property"], "int"), [(p["name"], p["type"]) for p in order("qom-list")])
+        for value, want in ((2, {}), (-1, "timer value must be greater than zero"), (1 << 40, "timer value is too big"),
+                            ("x", "Invalid parameter type for 'guest-stats-polling-interval', expected: integer")):
+            self.assertEqual(order("qom-set", value=value, **interval), want)
+        self.assertEqual(order("qom-get", **interval), 2)
+        self.assertEqual(order("qom-set", property="guest-stats", value=1),
+                         "Property 'virtio-balloon-device.guest-stats' is not writable")
+
     def test_the_balloon(self):
         q = self.qmp
         self.assertEqual(q.ask("query-balloon")["return"], {"actual": 128 << 20})
@@ -432,6 +448,19 @@ class Running(Case):
 class Drivers(Case):
     """What the guest makes of it."""
 
+    def soon(self, get):
+        for _ in range(600):
+            answer = get()
+            if answer:
+                return answer
+            time.sleep(0.05)
+        raise TimeoutError("nothing has come")
+
+    def guest_stats(self, q, at, after):
+        """What the guest has told, if that was later than `after`."""
+        told = q.ask("qom-get", arguments={**at, "property": "guest-stats"})["return"]
+        return told if told["last-update"] > after else None
+
     def test_devices_under_way(self):
         boot = test_boot.Drivers()
         boot.more = ["virtio_balloon"]
@@ -461,6 +490,15 @@ class Drivers(Case):
             while q.data.get("BALLOON_CHANGE") != {"actual": 200 << 20}:
                 q.note(q.receive())
             self.assertEqual(q.ask("query-balloon")["return"], {"actual": 200 << 20})
+            at = {"path": "/machine/peripheral/balloon"}
+            self.assertEqual(q.ask("qom-set", arguments={**at, "property": "guest-stats-polling-interval", "value": 1}), {"return": {}})
+            total = int(g.run("sync; awk '/MemTotal/ {print $2}' /proc/meminfo")[0]) << 10
+            before = 0
+            for _ in range(3):  # they come again and again
+                told = self.soon(lambda: self.guest_stats(q, at, before))  # noqa: B023
+                self.assertEqual(told["stats"]["stat-total-memory"], total)
+                self.assertTrue(0 < told["stats"]["stat-free-memory"] < total, told)
+                before = told["last-update"]
             regions = [r for c in q.ask("query-pci")["return"][0]["devices"] for r in c["regions"] if r["type"] == "memory"]
             self.assertTrue(regions and all(0x10000000 <= r["address"] for r in regions), regions)
             g.send("poweroff -f")

@@ -49,6 +49,9 @@ class Virt(unittest.TestCase):
             self.compare("-cpu", "cortex-a57", "-smp", "12", machine=f"virt,gic-version={version}")
         self.compare("-cpu", "cortex-a57", machine="virt,gic-version=3,its=off")
 
+    def test_no_addresses_above_4_gib(self):
+        self.compare("-cpu", "cortex-a57", "-m", "3G", machine="virt,highmem=off")
+
 
 class Seeds(unittest.TestCase):
     def test_they_differ_each_time(self):

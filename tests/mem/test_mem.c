@@ -405,4 +405,124 @@ TEST(memory_is_a_file)
     mem_range_free(r);
 }
 
+/* ---- the dirty log ---- */
+
+struct logged {
+    struct board b;
+    struct mem_listener listener;
+    unsigned heard;
+    u64 pages[1];
+};
+
+static void hear(struct mem_listener *l)
+{
+    container_of(l, struct logged, listener)->heard++;
+}
+
+static void logged_new(struct logged *g)
+{
+    board_new(&g->b, &(struct mem_io){PROBE});
+    g->heard = 0;
+    g->listener = (struct mem_listener){.clean = hear};
+    mem_space_listen(g->b.space, &g->listener);
+}
+
+static u64 take(struct logged *g, enum mem_log log)
+{
+    mem_log_take(g->b.space, g->b.ram, log, 0, 16 * MEM_LOG_PAGE, g->pages);
+    return g->pages[0];
+}
+
+static bool writable_at(struct logged *g, u64 addr, bool write, u64 *len)
+{
+    bool writable = false;
+    CHECK((write ? mem_host_write : mem_host)(g->b.space, addr, len, &writable) != NULL);
+    return writable;
+}
+
+TEST(writes_are_in_the_logs_that_are_on)
+{
+    struct logged g;
+    u64 len;
+    u8 bytes[0x2000] = {0};
+    logged_new(&g);
+    CHECK_EQ(take(&g, MEM_LOG_DISPLAY), 0); /* it is off */
+    mem_write(g.b.space, 0x1000, 4, 1);
+    mem_log_start(g.b.space, g.b.ram, MEM_LOG_DISPLAY);
+    CHECK_EQ(g.heard, 1);
+    CHECK_EQ(take(&g, MEM_LOG_DISPLAY), 0); /* what was written before is not in it */
+    CHECK_EQ(g.heard, 1);
+    mem_write(g.b.space, 0x1ffe, 4, 1); /* two pages */
+    mem_dma_write(g.b.space, 0x4fff, bytes, 0x1002);
+    mem_load(g.b.space, 0x8000, bytes, 1);
+    mem_dma_written(g.b.space, 0xa000, 1);
+    mem_log_start(g.b.space, g.b.ram, MEM_LOG_MIGRATION);
+    mem_write(g.b.space, 0xf000, 8, 1);
+    CHECK_EQ(take(&g, MEM_LOG_MIGRATION), 0x8000);
+    CHECK_EQ(take(&g, MEM_LOG_DISPLAY), 0x8576);
+    CHECK_EQ(take(&g, MEM_LOG_DISPLAY), 0);
+    CHECK_EQ(g.heard, 4);
+    mem_log_stop(g.b.space, g.b.ram, MEM_LOG_DISPLAY);
+    mem_write(g.b.space, 0x3000, 1, 1);
+    CHECK_EQ(take(&g, MEM_LOG_DISPLAY), 0);
+    CHECK_EQ(take(&g, MEM_LOG_MIGRATION), 8);
+    CHECK(!writable_at(&g, 0x3000, false, &len));
+    mem_log_stop(g.b.space, g.b.ram, MEM_LOG_MIGRATION);
+    CHECK(writable_at(&g, 0x3000, false, &len));
+    CHECK_EQ(len, 0xd000);
+    board_free(&g.b);
+}
+
+TEST(a_cpu_asks_before_it_writes_to_a_clean_page)
+{
+    struct logged g;
+    u64 len;
+    logged_new(&g);
+    mem_log_start(g.b.space, g.b.ram, MEM_LOG_DISPLAY);
+    CHECK(!writable_at(&g, 0x2010, false, &len));
+    CHECK_EQ(len, 0xff0); /* of the next page it knows nothing */
+    CHECK(writable_at(&g, 0x2010, true, &len));
+    CHECK(writable_at(&g, 0x2020, false, &len));
+    CHECK(!writable_at(&g, 0x3000, false, &len));
+    mem_log_start(g.b.space, g.b.ram, MEM_LOG_MIGRATION);
+    CHECK(!writable_at(&g, 0x2010, false, &len)); /* the other one has not heard */
+    CHECK(writable_at(&g, 0x2010, true, &len));
+    CHECK_EQ(take(&g, MEM_LOG_DISPLAY), 4);
+    CHECK_EQ(take(&g, MEM_LOG_MIGRATION), 4);
+    CHECK(!writable_at(&g, 0x2010, false, &len));
+    CHECK(!writable_at(&g, 0x10000, true, &len)); /* ROM */
+    board_free(&g.b);
+}
+
+/* Parts of a range, from any page on, against a list of what was written. */
+TEST(parts_of_a_log)
+{
+    enum { COUNT = 200 };
+    struct err e;
+    struct mem_range *root = mem_container_new("root", 0), *ram = mem_ram_new("ram", COUNT * MEM_LOG_PAGE, &e);
+    mem_range_add(root, 0x100000, 0, ram);
+    struct mem_space *s = mem_space_new(root);
+    bool dirty[COUNT] = {false};
+    u64 pages[COUNT / 64 + 1];
+    mem_log_start(s, ram, MEM_LOG_DISPLAY);
+    for (int round = 0; round < 3000; round++) {
+        for (unsigned n = pick(6); n--;) {
+            unsigned page = pick(COUNT);
+            dirty[page] = true;
+            mem_write(s, 0x100000 + page * MEM_LOG_PAGE + pick(1024) * 4, 4, 1);
+        }
+        unsigned first = pick(COUNT), count = 1 + pick(COUNT - first), want = 0, wrong = 0;
+        u64 n = mem_log_take(s, ram, MEM_LOG_DISPLAY, first * MEM_LOG_PAGE, count * MEM_LOG_PAGE, pages);
+        for (unsigned i = 0; i < count; i++) {
+            wrong += mem_log_has(pages, i) != dirty[first + i];
+            want += dirty[first + i];
+            dirty[first + i] = false;
+        }
+        CHECK_EQ(wrong, 0);
+        CHECK_EQ(n, want);
+    }
+    mem_space_free(s);
+    mem_tree_free(root);
+}
+
 TEST_MAIN()

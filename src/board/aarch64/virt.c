@@ -19,17 +19,18 @@ enum { EDGE = 1, LEVEL = 4, PPI_CPUS_SHIFT = 8 };
 enum { GIC_IRQS = 288, GIC_SPIS = GIC_IRQS - 32, MSI_FIRST = 48, MSI_COUNT = 64 };
 
 /* Variants. */
-enum { WITH_GICV2 = 1, WITH_GICV3 = 2, WITH_ITS = 4 };
+enum { WITH_GICV2 = 1, WITH_GICV3 = 2, WITH_ITS = 4, WITH_HIGHMEM = 8 /* addresses above 4 GiB */ };
 enum { GICV2_CPUS = 8 };
 
 /* The CPU's own interrupts. */
 enum { PPI_PMU = 23, PPI_TIMER_HYP = 26, PPI_TIMER_VIRT = 27, PPI_TIMER_SECURE = 29, PPI_TIMER_PHYS = 30 };
 
-#define PCI_ECAM 0x4010000000ull
 enum { PCI_INTX = 3, PCI_PINS = 4 };
 static const struct pci_map pci_map = {
-    .ecam = PCI_ECAM, .ports = 0x3eff0000, .mmio = 0x10000000, .mmio_size = 0x2eff0000, .high = 0x8000000000,
-    .high_size = 0x8000000000,
+    .ecam = 0x4010000000, .buses = 256, .ports = 0x3eff0000, .mmio = 0x10000000, .mmio_size = 0x2eff0000,
+    .high = 0x8000000000, .high_size = 0x8000000000,
+}, low_pci_map = {
+    .ecam = 0x3f000000, .buses = 16, .ports = 0x3eff0000, .mmio = 0x10000000, .mmio_size = 0x2eff0000,
 };
 
 /* Where messages go, by what is there. */
@@ -46,7 +47,7 @@ static const struct board_part parts[] = {
     {"flash", "cfi.pflash01", {0}, .count = BOARD_FLASHES, .step = FLASH_SIZE},
     {"fw_cfg", "fw_cfg_mem", {0x09020000, 0x09020008, 0x09020010}},
     {"gpio", "pl061", {0x09030000}, SPI(7, LEVEL)},
-    {"pcie.0", "gpex-pcihost", {PCI_ECAM}},
+    {"pcie.0", "gpex-pcihost", .placed_by_map = true},
     {"power", "gpio-key"},
     {"virtio-mmio", "virtio-mmio", {0x0a000000}, SPI(16, EDGE), .count = 32, .step = 0x200},
     {NULL},
@@ -75,9 +76,14 @@ static bool virt_part(const struct board_setup *s, struct dev *d, struct err *e)
     return dev_set_number(d, "num-cpu", s->cpus, e);
 }
 
+static const struct pci_map *pci_of(const struct board_setup *s)
+{
+    return s->variants & WITH_HIGHMEM ? &pci_map : &low_pci_map;
+}
+
 static void virt_map(const struct board_setup *s, struct mem_range *root)
 {
-    pci_host_show(board_dev(s, "pcie.0"), root, &pci_map);
+    pci_host_show(board_dev(s, "pcie.0"), root, pci_of(s));
 }
 
 static void virt_connect(const struct board_setup *s)
@@ -193,7 +199,7 @@ static void describe_intx(struct fw_node *n, u32 controller)
 
 static void describe_pci(const struct board_setup *s)
 {
-    struct fw_node *n = pci_host_describe(s->tree, &pci_map), *gic = fw_child(s->tree, "intc@8000000");
+    struct fw_node *n = pci_host_describe(s->tree, pci_of(s)), *gic = fw_child(s->tree, "intc@8000000");
     describe_intx(n, fw_phandle(gic));
     if (board_dev(s, "v2m"))
         FW_CELLS(n, "msi-map", 0, fw_phandle(fw_child_at(gic, "v2m", V2M_AT)), 0, 0x10000);
@@ -249,13 +255,28 @@ static bool set_gic_version(struct board_setup *s, const char *value, struct err
     return true;
 }
 
-static bool set_its(struct board_setup *s, const char *value, struct err *e)
+static bool set_variant(struct board_setup *s, u32 variant, const char *value, struct err *e)
 {
     bool on = !strcmp(value, "on");
     if (!on && strcmp(value, "off"))
         return err_set(e, EINVAL, "it can be on or off");
-    s->variants = on ? s->variants | WITH_ITS : s->variants & ~(u32)WITH_ITS;
+    s->variants = on ? s->variants | variant : s->variants & ~variant;
     return true;
+}
+
+static bool set_its(struct board_setup *s, const char *value, struct err *e)
+{
+    return set_variant(s, WITH_ITS, value, e);
+}
+
+static bool set_highmem(struct board_setup *s, const char *value, struct err *e)
+{
+    const u64 most = 4 * GIB - s->board->ram_at;
+    if (!set_variant(s, WITH_HIGHMEM, value, e))
+        return false;
+    return s->variants & WITH_HIGHMEM || s->ram <= most ||
+           err_set(e, EINVAL, "Addressing limited to 32 bits, but memory exceeds it by %llu bytes",
+                   (unsigned long long)(s->ram - most));
 }
 
 static bool set_off(struct board_setup *s, const char *value, struct err *e)
@@ -267,6 +288,7 @@ static bool set_off(struct board_setup *s, const char *value, struct err *e)
 static const struct board_option options[] = {
     {"gic-version", "version of the interrupt controller: 2, 3, max", set_gic_version},
     {"its", "whether GICv3 has its translation service: on, off", set_its},
+    {"highmem", "addresses above 4 GiB, for memory and cards: on, off", set_highmem},
     {"secure", "exception level 3: off", set_off},
     {"virtualization", "exception level 2: off", set_off},
     {"mte", "memory tags: off", set_off},
@@ -276,7 +298,7 @@ static const struct board_option options[] = {
 };
 
 const struct board board_aarch64_virt = {
-    .name = "virt", .version = "virt-7.2", .variants = WITH_GICV2 | WITH_ITS, .cpu_type = "arm-cpu", .ram_id = "mach-virt.ram",
+    .name = "virt", .version = "virt-7.2", .variants = WITH_GICV2 | WITH_ITS | WITH_HIGHMEM, .cpu_type = "arm-cpu", .ram_id = "mach-virt.ram",
     .isa = "aarch64", .help = "ARM virtual machine", .default_cpu = "cortex-a57",
     .max_cpus = 16, .ram_at = 1 * GIB, .default_ram = 128 * MIB, .max_ram = 255 * GIB,
     .conduit = CPU_CONDUIT_HVC, .controller = "gic", .firmware_size = FLASH_SIZE, .fw_cfg = "fw_cfg", .power_key = "power",

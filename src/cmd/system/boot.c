@@ -355,22 +355,56 @@ static enum answer opt_no_reboot(struct boot *b, const struct option *o, const c
     return GO_ON;
 }
 
-/* "base=utc", "base=localtime", "base=2026-11-21T22:00:00"; "clock=" says what it follows, which is the machine's. */
+/* "base=utc", "base=localtime", "base=2026-11-21T22:00:00" */
+static bool rtc_base(struct machine_opts *m, const char *base, struct err *e)
+{
+    struct tm tm = {0};
+    time_t now = time(NULL);
+    const char *end;
+    bool local = !strcmp(base, "localtime");
+    m->rtc_dated = !local && strcmp(base, "utc");
+    m->rtc_zone = local && localtime_r(&now, &tm) ? tm.tm_gmtoff : 0;
+    if (!m->rtc_dated)
+        return true;
+    tm = (struct tm){0};
+    end = strptime(base, strchr(base, 'T') ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d", &tm);
+    m->rtc_epoch = end ? timegm(&tm) : 0;
+    return (end && !*end) || err_set(e, EINVAL, "invalid datetime format\nvalid formats: '2006-06-17T16:01:21' or '2006-06-17'");
+}
+
+/* What it follows: the host's clock, the host's time, which nobody sets, or that of the machine, which stands while that does. */
+static bool rtc_clock(struct machine_opts *m, const char *name, struct err *e)
+{
+    static const struct {
+        const char *name;
+        enum vclock_kind kind;
+    } kinds[] = {{"host", VCLOCK_HOST}, {"rt", VCLOCK_REAL}, {"vm", VCLOCK_VIRTUAL}};
+    for (unsigned i = 0; i < ARRAY_LEN(kinds); i++) {
+        if (!strcmp(name, kinds[i].name)) {
+            m->rtc_clock = kinds[i].kind;
+            return true;
+        }
+    }
+    return err_set(e, EINVAL, "invalid option value '%s'", name);
+}
+
+/* driftfix= is for clocks that tick, and make up for ticks that a guest has missed: ours tell the time. */
 static enum answer opt_rtc(struct boot *b, const struct option *o, const char *arg)
 {
     const char *at = arg;
+    struct err e = {0};
     bool good = true;
     for (char *w; good && (w = next_word(&at)); free(w)) {
-        struct tm tm = {0};
-        time_t now = time(NULL);
-        if (!strcmp(w, "base=localtime"))
-            b->machine.epoch = now + (localtime_r(&now, &tm) ? tm.tm_gmtoff : 0);
-        else if (!strncmp(w, "base=", 5) && (strptime(w + 5, "%Y-%m-%dT%H:%M:%S", &tm) || strptime(w + 5, "%Y-%m-%d", &tm)))
-            b->machine.epoch = timegm(&tm);
-        else if (strcmp(w, "base=utc") && strcmp(w, "clock=vm") && strcmp(w, "clock=host"))
-            good = false;
+        if (!strncmp(w, "base=", 5))
+            good = rtc_base(&b->machine, w + 5, &e);
+        else if (!strncmp(w, "clock=", 6))
+            good = rtc_clock(&b->machine, w + 6, &e);
+        else if (strncmp(w, "driftfix=", 9))
+            good = err_set(&e, EINVAL, "Invalid parameter '%.*s'", (int)strcspn(w, "="), w);
+        else if (strcmp(w + 9, "none") && strcmp(w + 9, "slew"))
+            good = err_set(&e, EINVAL, "invalid option value '%s'", w + 9);
     }
-    return good ? GO_ON : complain(b, "-rtc %s: there are base=utc, base=localtime, base=DATE and clock=vm", arg);
+    return good ? GO_ON : complain(b, "-rtc %s: %s", arg, e.text);
 }
 
 /* ---- what is connected ---- */
@@ -831,7 +865,7 @@ static const struct option options[] = {
     {"dtb", "file", opt_dtb, "a device tree in place of the machine's own"},
     {"bios", "file", opt_bios, "firmware, which then starts what it finds"},
     {"fw_cfg", "name=NAME,string=TEXT|file=PATH", opt_fw_cfg, "a file for firmware, and for guests that ask fw_cfg"},
-    {"rtc", "base=utc|localtime|date", opt_rtc, "what the clock shows first"},
+    {"rtc", "base=utc|localtime|date,clock=host|rt|vm", opt_rtc, "what the clock shows first, and follows"},
     {"nographic", NULL, opt_nographic, "the first serial line is on the terminal; Ctrl-a h lists its keys"},
     {"display", "none", opt_display, "no display"},
     {"serial", "where", opt_serial,
@@ -1098,7 +1132,7 @@ int cmd_boot(const char *isa, int argc, char **argv)
 {
     struct boot b = {.isa = isa, .name = isa ? argv[0] : "lyre"};
     b.machine.cpus = 1;
-    b.machine.epoch = time(NULL);
+    b.machine.rtc_clock = VCLOCK_HOST;
     b.machine.engine.pins = ~0u;
     b.machine.engine.hot_after = ENGINE_HOT_AFTER;
     b.machine.engine.cold_runs = ENGINE_COLD_RUNS_MACHINE;

@@ -3,9 +3,8 @@
 #include "dev/list.h"
 #include "dev/pci/pci.h"
 
-enum { LINES = 4, FUNCTION_SHIFT = 12, BUS_SHIFT = 20, IO_SIZE = 0x10000 };
+enum { LINES = 4, BUSES = 256, FUNCTION_SHIFT = 12, BUS_SHIFT = 20, IO_SIZE = 0x10000 };
 enum { SPACE_IO = 0x1000000, SPACE_MEMORY = 0x2000000, SPACE_MEMORY64 = 0x3000000 }; /* as device trees have it */
-#define ECAM_SIZE (256ull << BUS_SHIFT)
 
 struct pci_host {
     struct dev dev;
@@ -126,12 +125,16 @@ static void show(struct mem_range *root, u64 at, const char *name, struct mem_ra
 void pci_host_show(struct dev *host, struct mem_range *root, const struct pci_map *m)
 {
     struct pci_host *h = (struct pci_host *)host;
+    struct mem_range *ecam = mem_container_new("pcie-mmcfg-mmio", m->buses << BUS_SHIFT);
+    mem_range_add(ecam, 0, 0, dev_window(host, 0));
+    mem_range_add(root, m->ecam, 0, ecam);
     show(root, m->mmio, "pcie-mmio", h->memory, m->mmio, m->mmio_size);
     show(root, m->high, "pcie-mmio-high", h->memory, m->high, m->high_size);
     mem_range_add(root, m->ports, 0, h->ports);
 }
 
 /* A window as its node has it: the kind of space, its address there and for CPUs, its size. */
+enum { WINDOW_CELLS = 7 };
 #define WINDOW(space, there, here, size)                                                            \
     space, (u32)((there) >> 32), (u32)(there), (u32)((here) >> 32), (u32)(here), (u32)((size) >> 32), (u32)(size)
 
@@ -144,11 +147,15 @@ struct fw_node *pci_host_describe(struct fw_node *parent, const struct pci_map *
     fw_cell(n, "#size-cells", 2);
     fw_cell(n, "#interrupt-cells", 1);
     fw_cell(n, "linux,pci-domain", 0);
-    FW_CELLS(n, "bus-range", 0, (ECAM_SIZE >> BUS_SHIFT) - 1);
+    FW_CELLS(n, "bus-range", 0, m->buses - 1);
     fw_empty(n, "dma-coherent");
-    fw_reg(n, "reg", (const u64[]){m->ecam, ECAM_SIZE}, 1);
-    FW_CELLS(n, "ranges", WINDOW(SPACE_IO, 0ull, m->ports, (u64)IO_SIZE), WINDOW(SPACE_MEMORY, m->mmio, m->mmio, m->mmio_size),
-             WINDOW(SPACE_MEMORY64, m->high, m->high, m->high_size));
+    fw_reg(n, "reg", (const u64[]){m->ecam, m->buses << BUS_SHIFT}, 1);
+    const u32 ranges[][WINDOW_CELLS] = {
+        {WINDOW(SPACE_IO, 0ull, m->ports, (u64)IO_SIZE)},
+        {WINDOW(SPACE_MEMORY, m->mmio, m->mmio, m->mmio_size)},
+        {WINDOW(SPACE_MEMORY64, m->high, m->high, m->high_size)},
+    };
+    fw_cells(n, "ranges", ranges[0], (m->high_size ? 3 : 2) * WINDOW_CELLS);
     return n;
 }
 
@@ -210,7 +217,7 @@ static void host_reset(struct dev *d)
 }
 
 static const struct dev_window host_windows[] = {
-    {"pcie-mmcfg-mmio", ECAM_SIZE, ecam_read, ecam_write, .call_min = 1, .call_max = 4, .max = 8}, {0}};
+    {"pcie-mmcfg-mmio", BUSES << BUS_SHIFT, ecam_read, ecam_write, .call_min = 1, .call_max = 4, .max = 8}, {0}};
 
 static const struct state_field host_state[] = {STATE_ARRAY(struct pci_host, bridge.config, u8), {0}};
 

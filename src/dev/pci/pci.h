@@ -156,12 +156,12 @@ void pci_host_map(struct dev *host, struct pci_bar *b, bool on, u64 at);
 
 /* ---- for boards ---- */
 
-/* Where a board has its bus: the configuration space, I/O ports, memory below 4 GiB and, if it has a size, above. */
+/* Where a board has its bus: the configuration space of so many buses, I/O ports, memory below 4 GiB and, if it has a size, above. */
 struct pci_map {
-    u64 ecam, ports, mmio, mmio_size, high, high_size;
+    u64 ecam, buses, ports, mmio, mmio_size, high, high_size;
 };
 
-/* Have CPUs see the bus there; the configuration space is the bridge's window. */
+/* Have CPUs see the bus there. */
 void pci_host_show(struct dev *host, struct mem_range *root, const struct pci_map *m);
 /* The bus in the device tree; how its interrupts and messages go is the board's to add. */
 struct fw_node *pci_host_describe(struct fw_node *parent, const struct pci_map *m);

@@ -1,5 +1,8 @@
 /* PL031: Arm's real-time clock (PrimeCell Real Time Clock technical reference manual, DDI 0224): seconds, and
  * an alarm at one of them. */
+#include <stdatomic.h>
+#include <time.h>
+
 #include "dev/list.h"
 
 enum {
@@ -13,6 +16,8 @@ struct pl031 {
     struct dev dev;
     struct vtimer alarm;
     u32 offset; /* from the clock's seconds to the counter's */
+    struct loop_task changed; /* the guest has set it: monitors are told, on the loop */
+    _Atomic bool told;        /* it is posted */
     u32 lr, mr, mask, raw;
 };
 
@@ -23,26 +28,46 @@ static void update(struct pl031 *r)
 
 static u32 counter(const struct pl031 *r)
 {
-    return (u32)(vclock_now(r->dev.env->clock) / SECOND) + r->offset;
+    return (u32)(vclock_now(r->dev.env->rtc) / SECOND) + r->offset;
 }
 
 /* The alarm goes off when the counter comes to the match register, perhaps after having wrapped. */
 static void set_alarm(struct pl031 *r)
 {
-    u64 seconds = vclock_now(r->dev.env->clock) / SECOND;
+    u64 seconds = vclock_now(r->dev.env->rtc) / SECOND;
     u32 ahead = r->mr - counter(r);
-    vtimer_set(r->dev.env->clock, &r->alarm, (seconds + ahead) * SECOND);
+    vtimer_set(r->dev.env->rtc, &r->alarm, (seconds + ahead) * SECOND);
 }
 
 static void alarm_fires(struct vtimer *t)
 {
     struct pl031 *r = container_of(t, struct pl031, alarm);
     dev_lock(&r->dev);
-    if (vclock_now(r->dev.env->clock) >= t->when) { /* not put off meanwhile */
+    if (vclock_now(r->dev.env->rtc) >= t->when) { /* not put off meanwhile */
         r->raw = 1;
         update(r);
     }
     dev_unlock(&r->dev);
+}
+
+/* How far it is from the host's clock, as the user has based it. */
+static void changed(struct loop_task *t)
+{
+    struct pl031 *r = container_of(t, struct pl031, changed);
+    struct json *data = json_object();
+    atomic_store(&r->told, false);
+    dev_lock(&r->dev);
+    u32 now = counter(r);
+    dev_unlock(&r->dev);
+    json_set_int(data, "offset", (s64)now - (s64)time(NULL) - r->dev.env->rtc_zone);
+    json_set_string(data, "qom-path", r->dev.name);
+    r->dev.env->tell(r->dev.env->opaque, "RTC_CHANGE", data);
+}
+
+static void tell_change(struct pl031 *r)
+{
+    if (!atomic_exchange(&r->told, true))
+        loop_post(r->dev.env->loop, &r->changed);
 }
 
 static u64 pl031_read(struct dev *d, u64 offset, unsigned size)
@@ -76,6 +101,7 @@ static void pl031_write(struct dev *d, u64 offset, unsigned size, u64 value)
         r->offset += v - counter(r);
         r->lr = v;
         set_alarm(r);
+        tell_change(r);
         return;
     case RTC_CR: return; /* once on, it cannot be stopped */
     case RTC_IMSC: r->mask = v & 1; update(r); return;
@@ -88,7 +114,8 @@ static bool pl031_start(struct dev *d, struct err *e)
 {
     struct pl031 *r = (struct pl031 *)d;
     r->alarm.fire = alarm_fires;
-    r->offset = (u32)d->env->epoch;
+    r->changed.run = changed;
+    r->offset = (u32)d->env->rtc_offset;
     return true;
 }
 
@@ -108,7 +135,7 @@ static void pl031_loaded(struct dev *d)
 
 static void pl031_stop(struct dev *d)
 {
-    vtimer_cancel(d->env->clock, &((struct pl031 *)d)->alarm);
+    vtimer_cancel(d->env->rtc, &((struct pl031 *)d)->alarm);
 }
 
 static void pl031_node(struct dev *d, const struct dev_place *p)

@@ -1,8 +1,10 @@
 /* virtio-balloon: memory that the guest lends back to the host (section 5.5 of the specification). Pages that it names are
  * empty from then on, and are the host's until the guest touches them again. */
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "dev/list.h"
 #include "dev/virtio/virtio.h"
@@ -12,7 +14,18 @@
 #define F_PAGE_POISON    (1ull << 4)
 
 enum { INFLATE, DEFLATE, STATS, QUEUES };
-enum { PAGE = 4096, ACTUAL_AT = 4, POISON_AT = 12, AT_ONCE = 256 };
+enum { PAGE = 4096, ACTUAL_AT = 4, POISON_AT = 12, AT_ONCE = 256, STATS_MAX = 64 /* places that are looked at */ };
+
+/* What the guest tells of itself (5.5.6.4), by tag, as monitors call it. */
+static const char *const stat_names[] = {
+    "stat-swap-in", "stat-swap-out", "stat-major-faults", "stat-minor-faults", "stat-free-memory", "stat-total-memory",
+    "stat-available-memory", "stat-disk-caches", "stat-htlb-pgalloc", "stat-htlb-pgfail",
+};
+
+struct balloon_stat {
+    u16 tag;
+    u64 value;
+} __attribute__((packed));
 
 struct virtio_balloon {
     struct dev dev;
@@ -21,6 +34,9 @@ struct virtio_balloon {
     u32 target, actual, poison; /* pages that are to be in it, and are; what free pages are filled with */
     struct loop_task changed;   /* `actual` has: monitors are told, on the loop */
     _Atomic bool told;          /* it is posted */
+    u64 stats[ARRAY_LEN(stat_names)], stats_at; /* ~0: not told; when they came, in seconds since 1970, 0: never */
+    u32 interval;               /* seconds from one request for them to the next; 0: there is none */
+    struct loop_timer ask;
 };
 
 static struct virtio_balloon *of(struct virtio *v)
@@ -77,10 +93,46 @@ static void inflate(struct virtio_balloon *b, const struct virtio_chain *c)
     }
 }
 
-/* Statistics are not asked for: their buffer stays where it is. */
+/* The guest's buffer stays in its queue, as giving it back asks for new ones. */
+static void look_at_stats(struct virtio_balloon *b)
+{
+    struct balloon_stat s;
+    struct virtio_chain *c = virtio_take(&b->virtio, STATS);
+    if (!c)
+        return;
+    memset(b->stats, 0xff, sizeof(b->stats));
+    for (u64 at = 0; at < STATS_MAX * sizeof(s) && virtio_chain_read(c, at, &s, sizeof(s)); at += sizeof(s)) {
+        if (s.tag < ARRAY_LEN(stat_names))
+            b->stats[s.tag] = s.value;
+    }
+    b->stats_at = (u64)time(NULL);
+    virtio_untake(c);
+}
+
+static void ask_again(struct virtio_balloon *b)
+{
+    struct loop *l = b->dev.env->loop;
+    if (b->interval)
+        loop_timer_set(l, &b->ask, loop_now() + b->interval * 1000000000ull);
+    else
+        loop_timer_cancel(l, &b->ask);
+}
+
+static void ask_for_stats(struct loop_timer *t)
+{
+    struct virtio_balloon *b = container_of(t, struct virtio_balloon, ask);
+    struct virtio_chain *c = virtio_take(&b->virtio, STATS);
+    if (c)
+        virtio_put(c, 0);
+    look_at_stats(b); /* which may be there already; else the guest is told that it is waited for */
+    ask_again(b);
+}
+
 static void balloon_kick(struct virtio *v, unsigned queue)
 {
     struct virtio_chain *c;
+    if (queue == STATS)
+        look_at_stats(of(v));
     while (queue != STATS && (c = virtio_take(v, queue))) {
         if (queue == INFLATE)
             inflate(of(v), c);
@@ -131,6 +183,41 @@ static void tell_change(struct loop_task *t)
     b->dev.env->tell(b->dev.env->opaque, "BALLOON_CHANGE", balloon_show(&b->dev));
 }
 
+static struct json *get_stats(struct dev *d)
+{
+    const struct virtio_balloon *b = (struct virtio_balloon *)d;
+    struct json *j = json_object(), *stats = json_set(j, "stats", json_object());
+    for (unsigned i = 0; i < ARRAY_LEN(stat_names); i++)
+        json_set_u64(stats, stat_names[i], b->stats[i]);
+    json_set_int(j, "last-update", (s64)b->stats_at);
+    return j;
+}
+
+static struct json *get_interval(struct dev *d)
+{
+    return json_int(((struct virtio_balloon *)d)->interval);
+}
+
+static bool set_interval(struct dev *d, const struct json *to, struct err *e)
+{
+    struct virtio_balloon *b = (struct virtio_balloon *)d;
+    if (to->kind != JSON_INT)
+        return err_set(e, EINVAL, "Invalid parameter type for 'guest-stats-polling-interval', expected: integer");
+    if (to->integer < 0)
+        return err_set(e, EINVAL, "timer value must be greater than zero");
+    if (to->integer > UINT32_MAX)
+        return err_set(e, EINVAL, "timer value is too big");
+    b->interval = (u32)to->integer;
+    ask_again(b);
+    return true;
+}
+
+static const struct dev_live balloon_live[] = {
+    {"guest-stats", "guest statistics", get_stats, NULL},
+    {"guest-stats-polling-interval", "int", get_interval, set_interval},
+    {NULL},
+};
+
 /* ---- life ---- */
 
 static bool balloon_start(struct dev *d, struct err *e)
@@ -140,7 +227,14 @@ static bool balloon_start(struct dev *d, struct err *e)
     b->virtio.queues = QUEUES;
     b->virtio.queue_size = 128;
     b->changed.run = tell_change;
+    b->ask.fire = ask_for_stats;
+    memset(b->stats, 0xff, sizeof(b->stats));
     return true;
+}
+
+static void balloon_stop(struct dev *d)
+{
+    loop_timer_cancel(d->env->loop, &((struct virtio_balloon *)d)->ask);
 }
 
 static void *balloon_bus_side(struct dev *d)
@@ -160,6 +254,6 @@ static const struct state_field balloon_state[] = {
 
 const struct dev_class dev_virtio_balloon = {
     .name = "virtio-balloon-device", .help = "virtio memory balloon", .size = sizeof(struct virtio_balloon),
-    .props = balloon_props, .state = balloon_state, .start = balloon_start, .category = "Misc", .bus = "virtio-bus",
+    .props = balloon_props, .live = balloon_live, .state = balloon_state, .start = balloon_start, .stop = balloon_stop, .category = "Misc", .bus = "virtio-bus",
     .bus_side = balloon_bus_side, .subject = "balloon", .show = balloon_show, .order = balloon_order,
 };

@@ -43,7 +43,8 @@ u64 virtio_offered(struct virtio *v)
 
 u32 virtio_offered_half(struct virtio *v, u32 half, bool old)
 {
-    return half > !old ? 0 : (u32)(virtio_offered(v) >> 32 * half);
+    u64 hidden = old ? 0 : VIRTIO_F_NOTIFY_ON_EMPTY | VIRTIO_F_ANY_LAYOUT | v->kind->old_features;
+    return half > !old ? 0 : (u32)((virtio_offered(v) & ~hidden) >> 32 * half);
 }
 
 void virtio_set_half(u64 *to, bool high, u32 value)
@@ -63,7 +64,8 @@ static void reset(struct virtio *v)
 {
     for (unsigned i = 0; i < VIRTIO_QUEUES; i++) {
         u64 epoch = v->queue[i].epoch + 1;
-        v->queue[i] = (struct virtqueue){.size = i < v->queues ? v->queue_size : 0, .epoch = epoch};
+        unsigned size = i >= v->queues ? 0 : v->kind->queue_size ? v->kind->queue_size(v, i) : v->queue_size;
+        v->queue[i] = (struct virtqueue){.size = size, .epoch = epoch};
     }
     v->features = 0;
     if (v->kind->reset)
@@ -333,6 +335,25 @@ static void put_used(const struct virtio_chain *c, struct virtqueue *q, u64 writ
     }
 }
 
+static void chain_free(struct virtio_chain *c)
+{
+    atomic_fetch_sub(&c->v->in_flight, 1);
+    free(c->out);
+    free(c->in);
+    free(c->in_addr);
+    free(c);
+}
+
+void virtio_untake(struct virtio_chain *c)
+{
+    struct virtqueue *q = &c->v->queue[c->queue];
+    dev_lock(c->v->transport);
+    if (q->epoch == c->epoch)
+        q->next -= c->places;
+    dev_unlock(c->v->transport);
+    chain_free(c);
+}
+
 void virtio_put(struct virtio_chain *c, u64 written)
 {
     struct virtqueue q;
@@ -340,11 +361,7 @@ void virtio_put(struct virtio_chain *c, u64 written)
     tell_memory(c, written);
     if (on)
         put_used(c, &q, written);
-    atomic_fetch_sub(&c->v->in_flight, 1);
-    free(c->out);
-    free(c->in);
-    free(c->in_addr);
-    free(c);
+    chain_free(c);
 }
 
 /* ---- buffers ---- */

@@ -32,12 +32,14 @@ struct virtio;
 struct virtio_kind {
     u32 id; /* section 5 */
     u64 (*features)(struct virtio *v); /* beside those of all kinds */
+    u64 old_features; /* of them, those that only drivers before version 1 know */
     /* The configuration space as it is now; its length. */
     unsigned (*config)(struct virtio *v, u8 *to);
     void (*config_write)(struct virtio *v, unsigned offset, unsigned size, u32 value); /* NULL: read only */
     /* On the loop: there may be something in the queue. */
     void (*kick)(struct virtio *v, unsigned queue);
     void (*reset)(struct virtio *v); /* under the transport's lock; NULL: nothing to do */
+    unsigned (*queue_size)(struct virtio *v, unsigned queue); /* NULL: all are of struct virtio.queue_size */
     void (*spread)(struct virtio *v, unsigned cpus); /* have a queue for each CPU if nothing else was asked for; NULL: no */
 };
 
@@ -100,6 +102,8 @@ struct virtio_chain {
 
 /* The next chain; NULL: there is none, or the driver has broken the queue, which is logged and needs a reset. */
 struct virtio_chain *virtio_take(struct virtio *v, unsigned queue);
+/* The chain that was taken last, from this queue, is as if it had not been: it is there to be taken again. Frees it. */
+void virtio_untake(struct virtio_chain *c);
 /* Give it back with `written` bytes of what the device writes, and interrupt if the driver wants that. */
 void virtio_put(struct virtio_chain *c, u64 written);
 

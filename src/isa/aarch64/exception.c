@@ -44,6 +44,7 @@ static void enter(struct vcpu *cpu, unsigned offset)
     a64_select_sp(s, handler_pstate(s));
     s->pc = (s->vbar_el1 & ~0x7ffull) + from + offset;
     cpu->env->excl.size = 0;
+    a64_monitors_level(cpu);
 }
 
 /* Classes that have one number for a lower level, and the next for the same one. */
@@ -96,6 +97,13 @@ void a64_take_data_abort(struct vcpu *cpu, const struct isa_fault *f, u32 iss)
     a64_take_at(cpu, A64_EC_DATA_ABORT, a64_fault_status(f) | iss, f->addr);
 }
 
+/* At the pc. */
+void a64_take_insn_abort(struct vcpu *cpu, const struct isa_fault *f)
+{
+    a64_settle_pc(cpu);
+    a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(f), a64_of(cpu)->pc);
+}
+
 void a64_take_undefined(struct vcpu *cpu)
 {
     a64_take(cpu, A64_EC_UNKNOWN, 0);
@@ -119,6 +127,7 @@ bool a64_take_interrupt(struct vcpu *cpu)
             continue;
         if (kinds[i].line == CPU_LINE_ERROR)
             s->esr_el1 = (u32)A64_EC_ERROR << 26 | ISS_IL;
+        a64_settle_pc(cpu);
         enter(cpu, kinds[i].offset);
         return true;
     }
@@ -143,13 +152,11 @@ static u64 pstate_bits(const struct a64_model *m)
 /* PSTATE.SS becomes SPSR's only where stepping is on, and was not before (AArch64.DebugExceptionReturnSS). */
 static bool starts_step(const struct a64_state *s, u64 spsr)
 {
-    bool to_el0 = !(spsr & A64_PSTATE_EL);
-    bool on = s->mdscr_el1 & MDSCR_SS && !s->el1.os_lock &&
-              (to_el0 || (s->mdscr_el1 & MDSCR_KDE && !(spsr & A64_PSTATE_D)));
-    bool before = s->mdscr_el1 & MDSCR_SS && s->mdscr_el1 & MDSCR_KDE && !(s->pstate & A64_PSTATE_D);
-    return on && !before && spsr & A64_PSTATE_SS;
+    bool starts = a64_debug_enabled(s, spsr) && !a64_debug_enabled(s, s->pstate);
+    return s->mdscr_el1 & MDSCR_SS && starts && spsr & A64_PSTATE_SS;
 }
 
+enum { ISS_DEBUG = 0x22 }; /* IFSC, DFSC */
 enum { STEP_KNOWN = 1 << 24, STEP_EXCLUSIVE = 1 << 6 };
 
 /* What the step exception will say of the instruction that is stepped now. */
@@ -161,10 +168,21 @@ static u64 step_syndrome(struct vcpu *cpu)
 
 void a64_take_step(struct vcpu *cpu)
 {
-    a64_take(cpu, A64_EC_STEP, (u32)a64_of(cpu)->el1.stepped | 0x22);
+    a64_take(cpu, A64_EC_STEP, (u32)a64_of(cpu)->el1.stepped | ISS_DEBUG);
 }
 
-void a64_return(struct vcpu *cpu)
+void a64_take_breakpoint(struct vcpu *cpu)
+{
+    a64_of(cpu)->el1.break_hit = 0;
+    a64_take(cpu, A64_EC_BREAKPOINT, ISS_DEBUG);
+}
+
+void a64_take_watchpoint(struct vcpu *cpu, u64 far, bool write)
+{
+    a64_take_at(cpu, A64_EC_WATCHPOINT, ISS_DEBUG | (write ? A64_ISS_WRITE : 0), far);
+}
+
+void a64_return(struct vcpu *cpu, u64 to)
 {
     struct a64_state *s = a64_of(cpu);
     u64 spsr = s->spsr_el1, p = spsr & pstate_bits(&s->model);
@@ -176,7 +194,9 @@ void a64_return(struct vcpu *cpu)
         p |= A64_PSTATE_SS;
     s->nzcv = (struct ir_flags){.kind = IR_FLK_BITS, .a = p >> 28 & 15};
     a64_select_sp(s, p);
-    s->pc = s->elr_el1;
+    s->pc = to;
     s->el1.stepped = p & A64_PSTATE_SS ? step_syndrome(cpu) : 0;
     cpu->env->excl.size = 0;
+    a64_monitors_level(cpu);
+    a64_check_return(cpu, spsr >> A64_PSTATE_BTYPE_LSB & 3);
 }

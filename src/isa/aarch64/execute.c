@@ -47,6 +47,8 @@ static void write_register(struct vcpu *cpu, const struct a64_register *r, u64 v
     } else {
         u64 *at = kept_at(cpu, r);
         *at = (*at & r->fixed) | (v & ~r->fixed);
+        if (r->wrote)
+            r->wrote(cpu);
     }
 }
 
@@ -213,7 +215,11 @@ enum isa_next a64_execute(struct vcpu *cpu, u32 insn)
     case A64_SMC:
         return call(cpu, CPU_CONDUIT_SMC);
     case A64_ERET:
-        a64_return(cpu);
+        a64_return(cpu, s->elr_el1);
+        break;
+    case A64_ERETAA:
+    case A64_ERETAB:
+        a64_return(cpu, s->el1.return_to);
         break;
     case A64_DAIFSET:
     case A64_DAIFCLR:

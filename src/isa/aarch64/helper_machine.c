@@ -2,6 +2,7 @@
 #include <stdatomic.h>
 
 #include "isa/aarch64/helper.h"
+#include "isa/aarch64/lift.h"
 #include "isa/aarch64/system.h"
 
 void a64_machine_counter(struct ir_env *env)
@@ -29,4 +30,32 @@ void a64_synchronise(struct ir_env *env)
         return;
     c->unsynchronised = false;
     cpu->ops->ask_flush_wait(cpu);
+}
+
+/* The argument is a pc. The result is even unless it has a breakpoint; then the raise that follows is one of that. */
+void a64_break_at(struct ir_env *env)
+{
+    struct a64_state *s = a64_state(env);
+    s->el1.break_hit = a64_breaks(s, env->helper_arg[0].d[0]);
+    env->helper_ret.d[0] = s->el1.break_hit;
+}
+
+/* The argument is a pc with the type of the branch that led there. The result is even unless that must not land there;
+ * then the raise that follows is one of that. */
+void a64_landing(struct ir_env *env)
+{
+    env->helper_ret.d[0] = !a64_lands(env->cpu, env->helper_arg[0].d[0]);
+}
+
+/* The argument is the pc of a BR. */
+void a64_jump_type(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    bool guarded = cpu->ops->guarded(cpu, env->helper_arg[0].d[0]);
+    env->helper_ret.d[0] = guarded ? A64_BTYPE_JUMP : A64_BTYPE_TAIL;
+}
+
+void a64_return_address(struct ir_env *env)
+{
+    a64_state(env)->el1.return_to = env->helper_arg[0].d[0];
 }

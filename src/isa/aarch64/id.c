@@ -12,18 +12,19 @@ static const struct facts {
     u64 pfr0;    /* that speculation does not leak: CSV2, CSV3 */
     u64 mmfr0;   /* ranges of addresses, sizes of pages */
     u64 dfr0;    /* six breakpoints, four watchpoints */
+    u32 monitors; /* PMCR_EL0.IDCODE */
     u64 clidr;
     u64 cache[3]; /* CCSIDR_EL1 by CSSELR_EL1: data, instructions, second level */
 } facts[] = {
-    {"max", CSV, 0x101125, 0x10305408, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
-    {"cortex-a35", 0, 0x101022, 0x10305106, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x703fe03a}},
-    {"cortex-a53", 0, 0x001022, 0x10305106, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x707fe07a}},
-    {"cortex-a55", CSV, 0x101022, 0x10305408, 0x82000023, {0x700fe01a, 0x200fe01a, 0x703fe01a}},
-    {"cortex-a57", 0, 0x001024, 0x10305106, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
-    {"cortex-a72", 0, 0x001024, 0x10305106, 0x0a200023, {0x701fe00a, 0x201fe012, 0x707fe07a}},
-    {"cortex-a76", CSV, 0x101022, 0x10305408, 0x82000023, {0x701fe01a, 0x201fe01a, 0x707fe03a}},
-    {"neoverse-n1", CSV, 0x101025, 0x10305408, 0x82000023, {0x701fe01a, 0x201fe01a, 0x70ffe03a}},
-    {"a64fx", 0, 0x001025, 0x10305408, 0x80000023, {0x7007e01c, 0x2007e01c, 0x70ffe07c}},
+    {"max", CSV, 0x101125, 0x10305408, 0x01, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
+    {"cortex-a35", 0, 0x101022, 0x10305106, 0x0a, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x703fe03a}},
+    {"cortex-a53", 0, 0x001022, 0x10305106, 0x03, 0x0a200023, {0x700fe01a, 0x201fe00a, 0x707fe07a}},
+    {"cortex-a55", CSV, 0x101022, 0x10305408, 0x45, 0x82000023, {0x700fe01a, 0x200fe01a, 0x703fe01a}},
+    {"cortex-a57", 0, 0x001024, 0x10305106, 0x01, 0x0a200023, {0x701fe00a, 0x201fe012, 0x70ffe07a}},
+    {"cortex-a72", 0, 0x001024, 0x10305106, 0x02, 0x0a200023, {0x701fe00a, 0x201fe012, 0x707fe07a}},
+    {"cortex-a76", CSV, 0x101022, 0x10305408, 0x0b, 0x82000023, {0x701fe01a, 0x201fe01a, 0x707fe03a}},
+    {"neoverse-n1", CSV, 0x101025, 0x10305408, 0x0c, 0x82000023, {0x701fe01a, 0x201fe01a, 0x70ffe03a}},
+    {"a64fx", 0, 0x001025, 0x10305408, 0x01, 0x80000023, {0x7007e01c, 0x2007e01c, 0x70ffe07c}},
 };
 
 static const struct facts *facts_of(const struct a64_model *m)
@@ -69,11 +70,13 @@ bool a64_machine_id(const struct a64_model *m, u32 key, u64 *value)
         *value = f->clidr;
         return true;
     case A64_REG_AIDR_EL1:
-    case A64_REG_PMCEID1_EL0:
         *value = 0;
         return true;
     case A64_REG_PMCEID0_EL0:
-        *value = 1 << 0x11; /* cycles */
+        *value = 1 << 0x11 | 1 << 0x00; /* cycles, and what software counts */
+        return true;
+    case A64_REG_PMCEID1_EL0: /* PMUv3p1 has what stalls the front end and the back end: nothing does */
+        *value = (f->dfr0 >> 8 & 15) >= 4 ? 1 << 0x03 | 1 << 0x04 : 0;
         return true;
     default:
         break;
@@ -86,6 +89,11 @@ bool a64_machine_id(const struct a64_model *m, u32 key, u64 *value)
     }
     *value |= common(m, key) | (key == A64_REG_ID_AA64PFR0_EL1 ? f->pfr0 : 0);
     return true;
+}
+
+u64 a64_pmcr(const struct a64_model *m)
+{
+    return (m->midr >> 24) << 24 | facts_of(m)->monitors << 16 | A64_EVENTS << 11;
 }
 
 u64 a64_cache_size(const struct a64_model *m, u64 selected)

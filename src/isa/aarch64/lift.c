@@ -25,9 +25,7 @@ static bool lift_insn(struct lift *l, u32 insn)
     return false;
 }
 
-/* May an indirect branch of this type meet the instruction on a guarded page? Linux has PACIASP and PACIBSP
- * refuse jumps. */
-static bool is_landing(u32 insn, enum a64_btype type)
+bool a64_is_landing(u32 insn, enum a64_btype type, bool strict)
 {
     switch (a64_decode_id(insn)) {
     case A64_BTI: { /* two bits say what is allowed: 1 calls, 2 jumps */
@@ -36,20 +34,25 @@ static bool is_landing(u32 insn, enum a64_btype type)
     }
     case A64_PACIASP:
     case A64_PACIBSP:
-        return type != A64_BTYPE_JUMP;
+        return type != A64_BTYPE_JUMP || !strict;
     default:
         return a64_decode_id(insn) == A64_BRK;
     }
 }
 
 /* Behind an indirect branch, the low bits of l->pc being its type: the rest of the block is another
- * region. */
+ * region. Linux has what signs a return address refuse jumps. */
 static void lift_landing(struct lift *l)
 {
     u64 from = l->pc, to = from & ~3ull;
     u32 insn;
-    if (l->guarded(l, to) && l->peek(l, to, &insn, 4) == 4 &&
-        !is_landing(insn, (enum a64_btype)(from & 3)))
+    bool seen = l->peek(l, to, &insn, 4) == 4, strict = !for_machine(l) || l->key & A64_KEY_BT;
+    bool lands = seen && a64_is_landing(insn, (enum a64_btype)(from & 3), strict);
+    if (for_machine(l) && !lands) {
+        irv pc = ir_const(l->b, IR_I64, from);
+        ir_chkalign(l->b, ir_helper(l->b, A64_HELPER_LANDS, IR_I64, pc, 0, 0), 2);
+    }
+    if (!for_machine(l) && seen && !lands && l->guarded(l, to))
         ir_raise(l->b, ISA_RAISE_UNDEFINED, ir_const(l->b, IR_I64, insn), from);
     else
         ir_exit(l->b, to);

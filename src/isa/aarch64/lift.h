@@ -108,8 +108,13 @@ void a64_put_halves(struct lift *l, unsigned size, unsigned first, unsigned seco
  * pages it is in the low bits of the address that the branch goes to. */
 enum a64_btype { A64_BTYPE_NONE, A64_BTYPE_TAIL, A64_BTYPE_CALL, A64_BTYPE_JUMP };
 
+/* May an indirect branch of this type meet the instruction on a guarded page? strict: SCTLR_EL1.BT0 or BT1. */
+bool a64_is_landing(u32 insn, enum a64_btype type, bool strict);
+
 /* The address that BR (or BLR, if call) by register rn goes on at, its target being `to`. */
 irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to);
+/* And that a return goes on at. */
+irv a64_return_to(struct lift *l, irv to);
 
 /* ---- code for a machine (lift_machine.c) ---- */
 

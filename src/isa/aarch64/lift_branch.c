@@ -49,15 +49,32 @@ bool a64_lift_b_uncond(struct lift *l, const struct a64_b_uncond *f)
     return true;
 }
 
+/* BR by another register than x16 and x17 is a jump where the page that it is on is guarded, else one as by those. */
+static irv type_of_jump(struct lift *l)
+{
+    irv pc = ir_const(l->b, IR_I64, l->pc);
+    if (for_machine(l))
+        return ir_helper(l->b, A64_HELPER_JUMP_TYPE, IR_I64, pc, 0, 0);
+    return ir_const(l->b, IR_I64, l->guarded(l, l->pc) ? A64_BTYPE_JUMP : A64_BTYPE_TAIL);
+}
+
 irv a64_branch_to(struct lift *l, unsigned rn, bool call, irv to)
 {
     if (!l->guarded)
         return to;
-    enum a64_btype type = call                                             ? A64_BTYPE_CALL
-                          : rn == 16 || rn == 17 || !l->guarded(l, l->pc) ? A64_BTYPE_TAIL
-                                                                           : A64_BTYPE_JUMP;
+    irv type = call                   ? ir_const(l->b, IR_I64, A64_BTYPE_CALL)
+               : rn == 16 || rn == 17 ? ir_const(l->b, IR_I64, A64_BTYPE_TAIL)
+                                      : type_of_jump(l);
     ir_chkalign(l->b, to, 4);
-    return ir_or(l->b, IR_I64, to, ir_const(l->b, IR_I64, type));
+    return ir_or(l->b, IR_I64, to, type);
+}
+
+/* The low bits are not for the guest to set. */
+irv a64_return_to(struct lift *l, irv to)
+{
+    if (l->guarded && for_machine(l))
+        ir_chkalign(l->b, to, 4);
+    return to;
 }
 
 static bool call_reg(struct lift *l, unsigned rn, irv to)
@@ -81,7 +98,7 @@ bool a64_lift_b_reg(struct lift *l, const struct a64_b_reg *f)
     case A64_BLR:
         return call_reg(l, f->rn, to);
     case A64_RET:
-        lift_return(l, to);
+        lift_return(l, a64_return_to(l, to));
         return true;
     default:
         ir_exit_ind(l->b, a64_branch_to(l, f->rn, false, to));

@@ -110,12 +110,12 @@ static bool stays_in_block(const struct lift *l, const struct path *p, u32 insn)
 static enum fate look_along(struct lift *l, struct path p)
 {
     u32 code[LOOK];
-    if (l->key & (A64_KEY_NO_FP | A64_KEY_STEP) || !ir_with(l->b->r, IR_PASS_FLAGS))
+    if (l->key & (A64_KEY_NO_FP | A64_KEY_STEP | A64_KEY_BREAKS) || !ir_with(l->b->r, IR_PASS_FLAGS))
         return FATE_LIVE; /* any instruction may leave, or nobody shall look */
     size_t n = l->peek ? l->peek(l, p.pc, code, sizeof(code)) / 4 : 0;
     for (size_t i = 0; i < n; i++, p.pc += 4) {
         const struct insn *e = a64_decode(code[i]);
-        if (!e || !has_feature(l, e->feature) || e->effects & INSN_TODO)
+        if (!e || !has_feature(l, e->feature) || e->effects & INSN_TODO || lift_site(l->breaks, p.pc))
             return FATE_LIVE;
         if (e->effects & INSN_READS_FLAGS)
             return FATE_READ;

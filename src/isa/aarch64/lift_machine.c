@@ -24,6 +24,10 @@ bool a64_lift_prepare(struct lift *l, u32 insn)
         ir_chkalign(b, ir_ubfx(b, IR_I64, done, 21, 1), 2);
         ir_put(b, A64_PSTATE_SLOT, ir_and(b, IR_I64, pstate, ir_const(b, IR_I64, ~(u64)A64_PSTATE_SS)));
     }
+    if (l->key & A64_KEY_BREAKS || lift_site(l->breaks, l->pc)) { /* in the same way */
+        irv pc = ir_const(b, IR_I64, l->pc);
+        ir_chkalign(b, ir_helper(b, A64_HELPER_BREAKS, IR_I64, pc, 0, 0), 2);
+    }
     bool illegal = l->key & A64_KEY_ILLEGAL;
     bool no_fp = l->key & A64_KEY_NO_FP && (insn >> 26 & 3) == 3; /* all of FP and SIMD, and no others */
     return !illegal && !no_fp;
@@ -53,11 +57,17 @@ static void put_masks(struct lift *l, irv v)
     unmasked(l);
 }
 
+/* PSTATE.DAIF is code's own to change: at EL1, where it has no say in what is code's to check. */
+static bool has_masks(const struct lift *l)
+{
+    return (l->key & (A64_KEY_EL1 | A64_KEY_STEP | A64_KEY_KDE)) == A64_KEY_EL1;
+}
+
 bool a64_machine_msr_imm(struct lift *l, const struct a64_msr_imm *f)
 {
     struct ir_builder *b = l->b;
     const u64 mask = (u64)f->crm << 6;
-    if (!(l->key & A64_KEY_EL1) || l->key & A64_KEY_STEP)
+    if (!has_masks(l))
         return a64_lift_in_c(l);
     switch (f->id) {
     case A64_DAIFSET:
@@ -143,9 +153,9 @@ bool a64_machine_msr(struct lift *l, const struct a64_sysreg_move *f, bool *comm
     const struct a64_register *r = a64_register(l->model, key);
     if (key == A64_REG_TPIDRRO_EL0 && l->key & A64_KEY_EL1) {
         ir_put(l->b, A64_TPIDRRO, reg(l, f->rt));
-    } else if (key == A64_REG_DAIF && l->key & A64_KEY_EL1 && !(l->key & A64_KEY_STEP)) {
+    } else if (key == A64_REG_DAIF && has_masks(l)) {
         put_masks(l, reg(l, f->rt));
-    } else if (in_slot(l, r, A64_W1) && !r->write) {
+    } else if (in_slot(l, r, A64_W1) && !r->write && !r->wrote) {
         irv v = ir_and(l->b, IR_I64, reg(l, f->rt), ir_const(l->b, IR_I64, ~r->fixed));
         ir_put(l->b, r->slot, v);
     } else {

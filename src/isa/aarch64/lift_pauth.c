@@ -117,7 +117,7 @@ bool a64_lift_b_reg_pauth(struct lift *l, const struct a64_b_reg_pauth *f)
                           : ir_const(l->b, IR_I64, 0);
     irv to = authenticate(l, f->m ? A64_KEY_IB : A64_KEY_IA, reg(l, ret ? 30 : f->rn), modifier);
     if (ret) {
-        ir_ret(l->b, to);
+        ir_ret(l->b, a64_return_to(l, to));
     } else if (f->opc == 1) {
         to = a64_branch_to(l, f->rn, true, to);
         put_reg(l, 30, ir_const(l->b, IR_I64, next_pc(l)));
@@ -129,10 +129,14 @@ bool a64_lift_b_reg_pauth(struct lift *l, const struct a64_b_reg_pauth *f)
     return true;
 }
 
-/* EL1 and above only. */
+/* EL1 and above only. The register keeps the code. */
 bool a64_lift_eret_pauth(struct lift *l, const struct a64_b_reg_pauth *f)
 {
-    return false;
+    if (!(l->key & A64_KEY_EL1))
+        return false;
+    irv to = authenticate(l, f->m ? A64_KEY_IB : A64_KEY_IA, ir_get(l->b, A64_ELR_EL1), reg_sp(l, 31));
+    ir_helper(l->b, A64_HELPER_RETURN_TO, IR_VOID, to, 0, 0);
+    return a64_lift_in_c(l);
 }
 
 bool a64_lift_ldra(struct lift *l, const struct a64_ldra *f)

@@ -105,6 +105,7 @@ static u64 read_ctr(struct vcpu *cpu)
 static void write_oslar(struct vcpu *cpu, u64 v)
 {
     a64_of(cpu)->el1.os_lock = v & 1;
+    a64_debug_changed(cpu);
 }
 
 static u64 read_oslsr(struct vcpu *cpu)
@@ -136,97 +137,86 @@ static void write_nothing(struct vcpu *cpu, u64 v)
 {
 }
 
-/* ---- the performance monitor: a cycle counter ---- */
+/* ---- the performance monitors ---- */
 
-#define PMCR_E (1u << 0)
-#define PMCR_C (1u << 2)
-#define PMCR_KEPT 0x69u /* E, D, DP, LC: what is kept of a write */
-#define PMU_CYCLES (1u << 31)
+#define EVENTS(n)                                                                                  \
+    static u64 read_count##n(struct vcpu *cpu)                                                     \
+    {                                                                                              \
+        return a64_count(cpu, n);                                                                  \
+    }                                                                                              \
+    static u64 read_type##n(struct vcpu *cpu)                                                      \
+    {                                                                                              \
+        return a64_count_type(cpu, n);                                                             \
+    }                                                                                              \
+    static void write_count##n(struct vcpu *cpu, u64 v)                                            \
+    {                                                                                              \
+        a64_set_count(cpu, n, v);                                                                  \
+    }                                                                                              \
+    static void write_type##n(struct vcpu *cpu, u64 v)                                             \
+    {                                                                                              \
+        a64_set_count_type(cpu, n, v);                                                             \
+    }
+EVENTS(0)
+EVENTS(1)
+EVENTS(2)
+EVENTS(3)
+EVENTS(4)
+EVENTS(5)
+EVENTS(31)
+#undef EVENTS
 
-static bool counts(const struct a64_el1 *e)
-{
-    return e->pmcr & PMCR_E && e->pmcnten & PMU_CYCLES;
-}
-
-static u64 cycle_count(const struct vcpu *cpu)
-{
-    const struct a64_el1 *e = &a64_of(cpu)->el1;
-    return counts(e) ? e->pmccntr + a64_cycles(cpu) : e->pmccntr;
-}
-
-/* Change what counting depends on, and have the counter go on where it was. */
-static void set_counting(struct vcpu *cpu, u64 pmcr, u64 pmcnten)
-{
-    struct a64_el1 *e = &a64_of(cpu)->el1;
-    u64 now = cycle_count(cpu);
-    e->pmcr = pmcr;
-    e->pmcnten = pmcnten;
-    e->pmccntr = counts(e) ? now - a64_cycles(cpu) : now;
-}
-
-static u64 read_pmccntr(struct vcpu *cpu)
-{
-    return cycle_count(cpu);
-}
-
-static void write_pmccntr(struct vcpu *cpu, u64 v)
-{
-    struct a64_el1 *e = &a64_of(cpu)->el1;
-    e->pmccntr = counts(e) ? v - a64_cycles(cpu) : v;
-}
-
-static void write_pmcr(struct vcpu *cpu, u64 v)
-{
-    const struct a64_el1 *e = &a64_of(cpu)->el1;
-    if (v & PMCR_C)
-        write_pmccntr(cpu, 0);
-    set_counting(cpu, (e->pmcr & ~(u64)PMCR_KEPT) | (v & PMCR_KEPT), e->pmcnten);
-}
-
-static void write_pmcntenset(struct vcpu *cpu, u64 v)
-{
-    const struct a64_el1 *e = &a64_of(cpu)->el1;
-    set_counting(cpu, e->pmcr, e->pmcnten | (v & PMU_CYCLES));
-}
-
-static void write_pmcntenclr(struct vcpu *cpu, u64 v)
-{
-    const struct a64_el1 *e = &a64_of(cpu)->el1;
-    set_counting(cpu, e->pmcr, e->pmcnten & ~(v & PMU_CYCLES));
-}
-
-static void write_pmintenset(struct vcpu *cpu, u64 v)
-{
-    a64_of(cpu)->el1.pminten |= v & PMU_CYCLES;
-}
-
-static void write_pmintenclr(struct vcpu *cpu, u64 v)
-{
-    a64_of(cpu)->el1.pminten &= ~v;
-}
-
-static void write_pmovsset(struct vcpu *cpu, u64 v)
-{
-    a64_of(cpu)->el1.pmovs |= v & PMU_CYCLES;
-}
-
-static void write_pmovsclr(struct vcpu *cpu, u64 v)
-{
-    a64_of(cpu)->el1.pmovs &= ~v;
-}
-
-/* The register of the counter that PMSELR_EL0 names; only the cycle counter (31) has one. */
+/* Of the counter that PMSELR_EL0 names. */
 static u64 read_pmxevtyper(struct vcpu *cpu)
 {
-    const struct a64_el1 *e = &a64_of(cpu)->el1;
-    return e->pmselr == 31 ? e->pmccfiltr : 0;
+    return a64_count_type(cpu, (unsigned)a64_of(cpu)->el1.pmselr);
 }
 
 static void write_pmxevtyper(struct vcpu *cpu, u64 v)
 {
-    struct a64_el1 *e = &a64_of(cpu)->el1;
-    if (e->pmselr == 31)
-        e->pmccfiltr = v & 0xfc000000;
+    a64_set_count_type(cpu, (unsigned)a64_of(cpu)->el1.pmselr, v);
+}
+
+static u64 read_pmxevcntr(struct vcpu *cpu)
+{
+    u64 n = a64_of(cpu)->el1.pmselr;
+    return n < A64_EVENTS ? a64_count(cpu, (unsigned)n) : 0;
+}
+
+static void write_pmxevcntr(struct vcpu *cpu, u64 v)
+{
+    u64 n = a64_of(cpu)->el1.pmselr;
+    if (n < A64_EVENTS)
+        a64_set_count(cpu, (unsigned)n, v);
+}
+
+static void write_pmcntenset(struct vcpu *cpu, u64 v)
+{
+    a64_set_counting(cpu, a64_of(cpu)->el1.pmcnten | v);
+}
+
+static void write_pmcntenclr(struct vcpu *cpu, u64 v)
+{
+    a64_set_counting(cpu, a64_of(cpu)->el1.pmcnten & ~v);
+}
+
+static void write_pmintenset(struct vcpu *cpu, u64 v)
+{
+    a64_set_count_interrupts(cpu, a64_of(cpu)->el1.pminten | v);
+}
+
+static void write_pmintenclr(struct vcpu *cpu, u64 v)
+{
+    a64_set_count_interrupts(cpu, a64_of(cpu)->el1.pminten & ~v);
+}
+
+static void write_pmovsset(struct vcpu *cpu, u64 v)
+{
+    a64_set_overflows(cpu, a64_overflows(cpu) | v);
+}
+
+static void write_pmovsclr(struct vcpu *cpu, u64 v)
+{
+    a64_set_overflows(cpu, a64_overflows(cpu) & ~v);
 }
 
 static void write_pmselr(struct vcpu *cpu, u64 v)
@@ -303,6 +293,8 @@ bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write)
         return user & (PMU_EN | PMU_SW);
     case A64_GATE_PMU_READ:
         return user & PMU_EN || (!write && user & PMU_ER);
+    case A64_GATE_PMU_SELECT:
+        return user & (PMU_EN | PMU_ER);
     case A64_GATE_DEBUG:
         return !(s->mdscr_el1 & MDSCR_TDCC);
     default:
@@ -316,20 +308,21 @@ bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write)
 #define PAUTH(name, k)                                                                             \
     {A64_REG_AP##name##KEYLO_EL1, A64_RW1, KEY_FEATURE, .at = offsetof(struct a64_state, pauth_key[A64_KEY_##k][0])},  \
     {A64_REG_AP##name##KEYHI_EL1, A64_RW1, KEY_FEATURE, .at = offsetof(struct a64_state, pauth_key[A64_KEY_##k][1])}
-#define BREAK(n)                                                                                   \
-    {A64_REG_DBGBVR##n##_EL1, A64_RW1, AT(el1.dbgbvr[n])}, {A64_REG_DBGBCR##n##_EL1, A64_RW1, AT(el1.dbgbcr[n])}
-#define WATCH(n)                                                                                   \
-    {A64_REG_DBGWVR##n##_EL1, A64_RW1, AT(el1.dbgwvr[n]), .fixed = 3}, {A64_REG_DBGWCR##n##_EL1, A64_RW1, AT(el1.dbgwcr[n])}
+#define DEBUG(name, member) A64_REG_##name, A64_RW1, AT(member), .wrote = a64_debug_changed
+#define BREAK(n) {DEBUG(DBGBVR##n##_EL1, el1.dbgbvr[n])}, {DEBUG(DBGBCR##n##_EL1, el1.dbgbcr[n])}
+#define WATCH(n) {DEBUG(DBGWVR##n##_EL1, el1.dbgwvr[n]), .fixed = 3}, {DEBUG(DBGWCR##n##_EL1, el1.dbgwcr[n])}
 /* Limited ordering regions: there are none. */
 #define LOR(name) {A64_REG_##name, A64_RW1, .feature = A64_FEAT_LOR, .read = read_zero, .write = write_nothing}
 #define GATED(name, how, door) A64_REG_##name, how, .gate = A64_GATE_##door
+#define EVENT_COUNT(n) {GATED(PMEVCNTR##n##_EL0, A64_RW01, PMU_READ), .read = read_count##n, .write = write_count##n}
+#define EVENT_TYPE(n)  {GATED(PMEVTYPER##n##_EL0, A64_RW01, PMU), .read = read_type##n, .write = write_type##n}
 
 
 const struct a64_register a64_registers[] = {
     {A64_REG_OSDTRRX_EL1, A64_RW1, AT(el1.osdtrrx)},
     BREAK(0), WATCH(0), BREAK(1), WATCH(1),
     {A64_REG_MDCCINT_EL1, A64_RW1, AT(el1.mdccint)},
-    {A64_REG_MDSCR_EL1, A64_RW1, AT(mdscr_el1)},
+    {DEBUG(MDSCR_EL1, mdscr_el1)},
     BREAK(2), WATCH(2),
     {A64_REG_OSDTRTX_EL1, A64_RW1, AT(el1.osdtrtx)},
     BREAK(3), WATCH(3), BREAK(4), BREAK(5),
@@ -337,7 +330,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_MDRAR_EL1, A64_R1, .read = read_zero},
     {A64_REG_OSLAR_EL1, A64_W1, .write = write_oslar},
     {A64_REG_OSLSR_EL1, A64_R1, .read = read_oslsr},
-    {A64_REG_OSDLR_EL1, A64_RW1, AT(el1.osdlr), .fixed = ~1ull},
+    {DEBUG(OSDLR_EL1, el1.osdlr), .fixed = ~1ull},
     {A64_REG_DBGPRCR_EL1, A64_RW1, .read = read_zero, .write = write_nothing},
     {A64_REG_DBGCLAIMSET_EL1, A64_RW1, .read = read_claimset, .write = write_claimset},
     {A64_REG_DBGCLAIMCLR_EL1, A64_RW1, AT(el1.dbgclaim), .write = write_claimclr},
@@ -385,7 +378,7 @@ const struct a64_register a64_registers[] = {
     {A64_REG_VBAR_EL1, A64_RW1, SLOT(VBAR_EL1), .fixed = 0x7ff},
     {A64_REG_RVBAR_EL1, A64_R1, .read = read_zero},
     {A64_REG_ISR_EL1, A64_R1, .read = read_isr},
-    {A64_REG_CONTEXTIDR_EL1, A64_RW1, SLOT(CONTEXTIDR_EL1)},
+    {A64_REG_CONTEXTIDR_EL1, A64_RW1, SLOT(CONTEXTIDR_EL1), .wrote = a64_debug_changed},
     {A64_REG_TPIDR_EL1, A64_RW1, SLOT(TPIDR_EL1)},
     {A64_REG_CNTKCTL_EL1, A64_RW1, AT(cntkctl_el1)},
     {A64_REG_CCSIDR_EL1, A64_R1, .read = read_ccsidr},
@@ -395,19 +388,19 @@ const struct a64_register a64_registers[] = {
     {A64_REG_CTR_EL0, A64_R01, .gate = A64_GATE_CTR, .read = read_ctr},
     {A64_REG_DAIF, A64_RW01, .gate = A64_GATE_MASKS, .read = read_daif, .write = write_daif},
 
-    {GATED(PMCR_EL0, A64_RW01, PMU), AT(el1.pmcr), .write = write_pmcr},
+    {GATED(PMCR_EL0, A64_RW01, PMU), AT(el1.pmcr), .write = a64_set_pmcr},
     {GATED(PMCNTENSET_EL0, A64_RW01, PMU), AT(el1.pmcnten), .write = write_pmcntenset},
     {GATED(PMCNTENCLR_EL0, A64_RW01, PMU), AT(el1.pmcnten), .write = write_pmcntenclr},
-    {GATED(PMOVSCLR_EL0, A64_RW01, PMU), AT(el1.pmovs), .write = write_pmovsclr},
-    {GATED(PMSWINC_EL0, A64_W0 | A64_W1, PMU_SW), .write = write_nothing},
-    {GATED(PMSELR_EL0, A64_RW01, PMU_READ), AT(el1.pmselr), .write = write_pmselr},
+    {GATED(PMOVSCLR_EL0, A64_RW01, PMU), .read = a64_overflows, .write = write_pmovsclr},
+    {GATED(PMSWINC_EL0, A64_W0 | A64_W1, PMU_SW), .write = a64_count_software},
+    {GATED(PMSELR_EL0, A64_RW01, PMU_SELECT), AT(el1.pmselr), .write = write_pmselr},
     {GATED(PMCEID0_EL0, A64_R01, PMU), .constant = true},
     {GATED(PMCEID1_EL0, A64_R01, PMU), .constant = true},
-    {GATED(PMCCNTR_EL0, A64_RW01, PMU_CYCLES), .read = read_pmccntr, .write = write_pmccntr},
+    {GATED(PMCCNTR_EL0, A64_RW01, PMU_CYCLES), .read = read_count31, .write = write_count31},
     {GATED(PMXEVTYPER_EL0, A64_RW01, PMU), .read = read_pmxevtyper, .write = write_pmxevtyper},
-    {GATED(PMXEVCNTR_EL0, A64_RW01, PMU_READ), .read = read_zero, .write = write_nothing},
+    {GATED(PMXEVCNTR_EL0, A64_RW01, PMU_READ), .read = read_pmxevcntr, .write = write_pmxevcntr},
     {GATED(PMUSERENR_EL0, A64_R0 | A64_RW1, NONE), AT(el1.pmuserenr), .write = write_pmuserenr},
-    {GATED(PMOVSSET_EL0, A64_RW01, PMU), AT(el1.pmovs), .write = write_pmovsset},
+    {GATED(PMOVSSET_EL0, A64_RW01, PMU), .read = a64_overflows, .write = write_pmovsset},
 
     {GATED(CNTFRQ_EL0, A64_R01 | A64_W1, FREQUENCY), AT(el1.cntfrq), .fixed = ~0xffffffffull},
     {GATED(CNTPCT_EL0, A64_R01, COUNTER_P), .read = read_counter},
@@ -418,7 +411,9 @@ const struct a64_register a64_registers[] = {
     {GATED(CNTV_TVAL_EL0, A64_RW01, TIMER_V), .read = read_cntv_tval, .write = write_cntv_tval},
     {GATED(CNTV_CTL_EL0, A64_RW01, TIMER_V), .read = read_cntv_ctl, .write = write_cntv_ctl},
     {GATED(CNTV_CVAL_EL0, A64_RW01, TIMER_V), AT(el1.cntv_cval), .write = write_cntv_cval},
-    {GATED(PMCCFILTR_EL0, A64_RW01, PMU), AT(el1.pmccfiltr), .fixed = ~0xfc000000ull},
+    EVENT_COUNT(0), EVENT_COUNT(1), EVENT_COUNT(2), EVENT_COUNT(3), EVENT_COUNT(4), EVENT_COUNT(5),
+    EVENT_TYPE(0), EVENT_TYPE(1), EVENT_TYPE(2), EVENT_TYPE(3), EVENT_TYPE(4), EVENT_TYPE(5),
+    {GATED(PMCCFILTR_EL0, A64_RW01, PMU), .read = read_type31, .write = write_type31},
 };
 const unsigned a64_registers_count = ARRAY_LEN(a64_registers);
 

@@ -20,6 +20,9 @@ enum { A64_KEY_IA, A64_KEY_IB, A64_KEY_DA, A64_KEY_DB, A64_KEY_GA, A64_PAUTH_KEY
 
 enum { A64_BREAKPOINTS = 6, A64_WATCHPOINTS = 4 };
 
+/* Of the performance monitors: those that count events, and all with the cycle counter behind them. */
+enum { A64_EVENTS = 6, A64_CYCLES = A64_EVENTS, A64_COUNTERS };
+
 /* What else EL1 has in a machine; C alone reads and writes it. */
 struct a64_el1 {
     u64 machine; /* 1: EL1 is there; 0: a program's CPU, where it is Linux */
@@ -28,11 +31,13 @@ struct a64_el1 {
     u64 actlr, afsr0, afsr1, amair, csselr, disr;
     u64 mdccint, osdtrrx, osdtrtx, oseccr, os_lock, osdlr, dbgclaim;
     u64 dbgbvr[A64_BREAKPOINTS], dbgbcr[A64_BREAKPOINTS], dbgwvr[A64_WATCHPOINTS], dbgwcr[A64_WATCHPOINTS];
-    u64 pmcr, pmcnten, pminten, pmovs, pmselr, pmuserenr, pmccfiltr;
-    u64 pmccntr;       /* the cycle counter; while it counts, what it is ahead of the clock by */
+    u64 pmcr, pmcnten, pminten, pmovs, pmselr, pmuserenr;
+    u64 pmcount[A64_COUNTERS], pmtype[A64_COUNTERS]; /* the events' and then the cycle counter, when they last stood */
     u64 cntfrq;        /* what the guest is told; the highest level may write it */
     u64 cntp_ctl, cntp_cval, cntv_ctl, cntv_cval;
     u64 stepped;       /* the ISS of the step exception to come, as far as it is about the instruction */
+    u64 return_to;     /* where ERETAA or ERETAB at hand goes */
+    u64 break_hit;     /* the UNALIGNED that is raised now stands for a breakpoint */
 };
 
 struct a64_state {
@@ -106,6 +111,9 @@ enum {
 #define A64_KEY_PAUTH_LSB 12        /* a bit for each address key that is enabled */
 #define A64_KEY_PAUTH    (15u << A64_KEY_PAUTH_LSB)
 #define A64_KEY_SP0      (1u << 16) /* EL1 uses the stack pointer of EL0 */
+#define A64_KEY_KDE      (1u << 17) /* PSTATE.D decides whether EL1 has breakpoints and watchpoints */
+#define A64_KEY_BT       (1u << 20) /* SCTLR_EL1.BT0 or BT1: what signs a return address is no target of jumps */
+#define A64_KEY_BREAKS   (1u << 18) /* any instruction may meet a breakpoint: one without an address */
 
 /* PSTATE but the flags; a program may change SSBS and DIT. */
 #define A64_PSTATE_SP    1u /* the stack pointer is that of the level; else SP_EL0 */
@@ -116,6 +124,8 @@ enum {
 #define A64_PSTATE_A     (1u << 8)
 #define A64_PSTATE_D     (1u << 9)
 #define A64_PSTATE_DAIF  (15u << 6)
+#define A64_PSTATE_BTYPE (3u << A64_PSTATE_BTYPE_LSB)
+#define A64_PSTATE_BTYPE_LSB 10 /* in SPSR; else it is in the low bits of the pc */
 #define A64_PSTATE_SSBS  (1u << 12)
 #define A64_PSTATE_IL    (1u << 20)
 #define A64_PSTATE_SS    (1u << 21)

@@ -17,11 +17,9 @@ static bool traps_fp(const struct a64_state *s)
     return !(fpen & 1) || (fpen == 1 && !a64_at_el1(s));
 }
 
-/* Software step exceptions are not masked where the CPU is. */
 static bool steps(const struct a64_state *s)
 {
-    return s->mdscr_el1 & MDSCR_SS && !s->el1.os_lock &&
-           (!a64_at_el1(s) || (s->mdscr_el1 & MDSCR_KDE && !(s->pstate & A64_PSTATE_D)));
+    return s->mdscr_el1 & MDSCR_SS && a64_debug_enabled(s, s->pstate);
 }
 
 static u32 key_if(bool condition, u32 bit)
@@ -42,6 +40,8 @@ u32 a64_machine_key(const struct a64_state *s)
            key_if(el1 || c & SCTLR_DZE, A64_KEY_ZVA) |
            key_if(el1 || a64_gate_open(s, A64_GATE_COUNTER_V, false), A64_KEY_COUNTER) |
            key_if(steps(s), A64_KEY_STEP) | key_if(el1 && !(s->pstate & A64_PSTATE_SP), A64_KEY_SP0) |
+           key_if(c & (el1 ? SCTLR_BT1 : SCTLR_BT0), A64_KEY_BT) |
+           key_if(s->mdscr_el1 & MDSCR_KDE, A64_KEY_KDE) | key_if(a64_breaks_anywhere(s), A64_KEY_BREAKS) |
            key_if(pauth, pauth << A64_KEY_PAUTH_LSB);
 }
 
@@ -60,6 +60,7 @@ static void reset(struct vcpu *cpu, unsigned index)
         c = cpu->system = xcalloc(1, sizeof(*c));
         c->cpu = cpu;
         a64_timers_init(c);
+        a64_monitors_init(c);
     }
     c->unsynchronised = false;
     struct a64_state *s = a64_of(cpu);
@@ -74,9 +75,11 @@ static void reset(struct vcpu *cpu, unsigned index)
         .mpidr = 1ull << 31 | (u64)(index / 16) << 8 | index % 16,
         .os_lock = 1,
         .cntfrq = A64_CNTFRQ,
-        .pmcr = (s->model.midr >> 24) << 24 | (s->model.midr >> 4 & 0xff) << 16,
+        .pmcr = a64_pmcr(&s->model),
     };
     a64_timers_reset(c);
+    a64_monitors_reset(c);
+    a64_debug_changed(cpu);
     cpu->ops->flush(cpu, &(struct vcpu_flush){.scope = VCPU_FLUSH_ALL}, false);
 }
 
@@ -84,6 +87,7 @@ static void free_system(struct vcpu *cpu)
 {
     if (!cpu->system)
         return;
+    a64_monitors_free(cpu->system);
     a64_timers_free(cpu->system);
     free(cpu->system);
     cpu->system = NULL;
@@ -104,20 +108,25 @@ static bool wakes(const struct vcpu *cpu)
     return atomic_load(&cpu->port->lines) != 0;
 }
 
-u32 a64_insn_at_pc(struct vcpu *cpu)
+u32 a64_insn_at(struct vcpu *cpu, u64 pc)
 {
     struct isa_page page;
     struct isa_fault f;
     const struct a64_state *s = a64_of(cpu);
     u64 len;
     bool writable;
-    if (!a64_translate(cpu, s->pc, IR_ACCESS_EXEC, a64_at_el1(s) ? A64_MODE_EL1 : A64_MODE_EL0, &page, &f))
+    if (!a64_translate(cpu, pc, IR_ACCESS_EXEC, a64_at_el1(s) ? A64_MODE_EL1 : A64_MODE_EL0, &page, &f))
         return 0;
-    const void *host = mem_host(cpu->memory, page.phys + (s->pc & (page.bytes - 1)), &len, &writable);
+    const void *host = mem_host(cpu->memory, page.phys + (pc & (page.bytes - 1)), &len, &writable);
     u32 insn = 0;
     if (host)
         memcpy(&insn, host, sizeof(insn));
     return insn;
+}
+
+u32 a64_insn_at_pc(struct vcpu *cpu)
+{
+    return a64_insn_at(cpu, a64_of(cpu)->pc);
 }
 
 /* A load or store that has the stack pointer for a base: the field is where all of them have it. */
@@ -127,12 +136,30 @@ static bool based_on_sp(u32 insn)
     return (insn >> 25 & 5) == 4 && (insn >> 5 & 31) == 31 && !literal;
 }
 
+/* BR, BLR, RET, and those that authenticate. */
+static bool is_branch_by_register(u32 insn)
+{
+    return insn >> 25 == 0x6b;
+}
+
 static void unaligned(struct vcpu *cpu, u64 addr)
 {
     const struct a64_state *s = a64_of(cpu);
-    u32 insn = a64_insn_at_pc(cpu);
+    if (s->pc & 3) {
+        a64_take_landing(cpu);
+        return;
+    }
+    if (s->el1.break_hit) {
+        a64_take_breakpoint(cpu);
+        return;
+    }
     if (cpu->env->key & A64_KEY_STEP && addr == 1) { /* a64_lift_prepare() */
         a64_take_step(cpu);
+        return;
+    }
+    u32 insn = a64_insn_at_pc(cpu);
+    if (is_branch_by_register(insn)) {
+        a64_take_misaligned_branch(cpu, insn, addr);
         return;
     }
     if (cpu->env->key & A64_KEY_SP_ALIGN && s->sp & 15 && based_on_sp(insn)) {
@@ -145,7 +172,8 @@ static void unaligned(struct vcpu *cpu, u64 addr)
     a64_take_data_abort(cpu, &f, write ? A64_ISS_WRITE : 0);
 }
 
-/* ESR_EL1.WnR. An atomic instruction both reads and writes: it counts as a write where a read would not have faulted. */
+/* ESR_EL1.WnR. An atomic instruction both reads and writes: it counts as a write where a read would not have faulted,
+ * or been caught. */
 static bool counts_as_write(struct vcpu *cpu, const struct vcpu_exit *x)
 {
     const u16 both = INSN_LOADS | INSN_STORES;
@@ -154,6 +182,8 @@ static bool counts_as_write(struct vcpu *cpu, const struct vcpu_exit *x)
     struct isa_fault f;
     if (x->access != IR_ACCESS_WRITE || !e || (e->effects & both) != both || e->id == A64_SYS)
         return x->access == IR_ACCESS_WRITE;
+    if (x->fault == ISA_FAULT_WATCHED)
+        return !a64_caught(cpu, x->addr, 1, 1u << IR_ACCESS_READ, mode(cpu->env->key), &f);
     return a64_translate(cpu, x->addr, IR_ACCESS_READ, mode(cpu->env->key), &page, &f);
 }
 
@@ -164,7 +194,9 @@ static void fault(struct vcpu *cpu, const struct vcpu_exit *x)
     if (x->fault == ISA_FAULT_PC)
         s->pc = a64_plain_pc(s, s->pc);
     else if (x->access == IR_ACCESS_EXEC)
-        a64_take_at(cpu, A64_EC_INSN_ABORT, a64_fault_status(&f), f.addr);
+        a64_take_insn_abort(cpu, &f);
+    else if (x->fault == ISA_FAULT_WATCHED)
+        a64_take_watchpoint(cpu, f.addr, counts_as_write(cpu, x));
     else
         a64_take_data_abort(cpu, &f, counts_as_write(cpu, x) ? A64_ISS_WRITE : 0);
 }
@@ -212,6 +244,8 @@ const struct isa_system a64_system = {
     .free = free_system,
     .start = start,
     .translate = a64_translate,
+    .watches = a64_watches,
+    .caught = a64_caught,
     .context = a64_context,
     .exit = handle_exit,
     .interrupt = a64_take_interrupt,

@@ -22,12 +22,23 @@ enum a64_timer_id { A64_TIMER_PHYSICAL, A64_TIMER_VIRTUAL, A64_TIMERS };
 /* struct vcpu.system */
 struct a64_cpu {
     struct vcpu *cpu;
-    pthread_mutex_t lock; /* of the timers' registers against their alarms */
+    pthread_mutex_t lock; /* of the registers of timers and monitors against their alarms */
     struct a64_timer {
         struct vtimer alarm;
         struct a64_cpu *of;
         enum a64_timer_id id;
     } timer[A64_TIMERS];
+    struct a64_monitors { /* under the lock, too */
+        struct vtimer alarm; /* when a counter overflows */
+        struct a64_cpu *of;
+        u32 running;    /* a bit for each counter that counts time */
+        u64 since;      /* from when on */
+        bool by_level;  /* what runs depends on the level */
+    } monitors;
+    struct a64_watch {
+        u64 first, bytes; /* a power of two, and a multiple of it; 0 bytes: off */
+    } watch[A64_WATCHPOINTS];
+    bool watches;        /* one of them is on */
     bool unsynchronised; /* other CPUs were asked to flush translations, and no DSB waited for them yet */
 };
 
@@ -59,11 +70,14 @@ static inline bool a64_at_el1(const struct a64_state *s)
 #define SCTLR_ENDA  (1ull << 27)
 #define SCTLR_ENIB  (1ull << 30)
 #define SCTLR_ENIA  (1ull << 31)
+#define SCTLR_BT0   (1ull << 35)
+#define SCTLR_BT1   (1ull << 36)
 #define SCTLR_DSSBS (1ull << 44)
 #define SCTLR_EPAN  (1ull << 57)
 #define MDSCR_SS    (1ull << 0)
 #define MDSCR_TDCC  (1ull << 12)
 #define MDSCR_KDE   (1ull << 13)
+#define MDSCR_MDE   (1ull << 15)
 #define TCR_A1      (1ull << 22)
 #define TCR_AS      (1ull << 36)
 
@@ -101,18 +115,49 @@ void a64_take(struct vcpu *cpu, enum a64_class class, u32 iss);
 /* The same with FAR_EL1. */
 void a64_take_at(struct vcpu *cpu, enum a64_class class, u32 iss, u64 far);
 void a64_take_data_abort(struct vcpu *cpu, const struct isa_fault *f, u32 iss);
+void a64_take_insn_abort(struct vcpu *cpu, const struct isa_fault *f);
 /* The instruction is undefined. */
 void a64_take_undefined(struct vcpu *cpu);
 bool a64_take_interrupt(struct vcpu *cpu);
 /* The instruction that was to be stepped has been. */
 void a64_take_step(struct vcpu *cpu);
-void a64_return(struct vcpu *cpu);
+void a64_take_breakpoint(struct vcpu *cpu);
+void a64_take_watchpoint(struct vcpu *cpu, u64 far, bool write);
+/* To an address with the PSTATE that SPSR_EL1 has. */
+void a64_return(struct vcpu *cpu, u64 to);
 /* PSTATE.SP or the level changes. */
 void a64_select_sp(struct a64_state *s, u64 pstate);
 /* struct isa.show */
 void a64_show(struct vcpu *cpu, FILE *to);
 /* DFSC or IFSC of a fault. */
 u32 a64_fault_status(const struct isa_fault *f);
+
+/* ---- self-hosted debug (debug.c) ---- */
+
+/* Are debug exceptions, but those of BRK, enabled where PSTATE is this? */
+bool a64_debug_enabled(const struct a64_state *s, u64 pstate);
+/* A register of it was written, or of what enables it. */
+void a64_debug_changed(struct vcpu *cpu);
+/* Has the instruction at pc, which is about to run, a breakpoint? */
+bool a64_breaks(const struct a64_state *s, u64 pc);
+/* May any have, wherever it is? */
+bool a64_breaks_anywhere(const struct a64_state *s);
+/* struct isa_system */
+bool a64_watches(const struct vcpu *cpu, u64 addr, u64 bytes);
+bool a64_caught(struct vcpu *cpu, u64 addr, unsigned bytes, unsigned accesses, unsigned mode, struct isa_fault *fault);
+
+/* ---- landing pads (landing.c) ---- */
+
+/* May the branch whose type is in the low bits of pc land there? */
+bool a64_lands(struct vcpu *cpu, u64 pc);
+/* The type from there to PSTATE.BTYPE, for an exception that is about to be taken. */
+void a64_settle_pc(struct vcpu *cpu);
+/* The branch that led to the pc may not land there. */
+void a64_take_landing(struct vcpu *cpu);
+/* The same if a return to the pc with this PSTATE.BTYPE may not. */
+void a64_check_return(struct vcpu *cpu, unsigned type);
+/* The branch at pc goes to an address that is not aligned. */
+void a64_take_misaligned_branch(struct vcpu *cpu, u32 insn, u64 to);
 
 /* ---- translation (walk.c) ---- */
 
@@ -138,7 +183,7 @@ enum {
 /* What EL0 needs besides, or else the access traps to EL1. */
 enum a64_gate {
     A64_GATE_NONE, A64_GATE_MASKS, A64_GATE_CTR, A64_GATE_COUNTER_P, A64_GATE_COUNTER_V, A64_GATE_FREQUENCY,
-    A64_GATE_TIMER_P, A64_GATE_TIMER_V, A64_GATE_PMU, A64_GATE_PMU_CYCLES, A64_GATE_PMU_SW, A64_GATE_PMU_READ,
+    A64_GATE_TIMER_P, A64_GATE_TIMER_V, A64_GATE_PMU, A64_GATE_PMU_CYCLES, A64_GATE_PMU_SW, A64_GATE_PMU_READ, A64_GATE_PMU_SELECT,
     A64_GATE_DEBUG, A64_GATES,
 };
 
@@ -152,6 +197,7 @@ struct a64_register {
     u64 fixed;     /* bits that writes leave alone */
     u64 (*read)(struct vcpu *cpu);           /* NULL: as kept */
     void (*write)(struct vcpu *cpu, u64 v);  /* NULL: keep it */
+    void (*wrote)(struct vcpu *cpu);         /* NULL, or what follows from keeping it */
     bool constant; /* an ID register: a64_machine_id() */
 };
 
@@ -164,7 +210,8 @@ const struct a64_register *a64_register(const struct a64_model *m, u32 key);
 /* May EL0 access it, as far as the gate goes? */
 bool a64_gate_open(const struct a64_state *s, enum a64_gate gate, bool write);
 
-/* The word at the pc; 0 if it cannot be fetched. */
+/* The word at an address, or at the pc; 0 if it cannot be fetched. */
+u32 a64_insn_at(struct vcpu *cpu, u64 pc);
 u32 a64_insn_at_pc(struct vcpu *cpu);
 
 /* MRS and MSR, and every other instruction that is left to C. */
@@ -178,11 +225,12 @@ u64 a64_general(const struct a64_state *s, unsigned reg);
 /* Value of an ID register of EL1 in a machine: what the CPU has and lyre does. False: it is none (id.c). */
 bool a64_machine_id(const struct a64_model *m, u32 key, u64 *value);
 u64 a64_cache_size(const struct a64_model *m, u64 selected);
+/* PMCR_EL0 at reset. */
+u64 a64_pmcr(const struct a64_model *m);
 
 /* ---- timers and counters (timer.c) ---- */
 
 u64 a64_counter(const struct vcpu *cpu);
-u64 a64_cycles(const struct vcpu *cpu);
 u64 a64_timer_ctl(struct vcpu *cpu, enum a64_timer_id id);
 u64 a64_timer_tval(struct vcpu *cpu, enum a64_timer_id id);
 void a64_timer_set_ctl(struct vcpu *cpu, enum a64_timer_id id, u64 v);
@@ -191,6 +239,27 @@ void a64_timer_set_tval(struct vcpu *cpu, enum a64_timer_id id, u64 v);
 void a64_timers_init(struct a64_cpu *c);
 void a64_timers_free(struct a64_cpu *c);
 void a64_timers_reset(struct a64_cpu *c);
+
+/* ---- performance monitors (monitors.c) ---- */
+
+/* Counters are numbered as in registers: events from 0 on, cycles 31. Numbers that there are not read as 0. */
+u64 a64_count(struct vcpu *cpu, unsigned number);
+void a64_set_count(struct vcpu *cpu, unsigned number, u64 v);
+u64 a64_count_type(const struct vcpu *cpu, unsigned number);
+void a64_set_count_type(struct vcpu *cpu, unsigned number, u64 v);
+void a64_set_pmcr(struct vcpu *cpu, u64 v);
+/* The bits that a register, one of a pair to set and to clear, is to have from now on. */
+void a64_set_counting(struct vcpu *cpu, u64 v);
+void a64_set_count_interrupts(struct vcpu *cpu, u64 v);
+void a64_set_overflows(struct vcpu *cpu, u64 v);
+u64 a64_overflows(struct vcpu *cpu);
+/* PMSWINC_EL0 */
+void a64_count_software(struct vcpu *cpu, u64 v);
+/* The level changed. */
+void a64_monitors_level(struct vcpu *cpu);
+void a64_monitors_init(struct a64_cpu *c);
+void a64_monitors_free(struct a64_cpu *c);
+void a64_monitors_reset(struct a64_cpu *c);
 
 /* ---- power (psci.c) ---- */
 

@@ -11,12 +11,6 @@ u64 a64_counter(const struct vcpu *cpu)
     return vclock_now(cpu->port->clock) / NS_PER_TICK;
 }
 
-/* As if the CPU ran at 1 GHz. */
-u64 a64_cycles(const struct vcpu *cpu)
-{
-    return vclock_now(cpu->port->clock);
-}
-
 static u64 *ctl_of(const struct a64_timer *t)
 {
     struct a64_el1 *e = &a64_of(t->of->cpu)->el1;

@@ -105,7 +105,7 @@ static u64 *table_entry(struct walk *w, u64 at, bool write)
 {
     u64 len;
     bool writable;
-    u64 *p = mem_host(w->cpu->memory, at, &len, &writable);
+    u64 *p = (write ? mem_host_write : mem_host)(w->cpu->memory, at, &len, &writable);
     return p && len >= sizeof(*p) && (writable || !write) ? p : NULL;
 }
 
@@ -220,7 +220,7 @@ static enum outcome finish(struct walk *w, u64 addr, struct isa_page *page)
         .rights = (u8)rights,
         .global = !(desc & DESC_NG),
         .device = !(memory_attr(w->s, desc) & 0xf0),
-        .guarded = desc & DESC_GUARDED,
+        .guarded = desc & DESC_GUARDED && a64_has(&w->s->model, A64_FEAT_BTI),
     };
     return FOUND;
 }

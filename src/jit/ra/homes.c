@@ -9,7 +9,8 @@
 #include "base/mem.h"
 #include "jit/ra/ra.h"
 
-#define TRIPS 4 /* how often a loop is taken to go round */
+#define TRIPS 4   /* how often a loop is taken to go round */
+#define TURN  256 /* the unit of weights: once in a turn of the loop */
 
 static void add_home(struct ra_homes *h, unsigned slot, unsigned reg)
 {
@@ -61,8 +62,9 @@ static int count_blocks(block_set s)
 struct loop {
     block_set body;
     u32 head, parent;
-    s64 used[IR_MAX_SLOTS]; /* accesses to memory per turn that a register would save */
-    s64 crossed;            /* times per turn that control leaves the region and comes back */
+    u32 weight[IR_MAX_STATE_BLOCKS]; /* of each block of the body: how often it is run in a turn */
+    s64 used[IR_MAX_SLOTS]; /* accesses to memory that a register would save */
+    s64 crossed;            /* times that control leaves the region and comes back */
     ra_slot_set put;
 };
 
@@ -75,23 +77,34 @@ struct loops {
     ra_slot_set *dirty;
 };
 
-/* Call visit for each block that control may go to from block b; `call`: it comes back there. */
+/* The blocks that control may go to at a node; NONE: it does not. */
+#define NONE UINT32_MAX
+struct ways {
+    u32 to, other;
+    bool call; /* it comes back there */
+};
+
+static struct ways ways_at(const struct ir_region *r, const struct ir_node *n)
+{
+    struct ways w = {NONE, NONE, n->op == IR_CALL || n->op == IR_CALL_IND};
+    if (n->op == IR_EXIT_IF || n->op == IR_EXIT_LINK || n->op == IR_EXIT_BR)
+        w.to = ir_exit_block(r, n);
+    if (n->op == IR_EXIT_BR || w.call)
+        w.other = ir_return_block(r, n);
+    return w;
+}
+
+/* Call visit for each block that control may go to from block b. */
 static void each_successor(const struct ir_region *r, u32 b,
                            void (*visit)(void *opaque, u32 from, u32 to, bool call), void *opaque)
 {
     u32 end = r->block[b].end;
     for (irv v = r->block[b].first; v < end; v++) {
-        const struct ir_node *n = &r->node[v];
-        bool call = n->op == IR_CALL || n->op == IR_CALL_IND;
-        u32 to = UINT32_MAX, other = UINT32_MAX;
-        if (n->op == IR_EXIT_IF || n->op == IR_EXIT_LINK || n->op == IR_EXIT_BR)
-            to = ir_exit_block(r, n);
-        if (n->op == IR_EXIT_BR || call)
-            other = ir_return_block(r, n);
-        if (to != UINT32_MAX)
-            visit(opaque, b, to, call);
-        if (other != UINT32_MAX)
-            visit(opaque, b, other, call);
+        struct ways w = ways_at(r, &r->node[v]);
+        if (w.to != NONE)
+            visit(opaque, b, w.to, w.call);
+        if (w.other != NONE)
+            visit(opaque, b, w.other, w.call);
     }
 }
 
@@ -187,6 +200,75 @@ static void find_loops(struct loops *l)
 
 /* ---- weights ---- */
 
+#define MAX_EDGES (4 * IR_MAX_STATE_BLOCKS)
+#define SWEEPS    32
+
+/* How likely it is that control goes from one block to another, in parts of TURN. */
+struct chance {
+    u8 from, to;
+    u16 share;
+};
+
+struct chances {
+    struct chance edge[MAX_EDGES];
+    u32 count;
+};
+
+static void add_chance(struct chances *c, u32 from, u32 to, u32 share)
+{
+    if (to != NONE && c->count < MAX_EDGES)
+        c->edge[c->count++] = (struct chance){(u8)from, (u8)to, (u16)share};
+}
+
+/* Of what gets to a node, so much goes on behind it. Nobody has counted: each way of two is as likely as the other, but
+ * for those that lead out of the region, as they were not seen to be taken. */
+static u32 goes_on(const struct ir_region *r, const struct ir_node *n, u32 rest)
+{
+    return n->op == IR_EXIT_IF && ir_exit_block(r, n) != NONE ? rest / 2 : rest;
+}
+
+static void find_chances(const struct ir_region *r, struct chances *c)
+{
+    c->count = 0;
+    for (u32 b = 0; b < r->nblocks; b++) {
+        u32 rest = TURN;
+        for (irv v = r->block[b].first; v < r->block[b].end; v++) {
+            struct ways w = ways_at(r, &r->node[v]);
+            u32 behind = goes_on(r, &r->node[v], rest);
+            bool one_of_two = behind != rest || (w.to != NONE && w.other != NONE);
+            add_chance(c, b, w.to, one_of_two ? rest / 2 : rest);
+            add_chance(c, b, w.other, one_of_two ? rest / 2 : rest);
+            rest = behind;
+        }
+    }
+}
+
+/* What flows from the loop's head comes to its blocks; what gets back to the head is the next turn's. */
+static void weigh_blocks(struct loop *l, const struct chances *c)
+{
+    u32 now[IR_MAX_STATE_BLOCKS] = {0}, next[IR_MAX_STATE_BLOCKS];
+    now[l->head] = TURN;
+    for (int sweep = MIN(count_blocks(l->body), SWEEPS); sweep--;) {
+        memset(next, 0, sizeof(next));
+        for (u32 i = 0; i < c->count; i++) {
+            const struct chance *e = &c->edge[i];
+            next[e->to] += now[e->from] * e->share / TURN;
+        }
+        for (u32 b = 0; b < IR_MAX_STATE_BLOCKS; b++)
+            now[b] = l->body >> b & 1 ? MIN(next[b], (u32)TURN * TRIPS) : 0;
+        now[l->head] = TURN;
+    }
+    memcpy(l->weight, now, sizeof(now));
+}
+
+static void weigh_loops(struct loops *l)
+{
+    struct chances c;
+    find_chances(l->r, &c);
+    for (u32 i = 1; i < l->count; i++)
+        weigh_blocks(&l->loop[i], &c);
+}
+
 /* Ways out that the region's maker did not follow are taken to be rare. */
 static bool crosses(const struct ir_region *r, const struct ir_node *n)
 {
@@ -204,31 +286,43 @@ static bool crosses(const struct ir_region *r, const struct ir_node *n)
     }
 }
 
+/* The slots among `now` that are not among `before` are used, with that weight. */
+static void use(struct loop *loop, ra_slot_set before, const ra_slot_set now, u32 weight)
+{
+    for (unsigned k = 0; k < ARRAY_LEN(loop->put); k++) {
+        for (u64 left = now[k] & ~before[k]; left; left &= left - 1)
+            loop->used[k * 64 + ctz64(left)] += weight;
+        before[k] |= now[k];
+    }
+}
+
 static void weigh_block(const struct ir_region *r, struct loop *loop, u32 b, ra_slot_set put)
 {
-    ra_slot_set read = {0};
+    ra_slot_set read = {0}, was_put = {0};
     struct ir_put list[IR_MAX_SLOTS];
+    u32 weight = loop->weight[b];
     for (irv v = r->block[b].first; v < r->block[b].end; v++) {
         const struct ir_node *n = &r->node[v];
         const irv arg[3] = {n->a, n->b, n->c};
         struct ir_opinfo info = ir_info(n->op);
+        ra_slot_set reads = {0};
         for (unsigned i = 0; i < info.nargs; i++) {
             if (ir_is_entry(arg[i]))
-                ra_add_to_set(read, ir_entry_slot(arg[i]));
+                ra_add_to_set(reads, ir_entry_slot(arg[i]));
         }
         unsigned nput = ir_has_map(n->op) ? ir_map_resolve(r, ir_node_map(n), list) : 0;
         for (unsigned i = 0; i < nput; i++) {
             ra_add_to_set(put, list[i].slot);
             if (ir_is_entry(list[i].value))
-                ra_add_to_set(read, ir_entry_slot(list[i].value));
+                ra_add_to_set(reads, ir_entry_slot(list[i].value));
         }
-        loop->crossed += crosses(r, n);
+        use(loop, read, reads, weight);
+        use(loop, was_put, put, weight);
+        loop->crossed += crosses(r, n) ? weight : 0;
+        weight = goes_on(r, n, weight);
     }
-    for (unsigned s = 0; s < r->slots->count; s++) {
-        loop->used[s] += ra_in_set(read, s) + ra_in_set(put, s);
-        if (ra_in_set(put, s))
-            ra_add_to_set(loop->put, s);
-    }
+    for (unsigned k = 0; k < ARRAY_LEN(loop->put); k++)
+        loop->put[k] |= put[k];
 }
 
 /* For the loop around it, a loop is one use of what it uses. */
@@ -237,7 +331,7 @@ static void pass_to_parent(struct loops *l, u32 i)
     const struct loop *in = &l->loop[i];
     struct loop *out = &l->loop[in->parent];
     for (unsigned s = 0; s < l->r->slots->count; s++)
-        out->used[s] += (in->used[s] != 0) + ra_in_set(in->put, s);
+        out->used[s] += ((in->used[s] != 0) + ra_in_set(in->put, s)) * out->weight[in->head];
     for (unsigned k = 0; k < ARRAY_LEN(in->put); k++)
         out->put[k] |= in->put[k];
 }
@@ -253,7 +347,7 @@ static s64 boundary(const struct ra_homes *beyond, const struct loop *l, unsigne
 static s64 gain(const struct ra_homes *outer, const struct ra_homes *parent, const struct loop *l,
                 unsigned s)
 {
-    return l->used[s] * TRIPS + boundary(outer, l, s) * l->crossed * TRIPS + boundary(parent, l, s);
+    return l->used[s] * TRIPS + boundary(outer, l, s) * l->crossed * TRIPS + boundary(parent, l, s) * TURN;
 }
 
 /* ---- choice ---- */
@@ -398,6 +492,7 @@ void ra_choose_homes(struct ra *ra)
         ra->block = xrealloc(ra->block, ra->block_cap * sizeof(*ra->block));
     }
     find_loops(&l);
+    weigh_loops(&l);
     for (u32 b = 0; b < r->nblocks; b++) {
         ra->block[b].homes = loop_of(&l, b, l.count);
         ra->block[b].heads = l.loop[ra->block[b].homes].head == b && ra->block[b].homes;

@@ -25,6 +25,13 @@ u64 call_el0(u64 pc, u64 arg, u64 spsr);
     })
 #define WRITE(reg, v) __asm__ volatile("msr " #reg ", %0\nisb" ::"r"((u64)(v)) : "memory")
 
+/* What writes x0 to a system register and reads it back. */
+struct move {
+    const char *name;
+    void (*f)(u64);
+};
+#define MOVE(name) {#name, do_##name},
+
 static inline void put_char(char c)
 {
     *(volatile u32 *)0x09000000 = (u8)c;

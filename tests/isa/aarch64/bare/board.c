@@ -76,7 +76,7 @@ struct board *board_new(const char *model, unsigned cpus, const struct engine_op
     b->output = xcalloc(1, OUTPUT);
     if (make_memory(b, e)) {
         opts.memory = b->memory;
-        b->clock = vclock_new(false, e);
+        b->clock = vclock_new(VCLOCK_VIRTUAL, e);
         b->engine = b->clock ? engine_new(&isa_aarch64, &opts, e) : NULL;
     }
     struct cpus_opts of = {.count = cpus, .model = model, .clock = b->clock, .conduit = CPU_CONDUIT_HVC,

@@ -1,24 +1,6 @@
 /* Timers, waiting, PSCI, and several CPUs, on the board of board.h: the virtual timer is IRQ, the physical one FIQ.
  * Prints TAP. */
-#include "bare.h"
-
-static u64 checks;
-
-static void put_number(u64 n)
-{
-    if (n >= 10)
-        put_number(n / 10);
-    put_char((char)('0' + n % 10));
-}
-
-static void check(const char *what, u64 good)
-{
-    put(good ? "ok " : "not ok ");
-    put_number(++checks);
-    put(" - ");
-    put(what);
-    put("\n");
-}
+#include "tap.h"
 
 #define FREQUENCY 62500000ul
 #define MS (FREQUENCY / 1000)
@@ -223,7 +205,5 @@ void main(void)
     timers();
     cycles();
     second_cpu();
-    put("1..");
-    put_number(checks);
-    put("\n");
+    put_plan();
 }

@@ -1,26 +1,13 @@
 /* Accesses near each other in one block, which translators check together: over the border of two pages that are not
  * neighbours in memory, of which either may be absent or read-only. What was loaded and stored until the exception,
  * and the exception. One line for each try. */
-#include "bare.h"
+#include "pages.h"
 
-enum { ROUNDS = 400, WORDS = 512 };
+enum { ROUNDS = 400 };
 
-#define PAGE     4096ul
-#define UPPER    0xffffffffc0000000ul /* what TCR_EL1.T1SZ = 34 leaves */
-#define LEAF     (1ul << 10 | 3ul << 8 | 1ul << 2 | 3ul) /* a page: EL1 may do all, attributes 1 */
 #define READONLY (1ul << 7)
 
-static u64 flat[512] __attribute__((aligned(4096)));
-static u64 middle[512] __attribute__((aligned(4096))), leaves[512] __attribute__((aligned(4096)));
-static u64 memory[4][WORDS] __attribute__((aligned(4096)));
 static u64 state = 0x2468ace13579;
-
-#define SEQUENCE(name, text)                                                                       \
-    void name(u64 arg);                                                                            \
-    __asm__(".text\n.balign 64\n.globl " #name "\n" #name ":\nmov x1, #0\n" text "\nbrk #1\n")
-
-/* x1 tells how far it came, and what was loaded. */
-#define ADD(reg) "add x1, x1, " #reg "\nror x1, x1, #7\n"
 
 SEQUENCE(loads, "ldp x2, x3, [x0]\n" ADD(x2) ADD(x3) "ldp x4, x5, [x0, #16]\n" ADD(x4) ADD(x5) "ldr x6, [x0, #48]\n" ADD(x6)
          "ldrsw x7, [x0, #-12]\n" ADD(x7) "ldrb w8, [x0, #33]\n" ADD(x8) "ldrh w9, [x0, #-40]\n" ADD(x9));
@@ -34,20 +21,6 @@ SEQUENCE(walking, "mov x9, #3\n2: ldp x2, x3, [x0], #16\n" ADD(x2) ADD(x3) "str 
          "subs x9, x9, #1\nb.ne 2b\n");
 SEQUENCE(other_base, "add x10, x0, #2048\nldr x2, [x0]\n" ADD(x2) "ldr x3, [x10]\n" ADD(x3) "ldr x4, [x0, #24]\n" ADD(x4)
          "str x1, [x10, #8]\n" ADD(x1) "ldr x5, [x0, #-16]\n" ADD(x5));
-
-static void fill(void)
-{
-    for (u64 i = 0; i < 4 * WORDS; i++)
-        memory[i / WORDS][i % WORDS] = i * 0x9e3779b97f4a7c15ul;
-}
-
-static u64 sum(void)
-{
-    u64 s = 0;
-    for (u64 i = 0; i < 4 * WORDS; i++)
-        s = (s ^ memory[i / WORDS][i % WORDS]) * 0x100000001b3ul;
-    return s;
-}
 
 static u64 random_leaf(u64 to)
 {
@@ -81,20 +54,6 @@ static u64 random_place(void)
     return r % 4 ? near + (r >> 8 & 1) * PAGE : 512 + r % (2 * PAGE);
 }
 
-/* The program itself is in the lower half, where addresses are physical ones. */
-static void start(u64 sctlr)
-{
-    flat[0] = 2ul << 8 | 1ul << 10 | 1; /* the console: device memory */
-    flat[1] = 0x40000000ul | 1ul << 10 | 3ul << 8 | 1ul << 2 | 1;
-    middle[0] = (u64)leaves | 3;
-    WRITE(mair_el1, 0xff00);
-    WRITE(ttbr0_el1, (u64)flat);
-    WRITE(ttbr1_el1, (u64)middle);
-    WRITE(tcr_el1, 25ul | 34ul << 16 | 2ul << 30 | 5ul << 32);
-    __asm__ volatile("dsb sy\ntlbi vmalle1\ndsb sy\nisb" ::: "memory");
-    WRITE(sctlr_el1, sctlr | 1);
-}
-
 void main(void)
 {
     u64 sctlr = READ(sctlr_el1) & ~(1ul << 3 | 1ul << 4);
@@ -103,7 +62,7 @@ void main(void)
         void (*f)(u64);
     } tries[] = {{"loads", loads}, {"stores", stores}, {"mixed", mixed}, {"wide", wide}, {"walking", walking},
                  {"other", other_base}};
-    start(sctlr);
+    start_translation(sctlr);
     for (u64 i = 0; i < ROUNDS; i++) {
         u64 at = random_place(), which = next_random(&state) % (sizeof(tries) / sizeof(tries[0]));
         put_hex(at);

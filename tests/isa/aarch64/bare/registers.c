@@ -22,13 +22,7 @@ u64 result;
 
 ALL(REGISTER)
 
-static const struct {
-    const char *name;
-    void (*f)(u64);
-} registers[] = {
-#define ROW(name) {#name, do_##name},
-    ALL(ROW)
-};
+static const struct move registers[] = {ALL(MOVE)};
 
 void main(void)
 {
