@@ -403,7 +403,7 @@ void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls)
         guest_settle_fault(ls->env);
 }
 
-/* Neither is known what it would have been, nor can it be tried. */
+/* The interpreter could not know what comes out, or gave up. */
 static bool is_open(const struct vcpu *cpu, const struct lockstep *ls, const struct compiler *c)
 {
     return varies(cpu, &c->ir) || (ls->ports && lockstep_ports_gave_up(ls->ports));
