@@ -25,16 +25,19 @@ static bool compiles(const struct vcpu *cpu)
     return cpu->engine->opts.kind != ENGINE_INTERP;
 }
 
-static void forget(struct vcpu *cpu, const struct vcpu_flush *f)
+static void forget(struct vcpu *cpu, const struct vcpu_flush *asked)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
+    struct vcpu_flush f = *asked;
     engine_count(cpu, EVENT_FLUSH);
+    if (ec->mmu && vcpu_flush_is_range(&f))
+        mmu_widen(ec->mmu, &f);
     if (ec->mmu)
-        mmu_flush(ec->mmu, f);
+        mmu_flush(ec->mmu, &f);
     if (ec->tlb)
-        tlb_flush(cpu, f);
+        tlb_flush(cpu, &f);
     if (ec->jumps)
-        jumps_flush(cpu, f);
+        jumps_flush(cpu, &f);
 }
 
 static void flush_wait(struct vcpu *cpu);
@@ -148,7 +151,18 @@ static bool guarded(struct vcpu *cpu, u64 pc)
     return mmu_page(engine_cpu(cpu)->mmu, mode, pc, IR_ACCESS_EXEC, &p) && p.guarded;
 }
 
+static bool reach(struct vcpu *cpu, u64 addr, unsigned access, u64 *phys)
+{
+    struct mmu_page p;
+    unsigned mode = cpu->isa->system->mode(cpu->env->key);
+    if (!mmu_page(engine_cpu(cpu)->mmu, mode, addr, access, &p))
+        return false;
+    *phys = p.phys + (addr & ((1u << IR_PAGE_BITS) - 1));
+    return true;
+}
+
 const struct vcpu_ops machine_ops = {
+    .reach = reach,
     .flush = flush,
     .flush_wait = flush_wait,
     .ask_flush_wait = ask_flush_wait,

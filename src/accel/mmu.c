@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "accel/engine_impl.h"
+#include "base/bits.h"
 #include "base/mem.h"
 #include "mem/mem.h"
 
@@ -13,6 +14,8 @@
 #define ENTRIES   8192
 #define MAX_LOOKS 1024 /* entries that the flush of a range looks at, at most */
 #define CONTEXTS  16
+#define SIZES     8
+#define LARGE     4096 /* bits for the pages of one size, a power of two */
 
 /* A page of 4 KiB, by virtual address. */
 struct entry {
@@ -25,6 +28,13 @@ struct entry {
     bool host_writable;
     bool watched; /* struct isa_system.caught wants to see accesses */
     bool guarded;
+};
+
+/* The guest's pages of one size, larger than ours, that some entry may be a part of, here or in the TLB of compiled code:
+ * a bit for each, several share one. */
+struct large {
+    unsigned bits; /* log2 of the size; 0: none */
+    u64 seen[LARGE / 64];
 };
 
 struct port {
@@ -44,6 +54,8 @@ struct mmu {
         u64 owner; /* 0: none */
     } context[CONTEXTS]; /* those that are known; others begin anew */
     unsigned next;       /* the place for another one */
+    struct large large[SIZES];
+    bool sizes_lost;     /* there are more sizes */
     struct port port[ISA_MODES];
     struct entry entry[ISA_MODES][ENTRIES];
 };
@@ -76,6 +88,58 @@ void mmu_switch_context(struct mmu *m)
     m->context[i].owner = m->local = ++m->owners;
 }
 
+/* ---- large pages ---- */
+
+static void forget_large(struct mmu *m)
+{
+    memset(m->large, 0, sizeof(m->large));
+    m->sizes_lost = false;
+}
+
+static unsigned large_bit(const struct mmu *m, u64 addr, unsigned bits)
+{
+    u64 page = addr << m->cpu->isa->tag_bits >> m->cpu->isa->tag_bits >> bits;
+    return (unsigned)(page ^ page >> 12) & (LARGE - 1);
+}
+
+static void note_large(struct mmu *m, const struct isa_page *p)
+{
+    const unsigned bits = ctz64(p->bytes);
+    unsigned i = 0;
+    while (i < SIZES && m->large[i].bits && m->large[i].bits != bits)
+        i++;
+    if (i == SIZES) {
+        m->sizes_lost = true;
+        return;
+    }
+    unsigned bit = large_bit(m, p->virt, bits);
+    m->large[i].bits = bits;
+    m->large[i].seen[bit / 64] |= 1ull << (bit & 63);
+}
+
+/* The bytes of the largest page that addr may be in. */
+static u64 page_around(const struct mmu *m, u64 addr)
+{
+    u64 bytes = PAGE;
+    for (unsigned i = 0; i < SIZES && m->large[i].bits; i++) {
+        unsigned bit = large_bit(m, addr, m->large[i].bits);
+        if (m->large[i].seen[bit / 64] >> (bit & 63) & 1)
+            bytes = MAX(bytes, 1ull << m->large[i].bits);
+    }
+    return bytes;
+}
+
+void mmu_widen(const struct mmu *m, struct vcpu_flush *f)
+{
+    u64 last = f->addr + f->bytes - 1;
+    u64 first = f->addr & ~(page_around(m, f->addr) - 1);
+    last |= page_around(m, last) - 1;
+    f->addr = first;
+    f->bytes = last - first + 1;
+    if (m->sizes_lost)
+        f->scope = VCPU_FLUSH_ALL;
+}
+
 static void forget(struct mmu *m, const struct vcpu_flush *f)
 {
     if (f->scope == VCPU_FLUSH_CONTEXT)
@@ -84,6 +148,8 @@ static void forget(struct mmu *m, const struct vcpu_flush *f)
         forget_contexts(m);
     if (f->scope != VCPU_FLUSH_CONTEXT && f->scope != VCPU_FLUSH_LOCAL)
         m->global = ++m->owners;
+    if (f->scope == VCPU_FLUSH_ALL)
+        forget_large(m);
     mmu_switch_context(m);
 }
 
@@ -128,6 +194,8 @@ static bool fill(struct mmu *m, struct entry *t, unsigned mode, u64 addr, enum i
         .watched = cpu->isa->system->watches(cpu, virt, PAGE),
         .guarded = p.guarded,
     };
+    if (p.bytes > PAGE)
+        note_large(m, &p);
     if (p.guarded && access == IR_ACCESS_EXEC)
         note_guarded(cpu);
     return true;
@@ -365,8 +433,7 @@ bool mmu_same_code(struct mmu *m, unsigned mode, u64 addr, const void *code, siz
 void mmu_flush(struct mmu *m, const struct vcpu_flush *f)
 {
     unsigned tag = m->cpu->isa->tag_bits;
-    bool range = f->scope == VCPU_FLUSH_RANGE || f->scope == VCPU_FLUSH_RANGE_ALL;
-    if (!range || f->bytes > MAX_LOOKS * PAGE) {
+    if (!vcpu_flush_is_range(f) || f->bytes > MAX_LOOKS * PAGE) {
         forget(m, f);
         return;
     }

@@ -43,6 +43,9 @@ size_t mmu_fetch(struct mmu *m, unsigned mode, u64 addr, void *to, size_t len);
 /* Can the `len` bytes of instructions at addr be fetched, and are they those of `code`? */
 bool mmu_same_code(struct mmu *m, unsigned mode, u64 addr, const void *code, size_t len);
 
+/* A page of the guest goes as a whole, of which only pieces of 4 KiB are known: have a range hold all of those that it
+ * touches. */
+void mmu_widen(const struct mmu *m, struct vcpu_flush *f);
 void mmu_flush(struct mmu *m, const struct vcpu_flush *f);
 void mmu_switch_context(struct mmu *m);
 

@@ -73,13 +73,23 @@ static void forget_way(struct way *w, bool global)
         forget_mode(w, mode, global);
 }
 
-static void forget_page(struct way *w, u64 addr, unsigned tag)
+static void forget_page(struct way *w, unsigned mode, u64 addr, unsigned tag)
 {
     const unsigned i = index_of(addr);
-    for (unsigned mode = 0; mode < ISA_MODES; mode++) {
-        struct ir_tlb_entry *t = &w->entry[mode][i];
-        if (!((t->read ^ addr) << tag >> IR_PAGE_BITS) || !((t->write ^ addr) << tag >> IR_PAGE_BITS))
-            forget_entry(t, i);
+    struct ir_tlb_entry *t = &w->entry[mode][i];
+    if (!((t->read ^ addr) << tag >> IR_PAGE_BITS) || !((t->write ^ addr) << tag >> IR_PAGE_BITS))
+        forget_entry(t, i);
+}
+
+/* The pages from first on; where 64 entries are not used it is at the next ones at once. */
+static void forget_range(struct way *w, unsigned mode, u64 first, u64 bytes, unsigned tag)
+{
+    for (u64 at = first; at - first < bytes; at += PAGE) {
+        const unsigned i = index_of(at);
+        if (w->used[mode][i / 64])
+            forget_page(w, mode, at, tag);
+        else
+            at += (63 - i % 64) * PAGE;
     }
 }
 
@@ -247,8 +257,8 @@ static void flush_way(struct way *w, const struct vcpu_flush *f, unsigned tag)
     } else if (f->scope == VCPU_FLUSH_ALL || (f->scope != VCPU_FLUSH_CONTEXT && f->bytes > ENTRIES * PAGE)) {
         forget_way(w, true);
     } else if (f->scope != VCPU_FLUSH_CONTEXT) {
-        for (u64 at = first; at - first < f->bytes; at += PAGE)
-            forget_page(w, at, tag);
+        for (unsigned mode = 0; mode < ISA_MODES; mode++)
+            forget_range(w, mode, first, f->bytes, tag);
     }
 }
 

@@ -76,6 +76,11 @@ struct vcpu_flush {
     unsigned context; /* what struct isa_system.context gave */
 };
 
+static inline bool vcpu_flush_is_range(const struct vcpu_flush *f)
+{
+    return f->scope == VCPU_FLUSH_RANGE || f->scope == VCPU_FLUSH_RANGE_ALL;
+}
+
 /* Called on the vCPU's thread, out of translated code but for what helpers call. */
 struct vcpu_ops {
     /* Forget translations of addresses, on this vCPU at once. all_cpus: also on the others, which do it before they run
@@ -88,6 +93,8 @@ struct vcpu_ops {
     void (*ask_leave)(struct vcpu *cpu);
     /* Do the low bits of the pc say which branch led there (struct lift.guarded)? */
     bool (*lands)(const struct vcpu *cpu);
+    /* Where the byte at addr is, in the mode of the key that holds; false: the access (enum ir_access) may fault. */
+    bool (*reach)(struct vcpu *cpu, u64 addr, unsigned access, u64 *phys);
     /* Is the page of code at pc guarded, in the mode of the key that holds? */
     bool (*guarded)(struct vcpu *cpu, u64 pc);
     /* From now on instructions at pc are lifted with struct lift.breaks, in all code. */

@@ -115,6 +115,7 @@ const struct ir_helper a64_helpers[A64_HELPERS + 1] = {
     [A64_HELPER_UNMASKED] = {"unmasked", a64_unmasked, IR_HELPER_VARIES},
     [A64_HELPER_SYNCHRONISE] = {"synchronise", a64_synchronise, IR_HELPER_VARIES},
     [A64_HELPER_BREAKS] = {"breaks", a64_break_at, IR_HELPER_VARIES},
+    [A64_HELPER_REACHES] = {"reaches", a64_reaches, IR_HELPER_VARIES},
     [A64_HELPER_LANDS] = {"lands", a64_landing, IR_HELPER_VARIES},
     [A64_HELPER_JUMP_TYPE] = {"jump_type", a64_jump_type, IR_HELPER_VARIES},
     [A64_HELPER_RETURN_TO] = {"return_to", a64_return_address, IR_HELPER_VARIES},

@@ -19,7 +19,7 @@ enum a64_helper {
     A64_HELPER_BFDOT, A64_HELPER_BFMMLA,
     A64_HELPER_SQRDMLAH_H, A64_HELPER_SQRDMLAH_S, A64_HELPER_SQRDMLSH_H, A64_HELPER_SQRDMLSH_S,
     A64_HELPER_MACHINE_COUNTER, A64_HELPER_UNMASKED, A64_HELPER_SYNCHRONISE, A64_HELPER_BREAKS,
-    A64_HELPER_LANDS, A64_HELPER_JUMP_TYPE, A64_HELPER_RETURN_TO,
+    A64_HELPER_LANDS, A64_HELPER_REACHES, A64_HELPER_JUMP_TYPE, A64_HELPER_RETURN_TO,
     A64_HELPER_PAUTH, /* QARMA5 of a value, a modifier and the number of a key */
     A64_HELPERS,
 };
@@ -63,6 +63,7 @@ void a64_unmasked(struct ir_env *env);
 void a64_synchronise(struct ir_env *env);
 void a64_break_at(struct ir_env *env);
 void a64_landing(struct ir_env *env);
+void a64_reaches(struct ir_env *env);
 void a64_jump_type(struct ir_env *env);
 void a64_return_address(struct ir_env *env);
 

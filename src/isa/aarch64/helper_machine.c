@@ -40,6 +40,15 @@ void a64_break_at(struct ir_env *env)
     env->helper_ret.d[0] = s->el1.break_hit;
 }
 
+/* The argument is an address whose cache line is cleaned. The result is even unless that may fault; then the raise that
+ * follows has C carry the instruction out. */
+void a64_reaches(struct ir_env *env)
+{
+    struct vcpu *cpu = env->cpu;
+    u64 phys;
+    env->helper_ret.d[0] = !cpu->ops->reach(cpu, env->helper_arg[0].d[0], IR_ACCESS_READ, &phys);
+}
+
 /* The argument is a pc with the type of the branch that led there. The result is even unless that must not land there;
  * then the raise that follows is one of that. */
 void a64_landing(struct ir_env *env)

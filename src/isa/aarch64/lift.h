@@ -132,6 +132,7 @@ bool a64_machine_mrs(struct lift *l, const struct a64_sysreg_move *f, bool *comm
 bool a64_machine_msr(struct lift *l, const struct a64_sysreg_move *f, bool *common);
 bool a64_machine_msr_imm(struct lift *l, const struct a64_msr_imm *f);
 void a64_machine_dsb(struct lift *l);
+bool a64_machine_sys(struct lift *l, const struct a64_sys *f);
 /* The base register of an access, its alignment checked if it is the stack pointer. */
 irv a64_base(struct lift *l, unsigned rn);
 

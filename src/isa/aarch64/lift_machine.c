@@ -124,6 +124,8 @@ static irv read_quickly(struct lift *l, u32 key)
         return pstate_bits(l, A64_PSTATE_DAIF);
     if (key == A64_REG_CURRENTEL)
         return ir_const(l->b, IR_I64, A64_PSTATE_EL1);
+    if (key == A64_REG_CTR_EL0)
+        return ir_const(l->b, IR_I64, A64_CTR);
     if (key == A64_REG_SPSEL)
         return ir_const(l->b, IR_I64, l->key & A64_KEY_SP0 ? 0 : 1);
     if (r && r->constant && a64_machine_id(l->model, key, &value) && key != A64_REG_ID_AA64PFR0_EL1)
@@ -172,6 +174,18 @@ void a64_machine_dsb(struct lift *l)
     ir_helper(l->b, A64_HELPER_SYNCHRONISE, IR_VOID, 0, 0, 0);
     u32 map = ir_state_map(l->b, l->next);
     ir_emit(l->b, IR_POLL, IR_VOID, 0, 0, 0, map, 0);
+}
+
+/* ---- caches ---- */
+
+bool a64_machine_sys(struct lift *l, const struct a64_sys *f)
+{
+    bool at_el1 = (l->key & (A64_KEY_EL1 | A64_KEY_STEP)) == A64_KEY_EL1; /* a step says it by the same raise */
+    if (f->l || !at_el1 || !a64_only_reaches(l->model, f->op))
+        return a64_lift_in_c(l);
+    irv fails = ir_helper(l->b, A64_HELPER_REACHES, IR_I64, reg(l, f->rt), 0, 0);
+    ir_chkalign(l->b, fails, 2);
+    return true;
 }
 
 /* ---- alignment ---- */

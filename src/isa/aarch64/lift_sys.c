@@ -163,7 +163,7 @@ bool a64_lift_flag_op(struct lift *l, const struct a64_msr_imm *f)
 bool a64_lift_sys(struct lift *l, const struct a64_sys *f)
 {
     if (for_machine(l) && !(f->op == A64_OP_DC_ZVA && l->key & A64_KEY_ZVA))
-        return a64_lift_in_c(l);
+        return a64_machine_sys(l, f);
     if (f->l)
         return false; /* SYSL: nothing at EL0 */
     irv addr = reg(l, f->rt);

@@ -16,22 +16,43 @@ static unsigned privileged_mode(const struct a64_state *s)
 /* ---- caches ---- */
 
 /* False: the access faults, and the exception has been taken. */
-static bool reach(struct vcpu *cpu, u64 addr, struct isa_page *page)
+static bool reach(struct vcpu *cpu, u64 addr, u64 *phys)
 {
+    struct isa_page page;
     struct isa_fault f;
-    if (a64_translate(cpu, addr, IR_ACCESS_READ, privileged_mode(a64_of(cpu)), page, &f))
+    if (cpu->ops->reach(cpu, addr, IR_ACCESS_READ, phys))
         return true;
+    if (a64_translate(cpu, addr, IR_ACCESS_READ, privileged_mode(a64_of(cpu)), &page, &f)) {
+        *phys = page.phys + (addr & (page.bytes - 1));
+        return true;
+    }
     a64_take_data_abort(cpu, &f, A64_ISS_MAINTENANCE | A64_ISS_WRITE);
     return false;
 }
 
 static bool insn_line(struct vcpu *cpu, u64 addr)
 {
-    struct isa_page page;
-    if (!reach(cpu, addr, &page))
+    u64 phys;
+    if (!reach(cpu, addr, &phys))
         return false;
-    cpu->ops->code_changed(cpu, (page.phys + (addr & (page.bytes - 1))) & ~63ull, 64);
+    cpu->ops->code_changed(cpu, phys & ~63ull, 64);
     return true;
+}
+
+bool a64_only_reaches(const struct a64_model *m, u32 op)
+{
+    switch (op) {
+    case A64_OP_DC_CVAC:
+    case A64_OP_DC_CVAU:
+    case A64_OP_DC_CIVAC:
+        return true;
+    case A64_OP_DC_CVAP:
+        return a64_has(m, A64_FEAT_DPB);
+    case A64_OP_DC_CVADP:
+        return a64_has(m, A64_FEAT_DPB2);
+    default:
+        return false;
+    }
 }
 
 /* ---- TLBs ---- */
@@ -152,7 +173,9 @@ static enum outcome outcome(bool done)
 static enum outcome sys(struct vcpu *cpu, u32 op, u64 arg)
 {
     const struct a64_model *m = &a64_of(cpu)->model;
-    struct isa_page page;
+    u64 phys;
+    if (a64_only_reaches(m, op))
+        return outcome(reach(cpu, arg, &phys));
     switch (op) {
     case A64_OP_IC_IALLUIS:
     case A64_OP_IC_IALLU:
@@ -164,15 +187,8 @@ static enum outcome sys(struct vcpu *cpu, u32 op, u64 arg)
     case A64_OP_DC_CSW:
     case A64_OP_DC_CISW:
         return DONE;
-    case A64_OP_DC_CVAP:
-        return !a64_has(m, A64_FEAT_DPB) ? UNDEFINED : outcome(reach(cpu, arg, &page));
-    case A64_OP_DC_CVADP:
-        return !a64_has(m, A64_FEAT_DPB2) ? UNDEFINED : outcome(reach(cpu, arg, &page));
     case A64_OP_DC_IVAC:
-    case A64_OP_DC_CVAC:
-    case A64_OP_DC_CVAU:
-    case A64_OP_DC_CIVAC:
-        return outcome(reach(cpu, arg, &page));
+        return outcome(reach(cpu, arg, &phys));
     case A64_OP_AT_S1E1R:
     case A64_OP_AT_S1E1W:
     case A64_OP_AT_S1E0R:

@@ -1,5 +1,7 @@
 /* Performance monitors (Arm ARM, D11): counters of cycles, which are nanoseconds of the machine's clock, and of events, of
  * which there are cycles and what software counts. Others are never seen. */
+#include <stdatomic.h>
+
 #include "base/bits.h"
 #include "isa/aarch64/system.h"
 
@@ -51,9 +53,9 @@ static u64 event_of(const struct a64_state *s, unsigned i)
     return i == A64_CYCLES ? EVENT_CYCLES : s->el1.pmtype[i] & TYPE_EVENT;
 }
 
-static bool counts(const struct a64_state *s, unsigned i, unsigned event)
+static bool counts(const struct a64_state *s, unsigned i, unsigned event, bool el1)
 {
-    return is_on(s, i) && event_of(s, i) == event && is_for(s, i, a64_at_el1(s));
+    return is_on(s, i) && event_of(s, i) == event && is_for(s, i, el1);
 }
 
 /* ---- time ---- */
@@ -94,13 +96,13 @@ static void stop(struct a64_cpu *c)
     }
 }
 
-/* Nanoseconds to the next overflow; UINT64_MAX: a long time. */
+/* Nanoseconds to the next overflow; UINT64_MAX: a long time. 2^64 is 0. */
 static u64 time_left(const struct a64_cpu *c)
 {
     const struct a64_state *s = a64_of(c->cpu);
     u64 least = UINT64_MAX;
     for (unsigned i = 0; i < A64_COUNTERS; i++) {
-        u64 left = (0 - s->el1.pmcount[i]) & mask64(width_of(s, i));
+        u64 left = (~s->el1.pmcount[i] & mask64(width_of(s, i))) + 1;
         if (c->monitors.running >> i & 1 && left && left < (1ull << 57))
             least = MIN(least, left * unit_of(s, i));
     }
@@ -111,12 +113,13 @@ static void start(struct a64_cpu *c)
 {
     const struct a64_state *s = a64_of(c->cpu);
     struct a64_monitors *m = &c->monitors;
-    m->running = 0;
-    m->by_level = false;
+    u32 el0 = 0, el1 = 0;
     for (unsigned i = 0; i < A64_COUNTERS; i++) {
-        m->running |= (u32)counts(s, i, EVENT_CYCLES) << i;
-        m->by_level |= is_on(s, i) && event_of(s, i) == EVENT_CYCLES && is_for(s, i, true) != is_for(s, i, false);
+        el0 |= (u32)counts(s, i, EVENT_CYCLES, false) << i;
+        el1 |= (u32)counts(s, i, EVENT_CYCLES, true) << i;
     }
+    m->running = m->el1 ? el1 : el0;
+    atomic_store_explicit(&m->by_level, el0 != el1, memory_order_relaxed);
     m->since = m->running ? now(c) : 0;
     u64 left = m->running ? time_left(c) : UINT64_MAX;
     if (left < UINT64_MAX && c->cpu->port->clock)
@@ -137,8 +140,10 @@ static void alarm(struct vtimer *v)
 /* Between these two registers may be read and changed. */
 static struct a64_el1 *begin(struct vcpu *cpu)
 {
-    pthread_mutex_lock(&cpu_of(cpu)->lock);
-    stop(cpu_of(cpu));
+    struct a64_cpu *c = cpu_of(cpu);
+    pthread_mutex_lock(&c->lock);
+    stop(c);
+    c->monitors.el1 = a64_at_el1(a64_of(cpu));
     return &a64_of(cpu)->el1;
 }
 
@@ -222,7 +227,7 @@ void a64_count_software(struct vcpu *cpu, u64 v)
 {
     begin(cpu);
     for (unsigned i = 0; i < A64_EVENTS; i++) {
-        if (v >> i & 1 && counts(a64_of(cpu), i, EVENT_SOFTWARE))
+        if (v >> i & 1 && counts(a64_of(cpu), i, EVENT_SOFTWARE, a64_at_el1(a64_of(cpu))))
             add(a64_of(cpu), i, 1);
     }
     end(cpu);
@@ -230,7 +235,7 @@ void a64_count_software(struct vcpu *cpu, u64 v)
 
 void a64_monitors_level(struct vcpu *cpu)
 {
-    if (!cpu_of(cpu)->monitors.by_level)
+    if (!atomic_load_explicit(&cpu_of(cpu)->monitors.by_level, memory_order_relaxed))
         return;
     begin(cpu);
     end(cpu);
@@ -240,7 +245,8 @@ void a64_monitors_level(struct vcpu *cpu)
 
 void a64_monitors_init(struct a64_cpu *c)
 {
-    c->monitors = (struct a64_monitors){.alarm.fire = alarm, .of = c};
+    c->monitors.alarm.fire = alarm;
+    c->monitors.of = c;
 }
 
 void a64_monitors_free(struct a64_cpu *c)
@@ -253,5 +259,9 @@ void a64_monitors_free(struct a64_cpu *c)
 void a64_monitors_reset(struct a64_cpu *c)
 {
     a64_monitors_free(c);
+    c->monitors.running = 0;
+    c->monitors.el1 = true;
+    pthread_mutex_lock(&c->lock);
     start(c);
+    pthread_mutex_unlock(&c->lock);
 }

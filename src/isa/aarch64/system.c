@@ -142,6 +142,12 @@ static bool is_branch_by_register(u32 insn)
     return insn >> 25 == 0x6b;
 }
 
+static bool is_sys(u32 insn)
+{
+    const struct insn *e = a64_decode(insn);
+    return e && e->id == A64_SYS && (insn >> 5 & 0x3fff) != A64_OP_DC_ZVA;
+}
+
 static void unaligned(struct vcpu *cpu, u64 addr)
 {
     const struct a64_state *s = a64_of(cpu);
@@ -158,6 +164,10 @@ static void unaligned(struct vcpu *cpu, u64 addr)
         return;
     }
     u32 insn = a64_insn_at_pc(cpu);
+    if (is_sys(insn)) { /* a64_machine_sys() */
+        a64_execute_sys(cpu, insn);
+        return;
+    }
     if (is_branch_by_register(insn)) {
         a64_take_misaligned_branch(cpu, insn, addr);
         return;

@@ -33,7 +33,8 @@ struct a64_cpu {
         struct a64_cpu *of;
         u32 running;    /* a bit for each counter that counts time */
         u64 since;      /* from when on */
-        bool by_level;  /* what runs depends on the level */
+        bool el1;       /* the level that they count at */
+        _Atomic bool by_level; /* what runs depends on it; the vCPU may ask without the lock */
     } monitors;
     struct a64_watch {
         u64 first, bytes; /* a power of two, and a multiple of it; 0 bytes: off */
@@ -220,6 +221,8 @@ void a64_execute_move(struct vcpu *cpu, u32 insn);
 
 /* SYS: caches, TLB, address translation (maintain.c). */
 void a64_execute_sys(struct vcpu *cpu, u32 insn);
+/* Caches are coherent: is all of the SYS instruction that its address may fault? op: op1, CRn, CRm, op2. */
+bool a64_only_reaches(const struct a64_model *m, u32 op);
 u64 a64_general(const struct a64_state *s, unsigned reg);
 
 /* Value of an ID register of EL1 in a machine: what the CPU has and lyre does. False: it is none (id.c). */

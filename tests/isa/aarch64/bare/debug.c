@@ -2,7 +2,7 @@
  * was done until the exception, and the exception. One line for each try. */
 #include "pages.h"
 
-enum { ROUNDS = 1200 };
+enum { ROUNDS = 700 };
 
 #define ALL_MAY (1ul << 6) /* EL0, too */
 

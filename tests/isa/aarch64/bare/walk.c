@@ -2,7 +2,7 @@
  * jumps at both levels make of them. One line for each try. */
 #include "bare.h"
 
-enum { ROUNDS = 250 };
+enum { ROUNDS = 3000 };
 
 #define VALID   1ul
 #define TABLE   3ul
@@ -30,17 +30,27 @@ static u64 chance(u64 one_in)
     return random_bits() % one_in == 0;
 }
 
+struct grain;
+
 struct shape {
     u64 lsb, size; /* log2 of a page; TxSZ */
-    u64 tg1;
     u64 levels, top; /* of tables, and the first one's lowest bit */
+    const struct grain *grain;
 };
 
-static const struct shape shapes[] = {
-    {12, 16, 2, 4, 39}, {12, 25, 2, 3, 30}, {12, 34, 2, 2, 21},
-    {16, 16, 3, 3, 42}, {16, 22, 3, 2, 29}, {16, 35, 3, 1, 16},
-    {14, 16, 1, 4, 47}, {14, 17, 1, 3, 36}, {14, 28, 1, 2, 25},
-};
+/* What TG1 and TG0 say for a size of pages. */
+static const struct grain {
+    u64 lsb, tg1, tg0;
+} grains[] = {{12, 2, 0}, {16, 3, 1}, {14, 1, 2}};
+
+/* TxSZ where tables of all sizes begin, and some at random. */
+static const u8 sizes[] = {16, 17, 22, 25, 28, 34, 35, 39};
+
+static struct shape shape_of(const struct grain *g, u64 size)
+{
+    u64 stride = g->lsb - 3, bits = 64 - size, levels = (bits - g->lsb + stride - 1) / stride;
+    return (struct shape){g->lsb, size, levels, g->lsb + (levels - 1) * stride, g};
+}
 
 static u64 random_leaf(u64 out, u64 last)
 {
@@ -90,16 +100,16 @@ static void synchronise(void)
     __asm__ volatile("dsb sy\ntlbi vmalle1\ndsb sy\nisb" ::: "memory");
 }
 
-/* FEAT_HAFDBS, FEAT_E0PD, FEAT_HPDS where they are, for the upper half. */
-static u64 random_controls(void)
+/* FEAT_HAFDBS, FEAT_E0PD, FEAT_HPDS where they are, and TBI. */
+static u64 random_controls(u64 upper)
 {
-    u64 tcr = 0;
+    u64 tcr = chance(2) ? 1ul << (37 + upper) : 0;
     if (has_marks)
         tcr |= random_bits() & 3ul << 39;
     if (has_e0pd && chance(6))
-        tcr |= 1ul << 56;
+        tcr |= 1ul << (55 + upper);
     if (has_pan && chance(4))
-        tcr |= 1ul << 42;
+        tcr |= 1ul << (41 + upper);
     return tcr;
 }
 
@@ -193,31 +203,71 @@ static void translate_all(u64 va)
     }
 }
 
-static void one(const struct shape *s)
+/* The tables of the lower half map the program and the console, too, by blocks. */
+static void map_program(const struct shape *s, u64 first)
+{
+    static u64 own[4][8192] __attribute__((aligned(65536)));
+    u64 stride = s->lsb - 3, last = s->lsb == 12 ? 1 : 2;
+    static const u64 at[] = {0x09000000, 0x40000000};
+    for (u64 i = 0; i < 2; i++) {
+        u64 *table = tables[first];
+        for (u64 level = first, lsb = s->top; level < last; level++, lsb -= stride) {
+            table[at[i] >> lsb & ((1ul << stride) - 1)] = (u64)own[level] | TABLE;
+            table = own[level];
+        }
+        u64 lsb = s->lsb + (3 - last) * stride, kind = i ? FLAT : 2ul << 8 | AF;
+        table[at[i] >> lsb & ((1ul << stride) - 1)] = (at[i] & ~((1ul << lsb) - 1)) | kind | VALID;
+    }
+}
+
+/* Where the lower half's first table is not the program's: not by TTBR0_EL1 with little more than the program. */
+static u64 is_free(const struct shape *s, u64 va, u64 first)
+{
+    u64 plain = va & ((1ul << (64 - s->size)) - 1), last = s->lsb == 12 ? 1 : 2;
+    return s->size <= 28 && plain >> s->top > 0x7ffffffful >> s->top && first <= last;
+}
+
+static void use(u64 tcr, u64 ttbr0, u64 ttbr1)
+{
+    u64 sctlr = READ(sctlr_el1);
+    WRITE(sctlr_el1, sctlr & ~1ul);
+    WRITE(tcr_el1, tcr);
+    WRITE(ttbr0_el1, ttbr0);
+    WRITE(ttbr1_el1, ttbr1);
+    synchronise();
+    WRITE(sctlr_el1, sctlr);
+}
+
+static void one(const struct shape *s, u64 upper)
 {
     u64 va = random_bits() & ((1ul << (64 - s->size)) - 1);
     u64 tags = chance(3) ? random_bits() & 0xff00000000000000ul : 0;
-    va |= ~((1ul << (64 - s->size)) - 1); /* the upper half: the program is in the lower one */
-    va = (va & ~0xffful) ^ tags;
-    u64 tcr = s->size << 16 | s->tg1 << 30 | 25;
-    u64 first = 4 - s->levels, leaf_level = chance(3) ? 3 - random_bits() % 2 : 3;
+    u64 first = 4 - s->levels, least = s->lsb == 12 ? 1 : 2, leaf_level = chance(3) ? least + random_bits() % 2 : 3;
     if (leaf_level < first)
         leaf_level = 3;
     u64 block = (1ul << (s->lsb + (3 - leaf_level) * (s->lsb - 3))) - 1;
-    va = (va & ~block) | ((u64)page & block); /* whatever the size, there is something known to run */
+    va = (va & ~block) | ((u64)page & block & ~0xffful); /* whatever the size, there is something known to run */
+    if (upper)
+        va |= ~((1ul << (64 - s->size)) - 1);
+    if (!upper && !is_free(s, va, first))
+        return;
+    va ^= tags;
     clear();
     build(s, va, leaf_level);
-    tcr |= 5ul << 32 | (chance(2) ? 1ul << 38 : 0) | (chance(8) ? TCR_EPD1 : 0) | random_controls();
-    u64 ttbr = (u64)tables[first];
-    put("size");
+    u64 tcr = 5ul << 32 | random_controls(upper), ttbr = (u64)tables[first];
+    put(upper ? "upper size" : "lower size");
     put_hex(s->size);
     put_value("grain", s->lsb);
     put_value("va", va);
-    WRITE(tcr_el1, tcr);
-    WRITE(ttbr1_el1, ttbr);
-    synchronise();
+    if (upper) {
+        use(tcr | s->size << 16 | s->grain->tg1 << 30 | 25 | (chance(8) ? TCR_EPD1 : 0), (u64)flat, ttbr);
+    } else {
+        map_program(s, first);
+        use(tcr | s->size | s->grain->tg0 << 14 | TCR_EPD1, ttbr, 0);
+    }
     translate_all(va);
     try_all(va);
+    use(25ul | TCR_EPD1 | 5ul << 32, (u64)flat, 0);
 }
 
 void main(void)
@@ -235,10 +285,11 @@ void main(void)
     u64 has_16k = READ(id_aa64mmfr0_el1) >> 20 & 15;
     WRITE(sctlr_el1, sctlr | 1 | 1 << 26);
     for (u64 i = 0; i < ROUNDS; i++) {
-        for (u64 k = 0; k < sizeof(shapes) / sizeof(shapes[0]); k++) {
-            if (shapes[k].lsb != 14 || has_16k)
-                one(&shapes[k]);
-        }
+        const struct grain *g = &grains[random_bits() % 3];
+        u64 size = chance(2) ? sizes[random_bits() % sizeof(sizes)] : 16 + random_bits() % 24;
+        struct shape s = shape_of(g, size);
+        if (g->lsb != 14 || has_16k)
+            one(&s, random_bits() % 3 > 0);
     }
     WRITE(sctlr_el1, sctlr);
 }
