@@ -231,14 +231,24 @@ static enum answer opt_accel(struct boot *b, const struct option *o, const char 
     return a;
 }
 
-static enum answer opt_stress(struct boot *b, const struct option *o, const char *arg)
+static enum answer take_ms(struct boot *b, const struct option *o, const char *arg, u32 *to)
 {
     char *end;
     unsigned long ms = strtoul(arg, &end, 10);
     if (!isdigit((u8)*arg) || *end || ms > 60000)
-        return complain(b, "-stress %s: it wants milliseconds, up to 60000", arg);
-    b->machine.engine.stress_ms = (u32)ms;
+        return complain(b, "-%s %s: it wants milliseconds, up to 60000", o->name, arg);
+    *to = (u32)ms;
     return GO_ON;
+}
+
+static enum answer opt_stress(struct boot *b, const struct option *o, const char *arg)
+{
+    return take_ms(b, o, arg, &b->machine.engine.stress_ms);
+}
+
+static enum answer opt_lockstep(struct boot *b, const struct option *o, const char *arg)
+{
+    return take_ms(b, o, arg, &b->machine.engine.lockstep_ms);
 }
 
 /* A number of MiB, or with K, M, G or T; false: it is none. */
@@ -1076,6 +1086,7 @@ static const struct option options[] = {
     {"pflash", "file", opt_file, "an image in the next bank of flash"},
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
     {"qtest-log", "file", opt_qtest_log, "write there what is spoken"},
+    {"lockstep", "ms", opt_lockstep, "compare some translations with interpretation every so many milliseconds, for tests"},
     {"stress", "ms", opt_stress, "free all translated code every so many milliseconds, for tests"},
     {"d", "list", opt_log, "log what is in the list ('-d help' says what there is)"},
     {"trace", "[enable=]pattern[,events=file][,file=log]", opt_trace, "log these events ('-trace help' lists them)"},
