@@ -122,7 +122,8 @@ class Virsh:
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def ask(self, command):
-        """What a command prints. It is printed back, too, with its quotes, behind what is left of the last prompt."""
+        """What a command prints. It is printed back, too, with its quotes, behind what is left of the last prompt; part of the
+        next one may follow."""
         self.process.stdin.write(f"{command}\necho ---'done'---\n".encode())
         self.process.stdin.flush()
         out = b""
@@ -131,7 +132,8 @@ class Virsh:
             if not more:
                 raise EOFError(out)
             out += more
-        return "\n".join(x for x in out.decode().splitlines() if x and not x.endswith(command) and "virsh #" not in x and "---" not in x)
+        text = out.decode().partition("---done---")[0]
+        return "\n".join(x for x in text.splitlines() if x and not x.endswith(command) and "virsh #" not in x and "---" not in x)
 
     def close(self):
         self.process.stdin.close()
