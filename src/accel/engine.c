@@ -236,7 +236,7 @@ struct vcpu *vcpu_new(struct engine *en, const char *cpu_name, struct err *e)
     ec->no_jumps = true;
     env->c_call[IR_CALL_MMU] = en->host->access;
     env->mmu.access = tlb_access;
-    env->c_call[IR_CALL_POLL] = jit_leave;
+    env->c_call[IR_CALL_POLL] = jit_poll;
     env->c_call[IR_CALL_FIND] = jit_find;
     env->c_call[IR_CALL_EVAL] = ir_call_eval;
     env->c_call[IR_CALL_FLAGS] = ir_call_flags;

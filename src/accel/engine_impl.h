@@ -306,9 +306,10 @@ void interp_prepare(struct vcpu *cpu);
 void interp_region(struct vcpu *cpu, const struct ir_region *ir);
 void interp_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
 void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit);
-/* Machines: out of the code that called for an access or at a poll, with the guest's state as it was before;
- * env->c_call[IR_CALL_POLL]. */
+/* Machines: out of the code that called for an access or at a poll, with the guest's state as it was before. */
 void jit_leave(struct ir_env *env);
+/* env->c_call[IR_CALL_POLL]: the same, unless it is not the poll to leave at. */
+void jit_poll(struct ir_env *env);
 /* The same of accesses that share a look-up: they are made one by one. */
 void jit_leave_apart(struct ir_env *env);
 /* env->c_call[IR_CALL_FIND]. */
@@ -343,11 +344,21 @@ bool engine_add_site(struct engine *en, struct lift_sites *sites, u64 pc);
 void engine_count_fp_trap(struct engine *en, struct engine_cpu *ec, u64 pc);
 
 /* Lockstep: once for a vCPU; run c->ir in the interpreter, beside the state and memory, to an exit or the poll of
- * that number (0: none); after host code did the same, compare: a difference ends the process. */
+ * that number (0: none); after host code did the same, compare: a difference ends the process. False: it could not be predicted. */
 void lockstep_prepare(struct vcpu *cpu);
 void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls);
-void lockstep_compare(struct vcpu *cpu, const struct compiler *c);
+bool lockstep_compare(struct vcpu *cpu, const struct compiler *c);
 void lockstep_free(struct lockstep *ls);
+/* What the interpreter does there: a load of host memory, false if it cannot be read, and a store. */
+bool lockstep_load(struct lockstep *ls, u64 addr, void *to, unsigned bytes);
+void lockstep_store(struct lockstep *ls, u64 addr, const void *from, unsigned bytes);
+
+/* Machines (lockstep_machine.c): memory by guest address, on the way to those; free() ends it. Before a run: the accessors for
+ * the mode that holds; behind it: was there an access that cannot be tried? */
+struct lockstep_ports *lockstep_ports_new(struct vcpu *cpu, struct lockstep *ls);
+const struct ir_mem *lockstep_ports_mem(struct lockstep_ports *ports, const struct vcpu *cpu);
+bool lockstep_ports_gave_up(const struct lockstep_ports *ports);
+
 /* Of the guest code that a region depends on. */
 u32 lockstep_sum(const struct engine *en, const struct jit_region *r);
 

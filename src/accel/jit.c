@@ -207,16 +207,16 @@ static const u8 *find_entry(struct engine *en, struct engine_cpu *ec, u64 pc, co
     u64 epoch = atomic_load(&ec->seen);
     struct jit_region *r = cache_find(&en->cache, pc, env->key, at.phys);
     if (!r)
-        r = engine_translate(en, ec->vcpu, pc, &at, IR_SHARE);
+        r = engine_translate(en, ec->vcpu, pc, &at, en->opts.kind == ENGINE_JIT ? IR_SHARE : IR_SHARE_OR_COPY);
     if (r && stub && epoch == en->cache.epoch && !(en->opts.without >> IR_PASS_LINK & 1))
         make_link(en, stub, r);
     const u8 *entry = enter_and_unlock(en, ec, r);
     const u8 *body = entry && ec->watched ? region_body(&en->cache, r) : entry;
-    if (entry && en->opts.kind == ENGINE_JIT) { /* in lockstep all exits leave */
-        remember_entry(en, env, pc, entry);
-        ec->no_jumps = false;
-    }
-    if (entry && en->opts.memory) {
+    if (!entry || en->opts.kind != ENGINE_JIT)
+        return body; /* in lockstep all exits leave */
+    remember_entry(en, env, pc, entry);
+    ec->no_jumps = false;
+    if (en->opts.memory) {
         jumps_note(ec->vcpu, pc, global);
         jumps_know(ec->vcpu, pc, at.phys, entry);
     }
@@ -319,7 +319,7 @@ void jit_machine_run(struct vcpu *cpu, struct vcpu_exit *exit)
     engine_count(cpu, EVENT_EXIT);
     atomic_store(&ec->in_guest, true);
     flush_service(cpu);
-    jit_run(cpu, exit);
+    (cpu->engine->opts.kind == ENGINE_LOCKSTEP ? lockstep_run : jit_run)(cpu, exit);
     atomic_store(&ec->in_guest, false);
     machine_fill_fault(cpu, exit);
 }
@@ -346,6 +346,16 @@ static struct jit_region *leave(struct ir_env *env)
 void jit_leave(struct ir_env *env)
 {
     leave(env);
+}
+
+void jit_poll(struct ir_env *env)
+{
+    struct engine_cpu *ec = engine_cpu(env->cpu);
+    env->mmu.failed = ec->polls <= 1;
+    if (env->mmu.failed)
+        leave(env);
+    else
+        ec->polls--;
 }
 
 void jit_leave_apart(struct ir_env *env)

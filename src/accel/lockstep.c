@@ -1,6 +1,7 @@
 /* Two engines at once: the interpreter runs each region on a copy of the state, with its stores in a
  * log beside memory; then host code runs the same region for real, and the outcomes must agree. The
- * first difference is reported with its guest code and ends the process.
+ * first difference is reported with its guest code and ends the process. What the log has are addresses of the host, also
+ * in machines (lockstep_machine.c).
  *
  * Threads take turns, one region at a time, so that they cannot disturb each other's memory in
  * between; so do the processes that came out of one by fork(). The log knows addresses, not memory: where a
@@ -21,9 +22,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "jit/ir/fl.h"
+#include "mem/mem.h"
 
 struct access {
-    u64 addr;
+    u64 addr; /* the host's */
     unsigned bytes;
     v128 value;
 };
@@ -35,6 +37,7 @@ struct lockstep {
     struct access *reads; /* its loads */
     u32 nreads, reads_cap;
     struct ir_mem mem;
+    struct lockstep_ports *ports; /* machines: in the place of `mem` */
 };
 
 struct turn {
@@ -94,9 +97,8 @@ static bool read_through(const struct lockstep *ls, u64 addr, void *to, unsigned
     return true;
 }
 
-static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
+bool lockstep_load(struct lockstep *ls, u64 addr, void *to, unsigned bytes)
 {
-    struct lockstep *ls = opaque;
     if (!read_through(ls, addr, to, bytes))
         return false;
     struct access a = {.addr = addr, .bytes = bytes};
@@ -105,14 +107,23 @@ static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
     return true;
 }
 
-static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
+void lockstep_store(struct lockstep *ls, u64 addr, const void *from, unsigned bytes)
 {
-    struct lockstep *ls = opaque;
-    if (!guest_writable(addr) || !guest_writable(addr + bytes - 1))
-        return false;
     struct access s = {.addr = addr, .bytes = bytes};
     memcpy(&s.value, from, bytes);
     VEC_PUSH(ls->log, ls->count, ls->cap) = s;
+}
+
+static bool load(void *opaque, u64 addr, void *to, unsigned bytes)
+{
+    return lockstep_load(opaque, addr, to, bytes);
+}
+
+static bool store(void *opaque, u64 addr, const void *from, unsigned bytes)
+{
+    if (!guest_writable(addr) || !guest_writable(addr + bytes - 1))
+        return false;
+    lockstep_store(opaque, addr, from, bytes);
     return true;
 }
 
@@ -134,6 +145,8 @@ static struct lockstep *make(struct vcpu *cpu)
         abort();
     memset(ls->env, 0, size);
     ls->mem = (struct ir_mem){load, store, cas, ls};
+    if (cpu->memory)
+        ls->ports = lockstep_ports_new(cpu, ls);
     return ls;
 }
 
@@ -142,6 +155,7 @@ void lockstep_free(struct lockstep *ls)
     if (!ls)
         return;
     free(ls->env);
+    free(ls->ports);
     free(ls->log);
     free(ls->reads);
     free(ls);
@@ -255,6 +269,8 @@ static bool is_alias(const struct lockstep *ls, const struct access *a)
 
 static bool met_alias(const struct lockstep *ls)
 {
+    if (ls->ports)
+        return false; /* their addresses are translated */
     for (u32 i = 0; i < ls->nreads; i++) {
         if (is_alias(ls, &ls->reads[i]))
             return true;
@@ -293,18 +309,32 @@ static bool was_changed(const struct lockstep *ls, const struct access *read)
     return memcmp(&now, &read->value, read->bytes);
 }
 
-/* With one thread nobody else is there but other processes: a wrong store would be taken for somebody's. */
+/* With one thread nobody else is there but other processes: a wrong store would be taken for somebody's. A machine's
+ * devices write, too. */
 static bool met_others(const struct vcpu *cpu, const struct lockstep *ls)
 {
     const struct engine_opts *opts = &cpu->engine->opts;
     const struct engine_cpu *ec = engine_cpu(cpu);
-    bool alone = !ec->next && ec->prev == &cpu->engine->cpus;
+    bool alone = !cpu->memory && !ec->next && ec->prev == &cpu->engine->cpus;
     for (u32 i = 0; i < ls->nreads; i++) {
         const struct access *read = &ls->reads[i];
         if ((!alone || (opts->shared && opts->shared(opts->opaque, read->addr))) && was_changed(ls, read))
             return true;
     }
     return false;
+}
+
+/* The guest's code: by physical address in machines. */
+static size_t code_at(const struct engine *en, u64 addr, void *to, size_t len)
+{
+    bool writable;
+    u64 there;
+    if (!en->opts.memory)
+        return en->opts.fetch(en->opts.opaque, addr, to, len);
+    const u8 *host = mem_host(en->opts.memory, addr, &there, &writable);
+    len = host ? MIN(len, (size_t)there) : 0;
+    memcpy(to, host, len);
+    return len;
 }
 
 u32 lockstep_sum(const struct engine *en, const struct jit_region *r)
@@ -314,7 +344,7 @@ u32 lockstep_sum(const struct engine *en, const struct jit_region *r)
         for (u32 at = 0; at < p->len; at += FETCH_BYTES) {
             u8 code[FETCH_BYTES];
             size_t len = MIN(p->len - at, (u32)sizeof(code));
-            len = en->opts.fetch(en->opts.opaque, p->start + at, code, len);
+            len = code_at(en, p->start + at, code, len);
             for (size_t i = 0; i < len; i++)
                 sum = sum * 31 + code[i];
         }
@@ -323,26 +353,28 @@ u32 lockstep_sum(const struct engine *en, const struct jit_region *r)
 }
 
 /* The guest has written new code and not said so yet: the translation is of the old. */
-static bool is_stale(const struct vcpu *cpu, u64 pc, u32 key)
+static bool is_stale(const struct vcpu *cpu, const struct compiler *c, u32 key)
 {
     struct engine *en = cpu->engine;
     pthread_mutex_lock(&en->lock);
-    const struct jit_region *r = cache_find(&en->cache, pc, key, 0);
+    const struct jit_region *r = cache_find(&en->cache, c->ir.pc, key, c->at.phys);
     bool stale = !r || r->sum != lockstep_sum(en, r); /* gone: somebody wrote there just now */
     pthread_mutex_unlock(&en->lock);
     return stale;
 }
 
-static void show_code(const struct engine *en, const struct jit_range *range)
+/* moved: from the range's addresses to the guest's. */
+static void show_code(const struct engine *en, const struct jit_range *range, u64 moved)
 {
     u8 code[FETCH_BYTES];
-    size_t len = en->opts.fetch(en->opts.opaque, range->start, code, MIN(range->len, (u32)sizeof(code)));
+    const u64 pc = range->start + moved;
+    size_t len = code_at(en, range->start, code, MIN(range->len, (u32)sizeof(code)));
     for (size_t at = 0; at < len;) {
         char insn[128];
-        unsigned n = en->isa->disas(code + at, len - at, range->start + at, insn, sizeof(insn));
+        unsigned n = en->isa->disas(code + at, len - at, pc + at, insn, sizeof(insn));
         if (!n)
             break;
-        log_warn("  %#" PRIx64 ":  %s\n", range->start + at, insn);
+        log_warn("  %#" PRIx64 ":  %s\n", pc + at, insn);
         at += n;
     }
 }
@@ -352,7 +384,7 @@ static NORETURN void report(struct vcpu *cpu, const struct compiler *c, u64 pc, 
     char *ir = ir_print(&c->ir);
     log_warn("lockstep: after the code at %#" PRIx64 ": %s\n", pc, text);
     for (u32 i = 0; i < c->nranges; i++)
-        show_code(cpu->engine, &c->range[i]);
+        show_code(cpu->engine, &c->range[i], c->at.page ? c->ir.pc - c->at.phys : 0);
     log_warn("%s", ir);
     free(ir);
     signal(SIGABRT, SIG_DFL); /* not the guest's business */
@@ -364,21 +396,30 @@ void lockstep_predict(struct vcpu *cpu, const struct compiler *c, u32 polls)
     struct engine_cpu *ec = engine_cpu(cpu);
     struct lockstep *ls = ec->lockstep;
     copy_env(ls, cpu);
-    ec->interp.mem = &ls->mem;
+    ec->interp.mem = ls->ports ? lockstep_ports_mem(ls->ports, cpu) : &ls->mem;
     ec->interp.polls = polls;
     ir_interp_run(&ec->interp, &c->ir, ls->env, cpu->isa->helpers, 0);
-    guest_settle_fault(ls->env);
+    if (!ls->ports)
+        guest_settle_fault(ls->env);
 }
 
-void lockstep_compare(struct vcpu *cpu, const struct compiler *c)
+/* The interpreter could not know what comes out, or gave up. */
+static bool is_open(const struct vcpu *cpu, const struct lockstep *ls, const struct compiler *c)
+{
+    return varies(cpu, &c->ir) || (ls->ports && lockstep_ports_gave_up(ls->ports));
+}
+
+bool lockstep_compare(struct vcpu *cpu, const struct compiler *c)
 {
     struct engine_cpu *ec = engine_cpu(cpu);
     struct lockstep *ls = ec->lockstep;
     char text[256];
     settle_undefined(cpu, &ec->interp, ls->env);
-    if (!varies(cpu, &c->ir) && differ(cpu, ls, text, sizeof(text)) && !met_alias(ls) &&
-        !met_others(cpu, ls) && !is_stale(cpu, c->ir.pc, ls->env->key))
+    if (is_open(cpu, ls, c))
+        return false;
+    if (differ(cpu, ls, text, sizeof(text)) && !met_alias(ls) && !met_others(cpu, ls) && !is_stale(cpu, c, ls->env->key))
         report(cpu, c, c->ir.pc, text);
+    return true;
 }
 
 void lockstep_prepare(struct vcpu *cpu)
@@ -390,11 +431,26 @@ void lockstep_prepare(struct vcpu *cpu)
     ec->lockstep = make(cpu);
 }
 
+static bool lift(struct compiler *c, struct vcpu *cpu)
+{
+    struct engine *en = cpu->engine;
+    struct code_at at;
+    bool global;
+    if (!en->opts.memory)
+        return compiler_lift_unlocked(c, cpu, vcpu_pc(cpu));
+    if (!engine_find_code(cpu, vcpu_pc(cpu), &at, &global))
+        return false;
+    pthread_mutex_lock(&en->lock);
+    bool lifted = compiler_lift(c, cpu, vcpu_pc(cpu), &at, en->opts.one_insn ? 1 : BLOCK_INSNS, NULL);
+    pthread_mutex_unlock(&en->lock);
+    return lifted;
+}
+
 /* One region in both. False when there is no code at pc. */
 static bool step(struct vcpu *cpu)
 {
     struct compiler *c = engine_cpu(cpu)->own;
-    if (!compiler_lift_unlocked(c, cpu, vcpu_pc(cpu)))
+    if (!lift(c, cpu))
         return false;
     lockstep_predict(cpu, c, 0);
     if (!jit_step(cpu))

@@ -54,23 +54,24 @@ void sampled_wait(struct vcpu *cpu)
 
 /* ---- one region ---- */
 
-static bool form(struct vcpu *cpu, struct compiler *c, bool hot, const struct ir_lowering *lowering)
+static bool form(struct vcpu *cpu, struct compiler *c, const struct code_at *code, bool hot, const struct ir_lowering *lowering)
 {
-    const struct hot_place at = {.pc = vcpu_pc(cpu), .key = cpu->env->key, .model = cpu->model};
+    const struct hot_place at = {.pc = vcpu_pc(cpu), .at = *code, .key = cpu->env->key, .model = cpu->model};
     if (hot)
         return hot_form(cpu->engine, c, &at, lowering);
-    return compiler_lift(c, cpu, at.pc, NULL, BLOCK_INSNS, lowering);
+    return compiler_lift(c, cpu, at.pc, code, BLOCK_INSNS, lowering);
 }
 
 /* Host code for it, in the place of what there is. NULL when it does not fit. */
-static struct jit_region *translate(struct vcpu *cpu, bool hot)
+static struct jit_region *translate(struct vcpu *cpu, const struct code_at *code, bool hot)
 {
     struct engine *en = cpu->engine;
     struct compiler *c = &en->compiler;
     const struct ir_lowering lowering = {en->host->has, opt_legalise, &en->host_cpu};
     c->buf.heat = 0;
-    if (!form(cpu, c, hot, &lowering))
+    if (!form(cpu, c, code, hot, &lowering))
         return NULL;
+    c->ir.neighbours = IR_SHARE_OR_COPY; /* or it would leave where they cannot share */
     compiler_verify(c, en);
     return compiler_allocate(c, en) ? hot_install(en, c, hot) : NULL;
 }
@@ -82,20 +83,23 @@ static bool step(struct vcpu *cpu)
     struct engine_cpu *ec = engine_cpu(cpu);
     bool hot = engine_random_below(ec, FLAT_ONE_IN);
     u32 polls = 1 + engine_random_below(ec, MAX_POLLS);
+    struct code_at code = {0};
+    bool global;
+    if (en->opts.memory && !engine_find_code(cpu, vcpu_pc(cpu), &code, &global))
+        return false;
     pthread_mutex_lock(&en->lock);
-    const struct jit_region *r = form(cpu, ec->own, hot, NULL) ? translate(cpu, hot) : NULL;
+    const struct jit_region *r = form(cpu, ec->own, &code, hot, NULL) ? translate(cpu, &code, hot) : NULL;
     if (!r) {
         pthread_mutex_unlock(&en->lock);
         return false;
     }
-    en->stat_compared[hot]++;
     lockstep_predict(cpu, ec->own, polls);
     ec->polls = polls;
     atomic_fetch_or(&cpu->env->request, REQUEST_CHECK);
     jit_run_region(cpu, r);
     ec->polls = 0;
     atomic_fetch_and(&cpu->env->request, ~(u32)REQUEST_CHECK);
-    lockstep_compare(cpu, ec->own);
+    en->stat_compared[hot] += lockstep_compare(cpu, ec->own);
     return true;
 }
 

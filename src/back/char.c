@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -180,6 +182,9 @@ static void tell(struct chardev *c, enum char_event event)
 /* There is somebody to speak to now. */
 static void opened(struct chardev *c)
 {
+    int on = 1;
+    if (c->opts->nodelay) /* without effect on sockets of other kinds */
+        setsockopt(c->host.in, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     if (c->opts->telnet) {
         c->telnet = (struct telnet){0};
         pthread_mutex_lock(&c->lock);

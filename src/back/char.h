@@ -29,6 +29,7 @@ struct char_opts {
     char *path;       /* file, pipe; a socket: as socket_listen() takes it */
     bool append;      /* file */
     bool server, wait; /* socket */
+    bool nodelay;     /* socket: small pieces go out at once */
     bool telnet;      /* socket: its commands are answered and taken out (RFC 854) */
     u32 reconnect;    /* socket, no server: seconds until it is tried again; 0: never */
     char *log;        /* a file that gets what is written, too; NULL: none */

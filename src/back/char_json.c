@@ -37,6 +37,7 @@ static bool socket_data(struct char_opts *o, const struct json *data, struct err
     o->server = is_on(data, "server", true);
     o->wait = o->server && is_on(data, "wait", false);
     o->telnet = is_on(data, "telnet", false);
+    o->nodelay = is_on(data, "nodelay", false);
     if (reconnect && (reconnect->integer < 0 || reconnect->integer > CHAR_RECONNECT_MAX))
         return err_set(e, EINVAL, "Parameter 'reconnect' expects a number of seconds");
     o->reconnect = reconnect ? (u32)reconnect->integer : 0;

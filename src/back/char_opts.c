@@ -94,8 +94,8 @@ static bool parse_one(struct char_opts *o, char *word, char **host, char **port,
         const char *name;
         bool *to;
     } switches[] = {{"server", &o->server}, {"wait", &o->wait}, {"mux", &o->mux}, {"signal", &o->signal},
-                    {"append", &o->append}, {"telnet", &o->telnet}, {"logappend", &o->log_append}};
-    const char *name = !strncmp(word, "no", 2) && !value ? word + 2 : word;
+                    {"append", &o->append}, {"nodelay", &o->nodelay}, {"telnet", &o->telnet}, {"logappend", &o->log_append}};
+    const char *name = !strncmp(word, "no", 2) && !value && strcmp(word, "nodelay") ? word + 2 : word;
     for (unsigned i = 0; i < ARRAY_LEN(switches); i++) {
         if (!strcmp(name, switches[i].name))
             return parse_switch(name, value ? value : name == word ? "on" : "off", switches[i].to, e);

@@ -5,6 +5,7 @@
 #include <netinet/in.h>
 
 #include "base/err.h"
+#include "data/json.h"
 #include "event/loop.h"
 
 struct netdev;
@@ -74,6 +75,8 @@ struct net_opts {
 /* "user,id=ID,hostfwd=tcp::2222-:22,restrict=on ...", what -netdev and -nic take. What is not known is added to `rest`
  * as "name=value", or refused if that is NULL. */
 bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct err *e);
+/* The same of an object of QMP's netdev_add. */
+bool net_opts_json(struct net_opts *o, const struct json *from, struct err *e);
 void net_opts_free(struct net_opts *o);
 /* The text of a hostfwd: "tcp:[HOST]:PORT-[GUEST]:PORT"; `whole` false: what is before the minus alone. */
 bool net_forward_parse(struct net_forward *f, const char *text, bool whole, struct err *e);

@@ -154,6 +154,46 @@ bool net_opts_parse(struct net_opts *o, const char *text, char **rest, struct er
     return net_link_end(o, &places, good ? e : NULL) && good;
 }
 
+static void append(char **text, const char *name, const char *value)
+{
+    char *more = xprintf("%s,%s=%s", *text, name, value ? value : "");
+    free(*text);
+    *text = more;
+}
+
+/* Members as -netdev has them: "name=value", those of objects with dots, those of lists one by one. */
+static void append_members(char **text, const char *prefix, const struct json *object)
+{
+    for (const struct json *v = object->first; v; v = v->next) {
+        char *name = xprintf("%s%s%s", prefix, *prefix ? "." : "", v->key);
+        if (v->kind == JSON_OBJECT) {
+            append_members(text, name, v);
+        } else if (v->kind == JSON_LIST) {
+            for (const struct json *x = v->first; x; x = x->next)
+                append(text, name, x->kind == JSON_OBJECT ? json_get_string(x, "str") : "");
+        } else if (strcmp(name, "type") && strcmp(name, "id")) {
+            char *value = v->kind == JSON_STRING ? xstrdup(v->string) : v->kind == JSON_BOOL ? xstrdup(v->boolean ? "on" : "off")
+                                                                                           : xprintf("%lld", (long long)v->integer);
+            append(text, name, value);
+            free(value);
+        }
+        free(name);
+    }
+}
+
+bool net_opts_json(struct net_opts *o, const struct json *from, struct err *e)
+{
+    const char *type = json_get_string(from, "type"), *id = json_get_string(from, "id");
+    *o = (struct net_opts){0};
+    if (!type || !id)
+        return err_set(e, EINVAL, "Parameter '%s' is missing", type ? "id" : "type");
+    char *text = xprintf("%s,id=%s", type, id);
+    append_members(&text, "", from);
+    bool good = net_opts_parse(o, text, NULL, e);
+    free(text);
+    return good;
+}
+
 void net_opts_free(struct net_opts *o)
 {
     char *strings[] = {o->id, o->local, o->remote, o->behind, o->hostname, o->domainname, o->tftp, o->bootfile, o->net, o->host, o->dhcpstart, o->dns,

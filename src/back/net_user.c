@@ -31,6 +31,13 @@ struct service {
     int port;
 };
 
+/* Look again at what is to be polled. A task that waits cannot be taken back, so it may outlive the network. */
+struct look {
+    struct loop_task task;
+    struct user *user; /* NULL: gone */
+    bool pending;
+};
+
 struct user {
     struct netdev net;
     Slirp *slirp;
@@ -39,8 +46,7 @@ struct user {
     unsigned services;
     struct loop_fd sockets; /* the epoll descriptor */
     struct loop_timer timer;
-    struct loop_task task; /* look again at what is to be polled */
-    bool pending;
+    struct look *look;
     struct watched *watched;
     size_t count, cap;
 };
@@ -57,10 +63,10 @@ static ssize_t send_packet(const void *data, size_t len, void *opaque)
 
 static void look_again(struct user *n)
 {
-    if (n->pending)
+    if (n->look->pending)
         return;
-    n->pending = true;
-    loop_defer(n->net.loop, &n->task);
+    n->look->pending = true;
+    loop_defer(n->net.loop, &n->look->task);
 }
 
 static int add_poll(int fd, int events, void *opaque)
@@ -107,9 +113,12 @@ static void fill(struct user *n)
 
 static void fill_later(struct loop_task *t)
 {
-    struct user *n = container_of(t, struct user, task);
-    n->pending = false; /* here alone: a task must not be deferred again while it waits */
-    fill(n);
+    struct look *l = container_of(t, struct look, task);
+    l->pending = false; /* here alone: a task must not be deferred again while it waits */
+    if (l->user)
+        fill(l->user);
+    else
+        free(l);
 }
 
 static int get_revents(int index, void *opaque)
@@ -331,6 +340,9 @@ static void user_free(struct netdev *net)
         close(n->sockets.fd);
     }
     free(n->watched);
+    n->look->user = NULL;
+    if (!n->look->pending)
+        free(n->look);
 }
 
 static const struct netdev_ops user_ops = {.send = user_send, .free = user_free, .forward = forward,
@@ -344,7 +356,8 @@ struct netdev *net_user_new(struct loop *l, const struct net_opts *o, struct err
     struct user *n = xcalloc(1, sizeof(*n));
     netdev_init(&n->net, &user_ops, l);
     n->first = config.vdhcp_start;
-    n->task.run = fill_later;
+    n->look = xcalloc(1, sizeof(*n->look));
+    *n->look = (struct look){.task.run = fill_later, .user = n};
     n->timer.fire = timer_fires;
     n->sockets = (struct loop_fd){epoll_create1(EPOLL_CLOEXEC), sockets_ready};
     n->slirp = slirp_new(&config, &callbacks, n);

@@ -44,6 +44,7 @@ static struct {
 
 bool log_parse(const char *list, u32 *mask, struct err *e)
 {
+    *mask = 0;
     while (*list) {
         size_t n = strcspn(list, ",");
         size_t i;

@@ -43,6 +43,7 @@ enum dev_prop_kind {
     DEV_PROP_BLOCK, /* struct node * of block/block.h */
     DEV_PROP_NET,   /* struct netdev * of back/net.h */
     DEV_PROP_DEV,   /* struct dev *: another part of the board */
+    DEV_PROP_OBJECT, /* const struct json *: what users have made by -object, with its "qom-type", "id" and properties */
 };
 
 enum dev_switch { DEV_OFF, DEV_ON, DEV_AUTO };

@@ -10,6 +10,10 @@ static const struct dev_class *const classes[] = {
     &dev_virtio_mmio, &dev_virtio_blk, &dev_virtio_net, &dev_virtio_rng, &dev_pci_host, &dev_pci_port, &dev_virtio_blk_pci,
     &dev_virtio_net_pci, &dev_virtio_rng_pci, &dev_virtio_serial, &dev_virtio_serial_pci,
     &dev_virtconsole, &dev_virtserialport, &dev_virtio_balloon, &dev_virtio_balloon_pci,
+    &dev_virtio_blk_pci_transitional, &dev_virtio_blk_pci_modern, &dev_virtio_net_pci_transitional,
+    &dev_virtio_net_pci_modern, &dev_virtio_rng_pci_transitional, &dev_virtio_rng_pci_modern,
+    &dev_virtio_serial_pci_transitional, &dev_virtio_serial_pci_modern, &dev_virtio_balloon_pci_transitional,
+    &dev_virtio_balloon_pci_modern,
 };
 
 const struct dev_class *dev_class_at(unsigned i)

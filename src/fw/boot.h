@@ -6,13 +6,21 @@
 #include "fw/node.h"
 #include "mem/mem.h"
 
+enum { FW_LOADS = 3 /* kernel, initial file system, device tree */ };
+
 struct fw_boot {
     const char *kernel, *initrd, *dtb; /* paths; NULL: none */
     const char *append;                /* the command line; NULL: empty */
     u64 ram, ram_size;                 /* where memory is */
     struct fw_node *tree;              /* the machine's; what the protocol says is added to its /chosen */
 
-    u64 entry, arg; /* filled in: where the first CPU starts, with what argument */
+    /* Filled in: where the first CPU starts, with what argument; what was put where. */
+    u64 entry, arg;
+    struct fw_load {
+        const char *name;
+        u64 at, size;
+    } load[FW_LOADS];
+    unsigned loads;
 };
 
 /* Linux for arm64 (Documentation/arm64/booting.rst): a kernel that is an Image, plain or compressed by gzip, or

@@ -44,6 +44,11 @@ static bool put(struct mem_space *m, u64 addr, const void *data, size_t len, str
            err_set(e, EFAULT, "there is no memory at %#llx", (unsigned long long)addr);
 }
 
+static void note(struct fw_boot *b, const char *name, u64 at, u64 size)
+{
+    b->load[b->loads++] = (struct fw_load){name, at, size};
+}
+
 /* An Image says how far from a multiple of 2 MiB it wants to be, and how much memory it needs. Kernels before
  * 3.17 have no size and are 512 KiB from it. */
 static bool load_image(struct fw_boot *b, struct mem_space *m, const u8 *image, size_t len, struct place *p,
@@ -99,6 +104,7 @@ static bool load_kernel(struct fw_boot *b, struct mem_space *m, struct place *p,
         good = load_image(b, m, f.data, f.len, p, e);
     else
         good = load_raw(b, m, f.data, f.len, p, e);
+    note(b, b->kernel, p->start, p->end - p->start);
     fw_file_close(&f);
     return good;
 }
@@ -112,6 +118,7 @@ static bool load_initrd(struct fw_boot *b, struct mem_space *m, struct place ker
     p->start = MAX(b->ram + MIN(b->ram_size / 2, 128 * MIB), ALIGN_UP(kernel.end, 4096));
     p->end = p->start + f.len;
     bool good = fits(b, "the initial file system", p->start, f.len, e) && put(m, p->start, f.data, f.len, e);
+    note(b, b->initrd, p->start, f.len);
     fw_file_close(&f);
     return good;
 }
@@ -145,6 +152,7 @@ static bool load_tree(struct fw_boot *b, struct mem_space *m, const struct fw_no
     b->arg = used.start - b->ram >= len ? b->ram : ALIGN_UP(used.end, 2 * MIB);
     bool good = len <= 2 * MIB || err_set(e, EFBIG, "the device tree is larger than 2 MiB");
     good = good && fits(b, "the device tree", b->arg, len, e) && put(m, b->arg, fdt, len, e);
+    note(b, "dtb", b->arg, len);
     free(fdt);
     return good;
 }
@@ -179,6 +187,7 @@ bool fw_boot_none(struct fw_boot *b, struct mem_space *memory, struct err *e)
     size_t len = 0;
     u8 *fdt = fdt_flatten(b->tree, 0, &len, e);
     bool good = fdt && fits(b, "the device tree", b->ram, len, e) && put(memory, b->ram, fdt, len, e);
+    note(b, "dtb", b->ram, len);
     free(fdt);
     return good;
 }

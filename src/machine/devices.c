@@ -45,12 +45,28 @@ static void take_images(struct machine *m, struct dev *d)
     }
 }
 
+static const struct json *find_object(const struct machine *m, const char *id)
+{
+    for (size_t i = 0; i < m->opts->object_count; i++) {
+        const char *its = json_get_string(m->opts->objects[i], "id");
+        if (its && !strcmp(its, id))
+            return m->opts->objects[i];
+    }
+    return NULL;
+}
+
 /* One "name=value" of -device; what names something else is looked up. */
 static bool set_prop(struct machine *m, struct dev *d, const char *name, const char *value, struct err *e)
 {
     const struct dev_prop *p = find_prop(d->class, name);
     if (p && p->kind == DEV_PROP_BLOCK)
         return give_image(m, d, name, value, e);
+    if (p && p->kind == DEV_PROP_OBJECT) {
+        const struct json *o = find_object(m, value);
+        if (!o)
+            return err_set(e, ENODEV, "Device '%s' not found", value);
+        return dev_set_link(d, name, DEV_PROP_OBJECT, (void *)(uintptr_t)o, e);
+    }
     if (p && p->kind == DEV_PROP_CHAR) {
         struct chardev *c = machine_chardev(m, value, e);
         return c && dev_set_link(d, name, DEV_PROP_CHAR, c, e);

@@ -42,6 +42,8 @@ struct machine {
     struct engine *engine; /* NULL: nothing runs */
     struct cpus *cpus;
     struct qtest *qtest;
+    struct fw_load *loads; /* what was put into memory at the last start */
+    size_t load_count, load_cap;
 
     _Atomic u32 requests;
     struct loop_task wake; /* posted when a request was made */

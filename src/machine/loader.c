@@ -4,9 +4,15 @@
 #include <stdlib.h>
 
 #include "base/elf.h"
+#include "base/mem.h"
 #include "fw/elf.h"
 #include "fw/file.h"
 #include "machine/impl.h"
+
+static void note(struct machine *m, const struct machine_loader *l, u64 at, u64 size)
+{
+    VEC_PUSH(m->loads, m->load_count, m->load_cap) = (struct fw_load){l->file, at, size};
+}
 
 static bool put(struct machine *m, u64 addr, const void *data, size_t len, struct err *e)
 {
@@ -26,9 +32,11 @@ static bool load_file(struct machine *m, const struct machine_loader *l, u64 *en
     if (!l->raw && elf_magic(data, len)) {
         good = fw_elf_place(&f, l->file, data, len, e) && fw_elf_load(l->file, data, len, m->memory, e);
         *entry = good ? f.entry : 0;
+        note(m, l, f.start, f.end - f.start);
     } else {
         *entry = l->addr;
         good = put(m, l->addr, data, len, e);
+        note(m, l, l->addr, len);
     }
     free(data);
     return good;

@@ -58,7 +58,7 @@ static bool make_memory(struct machine *m, struct err *e)
         return err_set(e, EINVAL, "machine '%s' takes up to %llu MiB of memory", b->name,
                        (unsigned long long)(b->max_ram >> 20));
     m->ram = m->ram ? m->ram : mem_ram_new(b->ram_id, ram, e);
-    if (!m->ram)
+    if (!m->ram || (m->opts->prealloc && !mem_range_populate(m->ram, e)))
         return false;
     mem_range_add(m->root, b->ram_at, 0, m->ram);
     return true;
@@ -196,6 +196,7 @@ bool machine_free(struct machine *m, struct err *e)
         vclock_free(m->rtc);
     vclock_free(m->clock);
     block_graph_free(m->graph);
+    free(m->loads);
     free(m);
     return good;
 }
@@ -229,10 +230,15 @@ static bool load(struct machine *m, struct err *e)
         return err_set(e, EINVAL, "which kernel? say -kernel FILE, or -bios FILE for firmware");
     struct fw_boot b = {.kernel = o->kernel, .initrd = o->initrd, .dtb = o->dtb, .append = o->append,
                         .ram = o->board->ram_at, .ram_size = o->ram};
+    m->load_count = 0;
     if (!make_tree(m, e))
         return false;
     b.tree = m->setup.tree;
-    if (!(direct ? o->board->boot : fw_boot_none)(&b, m->memory, e) || !machine_load_more(m, &b.entry, e))
+    if (!(direct ? o->board->boot : fw_boot_none)(&b, m->memory, e))
+        return false;
+    for (unsigned i = 0; i < b.loads; i++)
+        VEC_PUSH(m->loads, m->load_count, m->load_cap) = b.load[i];
+    if (!machine_load_more(m, &b.entry, e))
         return false;
     machine_restart_cpus(m, b.entry, b.arg);
     return true;
@@ -423,6 +429,11 @@ struct dev *machine_devs(struct machine *m)
 struct node *machine_drive(struct machine *m, size_t i)
 {
     return m->drives[i];
+}
+
+const struct fw_load *machine_loaded(const struct machine *m, size_t i)
+{
+    return i < m->load_count ? &m->loads[i] : NULL;
 }
 
 struct block_graph *machine_graph(struct machine *m)

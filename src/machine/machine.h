@@ -71,6 +71,7 @@ struct machine_opts {
     size_t netdev_count;
     struct json **objects;     /* -object, with "qom-type" and "id": what other options refer to */
     size_t object_count;
+    bool prealloc;             /* all of the memory is the host's from the start */
     const char *ram_object;    /* the id of a memory-backend that is the memory; NULL: none */
     struct machine_device *devices;
     size_t device_count;
@@ -171,6 +172,8 @@ struct dev *machine_node_user(struct machine *m, const struct node *n);
 /* The device on a card; of what is no card, the device itself. */
 struct dev *machine_on_card(struct dev *d);
 struct node *machine_drive(struct machine *m, size_t i); /* a root of machine_opts.drives; NULL: one above has it */
+/* What was put into memory when it started last: the i-th, NULL behind the last. */
+const struct fw_load *machine_loaded(const struct machine *m, size_t i);
 struct block_graph *machine_graph(struct machine *m);
 struct mem_space *machine_memory(struct machine *m);
 struct mem_range *machine_memory_tree(struct machine *m);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "machine/impl.h"
@@ -86,21 +87,31 @@ static bool add_memory(struct machine *m, const struct json *o, struct err *e)
         return err_set(e, EINVAL, "Machine memory size does not match the size of the memory backend");
     m->ram = file ? mem_ram_file_new(m->opts->ram_object, path, size, share && !strcmp(word_of(share), "on"), e)
                   : mem_ram_new(m->opts->ram_object, size, e);
-    return m->ram;
+    const struct json *prealloc = json_get(o, "prealloc");
+    return m->ram && (!prealloc || strcmp(word_of(prealloc), "on") || mem_range_populate(m->ram, e));
+}
+
+/* Who uses it opens it. */
+static bool add_rng(struct machine *m, const struct json *o, struct err *e)
+{
+    const char *path = text_of(o, "filename");
+    return !path || !access(path, R_OK) || err_set(e, errno, "Could not open '%s': %s", path, strerror(errno));
 }
 
 static const struct machine_object_prop memory_props[] = {
-    {"size", "int"}, {"share", "bool"}, {"prealloc", "bool", "off"}, {"merge", "bool"}, {"dump", "bool"},
+    {"size", "int"}, {"share", "bool"}, {"prealloc", "bool"}, {"merge", "bool"}, {"dump", "bool"},
     {"x-use-canonical-path-for-ramblock-id", "bool"}, {NULL},
 }, file_props[] = {
-    {"size", "int"}, {"mem-path", "string"}, {"share", "bool"}, {"prealloc", "bool", "off"}, {"merge", "bool"},
+    {"size", "int"}, {"mem-path", "string"}, {"share", "bool"}, {"prealloc", "bool"}, {"merge", "bool"},
     {"dump", "bool"}, {"x-use-canonical-path-for-ramblock-id", "bool"}, {NULL},
-}, secret_props[] = {{"data", "string"}, {"file", "string"}, {"format", "QCryptoSecretFormat", "raw"}, {NULL}};
+}, rng_file_props[] = {{"filename", "string"}, {NULL}}, rng_props[] = {{NULL}}, secret_props[] = {{"data", "string"}, {"file", "string"}, {"format", "QCryptoSecretFormat", "raw"}, {NULL}};
 
 static const struct machine_object_kind kinds[] = {
     {"memory-backend-ram", "memory-backend", memory_props, add_memory},
     {"memory-backend-memfd", "memory-backend", memory_props, add_memory},
     {"memory-backend-file", "memory-backend", file_props, add_memory},
+    {"rng-random", "rng-backend", rng_file_props, add_rng},
+    {"rng-builtin", "rng-backend", rng_props, add_rng},
     {"secret", "object", secret_props, add_secret},
 };
 

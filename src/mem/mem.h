@@ -123,6 +123,8 @@ struct mem_range *mem_ram_new(const char *name, u64 size, struct err *e);
 /* RAM that is a file, which is made or made longer; unless shared what is written stays here. */
 struct mem_range *mem_ram_file_new(const char *name, const char *path, u64 size, bool shared, struct err *e);
 struct mem_range *mem_rom_new(const char *name, u64 size, struct err *e);
+/* Have the host give all of its memory now. */
+bool mem_range_populate(struct mem_range *r, struct err *e);
 /* CPUs' writes to a ROM are without effect, where they else are refused. */
 void mem_rom_drop_writes(struct mem_range *r);
 struct mem_range *mem_io_new(const char *name, u64 size, const struct mem_io *io, void *opaque);

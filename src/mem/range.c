@@ -48,6 +48,13 @@ fail:
     return NULL;
 }
 
+bool mem_range_populate(struct mem_range *r, struct err *e)
+{
+    return !madvise(r->host, r->last + 1, MADV_POPULATE_WRITE) ||
+           err_set(e, errno, "the host does not have %llu MiB of memory for '%s': %s", (unsigned long long)(r->last + 1) >> 20, r->name,
+                   strerror(errno));
+}
+
 /* From a memfd, so that another process can be given it. */
 static struct mem_range *memfd_new(const char *name, enum mem_kind kind, u64 size, struct err *e)
 {

@@ -110,41 +110,10 @@ struct json *qmp_do_set_link(struct monitor *m, const struct json *args, struct 
     return NULL;
 }
 
-static void append(char **text, const char *name, const char *value)
-{
-    char *more = xprintf("%s,%s=%s", *text, name, value ? value : "");
-    free(*text);
-    *text = more;
-}
-
-/* Members as -netdev has them: "name=value", those of objects with dots, those of lists one by one. */
-static void append_members(char **text, const char *prefix, const struct json *object)
-{
-    for (const struct json *v = object->first; v; v = v->next) {
-        char *name = xprintf("%s%s%s", prefix, *prefix ? "." : "", v->key);
-        if (v->kind == JSON_OBJECT) {
-            append_members(text, name, v);
-        } else if (v->kind == JSON_LIST) {
-            for (const struct json *x = v->first; x; x = x->next)
-                append(text, name, x->kind == JSON_OBJECT ? json_get_string(x, "str") : "");
-        } else if (strcmp(name, "type") && strcmp(name, "id")) {
-            char *value = v->kind == JSON_STRING ? xstrdup(v->string) : v->kind == JSON_BOOL ? xstrdup(v->boolean ? "on" : "off")
-                                                                                           : xprintf("%lld", (long long)v->integer);
-            append(text, name, value);
-            free(value);
-        }
-        free(name);
-    }
-}
-
 struct json *qmp_do_netdev_add(struct monitor *m, const struct json *args, struct err *e)
 {
-    char *text = xprintf("%s,id=%s", json_get_string(args, "type"), json_get_string(args, "id"));
     struct net_opts o;
-    append_members(&text, "", args);
-    bool good = net_opts_parse(&o, text, NULL, e) && machine_add_network(m->machine, &o, e);
-    free(text);
-    if (good)
+    if (net_opts_json(&o, args, e) && machine_add_network(m->machine, &o, e))
         return json_object();
     net_opts_free(&o);
     return NULL;

@@ -328,6 +328,23 @@ static bool info_qom_tree(struct hmp_call *h, struct err *e)
     return true;
 }
 
+/* Our interrupt controllers have no words for people, and keep no counts, as the peer's of the same boards. */
+static bool info_irq(struct hmp_call *h, struct err *e)
+{
+    return true;
+}
+
+static bool info_roms(struct hmp_call *h, struct err *e)
+{
+    const struct machine_opts *o = machine_options(h->m->machine);
+    const struct fw_load *l;
+    if (o->bios)
+        fprintf(h->out, "virt.flash0 size=0x%llx name=\"%s\"\n", (unsigned long long)o->board->firmware_size, o->bios);
+    for (size_t i = 0; (l = machine_loaded(h->m->machine, i)); i++)
+        fprintf(h->out, "addr=%016llx size=0x%06llx mem=ram name=\"%s\"\n", (unsigned long long)l->at, (unsigned long long)l->size, l->name);
+    return true;
+}
+
 static bool info_jit(struct hmp_call *h, struct err *e)
 {
     machine_hold(h->m->machine);
@@ -351,6 +368,7 @@ const struct hmp_command hmp_infos[] = {
     {"chardev", "", "show the character devices", info_chardev, true},
     {"cpus", "", "show infos for each CPU", info_cpus, true},
     {"history", "", "show the command line history", info_history, true},
+    {"irq", "", "show the interrupts statistics (if available)", info_irq, true},
     {"jit", "", "show dynamic compiler info", info_jit, true},
     {"kvm", "", "show KVM information", info_kvm, true},
     {"memory_size_summary", "", "show the amount of memory in bytes", info_memory_size, true},
@@ -358,10 +376,12 @@ const struct hmp_command hmp_infos[] = {
     {"name", "", "show the current VM name", info_name, true},
     {"network", "", "show the network state", info_network, true},
     {"pci", "", "show PCI info", hmp_info_pci, true},
+    {"pic", "", "show PIC state", info_irq, true},
     {"qom-tree", "[path]", "show QOM composition tree", info_qom_tree},
     {"qtree", "", "show device tree", info_qtree, true},
     {"registers", "[-a|vcpu]", "show the cpu registers (-a: show register info for all cpus; vcpu: specific vCPU to query)",
      info_registers},
+    {"roms", "", "show roms", info_roms, true},
     {"status", "", "show the current VM status (running|paused)", info_status, true},
     {"trace-events", "[name]", "show available trace-events & their state", hmp_info_trace_events},
     {"usernet", "", "show user network stack connection states", hmp_info_usernet, true},

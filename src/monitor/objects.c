@@ -290,7 +290,7 @@ struct type_list {
 static const char *parent_of(const char *type)
 {
     static const char *const parents[][2] = {{"device", "object"}, {"machine", "object"}, {"chardev", "object"},
-                                             {"cpu", "device"}, {"memory-backend", "object"}, {"accel", "object"}};
+                                             {"cpu", "device"}, {"memory-backend", "object"}, {"rng-backend", "object"}, {"accel", "object"}};
     for (unsigned i = 0; i < ARRAY_LEN(parents); i++) {
         if (!strcmp(parents[i][0], type))
             return parents[i][1];
@@ -327,7 +327,7 @@ struct json *qmp_do_qom_list_types(struct monitor *m, const struct json *args, s
     const struct isa *isa = isa_by_name(mine->isa);
     const struct json *abstract = args ? json_get(args, "abstract") : NULL;
     struct type_list t = {json_list(), args ? json_get_string(args, "implements") : NULL, !abstract || abstract->boolean};
-    static const char *const roots[] = {"device", "machine", "chardev", "cpu", "memory-backend", "accel"};
+    static const char *const roots[] = {"device", "machine", "chardev", "cpu", "memory-backend", "rng-backend", "accel"};
     push_type(&t, "object", NULL, true);
     for (unsigned i = 0; i < ARRAY_LEN(roots); i++)
         push_type(&t, roots[i], parent_of(roots[i]), true);

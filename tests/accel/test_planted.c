@@ -1,7 +1,7 @@
 /* Lockstep is the net below everything else, so it is tested with bugs: each test runs the same A64
  * program with one known miscompile planted into the host code (never into what the interpreter
  * runs), and lockstep must report it. Every bug stands for a kind of mistake of a fold rule, of flags,
- * of the register allocator or of exit maps. */
+ * of the register allocator or of exit maps. Then the same on a machine. */
 #include <limits.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -13,7 +13,9 @@
 #include "check.h"
 #include "host_signals.h"
 #include "isa/aarch64/state.h"
+#include "accel/cpus.h"
 #include "jit/cache/cache.h"
+#include "planted_board.h"
 
 #define CODE   0x400000
 #define ROUNDS 3
@@ -60,6 +62,8 @@ static const u32 program[] = {
     0xeb09007f, /* cmp x3, x9 */
     0xd4000001, /* svc #0x0 */
 };
+
+static const u64 first_data[] = {0x8765432100000001, 0x0123456789abcdef};
 
 /* ---- looking for places ---- */
 
@@ -390,6 +394,7 @@ static const struct planted {
 
 struct self {
     const struct planted *bug;
+    bool elsewhere; /* what is compiled now is no part of the program */
 };
 
 static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
@@ -404,8 +409,12 @@ static size_t fetch(void *opaque, u64 addr, void *to, size_t len)
 
 static void plant(void *opaque, enum engine_stage stage, void *product)
 {
-    const struct self *s = opaque;
-    if (s->bug->stage == stage)
+    struct self *s = opaque;
+    if (stage == ENGINE_IR) {
+        u64 pc = ((const struct ir_region *)product)->pc;
+        s->elsewhere = pc - CODE >= sizeof(program) && pc - PLANTED_CODE >= sizeof(program);
+    }
+    if (s->bug->stage == stage && !s->elsewhere)
         s->bug->plant(product);
 }
 
@@ -418,23 +427,25 @@ static void set_reg(struct vcpu *cpu, const char *name, u64 value)
 struct way {
     const char *name;
     enum engine_kind kind;
+    bool machine;
     u32 ms;    /* engine_opts.lockstep_ms */
     clock_t clocks; /* for that long, if no difference is found */
 };
 
-static const struct way ways[] = {
-    {"lockstep", ENGINE_LOCKSTEP, 0, 0},
-    {"sampled", ENGINE_JIT, 1, CLOCKS_PER_SEC / 20},
-    {"sampled", ENGINE_JIT, 1, 5 * CLOCKS_PER_SEC}, /* with a bug: it ends when that is found */
-};
+static const struct way
+    lockstep = {"lockstep", ENGINE_LOCKSTEP, false, 0, 0},
+    sampled = {"sampled", ENGINE_JIT, false, 1, CLOCKS_PER_SEC / 20},
+    sampled_longer = {"sampled", ENGINE_JIT, false, 1, 5 * CLOCKS_PER_SEC},
+    machine = {"machine", ENGINE_LOCKSTEP, true, 0, 0},
+    machine_sampled = {"machine sampled", ENGINE_JIT, true, 1, CLOCKS_PER_SEC / 20},
+    machine_sampled_longer = {"machine sampled", ENGINE_JIT, true, 1, 10 * CLOCKS_PER_SEC};
 
 /* Once. Returns whether it left as it should, with two faults. */
 static bool run_once(struct vcpu *cpu, u64 *data)
 {
     struct vcpu_exit exit;
     int faults = 0;
-    data[0] = 0x8765432100000001;
-    data[1] = 0x0123456789abcdef;
+    memcpy(data, first_data, sizeof(first_data));
     set_reg(cpu, "x0", (u64)data);
     set_reg(cpu, "x1", ROUNDS);
     set_reg(cpu, "x2", (u64)(data + 512));
@@ -452,7 +463,7 @@ static bool run_once(struct vcpu *cpu, u64 *data)
 static bool run_program(const struct planted *bug, const struct way *way, unsigned pins)
 {
     struct err e;
-    struct self self = {bug};
+    struct self self = {.bug = bug};
     struct engine_opts opts = {.kind = way->kind, .lockstep_ms = way->ms, .fetch = fetch,
                                .opaque = &self, .pins = pins, .mutate = bug ? plant : NULL};
     u64 *data = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -472,6 +483,19 @@ static bool run_program(const struct planted *bug, const struct way *way, unsign
     return ok;
 }
 
+static bool run_machine(const struct planted *bug, const struct way *way, unsigned pins)
+{
+    struct self self = {.bug = bug};
+    struct engine_opts opts = {.kind = way->kind, .lockstep_ms = way->ms, .opaque = &self, .pins = pins,
+                               .mutate = bug ? plant : NULL};
+    bool ok;
+    cpus_take_signals();
+    do
+        ok = planted_board_run(&opts, program, ARRAY_LEN(program), first_data, ARRAY_LEN(first_data), way->ms ? 30000 : 1, 20);
+    while (ok && clock() < way->clocks);
+    return ok;
+}
+
 /* In a process of its own: a report of lockstep ends it. `said`: what it wrote. */
 static int in_child(const struct planted *bug, const struct way *way, unsigned pins, char *said,
                     size_t size)
@@ -487,7 +511,7 @@ static int in_child(const struct planted *bug, const struct way *way, unsigned p
         close(pipes[0]);
         close(pipes[1]);
         alarm(60);
-        _exit(run_program(bug, way, pins) ? 0 : 1);
+        _exit((way->machine ? run_machine(bug, way, pins) : run_program(bug, way, pins)) ? 0 : 1);
     }
     close(pipes[1]);
     for (ssize_t got; n + 1 < size && (got = read(pipes[0], said + n, size - 1 - n)) > 0;)
@@ -526,15 +550,21 @@ static bool check_reported(const struct planted *bug, const struct way *way, uns
     return reported;
 }
 
+static const struct {
+    const struct way *right, *wrong; /* without a bug, and with one: it ends when that is found */
+} ways[] = {
+    {&lockstep, &lockstep}, {&sampled, &sampled_longer}, {&machine, &machine}, {&machine_sampled, &machine_sampled_longer},
+};
+
 int main(void)
 {
     unsigned n = 0, good = 0;
-    for (unsigned k = 0; k < 4; k++, n++)
-        good += check_right(&ways[k & 1], k < 2 ? 0 : UINT_MAX, n + 1);
-    for (unsigned i = 0; i < ARRAY_LEN(bugs); i++, n++)
-        good += check_reported(&bugs[i], &ways[0], n + 1);
-    for (unsigned i = 0; i < ARRAY_LEN(bugs); i++, n++)
-        good += check_reported(&bugs[i], &ways[2], n + 1);
+    for (unsigned w = 0; w < ARRAY_LEN(ways); w++) {
+        good += check_right(ways[w].right, 0, ++n);
+        good += check_right(ways[w].right, UINT_MAX, ++n);
+        for (unsigned i = 0; i < ARRAY_LEN(bugs); i++)
+            good += check_reported(&bugs[i], ways[w].wrong, ++n);
+    }
     printf("1..%u\n", n);
     return good != n;
 }

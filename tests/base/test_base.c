@@ -40,7 +40,7 @@ TEST(errors_carry_a_prefix)
 TEST(log_classes)
 {
     struct err e;
-    u32 mask = 0;
+    u32 mask = ~0u;
     CHECK(log_parse("in_asm,op", &mask, &e));
     CHECK_EQ(mask, LOG_IN_ASM | LOG_IR);
     CHECK(!log_parse("nope", &mask, &e));

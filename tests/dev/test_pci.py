@@ -38,13 +38,14 @@ class Cards(unittest.TestCase):
                 "-device", "virtio-rng-pci", "-device", "virtio-net-pci,netdev=n,romfile=", "-device", "virtio-rng-pci,vectors=0",
                 "-device", "virtio-rng-pci,disable-legacy=on", "-device", "virtio-rng-pci,disable-modern=on,addr=9.0",
                 "-device", "virtio-balloon-pci", "-device", "virtio-serial-pci",
-                "-device", "virtio-rng-pci,addr=a,multifunction=on", "-device", "virtio-rng-pci,addr=a.3"]
+                "-device", "virtio-rng-pci,addr=a,multifunction=on", "-device", "virtio-rng-pci,addr=a.3",
+                "-device", "virtio-rng-pci-transitional", "-device", "virtio-serial-pci-non-transitional"]
 
     @unittest.skipIf(PEER or not qtest.peer(), "it compares both")
     def test_configuration_space(self):
         with qtest.Machine(*self.cards(self.disk("ours"))) as ours, \
              qtest.Machine(*self.cards(self.disk("theirs")), peer=True) as theirs:
-            for function in [8 * slot for slot in range(12)] + [0x53, 0x100]:
+            for function in [8 * slot for slot in range(14)] + [0x53, 0x100]:
                 for offset in [*range(0, 0x100, 4), 0x100, 0xffc]:
                     at = pci.ECAM + (function << 12) + offset
                     seen = []

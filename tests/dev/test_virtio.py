@@ -4,6 +4,7 @@ import os
 import struct
 import sys
 import tempfile
+import threading
 import unittest
 from pathlib import Path
 
@@ -196,6 +197,29 @@ class Rng(unittest.TestCase):
             second, _ = d.submit(b"", 1000)
             self.assertNotEqual(first, second)
             self.assertGreater(len(set(first)), 200)
+
+    def test_those_of_a_file(self):
+        """What is there, and what comes later; a chain that cannot be filled waits."""
+        with tempfile.TemporaryDirectory() as scratch:
+            path = Path(scratch) / "fifo"
+            os.mkfifo(path)
+            end = os.open(path, os.O_RDWR)
+            self.addCleanup(os.close, end)
+            os.write(end, b"first of all")
+            with qtest.Machine("-object", f"rng-random,id=r,filename={path}", "-device", "virtio-rng-device,rng=r", peer=PEER) as m:
+                d = virtio.Device(m, size=8)
+                self.assertEqual(d.submit(b"", 12), (b"first of all", 12))
+                timer = threading.Timer(0.2, os.write, (end, b"later"))
+                timer.start()
+                self.assertEqual(d.submit(b"", 5), (b"later", 5))
+                timer.join()
+
+    def test_so_many_and_no_more(self):
+        with qtest.Machine("-device", "virtio-rng-device,max-bytes=64,period=100000", peer=PEER) as m:
+            d = virtio.Device(m, size=8)
+            self.assertEqual(d.submit(b"", 100)[1], 64)
+            with self.assertRaises(RuntimeError):
+                d.submit(b"", 100)
 
 
 if __name__ == "__main__":

@@ -221,6 +221,7 @@ static void make_mmu(struct machine *m)
 static void start_mmu(struct machine *m)
 {
     memset(m->env->tlb[0], 0, sizeof(struct ir_tlb_entry) << IR_TLB_BITS);
+    m->env->tlb[0][0] = (struct ir_tlb_entry){.read = M_PAGE, .write = M_PAGE}; /* 0 is a page's tag there */
     mprotect(m->memory, M_MEMORY, PROT_NONE);
 }
 

@@ -5,7 +5,7 @@
  *     ; test: legalise LEVEL         the same for a host of that level
  *     ; test: parse-error: MESSAGE   the parser refuses it
  *     ; test: verify-error: MESSAGE  the verifier refuses it
- *     ; test: run                    interpreter, and host code at each level with 0 and all pins
+ *     ; test: run                    interpreter, and host code at each level with 0 and all pins, and over a TLB
  *     ; set: x1=5 x19=mem+16 q0=HIGH:LOW fl=4 round=1      initial state; all else is 0
  *     ; mem 16: 1 2 3                words of 64 bits from that offset of the scratch memory
  *     ; expect:                      and what follows, a comment per line: written by --bless
@@ -21,10 +21,11 @@
 #include "machine.h"
 
 #define MAX_FILES    400
-#define MAX_MACHINES 6
+#define MAX_MACHINES 9
 
 static struct {
     struct machine m[MAX_MACHINES];
+    enum ir_neighbours neighbours[MAX_MACHINES]; /* of code over a TLB */
     char title[MAX_MACHINES][32];
     unsigned count;
     struct ir_region again;
@@ -303,7 +304,20 @@ static char *stage_error(const char *text, bool verify)
     return xstrdup(e.text);
 }
 
-static char *run_on(struct machine *m, const char *title, const char *text)
+/* From the state that the text says. Accesses that cannot share a look-up are made apart, as the engine has it done. */
+static bool run_jit(struct machine *m, const char *text, struct m_result *out)
+{
+    set_state(m, text);
+    if (!machine_jit(m, out))
+        return false;
+    if (out->exit != IR_EXIT_APART)
+        return true;
+    m->ir.neighbours = IR_APART;
+    set_state(m, text);
+    return machine_jit(m, out);
+}
+
+static char *run_on(struct machine *m, const char *title, enum ir_neighbours neighbours, const char *text)
 {
     static struct m_result before, by_interp, by_jit;
     struct err e;
@@ -316,8 +330,8 @@ static char *run_on(struct machine *m, const char *title, const char *text)
     before.state = *m_state(m);
     memcpy(before.memory, m->memory, M_MEMORY);
     machine_interp(m, &by_interp);
-    set_state(m, text);
-    if (!machine_jit(m, &by_jit))
+    m->ir.neighbours = (u8)neighbours;
+    if (!run_jit(m, text, &by_jit))
         fail("%s: not compiled", title);
     else if (m_differ(&by_interp, &by_jit, what, sizeof(what)))
         fail("%s: %s", title, what);
@@ -329,7 +343,7 @@ static char *stage_run(const char *text)
     char *out = NULL;
     for (unsigned i = 0; i < t.count && !t.failed; i++) {
         free(out);
-        out = run_on(&t.m[i], t.title[i], text);
+        out = run_on(&t.m[i], t.title[i], t.neighbours[i], text);
     }
     return out;
 }
@@ -459,16 +473,24 @@ static unsigned list_files(const char *dir, char **names)
     return n;
 }
 
-/* A machine for each level that this computer has, with all pins and without. */
+static void make_machine(const char *level, unsigned pins, bool mmu, enum ir_neighbours neighbours)
+{
+    if (!machine_can(level))
+        return;
+    snprintf(t.title[t.count], sizeof(t.title[0]), "%s, %s%s", level, pins ? "all pins" : "no pins", mmu ? ", TLB" : "");
+    t.neighbours[t.count] = neighbours;
+    machine_init(&t.m[t.count++], level, pins, mmu);
+}
+
+/* For each level that this computer has one with all pins and one without, and one with a TLB. */
 static void make_machines(void)
 {
     static const char *const levels[] = {"sse4.2", "avx2", "avx512"};
-    for (unsigned i = 0; i < 2 * ARRAY_LEN(levels); i++) {
-        if (!machine_can(levels[i / 2]))
-            continue;
-        snprintf(t.title[t.count], sizeof(t.title[0]), "%s, %s", levels[i / 2],
-                 i & 1 ? "all pins" : "no pins");
-        machine_init(&t.m[t.count++], levels[i / 2], i & 1 ? 32 : 0, false);
+    static const enum ir_neighbours neighbours[] = {IR_APART, IR_SHARE, IR_SHARE_OR_COPY};
+    for (unsigned i = 0; i < ARRAY_LEN(levels); i++) {
+        make_machine(levels[i], 0, false, IR_SHARE);
+        make_machine(levels[i], 32, false, IR_SHARE);
+        make_machine(levels[i], i & 1 ? 0 : 32, true, neighbours[i]);
     }
     ir_region_init(&t.again);
 }

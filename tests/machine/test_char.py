@@ -96,7 +96,7 @@ class Char(unittest.TestCase, Lines):
     def test_a_socket_over_tcp(self):
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(30)
-            with qtest.Machine("-serial", f"tcp:127.0.0.1:{server.getsockname()[1]}") as m:
+            with qtest.Machine("-serial", f"tcp:127.0.0.1:{server.getsockname()[1]},nodelay") as m:
                 s, _ = server.accept()
                 with s:
                     self.both_ways(m, s.fileno(), s.fileno())

@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from lib import emulator, qtest, tap  # noqa: E402
+from lib import emulator, pci, qtest, tap  # noqa: E402
 
 
 def run(*options, name=qtest.PEER):
@@ -36,6 +36,44 @@ class Refusals(unittest.TestCase):
         self.refused("no display yet", "-M", "virt")
         self.refused("-display gtk", "-M", "virt", "-display", "gtk")
         self.refused("what is this?", "-M", "virt", "disk.img")
+
+    def test_what_is_known_and_not_there(self):
+        """Options of the compatible names say why they are refused."""
+        for option, *arg in (["-s"], ["-gdb", "tcp::1"], ["-incoming", "x"], ["-loadvm", "x"], ["-snapshot"], ["-vnc", ":1"], ["-spice", "x"],
+                             ["-smbios", "type=1"], ["-numa", "node"], ["-icount", "1"], ["-semihosting"], ["-runas", "x"], ["-chroot", "/"],
+                             ["-virtfs", "x"], ["-tpmdev", "x"], ["-usb"], ["-k", "de"], ["-plugin", "x"], ["-preconfig"]):
+            self.refused(f"{option} is not supported: ", "-M", "virt", option, *arg)
+        for options, text in ((["-sandbox", "on"], "only off"), (["-boot", "once=d"], "bootindex="), (["-action", "reboot=fly"], "there is no reboot=fly"),
+                              (["-cpu", "host"], "requires KVM"), (["-accel", "kvm"], "KVM runs"), (["-enable-kvm"], "KVM runs"),
+                              (["-M", "virt,accel=kvm"], "KVM runs"), (["-M", "virt,acpi=on"], "tables of ACPI"), (["-M", "virt,iommu=smmuv3"], "only be none"),
+                              (["-net", "user"], "say -net nic"), (["-net", "nic"], "what it is connected to"),
+                              (["-set", "device.x.y=1"], "no device \"x\""), (["-set", "drive.x.y=1"], "only properties of devices"),
+                              (["-accel", "tcg,tb-size=x"], "tb-size=MIB"), (["-watchdog-action", "bark"], "bark is not supported"),
+                              (["-readconfig", "/no/such"], "Cannot read config file")):
+            self.refused(text, "-M", "virt", "-display", "none", *options)
+
+    def test_what_is_taken(self):
+        """Options that command lines of others have; the machine is made, and ends for want of a kernel."""
+        for options in (["-boot", "menu=on,order=c,splash-time=1"], ["-boot", "d"], ["-sandbox", "off"], ["-watchdog-action", "pause"],
+                        ["-action", "reboot=shutdown,shutdown=pause,panic=none"], ["-M", "virt,acpi=off,iommu=none,mem-merge=off"],
+                        ["-accel", "tcg,thread=multi,tb-size=64"], ["-mem-prealloc"], ["-msg", "guest-name=on"], ["-name", "vm,process=machine"],
+                        ["-global", "driver=virtio-blk-pci,property=queue-size,value=128"], ["-net", "nic,model=virtio", "-net", "user"]):
+            self.refused("which kernel?", "-M", "virt", "-display", "none", *options)
+
+    def test_options_in_a_file(self):
+        """And properties of devices that are set later; disks in a word."""
+        with tempfile.TemporaryDirectory() as scratch:
+            config, disk = Path(scratch) / "config", Path(scratch) / "disk"
+            disk.write_bytes(bytes(1 << 20))
+            config.write_text('# a comment\n[device "r0"]\n  driver = "virtio-rng-pci"\n  addr = "5"\n\n[netdev "n"]\n  type = "user"\n'
+                              '[device]\n  driver = "virtio-net-pci"\n  netdev = "n"\n  addr = "6"\n')
+            with qtest.Machine("-readconfig", config, "-device", "virtio-rng-pci,id=late", "-set", "device.late.addr=9", "-cdrom", disk) as m:
+                for slot, device in ((5, 0x1005), (6, 0x1000), (9, 0x1005), (1, 0x1001)):
+                    self.assertEqual(pci.Card(m, slot).read("w", 2), device)
+            for text, why in (("driver = \"x\"\n", "config:1: it is neither"), ("[device]\ndriver = x\n", "config:2"),
+                              ("[toaster]\na = \"b\"\n", "no option group 'toaster'")):
+                config.write_text(text)
+                self.refused(why, "-M", "virt", "-display", "none", "-readconfig", str(config))
 
     def test_devices_are_listed(self):
         r = run("-M", "virt", "-device", "help")

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -12,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import test_boot  # noqa: E402
 from test_qmp import Case  # noqa: E402
-from lib import qtest, tap  # noqa: E402
+from lib import emulator, qtest, tap  # noqa: E402
 
 # Commands whose output is the same in both, on a machine that has not begun. Memory holds "words".
 SAME = ["info status", "info name", "info uuid", "info kvm", "info memory_size_summary", "info history",
@@ -23,7 +24,7 @@ SAME = ["info status", "info name", "info uuid", "info kvm", "info memory_size_s
         "xp /3ug 0x44000000", "xp /2ob 0x44000000", "xp /4c 0x44000000", "xp /9ub 0x44000000", "xp 0x44000000",
         "xp /4xh 0x44000000", "xp /4xw 0x9000fe0", "xp /4xw 0x20000000000", "x /4xb 0x44000000", "log", "quit now",
         "system_wakeup", "info registers", "info pci", "info balloon", "balloon", "balloon x", "balloon 64", "set_link foo off",
-        "set_link foo", "set_link foo maybe", "block_resize foo 1M", "block_resize foo x", "device_del foo",
+        "set_link foo", "set_link foo maybe", "block_resize foo 1M", "block_resize foo x", "info irq", "info pic", "help info irq", "help info pic", "help info roms", "device_del foo",
         "device_add foo", "device_add pl011", "device_add virtio-rng-pci,id=x", "help balloon", "help set_link",
         "help block_resize", "help device_add", "help info pci"]
 WORDS = [0xd503201f, 0x910003fd, 0x0a0d0927, 0x805c4100, 0xffffffff, 0, 0x12345678, 0x9abcdef0]
@@ -77,6 +78,29 @@ class Texts(Case):
         for line in mine["info chardev"].splitlines():
             if not line.startswith(("qtest", "compat")):
                 self.assertIn(line, theirs["info chardev"].splitlines())
+
+    @unittest.skipUnless(test_boot.KERNEL and test_boot.KERNEL.exists() and qtest.peer(), "no kernel, or no peer")
+    def test_what_was_put_into_memory(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b"x" * 1000)
+            file.flush()
+            options = ["-m", "512", "-kernel", test_boot.KERNEL.resolve(), "-initrd", file.name, "-device", f"loader,file={file.name},addr=0x58000000"]
+            shown = re.compile(r'addr=(\w+) .* name="(.*)"\r')
+            ours, theirs = ({name: int(at, 16) for at, name in shown.findall(self.roms(peer, *options))} for peer in (False, True))
+        self.assertEqual(len(ours), 3)  # the initial file system and what follows it have one name
+        self.assertEqual({x: ours[x] for x in ours if x != "dtb"}, {x: theirs[x] for x in ours if x != "dtb"})
+
+    def roms(self, peer, *options):
+        command = [qtest.PEER] if peer else emulator.command_named(qtest.PEER)
+        run = subprocess.Popen([*command, "-M", "virt", "-cpu", "cortex-a57", "-display", "none", "-nic", "none", "-S", "-qmp",
+                                f"unix:{self.path}", *options])
+        try:
+            q = self.client()
+            q.ask("qmp_capabilities")
+            return q.ask("human-monitor-command", arguments={"command-line": "info roms"})["return"]
+        finally:
+            run.kill()
+            run.wait()
 
     def test_disassembly(self):
         text = self.outputs(["xp /2i 0x44000000"], False)["xp /2i 0x44000000"].split("\r\n")

@@ -3,6 +3,7 @@ virsh (qemu:///embed), so nothing of the host is touched."""
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,72 @@ DOMAIN = """<domain type='qemu'>
 </domain>
 """
 
+# As virt-install makes it: everything on PCI, behind root ports.
+USUAL_DOMAIN = """<domain type='qemu'>
+  <name>usual</name>
+  <metadata><libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'>
+    <libosinfo:os id='http://debian.org/debian/12'/></libosinfo:libosinfo></metadata>
+  <memory>393216</memory>
+  <currentMemory>393216</currentMemory>
+  <vcpu>2</vcpu>
+  <os><type arch='aarch64' machine='virt'>hvm</type>
+    <kernel>{kernel}</kernel><initrd>{scratch}/initrd</initrd>
+    <cmdline>console=ttyAMA0 quiet rdinit=/bin/sh</cmdline></os>
+  <features><gic version='3'/></features>
+  <cpu mode='custom' match='exact'><model>cortex-a57</model></cpu>
+  <clock offset='utc'/>
+  <on_poweroff>destroy</on_poweroff>
+  <devices>
+    <emulator>{emulator}</emulator>
+    <disk type='file' device='disk'><driver name='qemu' type='qcow2' discard='unmap'/><source file='{scratch}/disk'/>
+      <target dev='vda' bus='virtio'/></disk>
+    <controller type='usb' model='none'/>
+    <controller type='pci' model='pcie-root'/>
+    <controller type='pci' model='pcie-root-port'/>
+    <controller type='pci' model='pcie-root-port'/>
+    <controller type='pci' model='pcie-root-port'/>
+    <controller type='pci' model='pcie-root-port'/>
+    <controller type='pci' model='pcie-root-port'/>
+    <controller type='pci' model='pcie-root-port'/>
+    <controller type='pci' model='pcie-root-port'/>
+    <interface type='user'><mac address='52:54:00:00:00:21'/><model type='virtio'/></interface>
+    <console type='pty'/>
+    <channel type='unix'><source mode='bind' path='{scratch}/agent'/><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    <memballoon model='virtio'><stats period='1'/></memballoon>
+    <rng model='virtio'><backend model='random'>/dev/urandom</backend></rng>
+    <video><model type='none'/></video>
+  </devices>
+</domain>
+"""
+
+
+class Console:
+    """A shell behind a pty."""
+
+    def __init__(self, path):
+        self.fd = os.open(path.strip(), os.O_RDWR | os.O_NOCTTY)
+        self.send("")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        os.close(self.fd)
+
+    def send(self, line):
+        os.write(self.fd, line.encode() + b"\n")
+
+    def shell(self):
+        seen = b""
+        while test_boot.PROMPT not in seen:
+            seen += os.read(self.fd, 4096)
+        return seen.decode(errors="replace")
+
+    def run(self, command):
+        self.send(command)
+        lines = self.shell().replace("\r", "").split("\n")
+        return lines[1:-1]
+
 
 class Virsh:
     """One virsh, as libvirt's driver and its domains live as long as that."""
@@ -55,7 +122,8 @@ class Virsh:
                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
     def ask(self, command):
-        """What a command prints. It is printed back, too, with its quotes, behind what is left of the last prompt."""
+        """What a command prints. It is printed back, too, with its quotes, behind what is left of the last prompt; part of the
+        next one may follow."""
         self.process.stdin.write(f"{command}\necho ---'done'---\n".encode())
         self.process.stdin.flush()
         out = b""
@@ -64,7 +132,8 @@ class Virsh:
             if not more:
                 raise EOFError(out)
             out += more
-        return "\n".join(x for x in out.decode().splitlines() if x and not x.endswith(command) and "virsh #" not in x and "---" not in x)
+        text = out.decode().partition("---done---")[0]
+        return "\n".join(x for x in text.splitlines() if x and not x.endswith(command) and "virsh #" not in x and "---" not in x)
 
     def close(self):
         self.process.stdin.close()
@@ -114,17 +183,55 @@ class Libvirt(unittest.TestCase):
             time.sleep(0.2)
         self.assertIn("failed to get domain", ask("domstate test"))
 
+    @unittest.skipUnless(test_boot.distribution_kernel(), "no linux-image-arm64; scripts/fetch-debian gets it")
+    def test_the_usual_domain(self):
+        drivers = test_boot.Drivers()
+        drivers.more = ["virtio_balloon", "virtio_console", "virtio-rng"]
+        drivers.setUp()
+        self.addCleanup(drivers.doCleanups)
+        (self.scratch / "initrd").write_bytes(drivers.system)
+        subprocess.run([*emulator.command_named("qemu-img"), "create", "-q", "-f", "qcow2", self.scratch / "disk", "8M"], check=True)
+        (self.scratch / "domain.xml").write_text(USUAL_DOMAIN.format(kernel=drivers.kernel.resolve(), scratch=self.scratch,
+                                                                     emulator=self.emulator))
+        ask = self.virsh.ask
+        self.addCleanup(ask, "destroy usual")
+        self.assertIn("created", ask(f"create {self.scratch}/domain.xml"))
+        self.assertGreater(ask("dumpxml usual").count("model='pcie-root-port'"), 6)
+        self.assertIn(f"{self.scratch}/disk", ask("domblklist usual"))
+        with Console(ask("ttyconsole usual")) as guest:
+            drivers.prepare(guest)
+            self.assertEqual(guest.run("cat /sys/block/vda/size"), [str((8 << 20) // 512)])
+            self.assertEqual(guest.run("cat /sys/class/net/eth0/address"), ["52:54:00:00:00:21"])
+            self.assertEqual(guest.run("dd if=/dev/hwrng of=/dev/null bs=16 count=1 2>&1 | grep -c '1+0 records in'"), ["1"])
+            self.assertEqual(guest.run("cat /sys/class/virtio-ports/vport*p1/name"), ["org.qemu.guest_agent.0"])
+            with socket.socket(socket.AF_UNIX) as agent:
+                agent.connect(f"{self.scratch}/agent")
+                guest.send("p=/dev/$(basename /sys/class/virtio-ports/vport*p1); cat $p & echo to the agent > $p; wait")
+                self.assertEqual(agent.recv(100), b"to the agent\n")
+            self.wait_for(lambda: "available" in ask("dommemstat usual"))
+            self.assertIn("actual 393216", ask("dommemstat usual"))
+            ask("setmem usual 300M --live")
+            self.wait_for(lambda: "actual 307200" in ask("dommemstat usual"))
+            self.assertIn("rd_req", ask("domblkstat usual vda"))
+            (self.scratch / "more").write_bytes(bytes(2 << 20))
+            self.assertIn("attached", ask(f"attach-disk usual {self.scratch}/more vdb --targetbus virtio --live --subdriver raw"))
+            self.wait_for(lambda: guest.run("echo $(cat /sys/block/vdb/size)") == ["4096"])
+            self.assertIn("vdb", ask("domblklist usual"))
+            self.assertIn("detached", ask("detach-disk usual vdb --live"))
+            self.wait_for(lambda: "vdb" not in ask("domblklist usual"))
+            guest.send("poweroff -f")
+        self.wait_for(lambda: "failed" in ask("domstate usual"))
+
+    def wait_for(self, holds):
+        deadline = time.monotonic() + 60 * emulator.time_factor()
+        while not holds():
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.2)
+
     def power_off(self, console):
-        """In the guest's shell."""
-        fd = os.open(console, os.O_RDWR | os.O_NOCTTY)
-        try:
-            os.write(fd, b"\n")
-            seen = b""
-            while test_boot.PROMPT not in seen:
-                seen += os.read(fd, 4096)
-            os.write(fd, b"poweroff -f\n")
-        finally:
-            os.close(fd)
+        with Console(console) as guest:
+            guest.shell()
+            guest.send("poweroff -f")
 
 
 if __name__ == "__main__":

@@ -284,6 +284,21 @@ static bool set_off(struct board_setup *s, const char *value, struct err *e)
     return !strcmp(value, "off") || err_set(e, EINVAL, "it is not supported, and can only be off");
 }
 
+static bool set_acpi(struct board_setup *s, const char *value, struct err *e)
+{
+    return !strcmp(value, "off") || !strcmp(value, "auto") || err_set(e, EINVAL, "there are no tables of ACPI: it can be off or auto");
+}
+
+static bool set_iommu(struct board_setup *s, const char *value, struct err *e)
+{
+    return !strcmp(value, "none") || err_set(e, EINVAL, "there is none: it can only be none");
+}
+
+/* What makes no difference here. */
+static bool set_either(struct board_setup *s, const char *value, struct err *e)
+{
+    return !strcmp(value, "on") || !strcmp(value, "off") || err_set(e, EINVAL, "it can be on or off");
+}
 
 static const struct board_option options[] = {
     {"gic-version", "version of the interrupt controller: 2, 3, max", set_gic_version},
@@ -293,6 +308,12 @@ static const struct board_option options[] = {
     {"virtualization", "exception level 2: off", set_off},
     {"mte", "memory tags: off", set_off},
     {"usb", "a USB controller: off", set_off},
+    {"ras", "reports of errors in memory: off", set_off},
+    {"acpi", "tables of ACPI: off, auto", set_acpi},
+    {"iommu", "an IOMMU: none", set_iommu},
+    {"graphics", "graphics: on, off", set_either},
+    {"mem-merge", "pages that are the same may be one: on, off", set_either},
+    {"suppress-vmdesc", "migration does not describe itself: on, off", set_either},
     {"dump-guest-core", "the guest's memory in core dumps: off", set_off},
     {NULL},
 };

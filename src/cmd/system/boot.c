@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -14,10 +15,12 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd/cmd.h"
+#include "cmd/system/config.h"
 #include "cmd/system/parts.h"
 #include "machine/machine.h"
 #include "cmd/system/daemon.h"
 #include "cmd/system/hints.h"
+#include "cmd/system/refused.h"
 #include "monitor/hmp.h"
 #include "monitor/qmp.h"
 
@@ -39,6 +42,7 @@ struct boot {
     bool accelerated;    /* -accel has named a way that there is; */
     const char *missing; /* the first that it has named and there is not */
     size_t nics;    /* devices that are cards of -nic; they are the first */
+    const char *net_card, *net_network; /* of -net: what follows nic, and the other; NULL: not said */
     bool networked; /* it was said what networks there are; else there is one */
     char *qtest_chardev;
     struct monitor_line {
@@ -129,22 +133,33 @@ static bool choose_of(struct boot *b, const char *names)
     return false;
 }
 
+static enum answer refuse_accelerator(struct boot *b, const char *names)
+{
+    const char *why = !strncmp(names, "kvm", 3) ? ": KVM runs CPUs of the host's kind alone" : "";
+    return complain(b, "invalid accelerator %s%s; there are: tcg, interp, lockstep, qtest", names, why);
+}
+
 static enum answer set_machine_word(struct boot *b, char *word, bool first)
 {
+    struct machine_opts *m = &b->machine;
+    const struct {
+        const char *name;
+        const char **to;
+    } texts[] = {{"type=", &b->board}, {"dumpdtb=", &b->dumpdtb}, {"memory-backend=", &m->ram_object}, {"kernel=", &m->kernel},
+                 {"initrd=", &m->initrd}, {"append=", &m->append}, {"dtb=", &m->dtb}, {"firmware=", &m->bios},
+                 {"pflash0=", &m->flash[0]}, {"pflash1=", &m->flash[1]}};
+    for (unsigned i = 0; i < ARRAY_LEN(texts); i++) {
+        if (!strncmp(word, texts[i].name, strlen(texts[i].name))) {
+            *texts[i].to = word + strlen(texts[i].name);
+            return GO_ON;
+        }
+    }
     if (first && !strchr(word, '='))
         b->board = word;
-    else if (!strncmp(word, "type=", 5))
-        b->board = word + 5;
-    else if (!strncmp(word, "dumpdtb=", 8))
-        b->dumpdtb = word + 8;
-    else if (!strncmp(word, "memory-backend=", 15))
-        b->machine.ram_object = word + 15;
-    else if (!strncmp(word, "pflash0=", 8) || !strncmp(word, "pflash1=", 8))
-        b->machine.flash[word[6] - '0'] = word + 8;
     else if (!strncmp(word, "accel=", 6))
-        return choose_of(b, word + 6) ? GO_ON : complain(b, "invalid accelerator %s", word + 6);
+        return choose_of(b, word + 6) ? GO_ON : refuse_accelerator(b, word + 6);
     else
-        VEC_PUSH(b->machine.board_options, b->machine.board_option_count, b->board_option_cap) = word;
+        VEC_PUSH(m->board_options, m->board_option_count, b->board_option_cap) = word;
     return GO_ON;
 }
 
@@ -163,6 +178,8 @@ static enum answer opt_machine(struct boot *b, const struct option *o, const cha
 
 static enum answer opt_cpu(struct boot *b, const struct option *o, const char *arg)
 {
+    if (!strncmp(arg, "host", 4) && (!arg[4] || arg[4] == ','))
+        return complain(b, "-cpu host: it requires KVM, which runs CPUs of the host's kind alone; max has all that there is");
     b->machine.cpu = arg;
     return GO_ON;
 }
@@ -176,6 +193,19 @@ static enum answer list_engines(void)
     }
     printf("%-10s %s\n", "qtest", "no CPU runs: tests of devices (-qtest)");
     return DONE;
+}
+
+/* What follows -accel tcg. */
+static enum answer engine_word(struct boot *b, const char *word)
+{
+    char *end;
+    if (!strcmp(word, "thread=multi"))
+        return GO_ON;
+    unsigned long mib = !strncmp(word, "tb-size=", 8) ? strtoul(word + 8, &end, 10) : 0;
+    if (!mib || *end || mib > 4096)
+        return complain(b, "-accel: %s is not supported; there are thread=multi and tb-size=MIB, up to 4096", word);
+    b->machine.engine.cache_size = mib << 20;
+    return GO_ON;
 }
 
 static enum answer opt_accel(struct boot *b, const struct option *o, const char *arg)
@@ -194,18 +224,31 @@ static enum answer opt_accel(struct boot *b, const struct option *o, const char 
         b->missing = arg;
     if (!b->accelerated)
         return GO_ON;
-    return arg[len] && strcmp(arg + len, ",thread=multi")
-               ? complain(b, "-accel %s: only thread=multi is supported", arg) : GO_ON;
+    const char *at = arg + len + (arg[len] == ',');
+    enum answer a = GO_ON;
+    for (char *w; a == GO_ON && (w = next_word(&at)); free(w))
+        a = engine_word(b, w);
+    return a;
 }
 
-static enum answer opt_stress(struct boot *b, const struct option *o, const char *arg)
+static enum answer take_ms(struct boot *b, const struct option *o, const char *arg, u32 *to)
 {
     char *end;
     unsigned long ms = strtoul(arg, &end, 10);
     if (!isdigit((u8)*arg) || *end || ms > 60000)
-        return complain(b, "-stress %s: it wants milliseconds, up to 60000", arg);
-    b->machine.engine.stress_ms = (u32)ms;
+        return complain(b, "-%s %s: it wants milliseconds, up to 60000", o->name, arg);
+    *to = (u32)ms;
     return GO_ON;
+}
+
+static enum answer opt_stress(struct boot *b, const struct option *o, const char *arg)
+{
+    return take_ms(b, o, arg, &b->machine.engine.stress_ms);
+}
+
+static enum answer opt_lockstep(struct boot *b, const struct option *o, const char *arg)
+{
+    return take_ms(b, o, arg, &b->machine.engine.lockstep_ms);
 }
 
 /* A number of MiB, or with K, M, G or T; false: it is none. */
@@ -472,6 +515,17 @@ static enum answer opt_device(struct boot *b, const struct option *o, const char
 /* A property of all devices of a class. */
 static enum answer opt_global(struct boot *b, const struct option *o, const char *arg)
 {
+    char *driver = NULL, *prop = NULL, *value = NULL;
+    bool whole = sscanf(arg, "driver=%m[^,],property=%m[^,],value=%m[^\n]", &driver, &prop, &value) == 3;
+    if (whole) {
+        char *text = VEC_PUSH(b->words, b->word_count, b->word_cap) = xprintf("%s.%s=%s", driver, prop, value);
+        VEC_PUSH(b->machine.globals, b->machine.global_count, b->global_cap) = text;
+    }
+    free(driver);
+    free(prop);
+    free(value);
+    if (whole)
+        return GO_ON;
     const char *dot = strrchr(arg, '.');
     if (!dot || dot == arg || !strchr(dot, '='))
         return complain(b, "-global %s: it wants CLASS.PROPERTY=VALUE", arg);
@@ -506,6 +560,29 @@ static enum answer opt_drive(struct boot *b, const struct option *o, const char 
     return a;
 }
 
+/* A file with its commas doubled, as the rest of a list of words has it. */
+static char *file_word(const char *path)
+{
+    char *text = xcalloc(2 * strlen(path) + 1, 1), *to = text;
+    for (; *path; path++) {
+        *to++ = *path;
+        if (*path == ',')
+            *to++ = ',';
+    }
+    return text;
+}
+
+/* -hda and its like, -cdrom, -pflash: a drive of one word. */
+static enum answer opt_file(struct boot *b, const struct option *o, const char *arg)
+{
+    const char *head = *o->name == 'c' ? "media=cdrom," : *o->name == 'p' ? "if=pflash,format=raw," : "";
+    char *file = file_word(arg), *text = xprintf("%sfile=%s", head, file);
+    enum answer a = opt_drive(b, o, text);
+    free(file);
+    free(text);
+    return a;
+}
+
 static enum answer opt_blockdev(struct boot *b, const struct option *o, const char *arg)
 {
     struct err e;
@@ -517,7 +594,10 @@ static enum answer add_netdev(struct boot *b, const char *arg, char **rest)
 {
     struct err e;
     struct net_opts *n = &VEC_PUSH(b->machine.netdevs, b->machine.netdev_count, b->netdev_cap);
-    if (!net_opts_parse(n, arg, rest, &e))
+    struct json *j = *arg == '{' && !rest ? json_parse(arg, &e) : NULL;
+    bool good = *arg == '{' && !rest ? j && net_opts_json(n, j, &e) : net_opts_parse(n, arg, rest, &e);
+    json_free(j);
+    if (!good)
         return complain(b, "-netdev %s: %s", arg, e.text);
     if (!n->id && !rest)
         return complain(b, "-netdev %s: Parameter 'id' is missing", arg);
@@ -578,9 +658,35 @@ static enum answer opt_nic(struct boot *b, const struct option *o, const char *a
     return a;
 }
 
+/* One card and one network behind it, said in two options: together they are a -nic. */
 static enum answer opt_net(struct boot *b, const struct option *o, const char *arg)
 {
-    return strcmp(arg, "none") ? complain(b, "-net %s: say -nic or -netdev instead", arg) : opt_nic(b, o, arg);
+    bool card = !strncmp(arg, "nic", 3) && (!arg[3] || arg[3] == ',');
+    const char **to = card ? &b->net_card : &b->net_network;
+    if (!strcmp(arg, "none"))
+        return opt_nic(b, o, arg);
+    if (*to)
+        return complain(b, "-net %s: it is there already; say -nic for each card", arg);
+    *to = card ? arg + 3 : arg;
+    b->networked = true;
+    return GO_ON;
+}
+
+static enum answer join_net(struct boot *b)
+{
+    if (!b->net_card && !b->net_network)
+        return GO_ON;
+    if (!b->net_card || !b->net_network)
+        return complain(b, b->net_card ? "-net nic: say what it is connected to: -net user, or -nic user"
+                                       : "-net %s: say -net nic, too, or -nic", b->net_network);
+    char *mac = strstr(b->net_card, ",macaddr="), *text;
+    if (mac)
+        text = xprintf("%s%.*s,mac=%s", b->net_network, (int)(mac - b->net_card), b->net_card, mac + 9);
+    else
+        text = xprintf("%s%s", b->net_network, b->net_card);
+    enum answer a = opt_nic(b, NULL, text);
+    free(text);
+    return a;
 }
 
 static enum answer opt_nodefaults(struct boot *b, const struct option *o, const char *arg)
@@ -656,6 +762,8 @@ static enum answer opt_name(struct boot *b, const struct option *o, const char *
         VEC_PUSH(b->words, b->word_count, b->word_cap) = w;
         if (!strncmp(w, "guest=", 6) || !strchr(w, '='))
             b->machine.name = strncmp(w, "guest=", 6) ? w : w + 6;
+        else if (!strncmp(w, "process=", 8))
+            prctl(PR_SET_NAME, w + 8);
         else
             known = !strncmp(w, "debug-threads=", 14);
         if (!known)
@@ -700,18 +808,93 @@ static enum answer opt_granted(struct boot *b, const struct option *o, const cha
     static const struct {
         const char *option, *word;
     } granted[] = {{"msg", "timestamp=on"}, {"msg", "timestamp=off"}, {"overcommit", "mem-lock=off"},
-                   {"overcommit", "cpu-pm=off"}, {"boot", "strict=on"}, {"boot", "strict=off"}, {"boot", "menu=off"}};
+                   {"overcommit", "cpu-pm=off"}, {"boot", "strict=on"}, {"boot", "strict=off"}, {"msg", "guest-name=on"}, {"msg", "guest-name=off"},
+                   {"sandbox", "off"}, {"watchdog-action", "reset"}, {"watchdog-action", "shutdown"}, {"watchdog-action", "poweroff"},
+                   {"watchdog-action", "inject-nmi"}, {"watchdog-action", "pause"}, {"watchdog-action", "debug"},
+                   {"watchdog-action", "none"}};
     const char *at = arg;
     enum answer a = GO_ON;
     for (char *w; a == GO_ON && (w = next_word(&at)); free(w)) {
         bool known = false;
         for (unsigned i = 0; i < ARRAY_LEN(granted); i++)
             known |= !strcmp(o->name, granted[i].option) && !strcmp(w, granted[i].word);
+        const char *why = known ? NULL : option_refusal(o->name);
         if (!known)
-            a = complain(b, "-%s: %s is not supported", o->name, w);
+            a = complain(b, "-%s: %s is not supported%s%s", o->name, w, why ? ": " : "", why ? why : "");
     }
     return a;
 }
+
+/* Boards of these kinds leave the order to firmware and bootindex=, as the peer's do. */
+static enum answer opt_boot(struct boot *b, const struct option *o, const char *arg)
+{
+    static const char *const taken[] = {"order=", "menu=", "strict=", "splash-time=", "reboot-timeout="};
+    const char *at = arg;
+    enum answer a = GO_ON;
+    for (char *w; a == GO_ON && (w = next_word(&at)); free(w)) {
+        bool known = !strchr(w, '=');
+        for (unsigned i = 0; i < ARRAY_LEN(taken); i++)
+            known |= !strncmp(w, taken[i], strlen(taken[i]));
+        if (!known)
+            a = complain(b, !strncmp(w, "once=", 5) ? "-boot: %s is not supported: the order is that of bootindex=" : "-boot: %s is not supported", w);
+    }
+    return a;
+}
+
+/* What follows from what: "reboot=shutdown", "shutdown=pause". There is nothing that panics or watches yet. */
+static enum answer opt_action(struct boot *b, const struct option *o, const char *arg)
+{
+    static const char *const others[] = {"panic=none", "panic=pause", "panic=shutdown", "panic=exit-failure", "watchdog=reset",
+                                         "watchdog=shutdown", "watchdog=poweroff", "watchdog=inject-nmi", "watchdog=pause",
+                                         "watchdog=debug", "watchdog=none"};
+    const char *at = arg;
+    enum answer a = GO_ON;
+    for (char *w; a == GO_ON && (w = next_word(&at)); free(w)) {
+        bool known = false;
+        for (unsigned i = 0; i < ARRAY_LEN(others); i++)
+            known |= !strcmp(w, others[i]);
+        if (!strcmp(w, "reboot=shutdown") || !strcmp(w, "reboot=reset"))
+            b->machine.no_reboot = w[7] == 's';
+        else if (!strcmp(w, "shutdown=pause") || !strcmp(w, "shutdown=poweroff"))
+            b->machine.no_shutdown = w[10] == 'a';
+        else if (!known)
+            a = complain(b, "-action: there is no %s", w);
+    }
+    return a;
+}
+
+static enum answer opt_prealloc(struct boot *b, const struct option *o, const char *arg)
+{
+    b->machine.prealloc = true;
+    return GO_ON;
+}
+
+static enum answer opt_kvm(struct boot *b, const struct option *o, const char *arg)
+{
+    return refuse_accelerator(b, "kvm");
+}
+
+/* "device.ID.NAME=VALUE": one more property of a device that was named before. */
+static enum answer opt_set(struct boot *b, const struct option *o, const char *arg)
+{
+    const char *dot = strchr(arg, '.'), *name = dot ? strchr(dot + 1, '.') : NULL;
+    if (!name || !strchr(name, '='))
+        return complain(b, "-set %s: it wants device.ID.NAME=VALUE", arg);
+    if (strncmp(arg, "device.", 7))
+        return complain(b, "-set %s: only properties of devices can be set so", arg);
+    for (size_t i = 0; i < b->machine.device_count; i++) {
+        struct machine_device *d = &b->machine.devices[i];
+        const char *id = machine_device_word(d, "id");
+        if (!id || strlen(id) != (size_t)(name - dot - 1) || strncmp(id, dot + 1, strlen(id)))
+            continue;
+        d->words = xrealloc(d->words, (d->count + 1) * sizeof(*d->words));
+        d->words[d->count++] = xstrdup(name + 1);
+        return GO_ON;
+    }
+    return complain(b, "-set %s: there is no device \"%.*s\" defined", arg, (int)(name - dot - 1), dot + 1);
+}
+
+static enum answer opt_readconfig(struct boot *b, const struct option *o, const char *arg);
 
 static enum answer opt_object(struct boot *b, const struct option *o, const char *arg)
 {
@@ -873,7 +1056,7 @@ static const struct option options[] = {
     {"parallel", "none", opt_none, NULL},
     {"netdev", "kind,id=ID[,...]", opt_netdev, "a network: tap, stream, dgram, socket, user with hostfwd=tcp::2222-:22, restrict=on, net=, dns=, tftp=, ..."},
     {"nic", "user|none[,...]", opt_nic, "a network with its card; mac= is the card's"},
-    {"net", "none", opt_net, NULL},
+    {"net", "nic|user|tap...", opt_net, NULL},
     {"vga", "none", opt_none, NULL},
     {"nodefaults", NULL, opt_nodefaults, NULL},
     {"audiodev", "none,id=ID", opt_audiodev, NULL},
@@ -881,15 +1064,29 @@ static const struct option options[] = {
     {"no-user-config", NULL, opt_nothing, NULL},
     {"name", "text", opt_name, "the machine's name, for monitors"},
     {"uuid", "uuid", opt_uuid, "its UUID"},
-    {"object", "kind,id=ID[,...]", opt_object, "memory-backend-ram, memory-backend-memfd, memory-backend-file, secret"},
+    {"object", "kind,id=ID[,...]", opt_object, "memory-backend-ram, memory-backend-memfd, memory-backend-file, rng-random, rng-builtin, secret"},
     {"no-shutdown", NULL, opt_no_shutdown, "stay when the guest has switched itself off, for monitors to look at"},
     {"daemonize", NULL, opt_daemonize, "go on in the background when the machine is there"},
     {"pidfile", "file", opt_pidfile, "write the number of the process there"},
     {"msg", "timestamp=on|off", opt_granted, NULL},
     {"overcommit", "mem-lock=off", opt_granted, NULL},
-    {"boot", "strict=on|off", opt_granted, NULL},
+    {"boot", "[order=][,menu=on|off]...", opt_boot, NULL},
+    {"sandbox", "off", opt_granted, NULL},
+    {"watchdog-action", "action", opt_granted, NULL},
+    {"action", "reboot=shutdown|reset,shutdown=pause|poweroff", opt_action, "what follows when the guest starts again, or switches itself off"},
+    {"enable-kvm", NULL, opt_kvm, NULL},
+    {"mem-prealloc", NULL, opt_prealloc, "have all of the memory from the start"},
+    {"set", "device.ID.prop=value", opt_set, "one more property of a device"},
+    {"readconfig", "file", opt_readconfig, "options from a file, as QEMU has them"},
+    {"hda", "file", opt_file, "a disk"},
+    {"hdb", "file", opt_file, NULL},
+    {"hdc", "file", opt_file, NULL},
+    {"hdd", "file", opt_file, NULL},
+    {"cdrom", "file", opt_file, "a disk that is read only"},
+    {"pflash", "file", opt_file, "an image in the next bank of flash"},
     {"qtest", "where", opt_qtest, "speak the protocol of device tests there (with -accel qtest)"},
     {"qtest-log", "file", opt_qtest_log, "write there what is spoken"},
+    {"lockstep", "ms", opt_lockstep, "compare some translations with interpretation every so many milliseconds, for tests"},
     {"stress", "ms", opt_stress, "free all translated code every so many milliseconds, for tests"},
     {"d", "list", opt_log, "log what is in the list ('-d help' says what there is)"},
     {"trace", "[enable=]pattern[,events=file][,file=log]", opt_trace, "log these events ('-trace help' lists them)"},
@@ -910,6 +1107,48 @@ static enum answer opt_help(struct boot *b, const struct option *o, const char *
     return DONE;
 }
 
+/* A section of a file is an option; what -device and others name first is called "driver" or such there. */
+static bool config_option(void *opaque, const char *group, const char *text, struct err *e)
+{
+    static const struct {
+        const char *group, *option;
+    } names[] = {{"device", "device"}, {"drive", "drive"}, {"netdev", "netdev"}, {"chardev", "chardev"}, {"object", "object"},
+                 {"machine", "machine"}, {"global", "global"}, {"rtc", "rtc"}, {"memory", "m"}, {"smp-opts", "smp"}, {"mon", "mon"},
+                 {"name", "name"}, {"boot-opts", "boot"}, {"accel", "accel"}, {"fw_cfg", "fw_cfg"}};
+    static const char *const firsts[] = {"driver=", "type=", "backend=", "qom-type=", "accel="};
+    struct boot *b = opaque;
+    char *head = NULL, *rest = xstrdup("");
+    for (char *w; (w = next_word(&text)); free(w)) {
+        bool first = false;
+        for (unsigned i = 0; i < ARRAY_LEN(firsts) && !head; i++)
+            first |= !strncmp(w, firsts[i], strlen(firsts[i])) && strcmp(group, "global") && strcmp(group, "drive");
+        if (first) {
+            head = xstrdup(strchr(w, '=') + 1);
+            continue;
+        }
+        char *word = file_word(w), *more = xprintf("%s%s%s", rest, *rest ? "," : "", word);
+        free(word);
+        free(rest);
+        rest = more;
+    }
+    char *whole = VEC_PUSH(b->words, b->word_count, b->word_cap) = xprintf("%s%s%s", head ? head : "", head && *rest ? "," : "", rest);
+    free(head);
+    free(rest);
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        for (size_t k = 0; !strcmp(names[i].group, group) && k < ARRAY_LEN(options); k++) {
+            if (!strcmp(options[k].name, names[i].option))
+                return options[k].set(b, &options[k], whole) == GO_ON || err_set(e, EINVAL, "in section [%s]", group);
+        }
+    }
+    return err_set(e, EINVAL, "There is no option group '%s'", group);
+}
+
+static enum answer opt_readconfig(struct boot *b, const struct option *o, const char *arg)
+{
+    struct err e = {0};
+    return config_read(arg, config_option, b, &e) ? GO_ON : complain(b, "-readconfig %s: %s", arg, e.text);
+}
+
 static enum answer parse_one(struct boot *b, int argc, char **argv, int *i)
 {
     const char *text = argv[*i];
@@ -928,7 +1167,8 @@ static enum answer parse_one(struct boot *b, int argc, char **argv, int *i)
             return complain(b, "-%s: requires an argument", text);
         return o->set(b, o, o->arg ? argv[++*i] : NULL);
     }
-    return complain(b, "-%s: invalid option", text);
+    const char *why = option_refusal(text);
+    return why ? complain(b, "-%s is not supported: %s", text, why) : complain(b, "-%s: invalid option", text);
 }
 
 /* ---- running ---- */
@@ -975,13 +1215,15 @@ static enum answer complete(struct boot *b)
     if (!m->ram)
         m->ram = b->isa ? m->board->default_ram : BOOT_MEMORY;
     if (b->missing && !b->accelerated)
-        return complain(b, "invalid accelerator %s; there are: tcg, interp, lockstep, qtest", b->missing);
+        return refuse_accelerator(b, b->missing);
     if (b->qtest && !b->qtest_chardev)
         return complain(b, "-accel qtest wants -qtest, too");
     m->qtest = b->qtest_chardev;
     m->without_cpus = b->qtest || b->dumpdtb;
     if (b->isa && m->board->max_cpus && !b->nographic && !b->headless && !b->qtest && !b->dumpdtb)
         return complain(b, "there is no display yet; say -nographic, or -display none");
+    if (join_net(b) != GO_ON)
+        return FAILED;
     if (!b->networked && !m->without_cpus && m->board->max_cpus && opt_nic(b, NULL, "user") != GO_ON)
         return FAILED;
     if (b->nographic && !b->monitor_chosen && !b->headless && b->serials && !b->qtest && !uses_stdio(m) &&

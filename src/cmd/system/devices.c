@@ -37,7 +37,7 @@ static void list_props(const struct dev_class *c)
     static const char *const kinds[] = {
         [DEV_PROP_BOOL] = "bool", [DEV_PROP_U32] = "uint32", [DEV_PROP_U64] = "uint64", [DEV_PROP_STRING] = "str",
         [DEV_PROP_SWITCH] = "OnOffAuto",
-        [DEV_PROP_CHAR] = "chardev", [DEV_PROP_BLOCK] = "drive", [DEV_PROP_NET] = "netdev", [DEV_PROP_DEV] = "device",
+        [DEV_PROP_CHAR] = "chardev", [DEV_PROP_BLOCK] = "drive", [DEV_PROP_NET] = "netdev", [DEV_PROP_DEV] = "device", [DEV_PROP_OBJECT] = "object",
     };
     for (const struct dev_prop *p = c->props; p && p->name; p++) {
         char head[64];

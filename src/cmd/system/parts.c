@@ -75,7 +75,7 @@ static bool is_granted(const char *name, const char *value)
     static const char *const granted[][2] = {
         {"discard", "ignore"}, {"discard", "off"}, {"media", "disk"}, {"auto-read-only", "on"}, {"auto-read-only", "off"},
         {"aio", "threads"}, {"aio", "native"}, {"aio", "io_uring"}, {"werror", "report"}, {"rerror", "report"},
-        {"detect-zeroes", "off"}, {"copy-on-read", "off"}, {"snapshot", "off"},
+        {"copy-on-read", "off"}, {"snapshot", "off"},
     };
     for (unsigned i = 0; i < ARRAY_LEN(granted); i++) {
         if (!strcmp(name, granted[i][0]) && !strcmp(value, granted[i][1]))
@@ -105,7 +105,9 @@ static bool drive_word(struct machine_drive *d, const char *name, const char *va
         set_flag(&d->flags, OPEN_WRITE, !on);
     } else if (!strcmp(name, "discard") && (!strcmp(value, "unmap") || !strcmp(value, "on"))) {
         d->flags &= ~(u32)OPEN_NO_DISCARD;
-    } else if (strchr(name, '.')) {
+    } else if (!strcmp(name, "media") && !strcmp(value, "cdrom")) {
+        d->flags &= ~(u32)OPEN_WRITE;
+    } else if (strchr(name, '.') || !strcmp(name, "detect-zeroes")) {
         d->more = d->more ? d->more : json_object();
         json_set_string(d->more, name, value);
     } else if (!is_granted(name, value)) {

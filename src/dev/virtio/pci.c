@@ -441,13 +441,29 @@ static void *pci_bus_side(struct dev *d)
     return &of(d)->card;
 }
 
+#define COMMON_PROPS                                                                               \
+    PCI_CARD_PROPS(struct virtio_pci, card),                                                       \
+        DEV_PROP(struct virtio_pci, "vectors", DEV_PROP_U32, vectors, VECTORS_AUTO, VECTORS_AUTO, "messages of MSI-X; 0: none")
+
 static const struct dev_prop pci_props[] = {
-    PCI_CARD_PROPS(struct virtio_pci, card),
-    DEV_PROP(struct virtio_pci, "vectors", DEV_PROP_U32, vectors, VECTORS_AUTO, VECTORS_AUTO, "messages of MSI-X; 0: none"),
+    COMMON_PROPS,
     DEV_PROP(struct virtio_pci, "disable-legacy", DEV_PROP_SWITCH, no_old, DEV_AUTO, .help = "without what drivers before version 1 use"),
     DEV_PROP(struct virtio_pci, "disable-modern", DEV_PROP_BOOL, no_modern, .help = "without version 1"),
     {0},
-};
+}, fixed_props[] = {COMMON_PROPS, {0}};
+
+/* Cards whose names say which drivers they are for. */
+static bool transitional_start(struct dev *d, struct err *e)
+{
+    of(d)->no_old = DEV_OFF;
+    return pci_start(d, e);
+}
+
+static bool modern_start(struct dev *d, struct err *e)
+{
+    of(d)->no_old = DEV_ON;
+    return pci_start(d, e);
+}
 
 static const struct state_field pci_state[] = {
     PCI_CARD_STATE(struct virtio_pci, card), STATE(struct virtio_pci, device_sel), STATE(struct virtio_pci, driver_sel),
@@ -456,14 +472,19 @@ static const struct state_field pci_state[] = {
     STATE_ARRAY(struct virtio_pci, pfn, u32), {0},
 };
 
-#define CARD(symbol, title, text, kind)                                                             \
+#define CARD(symbol, title, text, kind, properties, begin)                                         \
     const struct dev_class symbol = {                                                               \
-        .name = title, .help = text, .size = sizeof(struct virtio_pci), .props = pci_props, .state = pci_state, \
-        .start = pci_start, .stop = pci_stop, .reset = pci_reset, .loaded = pci_loaded, .bus = PCI_BUS, \
+        .name = title, .help = text, .size = sizeof(struct virtio_pci), .props = properties, .state = pci_state, \
+        .start = begin, .stop = pci_stop, .reset = pci_reset, .loaded = pci_loaded, .bus = PCI_BUS, \
         .bus_side = pci_bus_side, .plug = pci_plug, .inner = &kind}
 
-CARD(dev_virtio_blk_pci, "virtio-blk-pci", "virtio disk on a PCI card", dev_virtio_blk);
-CARD(dev_virtio_net_pci, "virtio-net-pci", "virtio network card", dev_virtio_net);
-CARD(dev_virtio_serial_pci, "virtio-serial-pci", "virtio serial ports on a PCI card", dev_virtio_serial);
-CARD(dev_virtio_balloon_pci, "virtio-balloon-pci", "virtio memory balloon on a PCI card", dev_virtio_balloon);
-CARD(dev_virtio_rng_pci, "virtio-rng-pci", "virtio random numbers on a PCI card", dev_virtio_rng);
+#define CARDS(symbol, title, text, kind)                                                            \
+    CARD(symbol, title, text, kind, pci_props, pci_start);                                          \
+    CARD(symbol##_transitional, title "-transitional", text ", for all drivers", kind, fixed_props, transitional_start); \
+    CARD(symbol##_modern, title "-non-transitional", text ", for drivers of version 1", kind, fixed_props, modern_start)
+
+CARDS(dev_virtio_blk_pci, "virtio-blk-pci", "virtio disk on a PCI card", dev_virtio_blk);
+CARDS(dev_virtio_net_pci, "virtio-net-pci", "virtio network card", dev_virtio_net);
+CARDS(dev_virtio_serial_pci, "virtio-serial-pci", "virtio serial ports on a PCI card", dev_virtio_serial);
+CARDS(dev_virtio_balloon_pci, "virtio-balloon-pci", "virtio memory balloon on a PCI card", dev_virtio_balloon);
+CARDS(dev_virtio_rng_pci, "virtio-rng-pci", "virtio random numbers on a PCI card", dev_virtio_rng);

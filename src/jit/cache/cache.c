@@ -124,7 +124,10 @@ bool cache_fork_child(struct jit_cache *c, struct err *e)
 
 /* ---- what is known of a region ---- */
 
-/* Of each kind of list; they lie behind the region in this order, those with larger alignment first. */
+_Static_assert(sizeof(struct jit_region) % JIT_REF_BYTES == 0 && sizeof(struct jit_piece) % JIT_REF_BYTES == 0 &&
+               sizeof(struct jit_link) % JIT_REF_BYTES == 0, "references lead to them");
+
+/* Its lists lie behind the region in this order. */
 static struct jit_piece *pieces_of(const struct jit_region *r)
 {
     return (struct jit_piece *)(uintptr_t)(r + 1);

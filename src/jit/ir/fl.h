@@ -52,6 +52,12 @@ static inline u64 ir_fl_site_imm(u32 field)
     return (u64)(field & 0xfff) << (field >> 12 & 1 ? 12 : 0);
 }
 
+/* Does a site rest on the slot at that offset? */
+static inline bool ir_fl_site_is_of(u32 site, u32 offset)
+{
+    return (site >> 18 & 0xff) * 8 == offset || (site & IR_SITE_SLOT && (site >> 5 & 0x1fff) * 8 == offset);
+}
+
 enum { IR_FL_V = 1, IR_FL_C = 2, IR_FL_Z = 4, IR_FL_N = 8 };
 
 /* Flags of a + b + carry in `width` bits. */

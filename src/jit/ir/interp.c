@@ -19,6 +19,7 @@ struct run {
     bool jumped; /* to it, out of the middle of a block perhaps */
     bool committed; /* the slots were written for a helper that reads them */
     bool gone;      /* a helper wrote the slots: they are the state */
+    u32 site;       /* what the flags were left as last, if it was a site; or 0 */
 };
 
 void ir_slot_load(const struct ir_slot *slot, const struct ir_env *env, v128 *value)
@@ -101,6 +102,25 @@ static void set_pc(struct run *x, u64 pc)
     ir_slot_store(&slots->slot[slots->pc], x->env, &(v128){.d = {pc}});
 }
 
+/* Flags that were left as a site are not that any more where a slot is written that it rests on, until they are written
+ * themselves: whoever made the site knows that nobody reads them. */
+static void note_site(struct run *x, const struct ir_put *put, unsigned n)
+{
+    const struct ir_slots *slots = x->r->slots;
+    const unsigned flags = slots->flags;
+    bool stale = false;
+    for (unsigned i = 0; i < n; i++) {
+        const struct ir_node *node = &x->r->node[put[i].value];
+        if (put[i].slot == flags) {
+            x->site = put[i].value >= IR_FIRST_NODE && node->op == IR_FL_SITE ? (u32)node->imm : 0;
+            return;
+        }
+        stale |= x->site && ir_fl_site_is_of(x->site, slots->slot[put[i].slot].offset);
+    }
+    if (stale)
+        x->in->undef[flags / 64] |= 1ull << (flags & 63);
+}
+
 /* Carry out a state map: every listed slot gets its value. Values are read before slots are written,
  * as they live apart from them. */
 static void commit_state(struct run *x, u32 map, u64 pc)
@@ -122,6 +142,8 @@ static void commit_state(struct run *x, u32 map, u64 pc)
         if (!is)
             ir_slot_store(&slots->slot[s], x->env, val(x, put[i].value));
     }
+    if (slots->flags)
+        note_site(x, put, n);
     set_pc(x, pc);
 }
 

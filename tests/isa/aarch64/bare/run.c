@@ -2,8 +2,8 @@
  *
  *     a64_bare ENGINE MODEL CPUS SECONDS FILE
  *
- * ENGINE hot: the JIT, which translates code again after a few entries; stress: which does, and frees all code all the time.
- */
+ * ENGINE hot: the JIT, which translates code again after a few entries; stress: which does, and frees all code all the time;
+ * sampled: which compares what it runs with the interpreter every millisecond; lockstep: always. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +15,7 @@
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: a64_bare interp|jit|hot|stress MODEL CPUS SECONDS FILE\n");
+    fprintf(stderr, "usage: a64_bare interp|jit|hot|stress|lockstep|sampled MODEL CPUS SECONDS FILE\n");
     return 2;
 }
 
@@ -34,7 +34,8 @@ int main(int argc, char **argv)
     opts.stress_ms = !strcmp(argv[1], "stress");
     opts.hot_at_once = opts.stress_ms || !strcmp(argv[1], "hot");
     opts.hot_after = opts.hot_at_once ? HOT_AFTER : 0;
-    opts.kind = strcmp(argv[1], "interp") ? ENGINE_JIT : ENGINE_INTERP;
+    opts.lockstep_ms = !strcmp(argv[1], "sampled");
+    opts.kind = !strcmp(argv[1], "interp") ? ENGINE_INTERP : !strcmp(argv[1], "lockstep") ? ENGINE_LOCKSTEP : ENGINE_JIT;
     struct board *b = board_new(argv[2], (unsigned)atoi(argv[3]), &opts, &e);
     if (!b || !board_load(b, argv[5], &entry, &e)) {
         fprintf(stderr, "a64_bare: %s\n", e.text);
