@@ -53,11 +53,12 @@ static bool add(struct machine *m, const struct char_opts *o, struct char_opts *
     struct machine_chardev *c = xcalloc(1, sizeof(*c));
     *c = (struct machine_chardev){.opts = o, .own = own};
     c->dev = char_new(m->loop, o, mux_quits, m, e);
-    if (c->dev)
-        VEC_PUSH(m->chardevs, m->chardev_count, m->chardev_cap) = c;
-    else
+    if (!c->dev) {
         free(c);
-    return c->dev != NULL;
+        return false;
+    }
+    VEC_PUSH(m->chardevs, m->chardev_count, m->chardev_cap) = c;
+    return true;
 }
 
 bool machine_make_chardevs(struct machine *m, struct err *e)
