@@ -34,7 +34,10 @@ static void attempt_free(struct socket_attempt *a)
 static void finish(struct loop_task *t)
 {
     struct socket_attempt *a = container_of(t, struct socket_attempt, task);
-    if (!a->given_up) {
+    pthread_mutex_lock(&a->lock); /* the thread that posted it has let go of it */
+    bool given_up = a->given_up;
+    pthread_mutex_unlock(&a->lock);
+    if (!given_up) {
         a->done(a->opaque, a->fd, &a->error);
         a->fd = -1;
     }
