@@ -71,7 +71,8 @@ class Refusals(unittest.TestCase):
                 for slot, device in ((5, 0x1005), (6, 0x1000), (9, 0x1005), (1, 0x1001)):
                     self.assertEqual(pci.Card(m, slot).read("w", 2), device)
             for text, why in (("driver = \"x\"\n", "config:1: it is neither"), ("[device]\ndriver = x\n", "config:2"),
-                              ("[toaster]\na = \"b\"\n", "no option group 'toaster'")):
+                              ("[device]\ndriver = \"x\n", "config:2"), (f"[device]\ndriver = \"{'x' * 1100}\"\n", "config:2"),
+                              ("[device]\ndriver = \"\"", "driver"), ("[toaster]\na = \"b\"\n", "no option group 'toaster'")):
                 config.write_text(text)
                 self.refused(why, "-M", "virt", "-display", "none", "-readconfig", str(config))
 

@@ -43,10 +43,12 @@ static bool take_line(struct section *s, const char *line)
             add(s, "id", id);
         return true;
     }
-    bool empty = sscanf(line, " %63[^ =] = \"\"%c", name, value) == 2;
-    if (empty)
+    int empty = 0, whole = 0; /* how much of the line was taken */
+    if (sscanf(line, " %63[^ =] = \"\"%n", name, &empty) == 1 && empty)
         value[0] = 0;
-    if (!s->text || (!empty && sscanf(line, " %63[^ =] = \"%1023[^\"]\"", name, value) != 2))
+    else
+        sscanf(line, " %63[^ =] = \"%1023[^\"]\"%n", name, value, &whole);
+    if (!s->text || !(empty || whole))
         return false;
     add(s, name, value);
     return true;
